@@ -1,0 +1,114 @@
+"""Dataset: an ordered, unique, fingerprinted set of labelled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+
+from magflow.core.arrays import digest
+from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory
+from magflow.errors import InputError
+
+
+class Dataset(Sequence[LabeledFrame]):
+    """Labelled frames in order of first appearance, each `label_id` once.
+
+    Parameters
+    ----------
+    items
+        Labelled frames; later repeats of a `label_id` are dropped.
+    mixed
+        Allow several levels of theory. Mixing is an explicit act: energies of different levels
+        do not compare.
+
+    Raises
+    ------
+    InputError
+        If `mixed` is False and the items were made at more than one level of theory.
+    """
+
+    def __init__(self, items: Iterable[LabeledFrame] = (), *, mixed: bool = False) -> None:
+        unique: dict[str, LabeledFrame] = {}
+        for item in items:
+            unique.setdefault(item.label_id, item)
+        self._items = tuple(unique.values())
+        self.mixed = mixed
+        if not mixed and len(self.levels_of_theory) > 1:
+            raise InputError(
+                "labels of several levels of theory in one dataset",
+                seen=", ".join(f"{t.code} {t.kind} {t.fingerprint}" for t in self.levels_of_theory),
+                expected="one level of theory",
+                hint="pass mixed=True if that is meant",
+            )
+
+    @overload
+    def __getitem__(self, index: int) -> LabeledFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> LabeledFrame | Dataset:
+        if isinstance(index, slice):
+            return Dataset(self._items[index], mixed=self.mixed)
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[LabeledFrame]:
+        return iter(self._items)
+
+    @cached_property
+    def levels_of_theory(self) -> tuple[LevelOfTheory, ...]:
+        """The levels of theory present, in order of appearance."""
+        return tuple({item.label.level_of_theory.fingerprint: item.label.level_of_theory for item in self}.values())
+
+    @property
+    def kinds(self) -> tuple[LabelKind, ...]:
+        """The kinds of label present."""
+        return tuple(dict.fromkeys(t.kind for t in self.levels_of_theory))
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements present, alphabetical."""
+        return tuple(sorted({s for item in self for s in item.frame.species}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """24 hex digits; depends on the members, not on their order."""
+        return digest(sorted(item.label_id.encode() for item in self))
+
+    def filter(self, keep: Callable[[LabeledFrame], bool]) -> Dataset:
+        """The items for which `keep` is true, in order."""
+        return Dataset((item for item in self if keep(item)), mixed=self.mixed)
+
+    def merge(self, other: Dataset) -> Dataset:
+        """This dataset followed by what is new in `other`."""
+        return Dataset((*self, *other), mixed=self.mixed or other.mixed)
+
+    def take(self, indices: Iterable[int]) -> list[LabeledFrame]:
+        """Items by index, repeats kept: for bootstrap samples."""
+        return [self._items[i] for i in indices]
+
+    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Two parts; the second holds about `fraction` of the items.
+
+        The part an item falls into depends on its id and `seed` alone, so it stays there when the dataset grows.
+        """
+        if not 0.0 <= fraction < 1.0:
+            raise InputError("fraction of a split out of range", seen=fraction, expected="0 <= fraction < 1")
+        second = {
+            item.label_id
+            for item in self
+            if int(digest([item.label_id.encode(), str(seed).encode()], 8), 16) / 16**8 < fraction
+        }
+        return (
+            self.filter(lambda item: item.label_id not in second),
+            self.filter(lambda item: item.label_id in second),
+        )
+
+    def bootstrap(self, seed: int) -> list[LabeledFrame]:
+        """A bootstrap sample: len(self) draws with replacement."""
+        rng = np.random.default_rng(seed)
+        return self.take(rng.integers(0, len(self), len(self)))

@@ -1,0 +1,253 @@
+"""Label: the answer of one calculation for one frame, and the level of theory it was made at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from magflow.core.arrays import digest
+from magflow.core.frame import Frame
+from magflow.core.types import FloatArray
+from magflow.errors import InputError
+
+
+class LabelKind(StrEnum):
+    """What was asked of the electronic structure; labels of two kinds are never mixed silently."""
+
+    CONSTRAINED = "constrained"
+    SPIN_POLARISED = "spin-polarised"
+    NON_MAGNETIC = "non-magnetic"
+
+
+class FailureKind(StrEnum):
+    """Why a calculation gave no usable label."""
+
+    INVALID_INPUT = "invalid-input"
+    SCF_UNCONVERGED = "scf-unconverged"
+    MOMENT_TARGET_MISSED = "moment-target-missed"
+    OVERLAPPING_SPHERES = "overlapping-spheres"
+    MIXED_FUNCTIONALS = "mixed-functionals"
+    MISSING_DATASET = "missing-dataset"
+    CRASH = "crash"
+    TIME_LIMIT = "time-limit"
+    TRUNCATED_OUTPUT = "truncated-output"
+    WORKER_LOST = "worker-lost"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed calculation: its kind and one line a person can act on."""
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a calculation or a training took."""
+
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    cores: int = 1
+
+    @property
+    def core_hours(self) -> float:
+        """wall time x cores, h"""
+        return self.wall_seconds * self.cores / 3600.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.cpu_seconds + other.cpu_seconds,
+            self.wall_seconds + other.wall_seconds,
+            max(self.cores, other.cores),
+        )
+
+
+@dataclass(frozen=True)
+class LevelOfTheory:
+    """Everything that must match for two labels to be comparable.
+
+    Parameters
+    ----------
+    code, version
+        ``"abinit"``, ``"9.6.2"``; a model Hamiltonian says so in `code`.
+    kind
+        The kind of label.
+    functional
+        ``"PBE"``.
+    datasets
+        Element to md5 of its pseudopotential or PAW dataset.
+    parameters
+        Cutoffs, k-points, smearing, constraint radius, ... with the unit in the key where it has one
+        (``ecut_ha``). Convergence aids that do not change the answer stay out.
+    """
+
+    code: str
+    version: str
+    kind: LabelKind
+    functional: str
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {
+            "kind": str(self.kind),
+            "datasets": dict(self.datasets),
+            "parameters": dict(self.parameters),
+        }
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> LevelOfTheory:
+        """Inverse of :meth:`as_dict`; keys that start with ``@`` are ignored."""
+        known = {k: v for k, v in d.items() if not k.startswith("@")}
+        return cls(**(known | {"kind": LabelKind(known["kind"])}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits."""
+        return digest([json.dumps(self.as_dict(), sort_keys=True).encode()], 16)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
+def label_id(frame_id: str, level_of_theory: LevelOfTheory) -> str:
+    """24 hex digits; a label is computed once in the life of a store, whoever asks."""
+    return digest([frame_id.encode(), level_of_theory.fingerprint.encode()])
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """The answer of one calculation. `failure` is None exactly when the label is usable.
+
+    Parameters
+    ----------
+    frame_id, orientation
+        The frame it was computed for, and that frame's :attr:`Frame.orientation`.
+    energy
+        eV per cell, force-consistent (free energy), penalty energy excluded.
+    forces
+        (N, 3) eV/A.
+    stress
+        (6,) Voigt xx yy zz yz xz xy, eV/A^3, positive in tension.
+    magmoms
+        (N, 3) muB, achieved. None for a non-magnetic calculation.
+    magnetic_forces
+        (N, 3) eV/muB, -dE/dm; NaN on atoms that were not constrained. None where undefined.
+    """
+
+    frame_id: str
+    level_of_theory: LevelOfTheory
+    orientation: int = 1
+    energy: float | None = None
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
+    magmoms: FloatArray | None = None
+    magnetic_forces: FloatArray | None = None
+    failure: Failure | None = None
+    cost: Cost = Cost()
+    attempts: int = 1
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label_id(self) -> str:
+        """See :func:`label_id`."""
+        return label_id(self.frame_id, self.level_of_theory)
+
+    @property
+    def ok(self) -> bool:
+        """True for a usable label."""
+        return self.failure is None
+
+    def for_frame(self, frame: Frame) -> Label:
+        """The same label in the orientation of `frame` (M or -M): moments and magnetic forces may change sign.
+
+        Raises
+        ------
+        InputError
+            If `frame` is another frame.
+        """
+        if frame.frame_id != self.frame_id:
+            raise InputError("label of another frame", seen=self.frame_id, expected=frame.frame_id)
+        sign = frame.orientation * self.orientation
+        if sign == 1:
+            return self
+        return Label(
+            **{
+                **{name: getattr(self, name) for name in self.__dataclass_fields__},
+                "orientation": frame.orientation,
+                "magmoms": None if self.magmoms is None else -self.magmoms,
+                "magnetic_forces": None if self.magnetic_forces is None else -self.magnetic_forces,
+            }
+        )
+
+    @classmethod
+    def failed(
+        cls,
+        frame: Frame,
+        level_of_theory: LevelOfTheory,
+        kind: FailureKind,
+        message: str,
+        *,
+        cost: Cost = Cost(),
+        attempts: int = 1,
+        details: Mapping[str, Any] | None = None,
+    ) -> Label:
+        """A label that records a failure."""
+        return cls(
+            frame.frame_id,
+            level_of_theory,
+            frame.orientation,
+            failure=Failure(kind, message),
+            cost=cost,
+            attempts=attempts,
+            details=details or {},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledFrame:
+    """A frame with a usable label in the same orientation.
+
+    Raises
+    ------
+    InputError
+        If the label failed, belongs to another frame, or an array has the wrong shape.
+    """
+
+    frame: Frame
+    label: Label
+
+    def __post_init__(self) -> None:
+        if self.label.failure is not None:
+            raise InputError(
+                "a failed label cannot enter a dataset", where=self.label.label_id, seen=self.label.failure.kind
+            )
+        label = self.label.for_frame(self.frame)
+        n = len(self.frame)
+        shapes = {"forces": (n, 3), "stress": (6,), "magmoms": (n, 3), "magnetic_forces": (n, 3)}
+        for name, shape in shapes.items():
+            array = getattr(label, name)
+            if array is not None and np.shape(array) != shape:
+                raise InputError(f"label {name} has the wrong shape", seen=np.shape(array), expected=str(shape))
+        if label.energy is None or not np.isfinite(label.energy):
+            raise InputError("label has no finite energy", where=label.label_id, seen=label.energy)
+        object.__setattr__(self, "label", label)
+
+    @property
+    def label_id(self) -> str:
+        """See :func:`label_id`."""
+        return self.label.label_id
+
+    @cached_property
+    def configuration(self) -> Frame:
+        """The frame with the moments that were achieved: what a potential is fitted on."""
+        magmoms = self.label.magmoms
+        return self.frame if magmoms is None else self.frame.replace(magmoms=magmoms)

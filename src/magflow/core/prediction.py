@@ -1,0 +1,127 @@
+"""Predictions of one potential and of an ensemble, for many frames at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from magflow.core.types import FloatArray, IntArray
+
+QUANTITIES = ("energy", "forces", "stress", "magnetic_forces")
+"""The four predicted quantities, in the order they are always reported."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Energy, forces, stress and magnetic forces of n frames with sum N atoms.
+
+    Parameters
+    ----------
+    counts
+        (n,) atoms per frame.
+    energy
+        (n,) eV per cell.
+    forces
+        (sum N, 3) eV/A.
+    stress
+        (n, 6) Voigt xx yy zz yz xz xy, eV/A^3.
+    magnetic_forces
+        (sum N, 3) eV/muB, -dE/dm. None if the potential knows no moments.
+    """
+
+    counts: IntArray
+    energy: FloatArray
+    forces: FloatArray
+    stress: FloatArray
+    magnetic_forces: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """(n + 1,) first atom of each frame."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    def frame(self, i: int) -> Prediction:
+        """Frame `i` alone, as a prediction of one frame."""
+        atoms = slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+        return Prediction(
+            self.counts[i : i + 1],
+            self.energy[i : i + 1],
+            self.forces[atoms],
+            self.stress[i : i + 1],
+            None if self.magnetic_forces is None else self.magnetic_forces[atoms],
+        )
+
+    def atom_max(self, per_atom: FloatArray) -> FloatArray:
+        """(n,) largest value of a (sum N,) array in each frame."""
+        return np.maximum.reduceat(per_atom, self.offsets[:-1]) if len(self) else np.zeros(0)
+
+    @property
+    def energy_per_atom(self) -> FloatArray:
+        """(n,) eV/atom."""
+        return self.energy / self.counts
+
+
+def concatenate(parts: Sequence[Prediction]) -> Prediction:
+    """Predictions of several lists of frames, one after the other."""
+    magnetic = [p.magnetic_forces for p in parts if p.magnetic_forces is not None]
+    return Prediction(
+        np.concatenate([p.counts for p in parts]),
+        np.concatenate([p.energy for p in parts]),
+        np.concatenate([p.forces for p in parts]),
+        np.concatenate([p.stress for p in parts]),
+        np.concatenate(magnetic) if len(magnetic) == len(parts) else None,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class EnsemblePrediction:
+    """Mean of K members and the spread of each component.
+
+    `deviation` has the shapes of `mean`; every entry is the sample standard deviation (K - 1) of that
+    component over the members, in the unit of the quantity.
+    """
+
+    mean: Prediction
+    deviation: Prediction
+
+    @classmethod
+    def from_members(cls, members: Sequence[Prediction]) -> EnsemblePrediction:
+        """Mean and deviation of the members' predictions; one member has zero deviation."""
+
+        def reduce(name: str) -> tuple[FloatArray | None, FloatArray | None]:
+            values = [getattr(m, name) for m in members]
+            if any(v is None for v in values):
+                return None, None
+            stack = np.stack(values)
+            spread = stack.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(stack.shape[1:])
+            return stack.mean(axis=0), spread
+
+        columns = {name: reduce(name) for name in QUANTITIES}
+        counts = members[0].counts
+        return cls(
+            Prediction(counts, **{name: mean for name, (mean, _) in columns.items()}),  # type: ignore[arg-type]
+            Prediction(counts, **{name: dev for name, (_, dev) in columns.items()}),  # type: ignore[arg-type]
+        )
+
+    def frame_deviation(self, quantity: str) -> FloatArray:
+        """(n,) one number per frame: what trust levels are compared with.
+
+        energy: deviation per atom (eV/atom). forces, magnetic_forces: largest norm over the atoms of the
+        component-wise deviation (eV/A, eV/muB), the max_devi_f and max_devi_mf of DP-GEN. stress: largest
+        component (eV/A^3).
+        """
+        d = self.deviation
+        if quantity == "energy":
+            return d.energy_per_atom
+        if quantity == "stress":
+            return np.abs(d.stress).max(axis=1, initial=0.0)
+        values = d.forces if quantity == "forces" else d.magnetic_forces
+        if values is None:
+            return np.zeros(len(d))
+        return d.atom_max(np.linalg.norm(values, axis=1))

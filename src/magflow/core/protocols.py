@@ -1,0 +1,153 @@
+"""The seams of the house: a new code or family implements one of these, in one file.
+
+Label engines and potential families are pydantic models of their own settings, found through the
+entry points ``magflow.label_engines`` and ``magflow.potential_families`` (:mod:`magflow.core.plugins`).
+Their contract suites are in ``tests/contracts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from ase.calculators.calculator import Calculator
+
+from magflow.core.dataset import Dataset
+from magflow.core.frame import Frame
+from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
+from magflow.core.prediction import EnsemblePrediction, Prediction
+from magflow.core.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing that was looked at by ``magflow check``: present or not, and how to get it."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@runtime_checkable
+class LabelEngine(Protocol):
+    """Computes labels. Instances are frozen pydantic models of their settings."""
+
+    name: ClassVar[str]
+
+    @property
+    def kind(self) -> LabelKind:
+        """What kind of label it makes."""
+
+    def level_of_theory(self, elements: Sequence[str]) -> LevelOfTheory:
+        """The level of theory for frames that hold `elements`; the same for every frame of a campaign.
+
+        Raises MissingToolError or InputError if a program or dataset is absent or unfit.
+        """
+
+    def probe(self, elements: Sequence[str]) -> list[Probe]:
+        """What it needs and whether it is there; never raises."""
+
+    def label(self, frame: Frame, level_of_theory: LevelOfTheory, workdir: Path) -> Label:
+        """Run one calculation in `workdir` (exists, empty or holding an interrupted attempt).
+
+        What can go wrong with a calculation comes back as a failed label; only a broken
+        installation raises MissingToolError.
+        """
+
+
+Progress = Callable[[float, str], None]
+"""Called with the fraction done (0 to 1) and a short text."""
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did. `rmse` maps ``train``/``validation`` to quantity to RMSE in house units
+    (energy in eV/atom)."""
+
+    converged: bool
+    iterations: int
+    rmse: Mapping[str, Mapping[str, float]]
+    cost: Cost
+    history: Sequence[Mapping[str, float]] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Potential(Protocol):
+    """A trained model."""
+
+    family: ClassVar[str]
+    species: tuple[str, ...]
+    cutoff: float
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        """Energy, forces, stress, magnetic forces. Raises InputError on an unknown species or missing moments."""
+
+    def to_bytes(self) -> bytes:
+        """The whole model, no pickle."""
+
+    def calculator(self) -> Calculator:
+        """ASE calculator; moments are read from ``initial_magmoms``, results hold ``magnetic_forces`` too."""
+
+
+@runtime_checkable
+class SupportsGrades(Protocol):
+    """A potential with descriptors and a D-optimal extrapolation grade."""
+
+    def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, d) one descriptor vector per frame, for diversity; the same for M and -M."""
+
+    def grades(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n,) extrapolation grade of each frame: the largest over its atoms; needs the active set of the fit."""
+
+
+@runtime_checkable
+class PotentialFamily(Protocol):
+    """Trains potentials of one family. Instances are frozen pydantic models of their settings."""
+
+    name: ClassVar[str]
+    magnetic: bool
+
+    def fit(
+        self,
+        train: Sequence[LabeledFrame],
+        *,
+        elements: Sequence[str],
+        seed: int,
+        validation: Sequence[LabeledFrame] = (),
+        start: Potential | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Potential, FitReport]:
+        """Fit one model; `train` may hold repeats (a bootstrap sample). `start` warm-starts the fit."""
+
+    def load(self, data: bytes) -> Potential:
+        """Inverse of :meth:`Potential.to_bytes`. Raises InputError on a corrupt model."""
+
+    def probe(self) -> list[Probe]:
+        """What it needs and whether it is there; never raises."""
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """K potentials of one family that differ by seed and bootstrap."""
+
+    members: tuple[Potential, ...]
+
+    def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
+        """Mean and deviation of every quantity."""
+
+
+__all__ = [
+    "Dataset",
+    "Ensemble",
+    "FitReport",
+    "LabelEngine",
+    "Potential",
+    "PotentialFamily",
+    "Probe",
+    "Progress",
+    "SupportsGrades",
+]
