@@ -1,0 +1,169 @@
+"""Task documents: what the jobs of a campaign leave in the store.
+
+Scalars live in the document and can be queried; arrays live in the ``arrays`` field, which jobflow moves to the
+``data`` store (one base64 ``.npz``, see :mod:`magflow.core.arrays`). Units are those of the house unless the
+name says otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from magflow.core.label import LabelKind
+
+
+def now() -> str:
+    """The present time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class CampaignDocument(BaseModel):
+    """Fields every document has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    campaign: str = Field(description="Id of the campaign: hash of the parts of the file that decide its science")
+    iteration: int = Field(ge=0, description="Iteration the document belongs to, counted from 0")
+    created_at: str = Field(default_factory=now, description="ISO 8601, UTC")
+
+
+class CandidatesDoc(CampaignDocument):
+    """What one exploration offered."""
+
+    doc_type: Literal["candidates"] = "candidates"
+    offered: int = Field(ge=0, description="Frames offered to the selection")
+    sources: dict[str, int] = Field(description="Frames by where they came from, e.g. perturbation:bcc-Fe:AFM")
+    health: dict[str, int] = Field(description="What the health checks met, by reason")
+    wall_seconds: float = Field(ge=0, description="s")
+    cpu_seconds: float = Field(ge=0, description="s")
+    arrays: Any = Field(description="Frames (magflow.core.frame.frames_to_arrays) and 'source' (n,) strings")
+
+
+class SelectionDoc(CampaignDocument):
+    """What was offered, what was chosen and why, what was left out and why."""
+
+    doc_type: Literal["selection"] = "selection"
+    offered: int = Field(ge=0)
+    selected: list[str] = Field(description="frame_ids in priority order")
+    frames: list[str] = Field(description="The selected frames, each as encoded arrays, in the same order")
+    sources: list[str] = Field(description="Where each selected frame came from")
+    reasons: dict[str, int] = Field(description="Number of frames by reason; the sum is `offered`")
+    strata: dict[str, int] = Field(description="Selected frames by composition x magnetic state")
+    trust: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="Lower and upper trust level by quantity, house units (energy in eV/atom)"
+    )
+    exhausted: bool = Field(description="True if no candidate lay above the lower trust level")
+    wall_seconds: float = Field(ge=0, description="s")
+    cpu_seconds: float = Field(ge=0, description="s")
+    arrays: Any = Field(
+        description="One row per frame offered: frame_id, formula, ordering, source, reason, score, grade, volume "
+        "(A^3/atom), moment_max (muB), deviation_<quantity> (calibrated, house units)"
+    )
+
+
+class LabelDoc(CampaignDocument):
+    """One label: finished or failed. A failed calculation is data."""
+
+    doc_type: Literal["label"] = "label"
+    label_id: str = Field(description="hash(frame_id, level_of_theory)")
+    frame_id: str
+    state: Literal["ok", "failed"]
+    failure: str | None = Field(default=None, description="Kind of failure")
+    message: str | None = Field(default=None, description="What happened, one line")
+    engine: str = Field(description="Name of the label engine")
+    kind: LabelKind
+    level_of_theory: dict[str, Any]
+    level_of_theory_id: str = Field(description="Fingerprint of the level of theory")
+    formula: str
+    n_atoms: int = Field(ge=1)
+    ordering: str
+    source: str = Field(description="Where the frame came from")
+    energy: float | None = Field(default=None, description="eV per cell, free energy without penalty")
+    energy_per_atom: float | None = Field(default=None, description="eV/atom")
+    volume_per_atom: float = Field(gt=0, description="A^3/atom")
+    pressure_gpa: float | None = Field(default=None, description="GPa")
+    force_max: float | None = Field(default=None, description="Largest force norm, eV/A")
+    moment_total: float | None = Field(default=None, description="Sum of the collinear moments, muB")
+    moment_max: float | None = Field(default=None, description="Largest moment norm, muB")
+    magnetic_force_max: float | None = Field(default=None, description="Largest magnetic force norm, eV/muB")
+    cpu_seconds: float = Field(ge=0, description="s")
+    wall_seconds: float = Field(ge=0, description="s")
+    cores: int = Field(ge=1)
+    core_hours: float = Field(ge=0, description="wall time x cores, h; 0 for a reused label")
+    attempts: int = Field(ge=1, description="Calculations run, retries of the SCF ladder included")
+    reused: bool = Field(default=False, description="True if the label was found in the store and not computed")
+    details: dict[str, Any] = Field(default_factory=dict, description="What the engine adds")
+    arrays: Any = Field(description="The frame and, if it succeeded, its label")
+
+
+class BatchDoc(CampaignDocument):
+    """The labels of one iteration together: what training reads."""
+
+    doc_type: Literal["batch"] = "batch"
+    label_ids: list[str] = Field(description="Usable labels")
+    failed: dict[str, str] = Field(description="label_id of each failed label and its kind of failure")
+    levels_of_theory: list[dict[str, Any]]
+    cpu_seconds: float = Field(ge=0, description="s")
+    wall_seconds: float = Field(ge=0, description="Sum over labels, s")
+    core_hours: float = Field(ge=0)
+    reused: int = Field(ge=0, description="Labels found in the store")
+    arrays: Any = Field(description="Frames and labels (magflow.makers.packing)")
+
+
+class ModelDoc(CampaignDocument):
+    """One trained member of an ensemble."""
+
+    doc_type: Literal["model"] = "model"
+    family: str
+    settings: dict[str, Any] = Field(description="Settings of the family")
+    member: int = Field(ge=0)
+    seed: int
+    elements: list[str]
+    n_labels: int = Field(ge=1, description="Distinct labels in the training set")
+    dataset: str = Field(description="Fingerprint of the training set")
+    level_of_theory: dict[str, Any]
+    converged: bool
+    rmse: dict[str, dict[str, float]] = Field(description="RMSE by part (train, validation) and quantity")
+    cpu_seconds: float = Field(ge=0, description="s")
+    wall_seconds: float = Field(ge=0, description="s")
+    arrays: Any = Field(description="'model': the bytes of the model as uint8")
+
+
+class IterationDoc(CampaignDocument):
+    """Errors of the OLD ensemble on the NEW labels, calibration, counts and cost: what decides to stop."""
+
+    doc_type: Literal["iteration"] = "iteration"
+    offered: int
+    selected: int
+    labels_new: int = Field(description="Usable labels of this iteration")
+    labels_failed: int
+    labels_total: int = Field(description="Usable labels so far")
+    failures: dict[str, int] = Field(description="Failed labels of this iteration by kind")
+    exhausted: bool = Field(description="The pool held no candidate above the lower trust level")
+    assessment: dict[str, Any] | None = Field(description="magflow.select.calibration.Assessment; None at iteration 0")
+    calibration: dict[str, float] = Field(description="Factor by quantity: deviation x factor ~ error")
+    rmse: dict[str, float] = Field(description="RMSE of the old ensemble on the new labels, by quantity; house units")
+    within_target: bool
+    streak: int = Field(description="Iterations in a row within the target, this one included")
+    train_rmse: dict[str, float] = Field(description="Mean over the new members")
+    core_hours: dict[str, float] = Field(description="This iteration, by phase: explore, select, label, train")
+    core_hours_total: float
+    stop: str | None = Field(default=None, description="Why the campaign ends here; None if it goes on")
+    arrays: Any = Field(description="Parity data: true, predicted, deviation of each quantity on the new labels")
+
+
+class OutcomeDoc(CampaignDocument):
+    """The end of a campaign."""
+
+    doc_type: Literal["outcome"] = "outcome"
+    name: str
+    reason: str = Field(description="Stop reason")
+    explanation: str = Field(description="The reason in one sentence")
+    labels: int
+    core_hours: float
+    models: list[str] = Field(description="Job uuids of the final ensemble")
+    calibration: dict[str, float]
+    rmse: dict[str, float]
