@@ -13,7 +13,8 @@ import numpy as np
 
 from magflow.core.arrays import digest
 from magflow.core.frame import Frame
-from magflow.core.types import FloatArray
+from magflow.core.moments import is_collinear
+from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
 
 
@@ -251,3 +252,19 @@ class LabeledFrame:
         """The frame with the moments that were achieved: what a potential is fitted on."""
         magmoms = self.label.magmoms
         return self.frame if magmoms is None else self.frame.replace(magmoms=magmoms)
+
+    @cached_property
+    def magnetic_force_mask(self) -> BoolArray:
+        """(N, 3) which components of the magnetic forces are labels.
+
+        A component counts if it is finite; in a collinear configuration only z does: x and y vanish there by
+        symmetry and would only dilute an error.
+        """
+        values = self.label.magnetic_forces
+        if values is None:
+            return np.zeros((len(self.frame), 3), dtype=bool)
+        mask = np.isfinite(values)
+        magmoms = self.configuration.magmoms
+        if magmoms is not None and is_collinear(magmoms):
+            mask[:, :2] = False
+        return mask

@@ -110,6 +110,7 @@ class BatchDoc(CampaignDocument):
     wall_seconds: float = Field(ge=0, description="Sum over labels, s")
     core_hours: float = Field(ge=0)
     reused: int = Field(ge=0, description="Labels found in the store")
+    retried: bool = Field(default=False, description="Labels offered again by `magflow retry`, outside any iteration")
     arrays: Any = Field(description="Frames and labels (magflow.makers.packing)")
 
 
@@ -141,6 +142,7 @@ class IterationDoc(CampaignDocument):
     labels_new: int = Field(description="Usable labels of this iteration")
     labels_failed: int
     labels_total: int = Field(description="Usable labels so far")
+    labels_attempted: int = Field(description="Usable and failed labels so far: what the label budget counts")
     failures: dict[str, int] = Field(description="Failed labels of this iteration by kind")
     exhausted: bool = Field(description="The pool held no candidate above the lower trust level")
     assessment: dict[str, Any] | None = Field(description="magflow.select.calibration.Assessment; None at iteration 0")
@@ -152,6 +154,7 @@ class IterationDoc(CampaignDocument):
     core_hours: dict[str, float] = Field(description="This iteration, by phase: explore, select, label, train")
     core_hours_total: float
     stop: str | None = Field(default=None, description="Why the campaign ends here; None if it goes on")
+    explanation: str | None = Field(default=None, description="The reason in one sentence")
     arrays: Any = Field(description="Parity data: true, predicted, deviation of each quantity on the new labels")
 
 

@@ -50,6 +50,18 @@ def pack_labelled(items: Sequence[LabeledFrame]) -> str:
     return encode_arrays(arrays)
 
 
+def pack_batch(items: Sequence[LabeledFrame], failed: Sequence[Frame]) -> str:
+    """A batch: its labelled frames (:func:`pack_labelled`) and the frames whose label failed, under ``failed_<name>``."""
+    arrays = decode_arrays(pack_labelled(items))
+    return encode_arrays(arrays | {f"failed_{k}": v for k, v in frames_to_arrays(list(failed)).items()})
+
+
+def unpack_failed(text: str) -> list[Frame]:
+    """The frames of a batch whose label failed."""
+    arrays = decode_arrays(text)
+    return frames_from_arrays({k.removeprefix("failed_"): v for k, v in arrays.items() if k.startswith("failed_")})
+
+
 def unpack_labelled(text: str) -> list[LabeledFrame]:
     """Inverse of :func:`pack_labelled`."""
     arrays = decode_arrays(text)

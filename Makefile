@@ -1,0 +1,59 @@
+# Two commands for a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+FILE   ?= workflows/feal_quick.yaml
+DIR    ?= runs/$(basename $(notdir $(FILE)))
+
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
+
+.PHONY: help install engines run test test-slow test-all lint docs-test benchmarks clean
+help:
+	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
+	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
+	@echo "make test-slow  the slow tests: 50 rounds of kill -9, a whole campaign on ABINIT"
+	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make benchmarks figures, each beside a peer measured in the same run"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "magflow needs Python 3.11 or newer; seen: $$($(PYTHON) --version). Set PYTHON=..."; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(BIN)/python $(SOURCES)
+	@command -v c++ >/dev/null || { echo "a C++ compiler is needed: apt-get install g++"; exit 3; }
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(BIN)/python $(SOURCES)
+	@command -v c++ >/dev/null || { echo "a C++ compiler is needed: apt-get install g++"; exit 3; }
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+install: $(VENV)/.installed
+
+engines:
+	@bash scripts/install_engines.sh
+
+run: $(VENV)/.installed engines
+	$(BIN)/magflow run $(FILE) --dir $(DIR)
+
+test: $(VENV)/.installed-test engines lint
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-test engines
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+test-all: test test-slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: $(VENV)/.installed-test engines
+	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

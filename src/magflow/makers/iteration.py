@@ -1,0 +1,131 @@
+"""The loop as jobflow DAGs: one Flow per iteration, whose last job adds the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobflow import CURRENT_JOB, Flow, Job, JobStore, OutputReference, Response, job
+
+from magflow.makers.assess import AssessMaker
+from magflow.makers.base import Campaign, Category, PluginMaker, prepare
+from magflow.makers.documents import IterationDoc, OutcomeDoc
+from magflow.makers.explore import ExploreMaker
+from magflow.makers.label import LabelMaker
+from magflow.makers.select import SelectMaker
+from magflow.makers.train import TrainMaker
+
+
+@dataclass
+class IterationMaker(PluginMaker):
+    """explore -> select -> label -> train an ensemble -> assess, for one iteration.
+
+    A part is swapped by swapping its field: VASP for ABINIT in `label`, DeePMD for mMTP in `train`.
+    """
+
+    explore: ExploreMaker | None = None
+    select: SelectMaker | None = None
+    label: LabelMaker | None = None
+    train: TrainMaker | None = None
+    assess: AssessMaker | None = None
+    name: str = "iteration"
+
+    def make(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
+        """The Flow of one iteration; `output` is its IterationDoc.
+
+        Parameters
+        ----------
+        batches
+            Uuids of the jobs that hold the labels so far.
+        models
+            Uuids of the current ensemble's jobs; empty at iteration 0.
+        previous
+            Uuid of the previous iteration's assessment.
+        """
+        explore = self.explore.after(models, previous, iteration)
+        select = self.select.after(explore, batches, models, previous, iteration)
+        batch = self.label.batch(select.output.sources, select.uuid, iteration)
+        batch.name = f"label batch {iteration}"
+        prepare(batch, self.label.campaign.uuid_for("batch", iteration), Category.LIGHT)
+        train = self.train.ensemble([*batches, batch.uuid], models, iteration)
+        assess = self.assess.after(models, train, batch, explore, select, previous, iteration)
+        return Flow([explore, select, batch, *train, assess], output=assess.output, name=f"iteration {iteration}")
+
+
+@dataclass
+class ActiveLearningMaker(PluginMaker):
+    """A whole campaign: iterations until the rules of :mod:`magflow.select.stopping` say stop.
+
+    The Flow holds one iteration and the job that, once it is assessed, adds the next, so that it never grows
+    without bound and runs the same under any jobflow manager.
+    """
+
+    iteration: IterationMaker | None = None
+    campaign: Campaign | None = None
+    name: str = "active learning"
+
+    def make(self) -> Flow:
+        """The Flow of the first iteration, with the job that continues."""
+        return self.step(0, [], [], None)
+
+    def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
+        """One iteration followed by :meth:`advance`."""
+        flow = self.iteration.make(iteration, batches, models, previous)
+        return Flow(
+            [flow, self.continuation(flow.output, iteration, batches)], name=f"{self.campaign.name} {iteration}"
+        )
+
+    def continuation(self, assessed: OutputReference, iteration: int, batches: list[str], *words: object) -> Job:
+        """The job that decides after one iteration and adds the next."""
+        made = self.advance(assessed, assessed.uuid, iteration, batches)
+        made.name = f"advance {iteration}"
+        return prepare(
+            made, self.campaign.uuid_for("advance", iteration, *words), Category.LIGHT, expose_store=True
+        )
+
+    @job
+    def advance(self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]) -> Response:
+        """Stop with an OutcomeDoc, or add the next iteration.
+
+        Parameters
+        ----------
+        assessed, assessment
+            The IterationDoc and the uuid of its job.
+        batches
+            Uuids of the jobs that hold the labels of all earlier iterations.
+        """
+        known = [*batches, self.campaign.uuid_for("batch", iteration)]
+        known += retried_batches(CURRENT_JOB.store, self.campaign, known)
+        models = [self.campaign.uuid_for("train", iteration, k) for k in range(self.iteration.train.members)]
+        if assessed.stop is not None:
+            return Response(output=outcome(assessed, self.campaign, models))
+        following = self.step(iteration + 1, known, models, assessment)
+        return Response(output={"iteration": iteration, "next": iteration + 1}, addition=following)
+
+
+def outcome(last: IterationDoc, campaign: Campaign, models: list[str]) -> OutcomeDoc:
+    """The end of a campaign that stopped by its rules."""
+    return OutcomeDoc(
+        campaign=campaign.id,
+        iteration=last.iteration,
+        name=campaign.name,
+        reason=str(last.stop),
+        explanation=str(last.explanation),
+        labels=last.labels_total,
+        core_hours=last.core_hours_total,
+        models=models,
+        calibration=last.calibration,
+        rmse=last.rmse,
+    )
+
+
+def retried_batches(store: JobStore | None, campaign: Campaign, known: list[str]) -> list[str]:
+    """Uuids of batches in the store that no iteration has taken up: labels that were retried since.
+
+    A batch of an iteration is stored under its ``collect`` job and known by the uuid of the job it replaced, hence
+    only those marked as retried are looked at.
+    """
+    if store is None:
+        return []
+    criteria = {"output.doc_type": "batch", "output.campaign": campaign.id, "output.retried": True}
+    found = [d["uuid"] for d in store.query(criteria, properties=["uuid"])]
+    return [u for u in dict.fromkeys(found) if u not in known]

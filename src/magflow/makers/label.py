@@ -1,0 +1,222 @@
+"""Labels: one job per frame, and the job that gathers a batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
+
+from magflow.core.arrays import encode_arrays
+from magflow.core.frame import Frame, frames_to_arrays
+from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
+from magflow.core.protocols import LabelEngine
+from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.makers.base import Campaign, Category, PluginMaker, prepare
+from magflow.makers.documents import BatchDoc, LabelDoc, OutcomeDoc
+from magflow.makers.packing import pack_batch, pack_labelled, unpack_frame, unpack_labelled
+from magflow.select.stopping import StopReason
+
+
+@dataclass
+class LabelMaker(PluginMaker):
+    """Labels frames with a label engine, or with any atomate2 static Maker.
+
+    Parameters
+    ----------
+    engine
+        A :class:`~magflow.core.protocols.LabelEngine`, or a jobflow Maker whose ``make(structure)`` gives a static
+        calculation (see :mod:`magflow.makers.atomate`).
+    campaign
+        The campaign the labels belong to.
+    """
+
+    engine: Any = None
+    campaign: Campaign | None = None
+    name: str = "label"
+
+    @job(data="arrays")
+    def make(self, frame: str, source: str, iteration: int) -> LabelDoc | Response:
+        """One label. `frame` is text made by :func:`~magflow.makers.packing.pack_frame`."""
+        assert self.campaign is not None  # noqa: S101 - typing only; `batch` and `single` check it
+        configuration = unpack_frame(frame)
+        if isinstance(self.engine, Maker):
+            from magflow.makers.atomate import label_flow
+
+            return Response(replace=label_flow(self.engine, self.campaign, frame, source, iteration))
+        level = _level_of_theory(self.engine, tuple(self.campaign.elements))
+        found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level))
+        if found is not None:
+            return found
+        workdir = Path.cwd() / f"label-{configuration.frame_id}"
+        workdir.mkdir(exist_ok=True)
+        label = self.engine.label(configuration, level, workdir)
+        return label_document(configuration, label, self.campaign, self.engine.name, source, iteration)
+
+    def single(self, frame: str | OutputReference, source: str, iteration: int, *words: object) -> Job:
+        """The job of one label; `words` make its uuid."""
+        made = self.make(frame, source, iteration)
+        made.name = f"label {iteration}"
+        return prepare(made, _campaign(self).uuid_for("label", *words), Category.DFT, expose_store=True)
+
+    @job
+    def batch(self, sources: list[str], selection_uuid: str, iteration: int) -> Response:
+        """Replace this job by one label job per selected frame and the job that gathers them.
+
+        Parameters
+        ----------
+        sources
+            Where each selected frame came from; the frames themselves stay references.
+        selection_uuid
+            The job that made the selection.
+        """
+        frames = OutputReference(selection_uuid).frames
+        return self.replacement([frames[i] for i in range(len(sources))], sources, iteration)
+
+    def replacement(
+        self, frames: Sequence[str | OutputReference], sources: Sequence[str], iteration: int, *words: object
+    ) -> Response:
+        """A Response that replaces the calling job by the labels of `frames` and their collection."""
+        campaign = _campaign(self)
+        jobs = [
+            self.single(frame, source, iteration, iteration, *words, i)
+            for i, (frame, source) in enumerate(zip(frames, sources, strict=True))
+        ]
+        gather = collect(campaign, [j.output for j in jobs], iteration)
+        gather.name = f"collect {iteration}"
+        # A label job that was lost with its worker gives None here; the others are not held up by it.
+        gather.config.on_missing_references = OnMissing.NONE
+        prepare(gather, campaign.uuid_for("collect", iteration, *words), Category.LIGHT)
+        return Response(replace=Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}"))
+
+
+def _campaign(maker: LabelMaker) -> Campaign:
+    if maker.campaign is None:
+        raise ValueError("LabelMaker.campaign is not set")
+    return maker.campaign
+
+
+@lru_cache(maxsize=8)
+def _level_of_theory(engine: LabelEngine, elements: tuple[str, ...]) -> LevelOfTheory:
+    """Once per worker process: it hashes datasets and asks the program for its version."""
+    return engine.level_of_theory(elements)
+
+
+def find_label(store: JobStore | None, wanted: str) -> LabelDoc | None:
+    """A usable label in the store; the one of an interrupted run of this very job is returned as it is.
+
+    One of another job is marked as reused and costs nothing.
+    """
+    if store is None:
+        return None
+    criteria = {"output.doc_type": "label", "output.label_id": wanted, "output.state": "ok"}
+    document = store.query_one(criteria, load=True)
+    if document is None:
+        return None
+    found = LabelDoc(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
+    if CURRENT_JOB.job is not None and document["uuid"] == CURRENT_JOB.job.uuid:
+        return found
+    return found.model_copy(update={"reused": True, "cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0})
+
+
+def label_document(
+    frame: Frame, label: Label, campaign: Campaign, engine: str, source: str, iteration: int
+) -> LabelDoc:
+    """The document of one finished or failed label."""
+    ok = label.failure is None
+    return LabelDoc(
+        campaign=campaign.id,
+        iteration=iteration,
+        label_id=label.label_id,
+        frame_id=label.frame_id,
+        state="ok" if ok else "failed",
+        failure=None if label.failure is None else label.failure.kind,
+        message=None if label.failure is None else label.failure.message,
+        engine=engine,
+        kind=label.level_of_theory.kind,
+        level_of_theory=label.level_of_theory.as_dict(),
+        level_of_theory_id=label.level_of_theory.fingerprint,
+        formula=frame.formula,
+        n_atoms=len(frame),
+        ordering=frame.ordering,
+        source=source,
+        volume_per_atom=frame.volume / len(frame),
+        cpu_seconds=label.cost.cpu_seconds,
+        wall_seconds=label.cost.wall_seconds,
+        cores=label.cost.cores,
+        core_hours=label.cost.core_hours,
+        attempts=label.attempts,
+        details=dict(label.details),
+        arrays=pack_labelled([LabeledFrame(frame, label)]) if ok else encode_arrays(frames_to_arrays([frame])),
+        **(_summary(label) if ok else {}),
+    )
+
+
+def _summary(label: Label) -> dict[str, float | None]:
+    def largest(vectors: np.ndarray | None) -> float | None:
+        norms = [] if vectors is None else np.linalg.norm(vectors, axis=1)
+        return float(np.nanmax(norms)) if np.isfinite(norms).any() else None
+
+    n = 0 if label.forces is None else len(label.forces)
+    return {
+        "energy": label.energy,
+        "energy_per_atom": label.energy / n if label.energy is not None and n else None,
+        "pressure_gpa": None if label.stress is None else float(-label.stress[:3].mean() * EV_PER_A3_IN_GPA),
+        "force_max": largest(label.forces),
+        "moment_total": None if label.magmoms is None else float(label.magmoms[:, 2].sum()),
+        "moment_max": largest(label.magmoms),
+        "magnetic_force_max": largest(label.magnetic_forces),
+    }
+
+
+@job(data="arrays")
+def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int) -> Response:
+    """Gather the labels of a batch. If none is usable, the campaign ends here, with the reason."""
+    documents = [d for d in labels if d is not None]
+    usable = [d for d in documents if d.state == "ok"]
+    failed = {d.label_id: str(d.failure) for d in documents if d.state == "failed"}
+    items = [item for d in usable for item in unpack_labelled(d.arrays)]
+    batch = BatchDoc(
+        campaign=campaign.id,
+        iteration=iteration,
+        label_ids=[d.label_id for d in usable],
+        failed=failed,
+        levels_of_theory=list({d.level_of_theory_id: d.level_of_theory for d in documents}.values()),
+        cpu_seconds=sum(d.cpu_seconds for d in documents),
+        wall_seconds=sum(d.wall_seconds for d in documents),
+        core_hours=sum(d.core_hours for d in documents),
+        reused=sum(d.reused for d in documents),
+        arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.state == "failed"]),
+    )
+    if items or not labels:
+        return Response(output=batch)
+    lost = len(labels) - len(documents)
+    counts = Counter(failed.values()) + Counter({"worker-lost": lost} if lost else {})
+    ending = finish_failed(campaign, iteration, dict(counts), documents[0].message if documents else None)
+    ending.name = "stop"
+    prepare(ending, campaign.uuid_for("batch-failed", iteration, batch.created_at), Category.LIGHT)
+    return Response(output=batch, stop_children=True, addition=Flow([ending]))
+
+
+@job
+def finish_failed(campaign: Campaign, iteration: int, failures: dict[str, int], example: str | None) -> OutcomeDoc:
+    """The outcome of a campaign in which a whole batch failed."""
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(failures.items()))
+    explanation = f"every label of iteration {iteration} failed ({counts})"
+    return OutcomeDoc(
+        campaign=campaign.id,
+        iteration=iteration,
+        name=campaign.name,
+        reason=StopReason.BATCH_FAILED,
+        explanation=f"{explanation}; the first: {example}" if example else explanation,
+        labels=0,
+        core_hours=0.0,
+        models=[],
+        calibration={},
+        rmse={},
+    )

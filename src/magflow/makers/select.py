@@ -1,0 +1,143 @@
+"""Selection: which of the candidates to label, with a recorded reason for every one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jobflow import Job, job
+
+from magflow.core.arrays import encode_arrays
+from magflow.core.frame import Frame
+from magflow.core.prediction import QUANTITIES
+from magflow.core.protocols import SupportsGrades
+from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
+from magflow.makers.documents import BatchDoc, CandidatesDoc, IterationDoc, ModelDoc, SelectionDoc
+from magflow.makers.explore import unpack_candidates
+from magflow.makers.packing import pack_frame, unpack_failed, unpack_labelled
+from magflow.makers.train import ensemble_of
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.select.pipeline import Offered, Selection, select
+
+
+@dataclass
+class SelectMaker(PluginMaker):
+    """Chooses the frames to label.
+
+    Parameters
+    ----------
+    settings
+        :class:`~magflow.select.settings.SelectSettings`.
+    targets
+        RMSE aimed at, by quantity, house units (energy in eV/atom).
+    label_budget
+        Labels the campaign may make in all; None: no limit.
+    """
+
+    settings: Any = None
+    campaign: Campaign | None = None
+    targets: dict[str, float] = field(default_factory=dict)
+    label_budget: int | None = None
+    name: str = "select"
+
+    @job(data="arrays")
+    def make(
+        self,
+        candidates: CandidatesDoc,
+        batches: list[BatchDoc],
+        models: list[ModelDoc],
+        previous: IterationDoc | None,
+        iteration: int,
+    ) -> SelectionDoc:
+        """Choose the batch of one iteration."""
+        frames, sources = unpack_candidates(candidates.arrays)
+        trained = [item.configuration for b in batches for item in unpack_labelled(b.arrays)]
+        known = trained + [frame for b in batches for frame in unpack_failed(b.arrays)]
+        calibration = {} if previous is None else previous.calibration
+        with Stopwatch() as watch:
+            ensemble = ensemble_of(models, calibration) if models else None
+            offered = offer(frames, sources, ensemble)
+            spent = 0 if previous is None else previous.labels_attempted
+            selection = select(
+                offered,
+                known=known,
+                known_descriptors=ensemble.descriptors(known) if isinstance(ensemble, SupportsGrades) else None,
+                settings=self.settings,
+                targets=self.targets,
+                calibration=calibration,
+                budget=None if self.label_budget is None else max(0, self.label_budget - spent),
+                seed=self.campaign.seed_for("select", iteration),
+            )
+        chosen = [int(i) for i in selection.selected]
+        return SelectionDoc(
+            campaign=self.campaign.id,
+            iteration=iteration,
+            offered=len(frames),
+            selected=[frames[i].frame_id for i in chosen],
+            frames=[pack_frame(frames[i]) for i in chosen],
+            sources=[sources[i] for i in chosen],
+            reasons=dict(Counter(str(r) for r in selection.reasons)),
+            strata=dict(Counter(stratum(frames[i]) for i in chosen)),
+            trust={q: (float(lo), float(hi)) for q, (lo, hi) in selection.trust.items()},
+            exhausted=selection.exhausted,
+            wall_seconds=watch.wall_seconds,
+            cpu_seconds=watch.cpu_seconds,
+            arrays=encode_arrays(table(offered, selection, calibration)),
+        )
+
+    def after(
+        self, explore: Job, batches: list[str], models: list[str], previous: str | None, iteration: int
+    ) -> Job:
+        """The job that selects for one iteration."""
+        made = self.make(
+            explore.output,
+            references(batches),
+            references(models),
+            references([previous])[0] if previous else None,
+            iteration,
+        )
+        made.name = f"select {iteration}"
+        return prepare(made, self.campaign.uuid_for("select", iteration), Category.LIGHT)
+
+
+def stratum(frame: Frame) -> str:
+    """Composition x magnetic state."""
+    return f"{frame.formula} {frame.ordering}"
+
+
+def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble | None) -> Offered:
+    """The arrays selection looks at: raw deviations, grades and descriptors of the frames, if there is an ensemble."""
+    if ensemble is None:
+        return Offered(frames=frames, sources=sources)
+    prediction = ensemble.predict(frames)
+    graded = isinstance(ensemble, SupportsGrades)
+    return Offered(
+        frames=frames,
+        sources=sources,
+        deviations={q: prediction.frame_deviation(q) for q in QUANTITIES},
+        grades=ensemble.grades(frames) if graded else None,
+        descriptors=ensemble.descriptors(frames) if graded else None,
+    )
+
+
+def table(offered: Offered, selection: Selection, calibration: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """One row per frame offered, as columns: what `magflow query frames` shows."""
+    frames = offered.frames
+    n = len(frames)
+    columns = {
+        "frame_id": np.array([f.frame_id for f in frames], dtype=str),
+        "formula": np.array([f.formula for f in frames], dtype=str),
+        "ordering": np.array([str(f.ordering) for f in frames], dtype=str),
+        "source": np.array(list(offered.sources), dtype=str),
+        "reason": np.array([str(r) for r in selection.reasons], dtype=str),
+        "score": np.asarray(selection.score, dtype=float),
+        "grade": np.full(n, np.nan) if offered.grades is None else offered.grades,
+        "volume": np.array([f.volume / len(f) for f in frames]),
+        "moment_max": np.array([0.0 if f.magmoms is None else np.linalg.norm(f.magmoms, axis=1).max() for f in frames]),
+    }
+    for quantity, values in (offered.deviations or {}).items():
+        columns[f"deviation_{quantity}"] = values * calibration.get(quantity, 1.0)
+    return columns

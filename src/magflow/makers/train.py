@@ -1,0 +1,111 @@
+"""Training: one job per member of the ensemble, and ensembles from documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jobflow import Job, OutputReference, job
+
+from magflow.core import plugins
+from magflow.core.arrays import decode_arrays, encode_arrays
+from magflow.core.dataset import Dataset
+from magflow.core.protocols import Potential
+from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
+from magflow.makers.documents import BatchDoc, ModelDoc
+from magflow.makers.packing import unpack_labelled
+from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+
+
+def dataset_of(batches: Sequence[BatchDoc]) -> Dataset:
+    """The labels of several batches as one dataset."""
+    return Dataset(item for batch in batches for item in unpack_labelled(batch.arrays))
+
+
+def potential_of(document: ModelDoc) -> Potential:
+    """The trained model of a document."""
+    family = plugins.load(plugins.POTENTIAL_FAMILIES, document.family)(**document.settings)
+    return family.load(decode_arrays(document.arrays)["model"].tobytes())
+
+
+def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, float] | None = None) -> PotentialEnsemble:
+    """The ensemble of several members' documents."""
+    ordered = sorted(documents, key=lambda d: d.member)
+    return PotentialEnsemble(
+        tuple(potential_of(d) for d in ordered),
+        family=ordered[0].family,
+        settings=ordered[0].settings,
+        calibration=dict(calibration or {}),
+        metadata={
+            "campaign": ordered[0].campaign,
+            "iteration": ordered[0].iteration,
+            "dataset": ordered[0].dataset,
+            "n_labels": ordered[0].n_labels,
+            "level_of_theory": ordered[0].level_of_theory,
+        },
+    )
+
+
+@dataclass
+class TrainMaker(PluginMaker):
+    """Fits the members of an ensemble.
+
+    Parameters
+    ----------
+    family
+        A :class:`~magflow.core.protocols.PotentialFamily`.
+    members
+        Size of the ensemble.
+    warm_start
+        Start from the same member of the previous iteration.
+    """
+
+    family: Any = None
+    campaign: Campaign | None = None
+    members: int = 5
+    warm_start: bool = False
+    name: str = "train"
+
+    @job(data="arrays")
+    def make(self, batches: list[BatchDoc], previous: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
+        """Fit one member on everything labelled so far."""
+        dataset = dataset_of(batches)
+        seed = self.campaign.seed_for("train", member)
+        with Stopwatch() as watch:
+            potential, report = fit_member(
+                self.family,
+                dataset,
+                elements=self.campaign.elements,
+                seed=seed,
+                member=member,
+                start=None if previous is None else potential_of(previous),
+            )
+        return ModelDoc(
+            campaign=self.campaign.id,
+            iteration=iteration,
+            family=self.family.name,
+            settings=self.family.model_dump(mode="json"),
+            member=member,
+            seed=seed,
+            elements=list(self.campaign.elements),
+            n_labels=len(dataset),
+            dataset=dataset.fingerprint,
+            level_of_theory=dataset.levels_of_theory[0].as_dict(),
+            converged=report.converged,
+            rmse={part: dict(values) for part, values in report.rmse.items()},
+            cpu_seconds=watch.cpu_seconds,
+            wall_seconds=watch.wall_seconds,
+            arrays=encode_arrays({"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}),
+        )
+
+    def ensemble(self, batches: list[str], previous: list[str], iteration: int, *words: object) -> list[Job]:
+        """The jobs of all members. `batches` and `previous` are job uuids."""
+        jobs = []
+        for member in range(self.members):
+            start = OutputReference(previous[member]) if self.warm_start and previous else None
+            made = self.make(references(batches), start, member, iteration)
+            made.name = f"train {iteration}.{member}"
+            jobs.append(prepare(made, self.campaign.uuid_for("train", iteration, *words, member), Category.TRAIN))
+        return jobs

@@ -1,0 +1,158 @@
+"""Typed queries on a campaign's store: the same on SQLite and on any other maggma store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from jobflow import JobStore
+
+from magflow.core.arrays import decode_arrays
+from magflow.core.dataset import Dataset
+from magflow.errors import InputError
+from magflow.makers.documents import (
+    BatchDoc,
+    CampaignDocument,
+    CandidatesDoc,
+    IterationDoc,
+    LabelDoc,
+    ModelDoc,
+    OutcomeDoc,
+    SelectionDoc,
+)
+from magflow.makers.packing import unpack_labelled
+from magflow.makers.train import ensemble_of
+from magflow.potentials.ensemble import PotentialEnsemble
+
+INDEXED = ("doc_type", "campaign", "iteration", "label_id", "frame_id", "state", "failure", "formula", "member")
+"""Fields of the documents that every store keeps an index on (below ``output.``)."""
+
+Document = TypeVar("Document", bound=CampaignDocument)
+
+_DOC_TYPES: dict[type[CampaignDocument], str] = {
+    kind: kind.model_fields["doc_type"].default
+    for kind in (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, OutcomeDoc)
+}
+
+
+def documents(
+    store: JobStore,
+    kind: type[Document],
+    criteria: Mapping[str, Any] | None = None,
+    *,
+    arrays: bool = False,
+    sort: Mapping[str, int] | None = None,
+) -> Iterator[Document]:
+    """Documents of one kind, by iteration unless `sort` says otherwise.
+
+    Parameters
+    ----------
+    criteria
+        A Mongo filter on the fields of the document.
+    arrays
+        Load the arrays too; without them the ``arrays`` field is a reference.
+    """
+    wanted = {"output.doc_type": _DOC_TYPES[kind]} | _below_output(criteria or {})
+    order = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
+    seen: set[str] = set()
+    for found in store.query(wanted, sort=order, load=arrays):
+        if found["uuid"] in seen:
+            continue
+        seen.add(found["uuid"])
+        yield kind(**{k: v for k, v in found["output"].items() if not k.startswith("@")})
+
+
+def _below_output(criteria: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter with ``output.`` before every field, logical operators descended into."""
+    below: dict[str, Any] = {}
+    for key, value in criteria.items():
+        if key in ("$and", "$or", "$nor"):
+            below[key] = [_below_output(part) for part in value]
+        else:
+            below[f"output.{key}"] = value
+    return below
+
+
+def candidates(store: JobStore, **kw: Any) -> list[CandidatesDoc]:
+    """What every exploration offered."""
+    return list(documents(store, CandidatesDoc, **kw))
+
+
+def selections(store: JobStore, **kw: Any) -> list[SelectionDoc]:
+    """Every selection."""
+    return list(documents(store, SelectionDoc, **kw))
+
+
+def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
+    """Every label, finished or failed."""
+    return list(documents(store, LabelDoc, **kw))
+
+
+def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:
+    """Every gathered batch."""
+    return list(documents(store, BatchDoc, **kw))
+
+
+def models(store: JobStore, **kw: Any) -> list[ModelDoc]:
+    """Every trained member, by iteration and member."""
+    return list(documents(store, ModelDoc, **({"sort": {"iteration": 1, "member": 1}} | kw)))
+
+
+def iterations(store: JobStore, **kw: Any) -> list[IterationDoc]:
+    """Every assessed iteration."""
+    return list(documents(store, IterationDoc, **kw))
+
+
+def outcome(store: JobStore) -> OutcomeDoc | None:
+    """The end of the campaign, or None while it goes on; the latest if it was continued."""
+    found = sorted(documents(store, OutcomeDoc), key=lambda d: (d.iteration, d.created_at))
+    return found[-1] if found else None
+
+
+def frames(store: JobStore, criteria: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """One row per frame ever offered, with its reason: the tables of all selections, filtered as a Mongo store would."""
+    from mongomock_ng.filtering import filter_applies
+
+    for selection in documents(store, SelectionDoc, arrays=True):
+        columns = decode_arrays(selection.arrays)
+        for values in zip(*columns.values(), strict=True):
+            row = {"iteration": selection.iteration}
+            row |= {name: _plain(value) for name, value in zip(columns, values, strict=True)}
+            if not criteria or filter_applies(dict(criteria), row):
+                yield row
+
+
+def _plain(value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and np.isnan(plain) else plain
+
+
+def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None) -> Dataset:
+    """All usable labels as a dataset, in the order they were made."""
+    found = documents(store, LabelDoc, {"state": "ok"} | dict(criteria or {}), arrays=True)
+    return Dataset(item for d in found for item in unpack_labelled(d.arrays))
+
+
+def latest_models(store: JobStore, *, arrays: bool = True) -> list[ModelDoc]:
+    """The members of the newest complete ensemble.
+
+    Raises
+    ------
+    InputError
+        If no ensemble has been trained yet.
+    """
+    by_iteration: dict[int, list[ModelDoc]] = {}
+    for model in models(store):
+        by_iteration.setdefault(model.iteration, []).append(model)
+    size = max((len(m) for m in by_iteration.values()), default=0)
+    complete = [i for i, m in by_iteration.items() if len(m) == size]
+    if not complete:
+        raise InputError("no ensemble has been trained yet", hint="see `magflow status`")
+    return models(store, criteria={"iteration": max(complete)}, arrays=arrays)
+
+
+def latest_ensemble(store: JobStore) -> PotentialEnsemble:
+    """The newest complete ensemble, with the newest calibration."""
+    calibrations = [d.calibration for d in iterations(store) if d.calibration]
+    return ensemble_of(latest_models(store), calibrations[-1] if calibrations else None)
