@@ -1,0 +1,190 @@
+"""Connections to an SQLite file that many processes and threads write at once.
+
+One connection per (process, thread, file), shared by everything in that thread, so that a document, its
+blobs and the queue entry that belongs to it can be written in one transaction (:func:`transaction`).
+
+Durability. The file is in write-ahead-log mode. With ``synchronous=NORMAL`` (the default) a committed
+transaction survives the death of any process (``kill -9``); a power failure or kernel crash may undo the last
+committed transactions, never damage the file: the jobs concerned run again. ``FULL`` also survives a power
+failure and costs one disk flush per transaction. (https://www.sqlite.org/pragma.html#pragma_synchronous)
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+from magflow.errors import StoreError
+
+BUSY_TIMEOUT = 60.0
+"""Seconds a transaction waits for another process's transaction."""
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs3", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb", "smb2", "smb3", "smbfs", "ceph", "afs", "9p"]
+    + ["glusterfs", "orangefs", "panfs", "ncpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "wekafs"]
+)
+"""File systems on which the shared memory of a write-ahead log does not work between machines."""
+
+_HINTS = {
+    "full": "free some space (or raise the quota) and run again: everything acknowledged is kept",
+    "readonly": "make the directory writable, or choose another one",
+    "cantopen": "check that the directory exists and is writable",
+    "notadb": "choose another directory, or restore the file from a backup",
+    "corrupt": "restore the file from a backup, or recover it with `sqlite3 FILE .recover`",
+    "locked": "another process has held the store for over a minute; stop it, then run again",
+    "other": "see the message of SQLite above",
+}
+
+_local = threading.local()
+_inherited: list[sqlite3.Connection] = []  # connections of a parent process: never used, never closed (see _forget)
+
+
+def explain(error: sqlite3.Error, path: str | Path) -> StoreError:
+    """The :class:`StoreError` that says what `error` means for the file at `path`."""
+    text = str(error)
+    kinds = {
+        "full": ("disk is full", "disk I/O error", "max_page_count"),
+        "readonly": ("readonly", "read-only"),
+        "cantopen": ("unable to open",),
+        "notadb": ("file is not a database", "file is encrypted"),
+        "corrupt": ("malformed", "corrupt"),
+        "locked": ("locked", "busy"),
+    }
+    kind = next((k for k, marks in kinds.items() if any(m in text for m in marks)), "other")
+    messages = {
+        "full": "the store cannot grow: the disk is full or failing",
+        "readonly": "the store is read-only",
+        "cantopen": "the store cannot be opened",
+        "notadb": "this file is not a store",
+        "corrupt": "the store is damaged",
+        "locked": "the store is locked",
+        "other": "the store cannot be used",
+    }
+    return StoreError(messages[kind], where=str(path), seen=text, hint=_HINTS[kind])
+
+
+@contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Turn SQLite's errors into a :class:`StoreError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+@lru_cache(maxsize=64)
+def refuse_network_file_system(directory: str) -> None:
+    """Raise :class:`StoreError` if `directory` is on a network file system (a write-ahead log fails there)."""
+    where = Path(directory).resolve()
+    mounts = {p.mountpoint: p.fstype.lower() for p in psutil.disk_partitions(all=True)}
+    mount = next((str(p) for p in (where, *where.parents) if str(p) in mounts), None)
+    if mount is not None and mounts[mount] in NETWORK_FILE_SYSTEMS:
+        raise StoreError(
+            "the embedded store needs a local disk",
+            where=directory,
+            seen=f"a {mounts[mount]} file system mounted at {mount}",
+            expected="a local file system such as ext4, xfs, btrfs or tmpfs",
+            hint="run the campaign in a directory on a local disk, or use a MongoDB store",
+        )
+
+
+def connect(path: str | Path, synchronous: str = "NORMAL") -> sqlite3.Connection:
+    """This thread's connection to the file at `path`, opened (and the file created) on first use.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be opened, is no SQLite file, or lies on a network file system.
+    """
+    path = str(Path(path).absolute())
+    pool = _pool()
+    if (con := pool.get(path)) is None:
+        refuse_network_file_system(str(Path(path).parent))
+        with explained(path):
+            con = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            try:
+                con.execute("PRAGMA journal_mode=WAL")
+                con.execute(f"PRAGMA synchronous={synchronous}")
+                con.execute("PRAGMA journal_size_limit=67108864")
+            except sqlite3.Error:
+                con.close()
+                raise
+        pool[path] = con
+    return con
+
+
+def connect_readonly(path: str | Path) -> sqlite3.Connection:
+    """A new read-only connection to an existing file; the caller closes it."""
+    path = Path(path).absolute()
+    if not path.is_file():
+        raise StoreError(
+            "there is no store here", where=str(path), hint="give the directory of a campaign that was run"
+        )
+    with explained(path):
+        con = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        try:
+            con.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error:
+            con.close()
+            raise
+    return con
+
+
+def disconnect(path: str | Path) -> None:
+    """Close this thread's connection to `path`, if it has one and no transaction is open on it."""
+    pool = _pool()
+    con = pool.get(str(Path(path).absolute()))
+    if con is not None and not con.in_transaction:
+        del pool[str(Path(path).absolute())]
+        con.close()
+
+
+@contextmanager
+def transaction(path: str | Path, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
+    """One write transaction; nested calls in the same thread join the outermost one.
+
+    All or nothing: any exception undoes everything written since the outermost call.
+    """
+    con = connect(path, synchronous)
+    if con.in_transaction:
+        yield con
+        return
+    with explained(path):
+        con.execute("BEGIN IMMEDIATE")
+    try:
+        yield con
+        with explained(path):
+            con.execute("COMMIT")
+    except BaseException as error:
+        if con.in_transaction:  # SQLite itself rolls back on a full disk
+            with suppress(sqlite3.Error):
+                con.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            raise explain(error, path) from error
+        raise
+
+
+def _pool() -> dict[str, sqlite3.Connection]:
+    """The connections of this thread of this process, by path."""
+    if getattr(_local, "pid", None) != os.getpid():
+        _forget()
+        _local.pid, _local.pool = os.getpid(), {}
+    pool: dict[str, sqlite3.Connection] = _local.pool
+    return pool
+
+
+def _forget() -> None:
+    """After a fork: leave the parent's connections alone.
+
+    Closing one here could drop the parent's file locks (https://www.sqlite.org/howtocorrupt.html, 2.6).
+    """
+    _inherited.extend(getattr(_local, "pool", {}).values())

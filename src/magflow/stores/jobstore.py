@@ -1,0 +1,125 @@
+"""The jobflow JobStore of a campaign: embedded in ``DIR/campaign.db``, or any maggma stores named in settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobflow import JobStore
+from monty.json import MontyDecoder
+
+from magflow.errors import InputError
+from magflow.stores.sqlite import SQLiteStore
+
+DATABASE = "campaign.db"
+"""File name of the embedded store and queue within the campaign's directory."""
+
+DATA = "data"
+"""Name of the additional store that holds arrays."""
+
+DOCUMENT_FIELDS = (
+    "uuid",
+    "index",
+    "name",
+    "completed_at",
+    "output.doc_type",
+    "output.iteration",
+    "output.label_id",
+    "output.frame_id",
+    "output.state",
+)
+"""Fields of task documents that queries filter and sort by; indexed in every store."""
+
+BLOB_FIELDS = ("blob_uuid", "job_uuid", "job_index")
+
+
+class EmbeddedJobStore(JobStore):
+    """A JobStore whose stores lie in one SQLite file.
+
+    A document and its blobs are written in one transaction, and the blobs of a job that runs again replace those
+    of its earlier run: no reader ever meets a document whose arrays are missing, and none is left behind.
+    """
+
+    docs_store: SQLiteStore
+
+    def update(self, docs: Any, key: list | str | None = None, save: Any = None) -> None:
+        """As :meth:`jobflow.JobStore.update`, all or nothing."""
+        entries = docs if isinstance(docs, list) else [docs]
+        with self.docs_store.transaction():
+            for entry in entries:
+                for blobs in self.additional_stores.values():
+                    blobs.remove_docs({"job_uuid": _field(entry, "uuid"), "job_index": _field(entry, "index")})
+            super().update(docs, key=key, save=save)
+
+
+def campaign_store(directory: str | Path, synchronous: str = "NORMAL") -> EmbeddedJobStore:
+    """The embedded store of the campaign in `directory` (which must exist); connect it before use."""
+    path = str((Path(directory) / DATABASE).absolute())
+    docs = SQLiteStore(path, "docs", key="uuid", fields=DOCUMENT_FIELDS, synchronous=synchronous)
+    data = SQLiteStore(path, "blobs", key="blob_uuid", fields=BLOB_FIELDS, synchronous=synchronous, compress=True)
+    return EmbeddedJobStore(docs, additional_stores={DATA: data})
+
+
+def job_store_from_settings(spec: Mapping[str, Any] | None, directory: str | Path) -> JobStore:
+    """The JobStore that settings describe, connected and indexed; without a description, the embedded one.
+
+    Parameters
+    ----------
+    spec
+        ``{"docs_store": {"type": "MongoStore", ...}, "additional_stores": {"data": {...}}}`` as in jobflow's own
+        ``jobflow.yaml``, or the serialised form of a JobStore (with ``@module`` and ``@class``); None for the
+        embedded store.
+    directory
+        Of the campaign.
+
+    Raises
+    ------
+    InputError
+        If the description cannot be read or lacks the additional store ``data``.
+    StoreError
+        If the embedded store cannot be opened.
+    """
+    store = campaign_store(directory) if spec is None else _from_spec(spec)
+    if DATA not in store.additional_stores:
+        raise InputError(
+            "arrays need a store of their own",
+            where="job store",
+            seen=f"additional stores: {', '.join(store.additional_stores) or 'none'}",
+            expected=f"an additional store named {DATA!r}",
+            hint=f"add `additional_stores: {{{DATA}: ...}}` to the job store in the settings",
+        )
+    store.connect()
+    ensure_indexes(store)
+    return store
+
+
+def ensure_indexes(store: JobStore) -> None:
+    """Index the fields that magflow queries (jobflow itself creates no index)."""
+    for field in DOCUMENT_FIELDS:
+        store.docs_store.ensure_index(field)
+    for blobs in store.additional_stores.values():
+        for field in BLOB_FIELDS:
+            blobs.ensure_index(field)
+
+
+def _from_spec(spec: Mapping[str, Any]) -> JobStore:
+    try:
+        if "@class" in spec:
+            store = MontyDecoder().process_decoded(dict(spec))
+        else:
+            store = JobStore.from_dict_spec(dict(spec))
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
+        raise InputError(
+            "this job store cannot be built",
+            where="job store",
+            seen=f"{type(error).__name__}: {error}",
+            expected="`docs_store` and `additional_stores`, each with the `type` of a maggma store and its arguments",
+        ) from error
+    if not isinstance(store, JobStore):
+        raise InputError("this is no job store", where="job store", seen=type(store).__name__, expected="a JobStore")
+    return store
+
+
+def _field(entry: Any, name: str) -> Any:
+    return entry[name] if isinstance(entry, Mapping) else getattr(entry, name)

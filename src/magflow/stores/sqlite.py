@@ -1,0 +1,384 @@
+"""A maggma Store in one SQLite file: the embedded default of a campaign.
+
+Documents are BSON blobs. Declared scalar fields are real, indexed columns that answer filters and sorts
+(:mod:`magflow.stores.pushdown`); whatever else a filter asks is matched as MongoDB would. Any number of processes
+and threads read and write at once; what :meth:`SQLiteStore.update` has returned from survives ``kill -9``
+(:mod:`magflow.stores.connection`).
+
+Differences from a MongoDB collection: documents have no ``_id`` (one that is given is dropped), and projection
+operators such as ``$slice`` are refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby, islice
+from typing import Any
+
+import bson
+from bson.errors import BSONError
+from maggma.core import Sort, Store
+from mongomock_ng.filtering import BsonComparable, filter_applies, resolve_sort_key
+from monty.json import jsanitize
+from pydash import get, has, set_
+
+from magflow.errors import InputError, StoreError
+from magflow.stores import connection
+from magflow.stores.projection import parse, project
+from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filter, quoted
+
+SortSpec = Mapping[str, Sort | int]
+_CHUNK = 200  # documents read at a time
+_PLAIN, _ZLIB = b"\x00", b"\x01"  # first byte of each blob: how the BSON after it is held
+
+
+class SQLiteStore(Store):
+    """Documents in one table of an SQLite file.
+
+    Parameters
+    ----------
+    path
+        The file; created on first use, in a directory that exists.
+    table
+        Name of the table (letters, digits, ``_``).
+    key
+        Field that identifies a document unless :meth:`update` is told otherwise.
+    fields
+        Scalar fields (dotted paths) to index. May be extended later: existing documents are indexed on the next
+        :meth:`connect`. Fields declared by an earlier user of the file stay indexed.
+    synchronous
+        ``"NORMAL"`` or ``"FULL"``, see :mod:`magflow.stores.connection`.
+    compress
+        Whether documents are compressed: worth it for arrays in base64 (a quarter less), not for small documents.
+    **kwargs
+        Of :class:`maggma.core.Store`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        table: str = "docs",
+        key: str = "uuid",
+        fields: Sequence[str] = ("uuid",),
+        synchronous: str = "NORMAL",
+        compress: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if synchronous not in ("NORMAL", "FULL"):
+            raise InputError("unknown mode", where="synchronous", seen=synchronous, expected="NORMAL or FULL")
+        if not table.isidentifier():
+            raise InputError("unusable table name", where="table", seen=table, expected="letters, digits and _")
+        self.path, self.table = str(path), table
+        self.fields = tuple(dict.fromkeys([key, *fields]))
+        self.synchronous, self.compress, self.kwargs = synchronous, compress, kwargs
+        self._columns: dict[str, list[str]] = {}  # every column of the table and its path
+        self._schema_version = -1
+        super().__init__(key=key, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """A name for people: ``sqlite://PATH/TABLE``."""
+        return f"sqlite://{self.path}/{self.table}"
+
+    @property
+    def _collection(self) -> SQLiteStore:
+        return self
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Open the file and create or extend the table.
+
+        Raises
+        ------
+        StoreError
+            If that is impossible: directory absent or read-only, not an SQLite file, network file system.
+        """
+        if force_reset:
+            self.close()
+        self._connection()
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens it again."""
+        connection.disconnect(self.path)
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One write transaction over every store in the same file: all or nothing."""
+        return connection.transaction(self.path, self.synchronous)
+
+    def count(self, criteria: dict | None = None) -> int:
+        """How many documents match `criteria`."""
+        condition, con = self._compile(criteria)
+        with connection.explained(self.path):
+            if condition.exact and not self._holds_other(con, condition.columns):
+                sql = f"SELECT count(*) FROM {self.table}{_where(condition)}"  # noqa: S608
+                return int(con.execute(sql, condition.parameters).fetchone()[0])
+        return sum(1 for _ in self._matches(con, criteria, condition))
+
+    def query(
+        self,
+        criteria: dict | None = None,
+        properties: dict | list | None = None,
+        sort: dict[str, Sort | int] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        **kwargs: Any,
+    ) -> Iterator[dict]:
+        """Documents that match a Mongo filter; arguments as in :meth:`maggma.core.Store.query`.
+
+        Documents written while the result is read may or may not appear; none appears twice.
+        """
+        condition, con = self._compile(criteria)
+        order = {k: Sort(v).value if not isinstance(v, Sort) else v.value for k, v in (sort or {}).items()}
+        docs: Iterator[dict]
+        sortable = all(k in self._columns for k in order) and not self._holds_other(con, order)
+        if sortable:
+            docs = self._matches(con, criteria, condition, order, skip + limit if limit else 0)
+        else:
+            found = list(self._matches(con, criteria, condition))
+            for key, direction in reversed(order.items()):
+                found.sort(key=lambda d, k=key: resolve_sort_key(k, d), reverse=direction == -1)  # type: ignore[misc]
+            docs = iter(found)
+        if skip or limit:
+            docs = islice(docs, skip, skip + limit if limit else None)
+        wanted = parse(properties)
+        yield from docs if wanted is None else (project(d, *wanted) for d in docs)
+
+    def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
+        """Insert documents, or replace the first that agrees in the field or fields `key`; all or nothing.
+
+        Raises
+        ------
+        StoreError
+            If the documents cannot be written; then none was.
+        KeyError
+            If a document lacks a field of `key`.
+        """
+        keys = [k for k in (key if isinstance(key, list) else [key or self.key])]
+        clean = [
+            jsanitize(d, allow_bson=True, recursive_msonable=True) for d in (docs if isinstance(docs, list) else [docs])
+        ]
+        if self.validator:
+            clean = [d for d in clean if self._valid(d)]
+        packed = [(d, self._pack(d)) for d in clean]
+        self._connection()
+        with self.transaction() as con, connection.explained(self.path):
+            self._refresh(con)
+            for doc, blob in packed:
+                self._replace(con, {k: doc[k] for k in keys}, doc, blob)
+
+    def remove_docs(self, criteria: dict) -> None:
+        """Remove the documents that match `criteria`."""
+        self._connection()
+        with self.transaction() as con, connection.explained(self.path):
+            condition, _ = self._compile(criteria)
+            if condition.exact and not self._holds_other(con, condition.columns):
+                con.execute(f"DELETE FROM {self.table}{_where(condition)}", condition.parameters)  # noqa: S608
+                return
+            gone = [(i,) for i, _ in self._rows(con, criteria, condition)]
+            con.executemany(f"DELETE FROM {self.table} WHERE id = ?", gone)  # noqa: S608
+
+    def ensure_index(self, key: str, unique: bool = False) -> bool:
+        """Whether `key` is indexed; a new one is declared now and existing documents are indexed."""
+        if unique:
+            return False
+        if key not in self._columns:
+            self.fields = (*self.fields, key)
+            self._schema_version = -1
+            self._connection()
+        return True
+
+    def groupby(
+        self,
+        keys: list[str] | str,
+        criteria: dict | None = None,
+        properties: dict | list | None = None,
+        sort: dict[str, Sort | int] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        **kwargs: Any,
+    ) -> Iterator[tuple[dict, list[dict]]]:
+        """Documents that have all of `keys`, grouped by their values: pairs of (values, documents)."""
+        names = keys if isinstance(keys, list) else [keys]
+        if properties is not None:
+            properties = [*properties, *names]
+        docs = [d for d in self.query(criteria, properties, sort, skip, limit) if all(has(d, k) for k in names)]
+        for name in reversed(names):
+            docs.sort(key=lambda d, k=name: BsonComparable(get(d, k)))  # type: ignore[misc]
+        for values, group in groupby(docs, key=lambda d: tuple(get(d, k) for k in names)):
+            head: dict = {}
+            for name, value in zip(names, values, strict=True):
+                set_(head, name, value)
+            yield head, list(group)
+
+    def distinct(self, field: str, criteria: dict | None = None, all_exist: bool = False) -> list:
+        """The different values of `field`; those in a list count one by one."""
+        condition, con = self._compile(criteria)
+        if field in self._columns and condition.exact and not self._holds_other(con, condition.columns | {field}):
+            name = quoted(field)
+            sql = f"SELECT {name} FROM {self.table}{_where(condition)} GROUP BY {name} HAVING {name} IS NOT NULL"  # noqa: S608
+            with connection.explained(self.path):
+                return [row[0] for row in con.execute(sql, condition.parameters)]
+        values: list[Any] = []
+        seen: set[bytes] = set()
+        for doc in self._matches(con, criteria, condition):
+            for value in _values_at(doc, field.split(".")):
+                mark = bson.encode({"": value})
+                if mark not in seen:
+                    seen.add(mark)
+                    values.append(value)
+        return values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SQLiteStore) and (self.path, self.table) == (other.path, other.table)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.table))
+
+    # ---- the table
+
+    def _connection(self) -> sqlite3.Connection:
+        con = connection.connect(self.path, self.synchronous)
+        if self._schema_version < 0:
+            with connection.explained(self.path):
+                if not set(self.fields) <= self._present(con):  # a reader need not wait for a writer
+                    with self.transaction():
+                        self._create(con)
+                self._refresh(con)
+        return con
+
+    def _present(self, con: sqlite3.Connection) -> set[str]:
+        return {row[1] for row in con.execute(f"PRAGMA table_info({self.table})")}
+
+    def _create(self, con: sqlite3.Connection) -> None:
+        con.execute(f"CREATE TABLE IF NOT EXISTS {self.table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
+        present = self._present(con)
+        new = [f for f in self.fields if f not in present]
+        for field in new:
+            con.execute(f"ALTER TABLE {self.table} ADD COLUMN {quoted(field)}")
+            index = quoted(f"{self.table}:{field}")
+            con.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {self.table} ({quoted(field)})")
+        if new:
+            sets = ", ".join(f"{quoted(f)} = ?" for f in new)
+            for (i,) in con.execute(f"SELECT id FROM {self.table}").fetchall():  # noqa: S608
+                doc = self._unpack(con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()[0])  # noqa: S608
+                values = [column_value(doc, f.split(".")) for f in new]
+                con.execute(f"UPDATE {self.table} SET {sets} WHERE id = ?", (*values, i))  # noqa: S608
+
+    def _refresh(self, con: sqlite3.Connection) -> None:
+        """Learn of columns that another process has added: every writer fills all of them."""
+        version = con.execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._schema_version:
+            names = [row[1] for row in con.execute(f"PRAGMA table_info({self.table})")][2:]
+            self._columns = {n: n.split(".") for n in names}
+            self._schema_version = version
+
+    def _replace(self, con: sqlite3.Connection, criteria: dict, doc: dict, blob: bytes) -> None:
+        condition = compile_filter(criteria, self._columns)
+        first = next(self._rows(con, criteria, condition), None)
+        values = [blob, *(column_value(doc, path) for path in self._columns.values())]
+        names = ["doc", *(quoted(c) for c in self._columns)]
+        if first is None:
+            marks = ", ".join("?" * len(values))
+            con.execute(f"INSERT INTO {self.table} ({', '.join(names)}) VALUES ({marks})", values)  # noqa: S608
+        else:
+            sets = ", ".join(f"{n} = ?" for n in names)
+            con.execute(f"UPDATE {self.table} SET {sets} WHERE id = ?", (*values, first[0]))  # noqa: S608
+
+    # ---- reading
+
+    def _compile(self, criteria: Mapping[str, Any] | None) -> tuple[Condition, sqlite3.Connection]:
+        con = self._connection()
+        return compile_filter(criteria, self._columns), con
+
+    def _holds_other(self, con: sqlite3.Connection, columns: Iterable[str]) -> bool:
+        """Whether some document holds a value that SQL cannot compare in one of `columns`."""
+        return any(
+            con.execute(f"SELECT 1 FROM {self.table} WHERE {quoted(c)} = ? LIMIT 1", (OTHER,)).fetchone()  # noqa: S608
+            for c in columns
+        )
+
+    def _matches(
+        self,
+        con: sqlite3.Connection,
+        criteria: Mapping[str, Any] | None,
+        condition: Condition,
+        order: Mapping[str, int] | None = None,
+        at_most: int = 0,
+    ) -> Iterator[dict]:
+        return (doc for _, doc in self._rows(con, criteria, condition, order, at_most))
+
+    def _rows(
+        self,
+        con: sqlite3.Connection,
+        criteria: Mapping[str, Any] | None,
+        condition: Condition,
+        order: Mapping[str, int] | None = None,
+        at_most: int = 0,
+    ) -> Iterator[tuple[int, dict]]:
+        """Ids and documents that match. Ids first, then documents in chunks: no cursor stays open between two
+        documents, so the caller may write, and the log can be checkpointed, while reading.
+        """
+        by = [f"{quoted(k)} {'ASC' if d == 1 else 'DESC'}" for k, d in (order or {}).items()]
+        sql = f"SELECT id FROM {self.table}{_where(condition)} ORDER BY {', '.join([*by, 'id'])}"  # noqa: S608
+        exact = condition.exact and not self._holds_other(con, condition.columns)
+        if at_most and exact:
+            sql += f" LIMIT {int(at_most)}"
+        with connection.explained(self.path):
+            ids = [row[0] for row in con.execute(sql, condition.parameters)]
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            with connection.explained(self.path):
+                select = f"SELECT id, doc FROM {self.table} WHERE id IN ({marks})"  # noqa: S608
+                blobs = dict(con.execute(select, chunk).fetchall())
+            for i in chunk:
+                if i in blobs:  # or removed meanwhile
+                    doc = self._unpack(blobs[i])
+                    if exact or filter_applies(criteria or {}, doc):
+                        yield i, doc
+
+    # ---- documents
+
+    def _pack(self, doc: dict) -> bytes:
+        doc.pop("_id", None)
+        try:
+            blob = bson.encode(doc)
+        except (BSONError, OverflowError, ValueError, TypeError, AttributeError) as error:
+            raise StoreError("a document cannot be stored", where=self.name, seen=str(error)) from error
+        return _ZLIB + zlib.compress(blob, 1) if self.compress else _PLAIN + blob
+
+    def _unpack(self, blob: bytes) -> dict:
+        try:
+            return bson.decode(zlib.decompress(blob[1:]) if blob[:1] == _ZLIB else blob[1:])
+        except (BSONError, zlib.error) as error:
+            raise StoreError("a document of the store is damaged", where=self.name, seen=str(error)) from error
+
+    def _valid(self, doc: dict) -> bool:
+        if self.validator.is_valid(doc):
+            return True
+        if self.validator.strict:
+            raise ValueError(self.validator.validation_errors(doc))
+        self.logger.error(self.validator.validation_errors(doc))
+        return False
+
+
+def _where(condition: Condition) -> str:
+    return f" WHERE {condition.sql}" if condition.sql else ""
+
+
+def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """The values at a path, through lists on the way and in the end."""
+    if isinstance(value, list):
+        if path and path[0].isdigit() and int(path[0]) < len(value):
+            yield from _values_at(value[int(path[0])], path[1:])
+        for item in value:
+            if not path:
+                yield item
+            elif isinstance(item, Mapping):
+                yield from _values_at(item, path)
+    elif not path:
+        yield value
+    elif isinstance(value, Mapping) and path[0] in value:
+        yield from _values_at(value[path[0]], path[1:])
