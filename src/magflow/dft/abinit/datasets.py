@@ -1,0 +1,190 @@
+"""PAW datasets: where they are, what they hold, and an unpacked copy ABINIT can read.
+
+ABINIT runs datasets of several functionals together with exit status 0 and a warning, so the functional is
+read from every file here. The md5 of the unpacked XML is what ABINIT prints in its final summary and what
+the level of theory records.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from magflow.errors import InputError, MissingToolError
+
+INSTALL_HINT = "install them with `sudo apt-get install abinit gpaw-data` (Debian, Ubuntu)"
+
+_SAME_FUNCTIONAL = {
+    "GGA_X_PBE+GGA_C_PBE": "PBE",
+    "LDA_X+LDA_C_PW": "LDA",
+    "PW": "LDA",
+}
+"""Names of one functional in the XML of different generators (PAW-XML specification, libxc)."""
+
+_MAX_BYTES = 64 * 2**20
+
+
+class MissingDatasetError(MissingToolError):
+    """No PAW dataset for an element."""
+
+
+class MixedFunctionalsError(InputError):
+    """PAW datasets of another functional than the one asked for."""
+
+
+@dataclass(frozen=True)
+class PawDataset:
+    """One PAW dataset.
+
+    Parameters
+    ----------
+    element
+        Chemical symbol.
+    source
+        The file as found, ``.gz`` or plain.
+    md5
+        Hex md5 of the unpacked XML.
+    functional
+        ``"PBE"``, ...
+    valence
+        Valence electrons.
+    radius_bohr
+        Largest augmentation radius, bohr.
+    """
+
+    element: str
+    source: Path
+    md5: str
+    functional: str
+    valence: float
+    radius_bohr: float
+
+
+def find_datasets(
+    elements: Iterable[str], functional: str, folders: Sequence[Path], explicit: Mapping[str, Path]
+) -> dict[str, PawDataset]:
+    """The dataset of each of `elements`: the one in `explicit`, or the first ``El.FUNCTIONAL[.gz|.xml]`` in `folders`.
+
+    Raises
+    ------
+    MissingDatasetError
+        If there is none for an element.
+    MixedFunctionalsError
+        If one was made for another functional.
+    InputError
+        If a file is not a PAW dataset of its element.
+    """
+    found = {}
+    for element in elements:
+        path = explicit.get(element)
+        path = _search(element, functional, folders) if path is None else path.expanduser()
+        if not path.is_file():
+            raise MissingDatasetError("no PAW dataset", where=element, seen=str(path), hint=INSTALL_HINT)
+        found[element] = read_dataset(path, element)
+    wrong = [f"{d.element}: {d.functional} ({d.source})" for d in found.values() if d.functional != functional]
+    if wrong:
+        raise MixedFunctionalsError(
+            "PAW datasets of another functional",
+            seen="; ".join(wrong),
+            expected=functional,
+            hint="ABINIT would mix them without an error; name datasets of one functional",
+        )
+    return found
+
+
+def _search(element: str, functional: str, folders: Sequence[Path]) -> Path:
+    for folder in folders:
+        for suffix in (".gz", ".xml", ""):
+            path = folder / f"{element}.{functional}{suffix}"
+            if path.is_file():
+                return path
+    raise MissingDatasetError(
+        f"no PAW dataset {element}.{functional}",
+        where=element,
+        seen=", ".join(map(str, folders)) or "no folder to search",
+        hint=f"{INSTALL_HINT}, or set dataset_dirs in ~/.magflow.yaml, or name a file under `datasets`",
+    )
+
+
+def read_dataset(path: Path, element: str) -> PawDataset:
+    """Read one dataset; cached as long as the file does not change."""
+    stat = path.stat()
+    return _read(path, element, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, element: str, _mtime: int, _size: int) -> PawDataset:
+    data = _content(path)
+    head = data[:65536].decode("latin-1")
+    atom = _attributes("atom", head)
+    functional = _attributes("xc_functional", head).get("name", "")
+    if "<paw_" not in head or not functional or "valence" not in atom:
+        raise InputError("not a PAW dataset in XML", where=str(path), hint="only PAW XML states its functional")
+    if atom.get("symbol", "").strip() != element:
+        raise InputError("PAW dataset of another element", where=str(path), seen=atom.get("symbol"), expected=element)
+    radii = [float(r) for r in re.findall(r'<state\b[^>]*\brc\s*=\s*"([^"]+)"', head)]
+    return PawDataset(
+        element,
+        path,
+        hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        _SAME_FUNCTIONAL.get(functional.upper(), functional),
+        float(atom["valence"]),
+        max(radii, default=0.0),
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        if not raw.startswith(b"\x1f\x8b"):
+            return raw
+        unpacker = zlib.decompressobj(wbits=31)
+        data = unpacker.decompress(raw, _MAX_BYTES)
+        if not unpacker.eof:
+            raise InputError("a packed PAW dataset is truncated or too large", where=str(path))
+        return data
+    except (OSError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError("a PAW dataset cannot be read", where=str(path), seen=error) from error
+
+
+def _attributes(tag: str, text: str) -> dict[str, str]:
+    found = re.search(rf"<{tag}\b([^>]*)>", text)
+    return dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', found.group(1))) if found else {}
+
+
+def unpacked(dataset: PawDataset, cache: Path) -> Path:
+    """Path of the plain XML of `dataset` in `cache`; written once, safe with many workers at a time.
+
+    Raises
+    ------
+    InputError
+        If the file has changed since it was read, or the cache cannot be written.
+    """
+    target = cache / "datasets" / dataset.md5 / f"{dataset.element}.xml"
+    if target.is_file():
+        return target
+    data = _content(dataset.source)
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != dataset.md5:
+        raise InputError("a PAW dataset has changed", where=str(dataset.source), expected=f"md5 {dataset.md5}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+        Path(name).replace(target)
+    except OSError as error:
+        raise InputError(
+            "the dataset cache cannot be written",
+            where=str(target),
+            seen=error,
+            hint="set cache_dir in ~/.magflow.yaml",
+        ) from error
+    return target

@@ -1,0 +1,124 @@
+"""The ABINIT input file of one label, as text.
+
+A writer of its own instead of a set generator on abipy: see ``benchmarks/label_overhead.py`` for what each
+costs per label. :mod:`magflow.dft.abinit.generator` wraps it for users of pymatgen and atomate2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from magflow.core.frame import Frame
+from magflow.core.types import BoolArray, FloatArray
+from magflow.core.units import BOHR
+
+
+@dataclass(frozen=True)
+class AtomTypes:
+    """ABINIT's atom types. Constraints belong to types, so one element may need two of them.
+
+    Parameters
+    ----------
+    elements
+        (ntypat,) element of each type, in order of first appearance.
+    held
+        (ntypat,) whether the atoms of the type are held at their moment.
+    typat
+        (N,) type of each atom, counted from 1.
+    """
+
+    elements: tuple[str, ...]
+    held: tuple[bool, ...]
+    typat: tuple[int, ...]
+
+
+def atom_types(species: Sequence[str], held: Sequence[bool] | BoolArray) -> AtomTypes:
+    """Types by (element, held), in order of first appearance."""
+    keys = [(element, bool(flag)) for element, flag in zip(species, held, strict=True)]
+    order = list(dict.fromkeys(keys))
+    return AtomTypes(
+        tuple(element for element, _ in order),
+        tuple(flag for _, flag in order),
+        tuple(order.index(key) + 1 for key in keys),
+    )
+
+
+def kpoint_mesh(cell: FloatArray, kpoints: tuple[int, int, int] | float) -> tuple[int, int, int]:
+    """The mesh itself, or the smallest one whose spacing |b_i| / n_i is not above `kpoints` (1/A, 2 pi included)."""
+    if isinstance(kpoints, tuple):
+        return kpoints
+    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
+    a, b, c = (max(1, ceil(length / kpoints - 1e-8)) for length in lengths)
+    return a, b, c
+
+
+def band_count(species: Sequence[str], valence: Mapping[str, float], bands_per_electron: float) -> int:
+    """Bands per spin: a function of the composition alone, so that every label of a campaign has the same.
+
+    `bands_per_electron` times the valence electrons, made even, and at least four above half filling.
+    The default of 1.0 leaves half of the bands empty: 12 for FeAl, 16 for Fe2.
+    """
+    electrons = sum(valence[element] for element in species)
+    return max(2 * ceil(bands_per_electron * electrons / 2), ceil(electrons / 2) + 4)
+
+
+@dataclass(frozen=True)
+class InputText:
+    """What goes into an input file beside the frame. Lengths in bohr, energies in hartree."""
+
+    datasets: Mapping[str, str]
+    """Element to the file name of its dataset, as seen from the run directory."""
+    ratsph_bohr: Mapping[str, float]
+    polarised: bool
+    """nsppol 2, else 1."""
+    held: tuple[bool, ...]
+    """(N,) which atoms are held at their moment."""
+    ngkpt: tuple[int, int, int]
+    nband: int
+    variables: Mapping[str, object]
+    """Every other ABINIT variable."""
+
+    def render(self, frame: Frame) -> str:
+        """The input file."""
+        types = atom_types(frame.species, self.held)
+        lines = [
+            f'pseudos "{", ".join(self.datasets[e] for e in types.elements)}"',
+            f"natom {len(frame)}",
+            f"ntypat {len(types.elements)}",
+            f"typat {_row(types.typat)}",
+            f"znucl {_row(atomic_numbers[e] for e in types.elements)}",
+            "acell 3*1.0",
+            f"rprim\n{_table(frame.cell / BOHR)}",
+            f"xcart\n{_table(frame.positions / BOHR)}",
+        ]
+        if self.polarised and frame.magmoms is not None:
+            lines += ["nsppol 2", f"spinat\n{_table(frame.magmoms)}"]
+        else:
+            lines += ["nsppol 1"]
+        lines += [f"ratsph {_row(self.ratsph_bohr[e] for e in types.elements)}"]
+        if any(self.held):
+            lines += [f"constraint_kind {_row(int(h) for h in types.held)}"]
+        lines += [f"ngkpt {_row(self.ngkpt)}", f"nband {self.nband}"]
+        lines += [f"{name} {_value(value)}" for name, value in self.variables.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple | list):
+        return _row(value)
+    return format(value, ".12g") if isinstance(value, float) else str(value)
+
+
+def _row(values: object) -> str:
+    return " ".join(_value(v) for v in values)  # type: ignore[attr-defined]
+
+
+def _table(rows: FloatArray) -> str:
+    return "\n".join("  " + " ".join(f"{x:.14f}" for x in row) for row in rows)

@@ -1,0 +1,210 @@
+"""One label: attempts at a calculation until the SCF cycle converges, and what they cost together."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magflow.core.frame import Frame
+from magflow.core.label import Cost, Failure, FailureKind, Label, LevelOfTheory
+from magflow.core.moments import as_vectors
+from magflow.core.types import BoolArray, FloatArray
+from magflow.dft.abinit.output import Output
+from magflow.dft.abinit.run import STEM, Launcher, heavy_files, outcome, run_abinit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from magflow.dft.process import Finished
+
+_FOLDER = "attempt-"
+
+
+def rungs(attempts: int, magcon_lambda: float, nstep: int) -> list[dict[str, Any]]:
+    """Variables of each attempt: the constraint is followed a quarter as fast, for as many steps more.
+
+    Every attempt but the first starts from the density of the one before it.
+    """
+    return [{"magcon_lambda": magcon_lambda / 4**i, "nstep": nstep * (i + 1)} for i in range(attempts)]
+
+
+@dataclass
+class _Record:
+    """What the attempts so far did."""
+
+    started: float = field(default_factory=time.monotonic)
+    cpu_seconds: float = 0.0
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, finished: Finished, result: Output | Failure, rung: Mapping[str, Any]) -> None:
+        self.cpu_seconds += finished.cpu_seconds
+        entry: dict[str, Any] = {"cpu_seconds": finished.cpu_seconds, **rung}
+        if isinstance(result, Output):
+            entry |= {"scf_steps": result.iterations, "residual": result.residual, "converged": result.converged}
+        self.runs.append(entry)
+
+    def cost(self, cores: int) -> Cost:
+        return Cost(self.cpu_seconds, time.monotonic() - self.started, cores)
+
+
+@dataclass(frozen=True)
+class Calculation:
+    """One label to be computed.
+
+    Parameters
+    ----------
+    held
+        (N,) which atoms are held at their moment.
+    polarised
+        Whether moments are read.
+    write
+        Input text for the ABINIT variables that one attempt changes.
+    rungs
+        Those variables, attempt by attempt.
+    links
+        Name in the run directory to dataset file.
+    scratch
+        Folder to run in; None: the label's own directory.
+    time_limit_s
+        Wall seconds for all attempts together.
+    """
+
+    frame: Frame
+    level_of_theory: LevelOfTheory
+    held: BoolArray
+    polarised: bool
+    write: Callable[[Mapping[str, Any]], str]
+    rungs: Sequence[Mapping[str, Any]]
+    links: Mapping[str, Path]
+    launcher: Launcher
+    scratch: Path | None
+    time_limit_s: float | None
+    moment_tolerance_mub: float
+    keep_files: bool
+
+    def run(self, workdir: Path) -> Label:
+        """Attempt after attempt; whatever goes wrong with the calculation comes back as a failed label."""
+        record = _Record()
+        with self._folders(workdir) as root:
+            for number, rung in enumerate(self.rungs, start=1):
+                folder = root / f"{_FOLDER}{number}"
+                finished, result = self._attempt(folder, rung, record)
+                record.add(finished, result, rung)
+                if not isinstance(result, Output) or result.converged:
+                    break
+            tail = finished.log_tail
+        return self._label(result, record, tail)
+
+    def _attempt(self, folder: Path, rung: Mapping[str, Any], record: _Record) -> tuple[Finished, Output | Failure]:
+        density = folder.parent / f"{_FOLDER}{len(record.runs)}" / f"{STEM}o_DEN"
+        changes = dict(rung) | {"prtden": int(len(record.runs) + 1 < len(self.rungs))}
+        if not self.held.any():
+            changes.pop("magcon_lambda", None)
+        if density.is_file():
+            changes["getden_filepath"] = f"../{density.parent.name}/{density.name}"
+        left = None if self.time_limit_s is None else self.time_limit_s - (time.monotonic() - record.started)
+        finished = run_abinit(folder, self.write(changes), self.links, self.launcher, left)
+        result = outcome(folder, finished, len(self.frame), polarised=self.polarised, constrained=bool(self.held.any()))
+        return finished, result
+
+    @contextmanager
+    def _folders(self, workdir: Path) -> Iterator[Path]:
+        """Where to run; what is worth keeping is in `workdir` afterwards, the rest is gone."""
+        for old in workdir.glob(f"{_FOLDER}*"):
+            shutil.rmtree(old)
+        root = workdir
+        if self.scratch is not None:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            root = Path(tempfile.mkdtemp(prefix="magflow-", dir=self.scratch))
+        try:
+            yield root
+            for folder in sorted(root.glob(f"{_FOLDER}*")):
+                if not self.keep_files:
+                    for path in heavy_files(folder):
+                        path.unlink()
+                if root != workdir:
+                    shutil.move(folder, workdir / folder.name)
+        finally:
+            if root != workdir:
+                shutil.rmtree(root, ignore_errors=True)
+
+    def _label(self, result: Output | Failure, record: _Record, tail: str) -> Label:
+        cost, attempts = record.cost(self.launcher.cores), len(record.runs)
+        details: dict[str, Any] = {"runs": record.runs}
+        failure = result if isinstance(result, Failure) else self._judge(result, details)
+        if failure is not None:
+            details["log_tail"] = tail
+            return Label.failed(
+                self.frame,
+                self.level_of_theory,
+                failure.kind,
+                failure.message,
+                cost=cost,
+                attempts=attempts,
+                details=details,
+            )
+        assert isinstance(result, Output)
+        return Label(
+            self.frame.frame_id,
+            self.level_of_theory,
+            self.frame.orientation,
+            energy=result.energy,
+            forces=result.forces,
+            stress=result.stress,
+            magmoms=None if result.magmoms is None else as_vectors(result.magmoms, len(self.frame)),
+            magnetic_forces=self._magnetic_forces(result),
+            cost=cost,
+            attempts=attempts,
+            details=details,
+        )
+
+    def _judge(self, output: Output, details: dict[str, Any]) -> Failure | None:
+        """Whether a run that ended well is a usable label; adds what it looked at to `details`."""
+        run = details["runs"][-1]
+        error = moment_error(self.frame, self.held, output.magmoms)
+        if error is not None:
+            details["moment_error_mub"] = error
+        known = self.level_of_theory.datasets
+        if output.version != self.level_of_theory.version or any(
+            known.get(element) != md5 for element, md5 in output.dataset_md5.items()
+        ):
+            return Failure(
+                FailureKind.INVALID_INPUT,
+                f"ABINIT {output.version} ran with datasets {output.dataset_md5}, not those of the level of theory",
+            )
+        if not output.converged:
+            return Failure(
+                FailureKind.SCF_UNCONVERGED,
+                f"residual {run['residual']:.1e} after {run['scf_steps']} steps in the last of "
+                f"{len(details['runs'])} attempts",
+            )
+        if error is not None and not error <= self.moment_tolerance_mub:
+            return Failure(
+                FailureKind.MOMENT_TARGET_MISSED,
+                f"a moment misses its target by {error:.2g} muB; {self.moment_tolerance_mub:g} is tolerated",
+            )
+        return None
+
+    def _magnetic_forces(self, output: Output) -> FloatArray | None:
+        """(N, 3) eV/muB; NaN in z on atoms that were free."""
+        if output.magnetic_forces is None:
+            return None
+        forces = np.zeros((len(self.frame), 3))
+        forces[:, 2] = output.magnetic_forces
+        forces[~self.held] = np.nan
+        return forces
+
+
+def moment_error(frame: Frame, held: BoolArray, magmoms: FloatArray | None) -> float | None:
+    """Largest |achieved - target| over the held atoms, muB; None if no atom was held."""
+    if magmoms is None or frame.magmoms is None or not held.any():
+        return None
+    return float(np.abs(magmoms - frame.magmoms[:, 2])[held].max())

@@ -1,0 +1,103 @@
+"""Settings of this installation: which programs to run and where files live.
+
+Values come, in this order, from arguments, the environment (``MAGFLOW_ABINIT_COMMAND=...``) and
+``~/.magflow.yaml``. They say where things are on one machine and never change a result; what changes a
+result belongs in the campaign file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from magflow.errors import InputError
+
+SETTINGS_FILE = Path("~/.magflow.yaml")
+"""Where a user keeps settings."""
+
+
+class MagflowSettings(BaseSettings):
+    """Programs and directories of this installation. Build it with :func:`load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="MAGFLOW_", extra="forbid", frozen=True)
+
+    abinit_command: str = Field("abinit", min_length=1, description="ABINIT executable: a name on PATH or a path.")
+    mpirun_command: str = Field("mpirun", min_length=1, description="MPI launcher, used for more than one core.")
+    dataset_dirs: tuple[Path, ...] = Field(
+        (Path("/usr/share/gpaw-setups"), Path("~/.magflow/datasets")),
+        description="Folders searched, in this order, for PAW datasets.",
+    )
+    cache_dir: Path = Field(Path("~/.cache/magflow"), description="Folder for files that can be made again.")
+    scratch_dir: Path | None = Field(
+        None, description="Folder on a fast disk for running calculations; None runs them in place."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the settings file."""
+        return init_settings, env_settings, _SettingsFile(settings_cls)
+
+    def expanded_dataset_dirs(self) -> tuple[Path, ...]:
+        """`dataset_dirs` with ``~`` resolved."""
+        return tuple(path.expanduser() for path in self.dataset_dirs)
+
+
+class _SettingsFile(PydanticBaseSettingsSource):
+    """``~/.magflow.yaml``, read with the safe loader."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = SETTINGS_FILE.expanduser()
+        if not path.is_file():
+            return {}
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        try:
+            content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            raise InputError("the settings file cannot be read", where=str(path), seen=error) from error
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise InputError(
+                "the settings file is not a mapping",
+                where=str(path),
+                seen=type(content).__name__,
+                expected="key: value",
+            )
+        return content
+
+
+def load_settings(**overrides: Any) -> MagflowSettings:
+    """The settings that hold now.
+
+    Raises
+    ------
+    InputError
+        On an unknown key, a value of the wrong type or an unreadable settings file.
+    """
+    try:
+        return MagflowSettings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            first["msg"],
+            where=f"settings {'.'.join(str(part) for part in first['loc'])}",
+            seen=first.get("input"),
+            expected="one of " + ", ".join(MagflowSettings.model_fields),
+            hint=f"look at {SETTINGS_FILE} and at the environment variables MAGFLOW_*",
+        ) from error
