@@ -1,0 +1,1 @@
+"""The nouns: frames, labels, datasets, predictions, and the protocols engines and families implement."""

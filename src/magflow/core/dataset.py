@@ -84,7 +84,7 @@ class Dataset(Sequence[LabeledFrame]):
         return Dataset((item for item in self if keep(item)), mixed=self.mixed)
 
     def merge(self, other: Dataset) -> Dataset:
-        """This dataset followed by what is new in `other`."""
+        """A dataset of the items here followed by what is new in `other`."""
         return Dataset((*self, *other), mixed=self.mixed or other.mixed)
 
     def take(self, indices: Iterable[int]) -> list[LabeledFrame]:

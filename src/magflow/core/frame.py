@@ -19,7 +19,7 @@ QUANTUM = 1e-8
 """Resolution of the content hash, in A and muB: differences below it are no differences."""
 
 MIN_VOLUME = 1e-3
-"""A^3"""
+"""Cell volume, A^3."""
 
 
 def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str, where: str) -> FloatArray:
@@ -111,7 +111,7 @@ class Frame:
 
     @property
     def volume(self) -> float:
-        """A^3"""
+        """Cell volume, A^3."""
         return float(abs(np.linalg.det(self.cell)))
 
     @cached_property

@@ -59,7 +59,7 @@ class Cost:
 
     @property
     def core_hours(self) -> float:
-        """wall time x cores, h"""
+        """Wall time x cores, h."""
         return self.wall_seconds * self.cores / 3600.0
 
     def __add__(self, other: Cost) -> Cost:

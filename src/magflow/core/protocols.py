@@ -65,7 +65,8 @@ Progress = Callable[[float, str], None]
 @dataclass(frozen=True)
 class FitReport:
     """What a fit did. `rmse` maps ``train``/``validation`` to quantity to RMSE in house units
-    (energy in eV/atom)."""
+    (energy in eV/atom).
+    """
 
     converged: bool
     iterations: int

@@ -1,0 +1,1 @@
+"""jobflow Makers and task documents: the loop as a DAG."""

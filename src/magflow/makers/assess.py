@@ -21,7 +21,7 @@ from magflow.select.calibration import Assessment, assess
 from magflow.select.stopping import Progress, StopRules, decide
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AssessMaker(PluginMaker):
     """Writes the document that decides whether to go on.
 
@@ -31,8 +31,8 @@ class AssessMaker(PluginMaker):
         Targets and budgets.
     """
 
-    campaign: Campaign | None = None
-    stop: StopRules | None = None
+    campaign: Campaign
+    stop: StopRules
     name: str = "assess"
 
     @job(data="arrays")
@@ -122,7 +122,7 @@ class AssessMaker(PluginMaker):
 
 
 def parity(prediction: EnsemblePrediction, items: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:
-    """``<quantity>_true``, ``_predicted``, ``_deviation`` (raw), flat; energy per atom; entries without a label left out."""
+    """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` (raw) of all labelled components; energy per atom."""
     counts = prediction.mean.counts
     true = {
         "energy": np.array([item.label.energy for item in items]) / counts,

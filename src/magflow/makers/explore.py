@@ -17,7 +17,7 @@ from magflow.makers.documents import CandidatesDoc, IterationDoc, ModelDoc
 from magflow.makers.train import ensemble_of
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ExploreMaker(PluginMaker):
     """Offers candidate frames.
 
@@ -31,8 +31,8 @@ class ExploreMaker(PluginMaker):
         Range of |m| by element, muB.
     """
 
-    settings: Any = None
-    campaign: Campaign | None = None
+    settings: Any
+    campaign: Campaign
     prototypes: list[Any] = field(default_factory=list)
     moments: dict[str, tuple[float, float]] = field(default_factory=dict)
     name: str = "explore"

@@ -15,18 +15,18 @@ from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
 
 
-@dataclass
+@dataclass(kw_only=True)
 class IterationMaker(PluginMaker):
     """explore -> select -> label -> train an ensemble -> assess, for one iteration.
 
     A part is swapped by swapping its field: VASP for ABINIT in `label`, DeePMD for mMTP in `train`.
     """
 
-    explore: ExploreMaker | None = None
-    select: SelectMaker | None = None
-    label: LabelMaker | None = None
-    train: TrainMaker | None = None
-    assess: AssessMaker | None = None
+    explore: ExploreMaker
+    select: SelectMaker
+    label: LabelMaker
+    train: TrainMaker
+    assess: AssessMaker
     name: str = "iteration"
 
     def make(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
@@ -51,7 +51,7 @@ class IterationMaker(PluginMaker):
         return Flow([explore, select, batch, *train, assess], output=assess.output, name=f"iteration {iteration}")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ActiveLearningMaker(PluginMaker):
     """A whole campaign: iterations until the rules of :mod:`magflow.select.stopping` say stop.
 
@@ -59,8 +59,8 @@ class ActiveLearningMaker(PluginMaker):
     without bound and runs the same under any jobflow manager.
     """
 
-    iteration: IterationMaker | None = None
-    campaign: Campaign | None = None
+    iteration: IterationMaker
+    campaign: Campaign
     name: str = "active learning"
 
     def make(self) -> Flow:
@@ -78,9 +78,7 @@ class ActiveLearningMaker(PluginMaker):
         """The job that decides after one iteration and adds the next."""
         made = self.advance(assessed, assessed.uuid, iteration, batches)
         made.name = f"advance {iteration}"
-        return prepare(
-            made, self.campaign.uuid_for("advance", iteration, *words), Category.LIGHT, expose_store=True
-        )
+        return prepare(made, self.campaign.uuid_for("advance", iteration, *words), Category.LIGHT, expose_store=True)
 
     @job
     def advance(self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]) -> Response:

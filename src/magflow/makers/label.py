@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,45 @@ from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputRe
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
-from magflow.core.protocols import LabelEngine
 from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.makers.atomate import AtomateEngine, label_flow
 from magflow.makers.base import Campaign, Category, PluginMaker, prepare
 from magflow.makers.documents import BatchDoc, LabelDoc, OutcomeDoc
 from magflow.makers.packing import pack_batch, pack_labelled, unpack_frame, unpack_labelled
 from magflow.select.stopping import StopReason
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LabelMaker(PluginMaker):
     """Labels frames with a label engine, or with any atomate2 static Maker.
 
     Parameters
     ----------
     engine
-        A :class:`~magflow.core.protocols.LabelEngine`, or a jobflow Maker whose ``make(structure)`` gives a static
-        calculation (see :mod:`magflow.makers.atomate`).
+        A :class:`~magflow.core.protocols.LabelEngine`, an :class:`~magflow.makers.atomate.AtomateEngine`, or any
+        atomate2 static Maker, which is wrapped in one.
     campaign
         The campaign the labels belong to.
     """
 
-    engine: Any = None
-    campaign: Campaign | None = None
+    engine: Any
+    campaign: Campaign
     name: str = "label"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.engine, Maker):
+            self.engine = AtomateEngine(self.engine)
 
     @job(data="arrays")
     def make(self, frame: str, source: str, iteration: int) -> LabelDoc | Response:
         """One label. `frame` is text made by :func:`~magflow.makers.packing.pack_frame`."""
-        assert self.campaign is not None  # noqa: S101 - typing only; `batch` and `single` check it
         configuration = unpack_frame(frame)
-        if isinstance(self.engine, Maker):
-            from magflow.makers.atomate import label_flow
-
-            return Response(replace=label_flow(self.engine, self.campaign, frame, source, iteration))
         level = _level_of_theory(self.engine, tuple(self.campaign.elements))
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level))
         if found is not None:
             return found
+        if isinstance(self.engine, AtomateEngine):
+            return Response(replace=label_flow(self.engine, self.campaign, frame, source, iteration))
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
         label = self.engine.label(configuration, level, workdir)
@@ -62,7 +62,7 @@ class LabelMaker(PluginMaker):
         """The job of one label; `words` make its uuid."""
         made = self.make(frame, source, iteration)
         made.name = f"label {iteration}"
-        return prepare(made, _campaign(self).uuid_for("label", *words), Category.DFT, expose_store=True)
+        return prepare(made, self.campaign.uuid_for("label", *words), Category.DFT, expose_store=True)
 
     @job
     def batch(self, sources: list[str], selection_uuid: str, iteration: int) -> Response:
@@ -82,29 +82,27 @@ class LabelMaker(PluginMaker):
         self, frames: Sequence[str | OutputReference], sources: Sequence[str], iteration: int, *words: object
     ) -> Response:
         """A Response that replaces the calling job by the labels of `frames` and their collection."""
-        campaign = _campaign(self)
         jobs = [
             self.single(frame, source, iteration, iteration, *words, i)
             for i, (frame, source) in enumerate(zip(frames, sources, strict=True))
         ]
-        gather = collect(campaign, [j.output for j in jobs], iteration)
+        gather = collect(self.campaign, [j.output for j in jobs], iteration)
         gather.name = f"collect {iteration}"
         # A label job that was lost with its worker gives None here; the others are not held up by it.
         gather.config.on_missing_references = OnMissing.NONE
-        prepare(gather, campaign.uuid_for("collect", iteration, *words), Category.LIGHT)
+        prepare(gather, self.campaign.uuid_for("collect", iteration, *words), Category.LIGHT)
         return Response(replace=Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}"))
 
 
-def _campaign(maker: LabelMaker) -> Campaign:
-    if maker.campaign is None:
-        raise ValueError("LabelMaker.campaign is not set")
-    return maker.campaign
+_levels: dict[str, LevelOfTheory] = {}
 
 
-@lru_cache(maxsize=8)
-def _level_of_theory(engine: LabelEngine, elements: tuple[str, ...]) -> LevelOfTheory:
-    """Once per worker process: it hashes datasets and asks the program for its version."""
-    return engine.level_of_theory(elements)
+def _level_of_theory(engine: Any, elements: tuple[str, ...]) -> LevelOfTheory:
+    """Once per worker process and engine: it hashes datasets and asks the program for its version."""
+    key = repr((engine, elements))
+    if key not in _levels:
+        _levels[key] = engine.level_of_theory(elements)
+    return _levels[key]
 
 
 def find_label(store: JobStore | None, wanted: str) -> LabelDoc | None:

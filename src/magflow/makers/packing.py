@@ -28,7 +28,8 @@ def pack_labelled(items: Sequence[LabeledFrame]) -> str:
     """Labelled frames as text; an array that a label lacks is stored as NaN rows and a flag.
 
     Arrays per frame: ``energy`` (n,), ``stress`` (n, 6), ``cost`` (n, 3), ``orientation`` (n,), ``level`` (n,) index
-    into ``levels``; per atom: ``label_forces``, ``label_magmoms``, ``label_magnetic_forces`` (sum N, 3); ``has_<name>`` (n,).
+    into ``levels``; per atom: ``label_forces``, ``label_magmoms``,
+    ``label_magnetic_forces`` (sum N, 3); ``has_<name>`` (n,).
     """
     arrays = frames_to_arrays([item.frame for item in items])
     levels = {item.label.level_of_theory.fingerprint: item.label.level_of_theory for item in items}
@@ -51,7 +52,7 @@ def pack_labelled(items: Sequence[LabeledFrame]) -> str:
 
 
 def pack_batch(items: Sequence[LabeledFrame], failed: Sequence[Frame]) -> str:
-    """A batch: its labelled frames (:func:`pack_labelled`) and the frames whose label failed, under ``failed_<name>``."""
+    """A batch: labelled frames (:func:`pack_labelled`) and frames whose label failed, under ``failed_<name>``."""
     arrays = decode_arrays(pack_labelled(items))
     return encode_arrays(arrays | {f"failed_{k}": v for k, v in frames_to_arrays(list(failed)).items()})
 
@@ -71,7 +72,9 @@ def unpack_labelled(text: str) -> list[LabeledFrame]:
     items = []
     for i, frame in enumerate(frames):
         atoms = slice(int(ends[i]) - len(frame), int(ends[i]))
-        per_atom = {n: arrays["label_" + n][atoms].copy() if arrays["has_" + n][i] else None for n in _PER_ATOM}
+        forces, magmoms, magnetic_forces = (
+            arrays["label_" + n][atoms].copy() if arrays["has_" + n][i] else None for n in _PER_ATOM
+        )
         cpu, wall, cores = arrays["cost"][i]
         label = Label(
             frame.frame_id,
@@ -81,7 +84,9 @@ def unpack_labelled(text: str) -> list[LabeledFrame]:
             stress=arrays["label_stress"][i].copy() if arrays["has_stress"][i] else None,
             cost=Cost(float(cpu), float(wall), int(cores)),
             attempts=int(arrays["attempts"][i]),
-            **per_atom,
+            forces=forces,
+            magmoms=magmoms,
+            magnetic_forces=magnetic_forces,
         )
         items.append(LabeledFrame(frame, label))
     return items

@@ -23,7 +23,7 @@ from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.select.pipeline import Offered, Selection, select
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SelectMaker(PluginMaker):
     """Chooses the frames to label.
 
@@ -37,8 +37,8 @@ class SelectMaker(PluginMaker):
         Labels the campaign may make in all; None: no limit.
     """
 
-    settings: Any = None
-    campaign: Campaign | None = None
+    settings: Any
+    campaign: Campaign
     targets: dict[str, float] = field(default_factory=dict)
     label_budget: int | None = None
     name: str = "select"
@@ -88,9 +88,7 @@ class SelectMaker(PluginMaker):
             arrays=encode_arrays(table(offered, selection, calibration)),
         )
 
-    def after(
-        self, explore: Job, batches: list[str], models: list[str], previous: str | None, iteration: int
-    ) -> Job:
+    def after(self, explore: Job, batches: list[str], models: list[str], previous: str | None, iteration: int) -> Job:
         """The job that selects for one iteration."""
         made = self.make(
             explore.output,

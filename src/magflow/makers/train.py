@@ -48,7 +48,7 @@ def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, float] 
     )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrainMaker(PluginMaker):
     """Fits the members of an ensemble.
 
@@ -62,8 +62,8 @@ class TrainMaker(PluginMaker):
         Start from the same member of the previous iteration.
     """
 
-    family: Any = None
-    campaign: Campaign | None = None
+    family: Any
+    campaign: Campaign
     members: int = 5
     warm_start: bool = False
     name: str = "train"

@@ -25,9 +25,6 @@ from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
 
-INDEXED = ("doc_type", "campaign", "iteration", "label_id", "frame_id", "state", "failure", "formula", "member")
-"""Fields of the documents that every store keeps an index on (below ``output.``)."""
-
 Document = TypeVar("Document", bound=CampaignDocument)
 
 _DOC_TYPES: dict[type[CampaignDocument], str] = {
@@ -111,7 +108,7 @@ def outcome(store: JobStore) -> OutcomeDoc | None:
 
 
 def frames(store: JobStore, criteria: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """One row per frame ever offered, with its reason: the tables of all selections, filtered as a Mongo store would."""
+    """One row per frame ever offered, with its reason: the tables of all selections, under a Mongo filter."""
     from mongomock_ng.filtering import filter_applies
 
     for selection in documents(store, SelectionDoc, arrays=True):

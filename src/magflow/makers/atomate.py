@@ -1,0 +1,116 @@
+"""Any atomate2 static Maker as a label engine.
+
+The Maker's job runs as it is; a second job turns its task document into a label. What a task document of atomate2
+holds under ``output`` (energy, forces, stress, structure) is the same for VASP, ABINIT and force fields, but not
+the unit of the stress: it is a field here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from jobflow import Flow, Job, Maker, OnMissing, job
+from monty.json import MSONable
+
+from magflow.core.frame import Frame
+from magflow.core.label import FailureKind, Label, LabelKind, LevelOfTheory
+from magflow.core.units import EV_PER_A3_IN_GPA, voigt
+from magflow.io.structure import frame_to_structure
+from magflow.makers.base import Campaign, Category, prepare
+from magflow.makers.documents import LabelDoc
+from magflow.makers.packing import unpack_frame
+
+KBAR_COMPRESSIVE = -0.1
+"""GPa in tension per unit: what the VASP and ASE Makers of atomate2 write (kbar, positive in compression)."""
+
+
+@dataclass
+class AtomateEngine(MSONable):
+    """An atomate2 static Maker with what a label needs to know about it.
+
+    Parameters
+    ----------
+    maker
+        Its ``make(structure)`` gives one static calculation. Target moments reach it as the site property ``magmom``.
+    kind
+        Kind of label it makes.
+    functional
+        Part of the level of theory; the rest of it is the Maker's own serialisation.
+    stress_in_gpa
+        Factor that takes the stress of its task document to GPa, positive in tension.
+    """
+
+    maker: Maker
+    kind: str = LabelKind.SPIN_POLARISED
+    functional: str = "as set in the Maker"
+    stress_in_gpa: float = KBAR_COMPRESSIVE
+    name: str = field(default="atomate2", init=False)
+
+    def level_of_theory(self, elements: tuple[str, ...]) -> LevelOfTheory:
+        """The Maker's whole serialisation: another input set is another level of theory."""
+        parameters = {"maker": self.maker.as_dict(), "elements": sorted(elements)}
+        return LevelOfTheory("atomate2", version("atomate2"), LabelKind(self.kind), self.functional, {}, parameters)
+
+
+def label_flow(engine: AtomateEngine, campaign: Campaign, frame: str, source: str, iteration: int) -> Flow:
+    """The Maker's calculation and its conversion to a label; `output` is the LabelDoc."""
+    configuration = unpack_frame(frame)
+    static = engine.maker.make(frame_to_structure(configuration))
+    uuid = campaign.uuid_for("static", iteration, configuration.frame_id)
+    if isinstance(static, Job):
+        prepare(static, uuid, Category.DFT)
+    converted = to_label(engine, campaign, static.output, frame, source, iteration)
+    converted.config.on_missing_references = OnMissing.NONE
+    prepare(converted, campaign.uuid_for("to-label", iteration, configuration.frame_id), Category.LIGHT)
+    return Flow([static, converted], output=converted.output, name=f"label {iteration}")
+
+
+@job(data="arrays")
+def to_label(engine: AtomateEngine, campaign: Campaign, task: Any, frame: str, source: str, iteration: int) -> LabelDoc:
+    """The label in a task document; a calculation without one is a failed label."""
+    from magflow.makers.label import label_document
+
+    configuration = unpack_frame(frame)
+    label = label_of(engine, campaign.elements, configuration, task)
+    return label_document(configuration, label, campaign, engine.name, source, iteration)
+
+
+def label_of(engine: AtomateEngine, elements: list[str], frame: Frame, task: Any) -> Label:
+    """Read energy (eV), forces (eV/A), stress and moments (muB) from a task document (object or dict)."""
+    level = engine.level_of_theory(tuple(elements))
+    if task is None:
+        return Label.failed(frame, level, FailureKind.CRASH, "the calculation left no task document")
+    output = _get(task, "output")
+    energy, forces, stress = (_get(output, name) for name in ("energy", "forces", "stress"))
+    if energy is None or forces is None:
+        return Label.failed(frame, level, FailureKind.TRUNCATED_OUTPUT, "no energy or forces in the task document")
+    return Label(
+        frame.frame_id,
+        level,
+        frame.orientation,
+        energy=float(energy),
+        forces=np.asarray(forces, dtype=float),
+        stress=None if stress is None else voigt(stress) * engine.stress_in_gpa / EV_PER_A3_IN_GPA,
+        magmoms=_moments(_get(output, "structure"), len(frame)),
+    )
+
+
+def _get(thing: Any, name: str) -> Any:
+    return thing.get(name) if isinstance(thing, Mapping) else getattr(thing, name, None)
+
+
+def _moments(structure: Any, n_atoms: int) -> np.ndarray | None:
+    """Moments of the output structure; ``final_magmom`` is where pymatgen puts those of an ASE calculator."""
+    properties = getattr(structure, "site_properties", {})
+    for name in ("final_magmom", "magmom"):
+        values = properties.get(name)
+        if values is not None and None not in list(values):
+            moments = np.zeros((n_atoms, 3))
+            array = np.asarray([np.asarray(getattr(v, "moment", v), dtype=float) for v in values])
+            moments[:, 2 if array.ndim == 1 else slice(None)] = array
+            return moments
+    return None
