@@ -1,0 +1,237 @@
+"""Even sampling of the declared domain: volume, strain, displacements and moments of every prototype.
+
+Each prototype has its own scrambled Sobol sequence over all its coordinates, so that any number of samples covers
+the domain evenly and the next ones fill the gaps; samples are spread over the prototypes in proportion to their
+weights by a golden-ratio sequence. Sample k of a seed is always the same, whatever is drawn before or after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from magflow.core.arrays import digest
+from magflow.core.frame import Frame
+from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.core.units import tensor
+from magflow.errors import InputError
+from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.orderings import PrototypeOrdering
+from magflow.explore.prototypes import Prototype
+
+_GOLDEN = (5**0.5 - 1) / 2
+_MAX_HALVINGS = 30
+
+
+class DomainSettings(BaseModel):
+    """The domain of configurations a potential is to be good for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    volume: tuple[float, float] = Field(default=(-0.09, 0.09), description="relative change of the volume, uniform")
+    strain: float = Field(
+        default=0.03,
+        ge=0,
+        le=0.3,
+        description="largest component of the symmetric strain applied to the scaled cell, uniform in +-",
+    )
+    displacement: float = Field(
+        default=0.1, ge=0, le=1.0, description="displacement of each atom, A rms: sqrt(<|u|^2>), Gaussian"
+    )
+    spin_flip: float = Field(default=0.05, ge=0, le=1, description="fraction of samples with one moment reversed")
+    disordered: float = Field(default=0.1, ge=0, le=1, description="fraction of samples with random signs")
+    min_distance: float | None = Field(
+        default=None, gt=0, description="shortest distance allowed, A; default 0.7 of the prototype's own"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        low, high = self.volume
+        if not -0.9 < low <= high < 3.0:
+            raise ValueError("volume needs two numbers, -0.9 < low <= high < 3")
+        return self
+
+
+def sample(
+    prototypes: Sequence[Prototype],
+    domain: DomainSettings,
+    moments: MomentRanges,
+    n: int,
+    seed: int,
+    skip: int = 0,
+) -> list[Candidate]:
+    """Samples `skip` to `skip` + `n` of the domain.
+
+    The cell is scaled to a volume of the range and then strained by 1 + e; the atoms follow and are displaced.
+    Magnetic sites get a magnitude uniform in their range times the sign of the ordering, induced sites a magnitude
+    uniform in theirs with either sign, prototypes of order NM no moments. A sample with atoms closer than the
+    shortest distance allowed is moved half-way to the ideal structure until it has none.
+
+    Raises
+    ------
+    InputError
+        If there is no prototype, or an ideal structure itself is below the shortest distance.
+    """
+    if not prototypes:
+        raise InputError("no prototypes to sample", expected="at least one")
+    owner = _assign(prototypes, skip + n)
+    out: list[Candidate | None] = [None] * n
+    for p, prototype in enumerate(prototypes):
+        mine = np.flatnonzero(owner == p)
+        rows = mine[mine >= skip] - skip
+        source = f"perturbation:{prototype.label}"
+        for row, frame in zip(
+            rows, _frames(prototype, domain, moments, len(rows), seed, mine.size - rows.size), strict=True
+        ):
+            out[row] = Candidate(frame, source)
+    return [c for c in out if c is not None]
+
+
+def _assign(prototypes: Sequence[Prototype], n: int) -> IntArray:
+    """(n,) prototype of each sample; weights are shared out among the orderings of one name."""
+    names = [p.name for p in prototypes]
+    shares = np.array([p.weight / names.count(p.name) for p in prototypes])
+    edges = np.cumsum(shares) / shares.sum()
+    edges[-1] = 1.0
+    return np.searchsorted(edges, (0.5 + _GOLDEN * np.arange(n)) % 1.0, side="right")
+
+
+def _frames(
+    prototype: Prototype, domain: DomainSettings, moments: MomentRanges, n: int, seed: int, skip: int
+) -> list[Frame]:
+    if n == 0:
+        return []
+    atoms = len(prototype.frame)
+    magnetic = np.array(prototype.pattern) != 0
+    widths = [1, 6, 3 * atoms]
+    if prototype.ordering is not PrototypeOrdering.NM:
+        widths += [atoms, 2, int(magnetic.sum())]
+    u = np.split(_points(sum(widths), n, skip, _stream(seed, prototype)), np.cumsum(widths)[:-1], axis=1)
+    geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], u[2].reshape(n, atoms, 3))
+    cells, positions = geometry.guarded(_shortest_allowed(prototype, domain))
+    if prototype.ordering is PrototypeOrdering.NM:
+        return [Frame(prototype.frame.species, c, x) for c, x in zip(cells, positions, strict=True)]
+    signs = _signs(prototype, domain, u[4], u[5])
+    magmoms = np.zeros((n, atoms, 3))
+    magmoms[:, :, 2] = _collinear(prototype, moments, u[3], signs)
+    species = prototype.frame.species
+    return [Frame(species, c, x, m) for c, x, m in zip(cells, positions, magmoms, strict=True)]
+
+
+def _stream(seed: int, prototype: Prototype) -> int:
+    return int(digest([str(seed).encode(), prototype.label.encode()], 16), 16)
+
+
+def _points(dimensions: int, n: int, skip: int, seed: int) -> FloatArray:
+    """(n, dimensions) points `skip` to `skip` + `n` of a scrambled Sobol sequence in the open unit cube."""
+    from scipy.stats import qmc
+
+    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    # one point first: scipy warns when a sequence is started with a number that is not a power of two
+    first = engine.random(1)
+    if skip > 1:
+        engine.fast_forward(skip - 1)
+    points = engine.random(n) if skip else np.vstack([first, engine.random(n - 1)]) if n > 1 else first
+    return np.clip(points, 1e-9, 1.0 - 1e-9)
+
+
+@dataclass(frozen=True, eq=False)
+class _Geometry:
+    """n deformed copies of `frame`: `volume` (n,), `strain` (n, 6) and `displacement` (n, N, 3) in (0, 1)."""
+
+    frame: Frame
+    domain: DomainSettings
+    volume: FloatArray
+    strain: FloatArray
+    displacement: FloatArray
+
+    def build(self, rows: IntArray, amplitude: float = 1.0) -> tuple[FloatArray, FloatArray]:
+        """Cells (k, 3, 3) and positions (k, N, 3) of some rows, deformed by `amplitude` times the sample, A."""
+        from scipy.special import ndtri
+
+        low, high = self.domain.volume
+        scale = np.cbrt(1.0 + amplitude * (low + (high - low) * self.volume[rows]))
+        e = amplitude * self.domain.strain * (2.0 * self.strain[rows] - 1.0)
+        deformation = np.array([np.eye(3) + tensor(six) for six in e]) * scale[:, None, None]
+        u = amplitude * self.domain.displacement / np.sqrt(3.0) * ndtri(self.displacement[rows])
+        return self.frame.cell @ deformation, self.frame.positions @ deformation + u
+
+    def guarded(self, shortest: float) -> tuple[FloatArray, FloatArray]:
+        """Cells and positions of all rows, none with atoms closer than `shortest` A."""
+        cells, positions = self.build(np.arange(len(self.volume)))
+        bad = np.flatnonzero(too_close(cells, positions, shortest))
+        for halving in range(1, _MAX_HALVINGS):
+            if not bad.size:
+                break
+            cells[bad], positions[bad] = self.build(bad, 0.5**halving)
+            bad = bad[too_close(cells[bad], positions[bad], shortest)]
+        return cells, positions
+
+
+def too_close(cells: FloatArray, positions: FloatArray, shortest: float) -> BoolArray:
+    """(n,) whether any two atoms (images included) are closer than `shortest` A.
+
+    `cells` (n, 3, 3) and `positions` (n, N, 3), A.
+    """
+    from vesin import NeighborList
+
+    search = NeighborList(cutoff=shortest, full_list=False, n_threads=1)
+    return np.array(
+        [
+            search.compute(points=x, box=c, periodic=True, quantities="d", copy=False)[0].size > 0
+            for c, x in zip(cells, positions, strict=True)
+        ],
+        dtype=bool,
+    )
+
+
+def nearest_distance(frame: Frame) -> float:
+    """Shortest distance between two atoms of a frame, images included, A."""
+    from vesin import NeighborList
+
+    # one atom per cell has its nearest image within the shortest lattice vector
+    reach = float(np.linalg.norm(frame.cell, axis=1).min()) * 1.001
+    (d,) = NeighborList(cutoff=reach, full_list=False, n_threads=1).compute(
+        points=frame.positions, box=frame.cell, periodic=True, quantities="d"
+    )
+    return float(d.min())
+
+
+def _shortest_allowed(prototype: Prototype, domain: DomainSettings) -> float:
+    own = nearest_distance(prototype.frame)
+    if domain.min_distance is None:
+        return 0.7 * own
+    if domain.min_distance >= own:
+        raise InputError(
+            "min_distance forbids the ideal structure",
+            where=f"prototype {prototype.name}",
+            seen=f"{domain.min_distance:g} A",
+            expected=f"below its shortest distance, {own:.3f} A",
+        )
+    return domain.min_distance
+
+
+def _signs(prototype: Prototype, domain: DomainSettings, choice: FloatArray, random: FloatArray) -> FloatArray:
+    """(n, N) signs of the magnetic sites; `choice` (n, 2) and `random` (n, magnetic sites) in (0, 1)."""
+    sites = np.flatnonzero(prototype.pattern)
+    signs = np.tile(np.array(prototype.pattern, dtype=float), (len(choice), 1))
+    if sites.size < 2:  # one sign alone is time reversal, not another state
+        return signs
+    dlm = prototype.ordering is PrototypeOrdering.DLM
+    disordered = np.full(len(choice), True) if dlm else choice[:, 0] < domain.disordered
+    flipped = np.flatnonzero(~disordered & (choice[:, 0] > 1.0 - (1.0 - domain.disordered) * domain.spin_flip))
+    signs[np.ix_(disordered, sites)] = np.where(random[disordered] < 0.5, -1.0, 1.0)
+    signs[flipped, sites[(choice[flipped, 1] * sites.size).astype(int)]] *= -1.0
+    return signs
+
+
+def _collinear(prototype: Prototype, moments: MomentRanges, u: FloatArray, signs: FloatArray) -> FloatArray:
+    """(n, N) moments along z, muB; `u` (n, N) in (0, 1)."""
+    site = site_moments(prototype.frame.species, moments)
+    either = np.abs(2.0 * u - 1.0)  # sign and magnitude of an induced moment from one coordinate
+    magnitude = site.low + (site.high - site.low) * np.where(site.induced, either, u)
+    return magnitude * np.where(site.induced, np.where(u < 0.5, -1.0, 1.0), signs)

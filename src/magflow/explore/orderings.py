@@ -1,0 +1,119 @@
+"""Collinear sign patterns of a structure: which sites point up and which down.
+
+All sign patterns of up to :data:`MAX_SITES` magnetic sites are enumerated and reduced by the space group (spglib)
+and time reversal. For more sites the patterns are standing waves, sign(cos(2 pi q . s)), with q half a reciprocal
+lattice vector of the unit cell: the layered orders (single and double layers, checkerboards). pymatgen's
+``MagneticStructureEnumerator`` offers the same choice in larger cells but needs the external enumlib program.
+"""
+
+from __future__ import annotations
+
+import itertools
+from enum import StrEnum
+
+import numpy as np
+
+from magflow.core.frame import Frame
+from magflow.core.types import BoolArray, FloatArray, IntArray
+
+MAX_SITES = 12
+"""Magnetic sites up to which all 2^(n-1) sign patterns are looked at."""
+
+
+class PrototypeOrdering(StrEnum):
+    """Orderings a prototype can be asked for."""
+
+    FM = "FM"
+    AFM = "AFM"
+    FIM = "FiM"
+    NM = "NM"
+    DLM = "DLM"
+    GIVEN = "given"
+    ENUMERATE = "enumerate"
+
+
+def named(pattern: IntArray) -> PrototypeOrdering:
+    """FM, AFM (signs add up to zero) or FiM, from the signs of a pattern; NM without any."""
+    signs = pattern[pattern != 0]
+    if not signs.size:
+        return PrototypeOrdering.NM
+    if abs(signs.sum()) == signs.size:
+        return PrototypeOrdering.FM
+    return PrototypeOrdering.AFM if signs.sum() == 0 else PrototypeOrdering.FIM
+
+
+def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: tuple[int, int, int]) -> list[IntArray]:
+    """All inequivalent sign patterns, each (N,) of +1, -1 and 0 (not magnetic), most symmetric first.
+
+    Parameters
+    ----------
+    frame
+        The structure.
+    magnetic
+        (N,) sites that get a sign; the first of them always gets +1.
+    repeats
+        How often the unit cell is repeated in `frame` along each axis.
+    """
+    sites = np.flatnonzero(magnetic)
+    if not sites.size:
+        return []
+    chosen = _all_patterns(sites.size) if sites.size <= MAX_SITES else _waves(frame, sites, repeats)
+    permutations = _site_permutations(frame, sites)
+    orbits: dict[bytes, tuple[int, int, int]] = {}
+    for k, signs in enumerate(chosen):
+        images = signs[permutations]
+        images = np.unique(images * images[:, :1], axis=0)
+        orbits.setdefault(images[-1].tobytes(), (len(images), -int(abs(signs.sum())), k))
+    patterns = []
+    for *_, k in sorted(orbits.values()):
+        pattern = np.zeros(len(frame), dtype=np.int64)
+        pattern[sites] = chosen[k]
+        patterns.append(pattern)
+    return patterns
+
+
+def _all_patterns(n: int) -> IntArray:
+    """(2^(n-1), n) signs; the first is +1."""
+    rest = np.array(list(itertools.product((1, -1), repeat=n - 1)), dtype=np.int64).reshape(2 ** (n - 1), n - 1)
+    return np.hstack([np.ones((len(rest), 1), dtype=np.int64), rest])
+
+
+def _waves(frame: Frame, sites: IntArray, repeats: tuple[int, int, int]) -> IntArray:
+    """(P, n) signs of standing waves that fit the cell; the first is +1."""
+    s = np.linalg.solve(frame.cell.T, frame.positions[sites].T).T * repeats
+    s -= s[0]
+    axes = [[q for q in (0.0, 0.5, 1.0) if abs(q * r - round(q * r)) < 1e-9] for r in repeats]
+    rows = []
+    for q in itertools.product(*axes):
+        for phase in (0.0, np.pi / 4):
+            wave = np.cos(2 * np.pi * s @ np.array(q) - phase)
+            if np.abs(wave).min() > 0.1:
+                signs = np.where(wave > 0, 1, -1)
+                rows.append(signs * signs[0])
+    return np.unique(np.array(rows, dtype=np.int64), axis=0)
+
+
+def _site_permutations(frame: Frame, sites: IntArray) -> IntArray:
+    """(G, n) images of the magnetic sites under the space group, as indices into `sites`."""
+    import spglib
+
+    fractional = np.asarray(np.linalg.solve(frame.cell.T, frame.positions.T).T, dtype=float)
+    crystal = (frame.cell.tolist(), fractional.tolist(), frame.numbers.tolist())
+    symmetry = spglib.get_symmetry(crystal, symprec=1e-3)
+    identity = np.arange(sites.size)[None]
+    if symmetry is None:
+        return identity
+    found = [
+        permutation
+        for rotation, translation in zip(symmetry["rotations"], symmetry["translations"], strict=True)
+        if (permutation := _permutation(fractional[sites], rotation, translation)) is not None
+    ]
+    return np.unique(np.array(found), axis=0) if found else identity
+
+
+def _permutation(fractional: FloatArray, rotation: IntArray, translation: FloatArray) -> IntArray | None:
+    """(n,) which site each site is carried to; None if the operation does not map them one to one."""
+    delta = (fractional @ rotation.T + translation)[:, None] - fractional[None]
+    delta -= np.rint(delta)
+    image = np.argmin((delta**2).sum(axis=2), axis=1)
+    return image if np.unique(image).size == image.size else None

@@ -1,0 +1,300 @@
+"""Prototypes: the structures and magnetic orderings a campaign starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from magflow.core.frame import Frame
+from magflow.errors import InputError
+from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+
+
+class CrystalStructure(StrEnum):
+    """Structures that can be built; b2 is another name for cesiumchloride."""
+
+    SC = "sc"
+    FCC = "fcc"
+    BCC = "bcc"
+    HCP = "hcp"
+    DIAMOND = "diamond"
+    B2 = "b2"
+    CESIUMCHLORIDE = "cesiumchloride"
+    ROCKSALT = "rocksalt"
+    ZINCBLENDE = "zincblende"
+    WURTZITE = "wurtzite"
+
+
+_ONE_ELEMENT = {
+    CrystalStructure.SC,
+    CrystalStructure.FCC,
+    CrystalStructure.BCC,
+    CrystalStructure.HCP,
+    CrystalStructure.DIAMOND,
+}
+_HEXAGONAL = {CrystalStructure.HCP, CrystalStructure.WURTZITE}
+
+
+class BuilderSettings(BaseModel):
+    """A structure built from its name and lattice constant (through ``ase.build.bulk``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    structure: CrystalStructure
+    species: tuple[str, ...] = Field(min_length=1, max_length=2, description="one or two elements")
+    a: float = Field(gt=0, description="lattice constant, A")
+    c: float | None = Field(default=None, gt=0, description="second lattice constant of hcp and wurtzite, A")
+    cubic: bool = Field(default=True, description="the conventional cubic cell instead of the primitive one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        needed = 1 if self.structure in _ONE_ELEMENT else 2
+        if len(self.species) != needed:
+            raise ValueError(f"structure {self.structure} needs {needed} species, not {len(self.species)}")
+        if self.c is not None and self.structure not in _HEXAGONAL:
+            raise ValueError(f"structure {self.structure} has no lattice constant c")
+        return self
+
+
+class PrototypeSettings(BaseModel):
+    """One structure, from a file or a builder, and the magnetic orderings it is taken in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, pattern=r"^[^:\s]+$", description="name without spaces and colons, e.g. bcc-Fe")
+    file: Path | None = Field(default=None, description="POSCAR, CIF, extxyz or any format of ASE, one configuration")
+    builder: BuilderSettings | None = None
+    supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats along each axis")
+    orderings: tuple[PrototypeOrdering, ...] = Field(
+        default=(PrototypeOrdering.FM,),
+        min_length=1,
+        description="FM, AFM, FiM, NM, DLM (random), given (signs in the file), enumerate (FM, every AFM and FiM)",
+    )
+    max_patterns: int = Field(default=8, ge=1, description="sign patterns kept per ordering, most symmetric first")
+    weight: float = Field(default=1.0, gt=0, description="share of the samples, relative to the other prototypes")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.file is None) == (self.builder is None):
+            raise ValueError("give either file or builder")
+        if min(self.supercell) < 1 or np.prod(self.supercell) > 1000:
+            raise ValueError("supercell needs three positive repeats, at most 1000 cells")
+        if PrototypeOrdering.GIVEN in self.orderings and self.file is None:
+            raise ValueError("ordering 'given' needs a file that holds moments")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Prototype:
+    """One structure in one magnetic order.
+
+    Parameters
+    ----------
+    name
+        Name of the structure.
+    ordering
+        FM, AFM, FiM, NM or DLM.
+    frame
+        The ideal structure; magnetic sites carry the largest moment of their range, induced ones zero.
+    pattern
+        (N,) +1 or -1 on magnetic sites, 0 on others. In DLM the signs are drawn anew for each sample.
+    index
+        Counts the patterns of one ordering.
+    weight
+        Share of the samples.
+    """
+
+    name: str
+    ordering: PrototypeOrdering
+    frame: Frame
+    pattern: tuple[int, ...]
+    index: int = 0
+    weight: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """``bcc-Fe:AFM``; ``bcc-Fe:AFM2`` for the second pattern of the same order."""
+        return f"{self.name}:{self.ordering}{self.index + 1 if self.index else ''}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form, readable by monty."""
+        frame = self.frame
+        return {
+            "@module": type(self).__module__,
+            "@class": type(self).__name__,
+            "name": self.name,
+            "ordering": str(self.ordering),
+            "species": list(frame.species),
+            "cell": frame.cell.tolist(),
+            "positions": frame.positions.tolist(),
+            "magmoms": None if frame.magmoms is None else frame.magmoms.tolist(),
+            "pattern": list(self.pattern),
+            "index": self.index,
+            "weight": self.weight,
+        }
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Prototype:
+        """Inverse of :meth:`as_dict`."""
+        frame = Frame(tuple(d["species"]), d["cell"], d["positions"], d["magmoms"])
+        pattern = tuple(int(p) for p in d["pattern"])
+        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"])
+
+
+def build_prototypes(
+    settings: Sequence[PrototypeSettings], elements: Sequence[str], base_dir: Path, moments: MomentRanges
+) -> list[Prototype]:
+    """All structures in all orderings asked for.
+
+    Parameters
+    ----------
+    settings
+        The prototypes of a campaign file.
+    elements
+        Elements of the campaign; no structure may hold another.
+    base_dir
+        Files are looked up relative to it.
+    moments
+        Range of |m| by element, muB; says which sites are magnetic.
+
+    Raises
+    ------
+    InputError
+        Two prototypes of one name, a missing or malformed file, an element outside the campaign, an ordering the
+        structure cannot have.
+    """
+    names = [s.name for s in settings]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError("two prototypes have the same name", where="prototypes", seen=", ".join(twice))
+    return [p for s in settings for p in _build(s, elements, base_dir, moments)]
+
+
+def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
+    """The ideal structures themselves."""
+    return [Candidate(p.frame, f"prototype:{p.label}") for p in prototypes]
+
+
+def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moments: MomentRanges) -> list[Prototype]:
+    where = f"prototype {s.name}"
+    unit = _from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
+    foreign = sorted(set(unit.species) - set(elements))
+    if foreign:
+        raise InputError(
+            "an element that is not in the campaign",
+            where=where,
+            seen=", ".join(foreign),
+            expected="only " + ", ".join(elements),
+        )
+    frame, given = _repeated(unit, s.supercell)
+    sites = site_moments(frame.species, moments)
+    signed = sign_patterns(frame, sites.magnetic, s.supercell)
+    prototypes = []
+    for ordering in dict.fromkeys(s.orderings):
+        patterns = _patterns(ordering, signed, sites.magnetic, given, where)
+        for kind in dict.fromkeys(k for k, _ in patterns):
+            for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
+                magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
+                built = Frame(frame.species, frame.cell, frame.positions, magmoms)
+                prototypes.append(Prototype(s.name, kind, built, tuple(pattern.tolist()), index, s.weight))
+    unique: dict[tuple[PrototypeOrdering, tuple[int, ...]], Prototype] = {}
+    for p in prototypes:
+        unique.setdefault((p.ordering, p.pattern), p)
+    return list(unique.values())
+
+
+def _patterns(
+    ordering: PrototypeOrdering,
+    signed: list[np.ndarray],
+    magnetic: np.ndarray,
+    given: np.ndarray | None,
+    where: str,
+) -> list[tuple[PrototypeOrdering, np.ndarray]]:
+    """Patterns of one requested ordering with the name of each."""
+    if ordering is PrototypeOrdering.NM:
+        return [(PrototypeOrdering.NM, np.zeros(magnetic.size, dtype=np.int64))]
+    if not magnetic.any():
+        raise InputError(
+            f"no site is magnetic, so {ordering} is not possible",
+            where=where,
+            expected="ordering NM, or a moment range for one of its elements",
+        )
+    if ordering is PrototypeOrdering.GIVEN:
+        if given is None or not (given * magnetic).any():
+            raise InputError("the file holds no moments on magnetic sites", where=where, hint="name an ordering")
+        pattern = np.where(magnetic, np.where(given < 0, -1, 1), 0)
+        return [(named(pattern), pattern)]
+    if ordering is PrototypeOrdering.DLM:
+        found = [(PrototypeOrdering.DLM, magnetic.astype(np.int64))]
+    else:
+        found = [(named(p), p) for p in signed]
+        if ordering is not PrototypeOrdering.ENUMERATE:
+            found = [(kind, p) for kind, p in found if kind == ordering]
+    if not found or (ordering is PrototypeOrdering.DLM and magnetic.sum() < 2):
+        raise InputError(
+            f"{ordering} does not fit into the cell",
+            where=where,
+            seen=f"{int(magnetic.sum())} magnetic sites",
+            hint="use a supercell or another ordering",
+        )
+    return found
+
+
+def _from_builder(builder: BuilderSettings, where: str) -> Frame:
+    from ase.build import bulk
+
+    structure = "cesiumchloride" if builder.structure is CrystalStructure.B2 else str(builder.structure)
+    cubic = builder.cubic and builder.structure not in _HEXAGONAL
+    try:
+        atoms = bulk("".join(builder.species), structure, a=builder.a, c=builder.c, cubic=cubic)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"the structure cannot be built: {error}", where=where) from error
+    # bulk() presets moments of the elements; only the geometry is wanted
+    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions)
+
+
+def _from_file(path: Path, where: str) -> Frame:
+    where = f"{where}, {path}"
+    if not path.is_file():
+        raise InputError("no such structure file", where=where)
+    if path.suffix in {".xyz", ".extxyz"}:
+        from magflow.io.extxyz import read_extxyz
+
+        frames = [r.configuration for r in read_extxyz(path, labels=False)]
+    else:
+        frames = [_from_atoms(a) for a in _read_ase(path, where)]
+    if len(frames) != 1:
+        raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations")
+    return frames[0]
+
+
+def _read_ase(path: Path, where: str) -> list[Atoms]:
+    from ase.io import read
+
+    try:
+        images = read(path, index=":")
+    # ASE's readers raise whatever their parsing trips over; the file is the user's, so it is an input error
+    except Exception as error:
+        raise InputError(f"the structure file cannot be read: {type(error).__name__}: {error}", where=where) from error
+    return images if isinstance(images, list) else [images]
+
+
+def _from_atoms(atoms: Atoms) -> Frame:
+    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
+    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, moments)
+
+
+def _repeated(unit: Frame, repeats: tuple[int, int, int]) -> tuple[Frame, np.ndarray | None]:
+    """The supercell without moments, and the (N,) z moments of the file."""
+    shifts = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
+    positions = (unit.positions[None] + (shifts @ unit.cell)[:, None]).reshape(-1, 3)
+    frame = Frame(unit.species * len(shifts), unit.cell * np.array(repeats)[:, None], positions)
+    return frame, None if unit.magmoms is None else np.tile(unit.magmoms[:, 2], len(shifts))
