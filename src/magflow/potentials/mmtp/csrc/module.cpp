@@ -1,0 +1,219 @@
+// Python bindings. Shapes are checked in the Python layer and again here where a wrong one would read out of bounds.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "design.hpp"
+#include "spec.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using mmtp::Spec;
+
+namespace {
+
+template <typename T>
+using In = nb::ndarray<const T, nb::numpy, nb::c_contig, nb::device::cpu>;
+using Doubles = In<double>;
+using Ints = In<std::int32_t>;
+using Longs = In<std::int64_t>;
+
+template <typename T>
+nb::ndarray<nb::numpy, T> owned(std::vector<T>&& values, std::vector<std::size_t> shape) {
+    auto* kept = new std::vector<T>(std::move(values));
+    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nb::ndarray<nb::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
+}
+
+void require(bool ok, const char* what) {
+    if (!ok) throw std::invalid_argument(what);
+}
+
+const std::vector<const mmtp::Engine*>& engines() {
+    static const std::vector<const mmtp::Engine*> found = [] {
+        std::vector<const mmtp::Engine*> list;
+#ifdef MMTP_X86
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+            list.push_back(&mmtp::engine_avx512);
+        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) list.push_back(&mmtp::engine_avx2);
+#endif
+        list.push_back(&mmtp::engine_baseline);
+        return list;
+    }();
+    return found;
+}
+
+const mmtp::Engine& engine(const std::string& name) {
+    for (const auto* e : engines())
+        if (name.empty() || name == e->name) return *e;
+    throw std::invalid_argument("instruction set not available here: " + name);
+}
+
+Spec make_spec(int n_types, int n_mu, int n_phi, int n_psi, double r_min, double cutoff, bool extend,
+               std::vector<double> max_moment, Ints pairs, Ints basic, Ints mono, Ints times, Doubles mult, Ints scalar) {
+    Spec s;
+    require(n_phi >= 1 && n_phi <= 24 && n_psi >= 1 && n_psi <= 6 && n_mu >= 1 && n_mu <= 8, "size out of range");
+    require(cutoff > r_min && int(max_moment.size()) == n_types, "range out of order");
+    s.n_types = n_types;
+    s.n_mu = n_mu;
+    s.n_phi = n_phi;
+    s.n_psi = n_psi;
+    s.r_min = r_min;
+    s.cutoff = cutoff;
+    s.extend = extend;
+    s.max_moment = std::move(max_moment);
+    s.n_pairs = int(pairs.shape(0));
+    s.n_basic = int(basic.shape(0));
+    s.n_mono = int(mono.shape(0));
+    s.n_scalar = int(scalar.shape(0));
+    for (int k = 0; k < s.n_pairs; ++k) {
+        s.pair_beta.push_back(pairs.data()[2 * k]);
+        s.pair_gamma.push_back(pairs.data()[2 * k + 1]);
+        require(s.pair_beta[k] >= 0 && s.pair_beta[k] < n_psi && s.pair_gamma[k] >= 0 && s.pair_gamma[k] < n_psi, "bad pair");
+    }
+    for (int k = 0; k < s.n_basic; ++k) {
+        s.basic_mu.push_back(basic.data()[2 * k]);
+        s.basic_mono.push_back(basic.data()[2 * k + 1]);
+        require(s.basic_mu[k] >= 0 && s.basic_mu[k] < n_mu && s.basic_mono[k] >= 0 && s.basic_mono[k] < s.n_mono, "bad basic");
+    }
+    for (int k = 0; k < s.n_mono; ++k) {
+        s.mono_parent.push_back(mono.data()[3 * k]);
+        s.mono_axis.push_back(mono.data()[3 * k + 1]);
+        s.mono_rank.push_back(mono.data()[3 * k + 2]);
+        require(s.mono_parent[k] >= 0 && s.mono_parent[k] <= k && s.mono_axis[k] >= 0 && s.mono_axis[k] < 3, "bad monomial");
+    }
+    s.n_moments = s.n_basic;
+    for (std::size_t k = 0; k < times.shape(0); ++k) {
+        const std::int32_t* t = times.data() + 3 * k;
+        require(t[0] >= 0 && t[1] >= 0 && t[0] < t[2] && t[1] < t[2] && t[2] >= s.n_basic, "bad product");
+        s.times.push_back({t[0], t[1], t[2], mult.data()[k]});
+        s.n_moments = std::max(s.n_moments, t[2] + 1);
+    }
+    for (int k = 0; k < s.n_scalar; ++k) {
+        s.scalar.push_back(scalar.data()[k]);
+        require(s.scalar[k] >= 0 && s.scalar[k] < s.n_moments, "bad scalar");
+    }
+    return s;
+}
+
+mmtp::Geometry geometry(const Spec& s, const Ints& type, const Doubles& moment, const Ints& frame, std::int64_t n_frames,
+                        const Longs& first, const Ints& neighbour, const Doubles& vector) {
+    const std::int64_t n = std::int64_t(type.shape(0)), pairs = std::int64_t(neighbour.shape(0));
+    require(std::int64_t(moment.shape(0)) == n && std::int64_t(frame.shape(0)) == n, "atom arrays differ in length");
+    require(std::int64_t(first.shape(0)) == n + 1 && std::int64_t(vector.size()) == 3 * pairs, "pair arrays differ in length");
+    require(first.data()[0] == 0 && first.data()[n] == pairs, "bad neighbour offsets");
+    for (std::int64_t i = 0; i < n; ++i) {
+        require(type.data()[i] >= 0 && type.data()[i] < s.n_types, "bad type");
+        require(frame.data()[i] >= 0 && frame.data()[i] < n_frames, "bad frame");
+        require(first.data()[i] <= first.data()[i + 1], "bad neighbour offsets");
+    }
+    for (std::int64_t k = 0; k < pairs; ++k) require(neighbour.data()[k] >= 0 && neighbour.data()[k] < n, "bad neighbour");
+    return {n, n_frames, type.data(), moment.data(), frame.data(), first.data(), neighbour.data(), vector.data()};
+}
+
+mmtp::Parameters parameters(const Spec& s, const Doubles& p) {
+    require(std::int64_t(p.size()) == s.n_parameters(), "wrong number of parameters");
+    return {p.data(), p.data() + s.n_radial(), p.data() + s.n_radial() + s.n_scalar};
+}
+
+nb::dict evaluate(const Spec& s, Doubles p, Ints type, Doubles moment, Ints frame, std::int64_t n_frames, Longs first,
+                  Ints neighbour, Doubles vector, bool gradients, bool basis, const std::string& instruction_set) {
+    const mmtp::Parameters q = parameters(s, p);
+    const mmtp::Engine& e = engine(instruction_set);
+    std::vector<double> energy, gradient, virial, dm, values;
+    {
+        nb::gil_scoped_release release;
+        const mmtp::Geometry g = geometry(s, type, moment, frame, n_frames, first, neighbour, vector);
+        energy.assign(g.n_atoms, 0.0);
+        gradient.assign(gradients ? 3 * g.n_atoms : 0, 0.0);
+        virial.assign(gradients ? 6 * n_frames : 0, 0.0);
+        dm.assign(gradients ? g.n_atoms : 0, 0.0);
+        values.assign(basis ? g.n_atoms * s.n_scalar : 0, 0.0);
+        const mmtp::Output out{energy.data(), gradients ? gradient.data() : nullptr, virial.data(), dm.data(),
+                               basis ? values.data() : nullptr};
+        // Blocks hold atoms of one type, in order; equally crowded atoms sit together because frames do.
+        std::vector<std::int32_t> order(g.n_atoms);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return g.type[a] < g.type[b]; });
+        std::int64_t widest = 0;
+        for (std::int64_t i = 0; i < g.n_atoms; ++i) widest = std::max(widest, g.first[i + 1] - g.first[i]);
+        std::vector<double> work(e.workspace(s, int(widest)) + 64);
+        for (std::int64_t k = 0; k < g.n_atoms;) {
+            std::int64_t end = k + 1;
+            while (end < g.n_atoms && end - k < e.lanes && g.type[order[end]] == g.type[order[k]]) ++end;
+            e.evaluate(s, q, g, order.data() + k, int(end - k), work.data(), out);
+            k = end;
+        }
+    }
+    nb::dict result;
+    const std::size_t n = type.shape(0);
+    result["energy"] = owned(std::move(energy), {n});
+    if (gradients) {
+        result["gradient"] = owned(std::move(gradient), {n, 3});
+        result["virial"] = owned(std::move(virial), {std::size_t(n_frames), 6});
+        result["moment"] = owned(std::move(dm), {n});
+    }
+    if (basis) result["basis"] = owned(std::move(values), {n, std::size_t(s.n_scalar)});
+    return result;
+}
+
+}  // namespace
+
+NB_MODULE(_kernel, m) {
+    m.doc() = "Native kernels of the magnetic moment tensor potential.";
+
+    nb::class_<Spec>(m, "Spec")
+        .def_prop_ro("n_parameters", &Spec::n_parameters)
+        .def_prop_ro("n_radial", &Spec::n_radial)
+        .def_ro("n_scalar", &Spec::n_scalar)
+        .def_ro("n_moments", &Spec::n_moments);
+    m.def("make_spec", &make_spec, nb::kw_only(), "n_types"_a, "n_mu"_a, "n_phi"_a, "n_psi"_a, "r_min"_a, "cutoff"_a, "extend"_a,
+          "max_moment"_a, "pairs"_a, "basic"_a, "mono"_a, "times"_a, "mult"_a, "scalar"_a);
+    m.def("instruction_sets", [] {
+        std::vector<std::string> names;
+        for (const auto* e : engines()) names.emplace_back(e->name);
+        return names;
+    });
+    m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "type"_a, "moment"_a, "frame"_a, "n_frames"_a, "first"_a, "neighbour"_a,
+          "vector"_a, nb::kw_only(), "gradients"_a = true, "basis"_a = false, "instruction_set"_a = "");
+
+    nb::class_<mmtp::Design>(m, "Design")
+        .def("__init__",
+             [](mmtp::Design* self, const Spec& s, Ints type, Doubles moment, Ints frame, std::int64_t n_frames, Longs first,
+                Ints neighbour, Doubles vector, std::int64_t byte_limit) {
+                 const mmtp::Geometry g = geometry(s, type, moment, frame, n_frames, first, neighbour, vector);
+                 std::vector<std::int64_t> begin(n_frames + 1, 0);
+                 for (std::int64_t i = 0; i < g.n_atoms; ++i) ++begin[g.frame[i] + 1];
+                 std::partial_sum(begin.begin(), begin.end(), begin.begin());
+                 require(std::is_sorted(g.frame, g.frame + g.n_atoms), "atoms are not in the order of their frames");
+                 nb::gil_scoped_release release;
+                 new (self) mmtp::Design(s, g, std::move(begin), byte_limit);
+             },
+             "spec"_a, "type"_a, "moment"_a, "frame"_a, "n_frames"_a, "first"_a, "neighbour"_a, "vector"_a,
+             "byte_limit"_a = std::int64_t(1) << 30)
+        .def_prop_ro("stored", &mmtp::Design::stored)
+        .def("row_begin", &mmtp::Design::row_begin)
+        .def(
+            "jacobian",
+            [](const mmtp::Design& self, const Spec& s, Doubles p, std::int64_t begin, std::int64_t end, Doubles weight, bool derivatives) {
+                const mmtp::Parameters q = parameters(s, p);
+                require(0 <= begin && begin <= end && end <= self.n_frames(), "frames out of range");
+                const std::int64_t n = self.row_begin(end) - self.row_begin(begin);
+                require(std::int64_t(weight.size()) == n, "wrong number of weights");
+                std::vector<double> values(n), jac(derivatives ? n * s.n_parameters() : 0);
+                {
+                    nb::gil_scoped_release release;
+                    self.jacobian(q, begin, end, weight.data(), values.data(), derivatives ? jac.data() : nullptr);
+                }
+                return nb::make_tuple(owned(std::move(values), {std::size_t(n)}),
+                                      owned(std::move(jac), {derivatives ? std::size_t(n) : 0, std::size_t(s.n_parameters())}));
+            },
+            "spec"_a, "parameters"_a, "begin"_a, "end"_a, "weight"_a, "derivatives"_a = true);
+}

@@ -1,0 +1,147 @@
+"""Frames as the flat arrays the kernel reads, with neighbour lists by vesin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from vesin import NeighborList
+
+from magflow.core.frame import Frame
+from magflow.core.moments import is_collinear
+from magflow.core.types import FloatArray, IntArray
+from magflow.errors import InputError
+
+UNPHYSICAL = 0.5
+"""A; two atoms closer than this are an error, not an extrapolation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Atoms of n frames, one after the other, and their neighbours within `cutoff`.
+
+    Parameters
+    ----------
+    counts
+        (n,) atoms per frame.
+    volumes
+        (n,) A^3.
+    type
+        (N,) index into the species the geometry was built for.
+    moment
+        (N,) muB, collinear; zero where `magnetic` is False.
+    frame
+        (N,) frame of each atom.
+    first, neighbour, vector
+        Neighbours of atom i are ``neighbour[first[i]:first[i + 1]]`` at ``vector`` (P, 3) A from it.
+    magnetic
+        Whether moments were asked for.
+    """
+
+    counts: IntArray
+    volumes: FloatArray
+    type: np.ndarray
+    moment: FloatArray
+    frame: np.ndarray
+    first: IntArray
+    neighbour: np.ndarray
+    vector: FloatArray
+    magnetic: bool
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """(n + 1,) first atom of each frame."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def kernel_arguments(self) -> tuple[object, ...]:
+        """In the order the kernel takes them."""
+        return (self.type, self.moment, self.frame, len(self.counts), self.first, self.neighbour, self.vector)
+
+    @property
+    def closest(self) -> float:
+        """Smallest distance, A; infinite without neighbours."""
+        return float(np.sqrt((self.vector**2).sum(axis=1).min())) if len(self.vector) else np.inf
+
+    def reversed(self) -> Geometry:
+        """The same with all moments reversed."""
+        return replace(self, moment=-self.moment)
+
+
+def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: float, *, magnetic: bool) -> Geometry:
+    """Neighbour lists and flat arrays of `frames`.
+
+    Raises
+    ------
+    InputError
+        Unknown species, moments missing (when `magnetic`), non-collinear moments, atoms closer than 0.5 A.
+    """
+    index = {symbol: k for k, symbol in enumerate(species)}
+    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    first, neighbour, vector = [np.zeros(1, np.int64)], [], []
+    moments, types = [], []
+    atoms = pairs = 0
+    for k, frame in enumerate(frames):
+        types.append(_types(frame, index, k))
+        moments.append(_moments(frame, k) if magnetic else np.zeros(len(frame)))
+        i, j, d = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="ijD")
+        first.append(pairs + np.cumsum(np.bincount(i.astype(np.int64), minlength=len(frame))))
+        neighbour.append((j + np.uint64(atoms)).astype(np.int32))
+        vector.append(d)
+        atoms += len(frame)
+        pairs += len(j)
+    counts = np.array([len(f) for f in frames], dtype=np.int64)
+    geometry = Geometry(
+        counts,
+        np.array([f.volume for f in frames]),
+        np.concatenate(types) if types else np.zeros(0, np.int32),
+        np.concatenate(moments) if moments else np.zeros(0),
+        np.repeat(np.arange(len(frames), dtype=np.int32), counts),
+        np.concatenate(first),
+        np.concatenate(neighbour) if neighbour else np.zeros(0, np.int32),
+        np.ascontiguousarray(np.concatenate(vector)) if vector else np.zeros((0, 3)),
+        magnetic,
+    )
+    _refuse_overlap(geometry)
+    return geometry
+
+
+def _types(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:
+    unknown = sorted(set(frame.species) - set(index))
+    if unknown:
+        raise InputError(
+            "the potential does not know an element of this frame",
+            where=f"frame {k}",
+            seen=", ".join(unknown),
+            expected=", ".join(index),
+        )
+    return np.array([index[s] for s in frame.species], dtype=np.int32)
+
+
+def _moments(frame: Frame, k: int) -> FloatArray:
+    if frame.magmoms is None:
+        raise InputError(
+            "a magnetic potential needs moments and this frame has none",
+            where=f"frame {k}",
+            hint="give magmoms (zeros if the atoms are to carry none)",
+        )
+    if not is_collinear(frame.magmoms):
+        raise InputError(
+            "moments are non-collinear", where=f"frame {k}", seen=frame.magmoms.tolist(), expected="moments along z only"
+        )
+    return np.ascontiguousarray(frame.magmoms[:, 2])
+
+
+def _refuse_overlap(geometry: Geometry) -> None:
+    if geometry.closest >= UNPHYSICAL:
+        return
+    pair = int(np.argmin((geometry.vector**2).sum(axis=1)))
+    atom = int(np.searchsorted(geometry.first, pair, side="right")) - 1
+    raise InputError(
+        "two atoms are too close for any potential",
+        where=f"frame {int(geometry.frame[atom])}",
+        seen=f"{geometry.closest:.3f} A",
+        expected=f"at least {UNPHYSICAL} A",
+    )

@@ -1,0 +1,178 @@
+"""A trained mMTP behind the Potential protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from magflow.core.frame import Frame
+from magflow.core.prediction import Prediction
+from magflow.core.types import FloatArray
+from magflow.errors import InputError
+from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.mmtp.geometry import Geometry, build_geometry
+from magflow.potentials.mmtp.grade import ActiveSet
+from magflow.potentials.mmtp.model import MmtpModel, decode, encode
+from magflow.potentials.mmtp.native import kernel
+
+CHUNK = 4096
+"""Frames per batch: bounds the memory of the neighbour lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class MmtpPotential:
+    """One magnetic moment tensor potential, with the active set its fit left.
+
+    Moments beyond the fitted range and atoms closer than ``r_min`` are followed along the tangent of the
+    polynomials (:class:`~magflow.potentials.mmtp.model.MmtpModel`), so energies stay smooth; the grade tells.
+    Atoms closer than 0.5 A raise InputError.
+    """
+
+    family: ClassVar[str] = "mmtp"
+    model: MmtpModel
+    active: ActiveSet | None = None
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements it knows."""
+        return self.model.species
+
+    @property
+    def cutoff(self) -> float:
+        """A"""
+        return self.model.cutoff
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether it knows moments."""
+        return self.model.magnetic
+
+    def geometry(self, frames: Sequence[Frame]) -> Geometry:
+        """Neighbour lists for :meth:`predict_geometry`; can be shared by potentials of one family and cutoff."""
+        return build_geometry(frames, self.species, self.cutoff, magnetic=self.magnetic)
+
+    def shares_geometry(self, other: object) -> bool:
+        """Whether `other` reads the same :class:`Geometry`."""
+        return (
+            isinstance(other, MmtpPotential)
+            and (self.species, self.cutoff, self.magnetic) == (other.species, other.cutoff, other.magnetic)
+        )
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        """Energy, forces, stress and magnetic forces.
+
+        Raises
+        ------
+        InputError
+            Unknown species, missing or non-collinear moments, atoms on top of each other, a prediction that is
+            not finite.
+        """
+        from magflow.core.prediction import concatenate
+
+        parts = [
+            self.predict_geometry(self.geometry(frames[at : at + CHUNK])) for at in range(0, max(len(frames), 1), CHUNK)
+        ]
+        return parts[0] if len(parts) == 1 else concatenate(parts)
+
+    def predict_geometry(self, geometry: Geometry) -> Prediction:
+        """Prediction from prepared neighbour lists."""
+        raw = self._evaluate(geometry)
+        if self.model.symmetrise and self.magnetic:
+            flipped = self._evaluate(geometry.reversed())
+            raw = {k: 0.5 * (v + (-flipped[k] if k == "moment" else flipped[k])) for k, v in raw.items()}
+        n = len(geometry.counts)
+        energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n)
+        if not np.isfinite(energy).all():
+            raise InputError(
+                "the prediction is not finite", where=f"frame {int(np.flatnonzero(~np.isfinite(energy))[0])}"
+            )
+        magnetic_forces = None
+        if self.magnetic:
+            magnetic_forces = np.zeros_like(raw["gradient"])
+            magnetic_forces[:, 2] = -raw["moment"]
+        return Prediction(
+            geometry.counts, energy, -raw["gradient"], raw["virial"] / geometry.volumes[:, None], magnetic_forces
+        )
+
+    def _evaluate(self, geometry: Geometry, **options: bool) -> dict[str, Any]:
+        return kernel().evaluate(self.model.spec, self.model.parameters, *geometry.kernel_arguments, **options)
+
+    def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
+        """(sum N,) eV, each atom's share."""
+        geometry = self.geometry(frames)
+        energy = self._evaluate(geometry, gradients=False)["energy"]
+        if self.model.symmetrise and self.magnetic:
+            energy = 0.5 * (energy + self._evaluate(geometry.reversed(), gradients=False)["energy"])
+        return energy
+
+    def basis_values(self, geometry: Geometry) -> FloatArray:
+        """(sum N, n_scalar) basis functions B_alpha of every atom, symmetrised where the energy is."""
+        values = self._evaluate(geometry, gradients=False, basis=True)["basis"]
+        if self.model.symmetrise and self.magnetic:
+            values = 0.5 * (
+                values + self._evaluate(geometry.reversed(), gradients=False, basis=True)["basis"]
+            )
+        return values
+
+    def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, 2 T n_scalar + T) per species: fraction of the atoms, mean and standard deviation of each basis function.
+
+        The same for M and -M, and for a supercell.
+        """
+        geometry = self.geometry(frames)
+        values = self.basis_values(geometry)
+        n, width = len(frames), values.shape[1]
+        columns = []
+        for t in range(len(self.species)):
+            mine = geometry.type == t
+            count = np.bincount(geometry.frame[mine], minlength=n).astype(float)
+            total, square = np.zeros((n, width)), np.zeros((n, width))
+            np.add.at(total, geometry.frame[mine], values[mine])
+            mean = total / np.maximum(count, 1.0)[:, None]
+            np.add.at(square, geometry.frame[mine], (values[mine] - mean[geometry.frame[mine]]) ** 2)
+            spread = np.sqrt(square / np.maximum(count, 1.0)[:, None])
+            columns += [(count / geometry.counts)[:, None], mean, spread]
+        return np.concatenate(columns, axis=1)
+
+    def atom_grades(self, frames: Sequence[Frame]) -> FloatArray:
+        """(sum N,) extrapolation grade of every atom, see :mod:`magflow.potentials.mmtp.grade`.
+
+        Raises
+        ------
+        InputError
+            If the potential carries no active set.
+        """
+        if self.active is None:
+            raise InputError("the potential carries no active set", hint="fit it with this family, or load one that was")
+        geometry = self.geometry(frames)
+        return self.active.grades(geometry.type, self.basis_values(geometry))
+
+    def grades(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n,) the largest grade of each frame's atoms."""
+        atoms = self.atom_grades(frames)
+        starts = np.concatenate([[0], np.cumsum([len(f) for f in frames])[:-1]]).astype(int)
+        return np.maximum.reduceat(atoms, starts) if len(frames) else np.zeros(0)
+
+    def to_bytes(self) -> bytes:
+        """``.npz``: model and active set."""
+        return encode(self.model, {} if self.active is None else self.active.arrays())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> MmtpPotential:
+        """Inverse of :meth:`to_bytes`.
+
+        Raises
+        ------
+        InputError
+            If the bytes are no usable model.
+        """
+        model, extra = decode(data)
+        return cls(model, ActiveSet.from_arrays(extra, len(model.species)) if extra else None)
+
+    def calculator(self) -> Calculator:
+        """ASE calculator."""
+        return FrameCalculator(self)
