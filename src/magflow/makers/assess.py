@@ -17,7 +17,7 @@ from magflow.makers.base import Campaign, Category, PluginMaker, prepare, refere
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
-from magflow.select.calibration import Assessment, assess
+from magflow.select.assessment import assess
 from magflow.select.stopping import Progress, StopRules, decide
 
 
@@ -155,6 +155,3 @@ def _or_nan(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
 def _mean_rmse(models: Sequence[ModelDoc]) -> dict[str, float]:
     trained = [m.rmse.get("train", {}) for m in models]
     return {q: float(np.mean([r[q] for r in trained])) for q in QUANTITIES if trained and all(q in r for r in trained)}
-
-
-__all__ = ["AssessMaker", "Assessment", "parity"]

@@ -13,6 +13,7 @@ from magflow.makers.explore import ExploreMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
+from magflow.select.stopping import Progress, StopReason, decide
 
 
 @dataclass(kw_only=True)
@@ -94,20 +95,23 @@ class ActiveLearningMaker(PluginMaker):
         known = [*batches, self.campaign.uuid_for("batch", iteration)]
         known += retried_batches(CURRENT_JOB.store, self.campaign, known)
         models = [self.campaign.uuid_for("train", iteration, k) for k in range(self.iteration.train.members)]
-        if assessed.stop is not None:
-            return Response(output=outcome(assessed, self.campaign, models))
+        decision = decide(progress_of(assessed), self.iteration.assess.stop)
+        if decision is not None:
+            return Response(output=outcome(assessed, self.campaign, models, *decision))
         following = self.step(iteration + 1, known, models, assessment)
         return Response(output={"iteration": iteration, "next": iteration + 1}, addition=following)
 
 
-def outcome(last: IterationDoc, campaign: Campaign, models: list[str]) -> OutcomeDoc:
+def outcome(
+    last: IterationDoc, campaign: Campaign, models: list[str], reason: StopReason, explanation: str
+) -> OutcomeDoc:
     """The end of a campaign that stopped by its rules."""
     return OutcomeDoc(
         campaign=campaign.id,
         iteration=last.iteration,
         name=campaign.name,
-        reason=str(last.stop),
-        explanation=str(last.explanation),
+        reason=reason,
+        explanation=explanation,
         labels=last.labels_total,
         core_hours=last.core_hours_total,
         models=models,
@@ -127,3 +131,8 @@ def retried_batches(store: JobStore | None, campaign: Campaign, known: list[str]
     criteria = {"output.doc_type": "batch", "output.campaign": campaign.id, "output.retried": True}
     found = [d["uuid"] for d in store.query(criteria, properties=["uuid"])]
     return [u for u in dict.fromkeys(found) if u not in known]
+
+
+def progress_of(last: IterationDoc) -> Progress:
+    """What the stop rules look at."""
+    return Progress(last.iteration, last.streak, last.exhausted, last.labels_attempted, last.core_hours_total)

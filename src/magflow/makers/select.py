@@ -80,7 +80,7 @@ class SelectMaker(PluginMaker):
             frames=[pack_frame(frames[i]) for i in chosen],
             sources=[sources[i] for i in chosen],
             reasons=dict(Counter(str(r) for r in selection.reasons)),
-            strata=dict(Counter(stratum(frames[i]) for i in chosen)),
+            strata=dict(Counter(selection.strata[i] for i in chosen)),
             trust={q: (float(lo), float(hi)) for q, (lo, hi) in selection.trust.items()},
             exhausted=selection.exhausted,
             wall_seconds=watch.wall_seconds,
@@ -101,11 +101,6 @@ class SelectMaker(PluginMaker):
         return prepare(made, self.campaign.uuid_for("select", iteration), Category.LIGHT)
 
 
-def stratum(frame: Frame) -> str:
-    """Composition x magnetic state."""
-    return f"{frame.formula} {frame.ordering}"
-
-
 def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble | None) -> Offered:
     """The arrays selection looks at: raw deviations, grades and descriptors of the frames, if there is an ensemble."""
     if ensemble is None:
@@ -118,6 +113,7 @@ def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble |
         deviations={q: prediction.frame_deviation(q) for q in QUANTITIES},
         grades=ensemble.grades(frames) if graded else None,
         descriptors=ensemble.descriptors(frames) if graded else None,
+        max_forces=prediction.mean.atom_max(np.linalg.norm(prediction.mean.forces, axis=1)),
     )
 
 

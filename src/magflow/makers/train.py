@@ -58,6 +58,10 @@ class TrainMaker(PluginMaker):
         A :class:`~magflow.core.protocols.PotentialFamily`.
     members
         Size of the ensemble.
+    bagging
+        Each member learns from its own bootstrap sample.
+    validation
+        Share of the labels each member keeps aside to stop early.
     warm_start
         Start from the same member of the previous iteration.
     """
@@ -65,6 +69,8 @@ class TrainMaker(PluginMaker):
     family: Any
     campaign: Campaign
     members: int = 5
+    bagging: bool = True
+    validation: float = 0.1
     warm_start: bool = False
     name: str = "train"
 

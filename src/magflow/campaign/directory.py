@@ -1,0 +1,128 @@
+"""The directory of a campaign: its file, its store, what it leaves for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from jobflow import JobStore
+
+from magflow.campaign.load import load_campaign
+from magflow.campaign.schema import CampaignSpec
+from magflow.errors import CampaignError, InputError, StoreError
+from magflow.stores.jobstore import job_store_from_settings
+
+FILE = "campaign.yaml"
+IDENTITY = "campaign.json"
+REPORT = "report.html"
+MODELS = "models"
+
+
+@dataclass(frozen=True)
+class CampaignDirectory:
+    """One campaign on disk.
+
+    Holds ``campaign.yaml`` (a copy of the file as last run), ``campaign.json`` (its identity), ``campaign.db`` (store
+    and queue), ``report.html`` and ``models/``.
+    """
+
+    path: Path
+
+    @classmethod
+    def existing(cls, path: Path) -> CampaignDirectory:
+        """The campaign in `path`.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if not (path / IDENTITY).is_file():
+            raise InputError(
+                "no campaign here",
+                where=str(path),
+                expected=f"a directory that holds {IDENTITY}",
+                hint="`magflow run FILE --dir DIR` makes one",
+            )
+        return cls(path)
+
+    @classmethod
+    def prepare(cls, path: Path, file: Path, spec: CampaignSpec) -> CampaignDirectory:
+        """Make the directory, or take up the campaign in it if it is the same.
+
+        Raises
+        ------
+        CampaignError
+            If it belongs to another campaign: another question, engine, family or seed.
+        StoreError
+            If it cannot be written.
+        """
+        here = cls(path)
+        identity = {"id": spec.fingerprint, "name": spec.name, "base_dir": str(file.resolve().parent)}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / IDENTITY).is_file():
+                here._check_same(spec, file)
+            if file.resolve() != (path / FILE).resolve():
+                _write(path / FILE, file.read_text())
+            _write(path / IDENTITY, json.dumps(identity, indent=1))
+        except OSError as error:
+            raise StoreError(
+                f"the campaign's directory cannot be written: {error.strerror}",
+                where=str(path),
+                hint="choose another one with --dir, or free some space",
+            ) from error
+        return here
+
+    def _check_same(self, spec: CampaignSpec, file: Path) -> None:
+        if self.identity["id"] != spec.fingerprint:
+            raise CampaignError(
+                "this directory holds another campaign",
+                where=str(self.path),
+                seen=f"{self.identity['name']} ({self.identity['id']})",
+                expected=f"{spec.name} ({spec.fingerprint}), as {file} describes it",
+                hint="choose another directory with --dir; only budgets and the execution section may change",
+            )
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Id and name of the campaign, and where its structure files are looked up."""
+        try:
+            return dict(json.loads((self.path / IDENTITY).read_text()))
+        except (OSError, ValueError) as error:
+            raise StoreError("the campaign's identity cannot be read", where=str(self.path / IDENTITY)) from error
+
+    @property
+    def base_dir(self) -> Path:
+        """Where relative paths of structure files start."""
+        return Path(self.identity["base_dir"])
+
+    @cached_property
+    def spec(self) -> CampaignSpec:
+        """The campaign file as last run."""
+        return load_campaign(self.path / FILE)
+
+    @cached_property
+    def store(self) -> JobStore:
+        """The connected store."""
+        spec = self.spec.store
+        return job_store_from_settings(None if spec is None else spec.model_dump(), self.path)
+
+    @property
+    def report(self) -> Path:
+        """Where the report is written."""
+        return self.path / REPORT
+
+    @property
+    def models(self) -> Path:
+        """Where the ensemble is written."""
+        return self.path / MODELS
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_text(text)
+    temporary.replace(path)

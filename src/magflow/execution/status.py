@@ -1,0 +1,143 @@
+"""Where a campaign stands: from any process, during and after a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.errors import StoreError
+from magflow.execution.reader import QueueReader
+from magflow.execution.states import JobState
+from magflow.stores import queries
+
+PHASES = ("explore", "select", "label", "collect", "train", "assess", "advance")
+"""Phases of an iteration, in order; the first word of a job's name is its phase."""
+
+
+@dataclass(frozen=True)
+class CampaignStatus:
+    """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels, house units."""
+
+    name: str
+    state: str
+    iteration: int | None
+    phase: str | None
+    jobs: dict[str, int]
+    running: list[dict[str, Any]]
+    failed_jobs: list[dict[str, Any]]
+    labels: int
+    labels_failed: int
+    label_budget: int | None
+    failures: dict[str, int]
+    errors: dict[str, float]
+    targets: dict[str, float]
+    train_errors: dict[str, float]
+    core_hours: float
+    cpu_seconds_per_label: float | None
+    seconds_left: float | None
+    reason: str | None = None
+    explanation: str | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
+    """Read queue and store; writes nothing."""
+    spec, store = directory.spec, directory.store
+    queue = QueueReader(directory.path)
+    try:
+        counts = queue.counts()
+    except StoreError:
+        counts = dict.fromkeys(JobState, 0)
+        running, failed = [], []
+    else:
+        running, failed = queue.running(), queue.failed()
+    rules = spec.stop.rules()
+    docs = store.query(
+        {"output.doc_type": "label"},
+        properties=["output.label_id", "output.state", "output.failure", "output.core_hours", "output.cpu_seconds"],
+    )
+    labels = [d["output"] for d in docs]
+    usable = {d["label_id"] for d in labels if d["state"] == "ok"}
+    bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable]
+    history = queries.iterations(store)
+    outcome = queries.outcome(store)
+    unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
+    newest = max((d for d in history if d.rmse), key=lambda d: d.iteration, default=None)
+    computed = [d["cpu_seconds"] for d in labels if d["cpu_seconds"] > 0]
+    return CampaignStatus(
+        name=spec.name,
+        state=_state(counts, unfinished, outcome is not None),
+        iteration=_iteration(running, history),
+        phase=_phase([job.name for job, _ in running]),
+        jobs={str(s): n for s, n in counts.items()},
+        running=[{"name": j.name, "seconds": round(s, 1), "category": j.category} for j, s in running],
+        failed_jobs=[{"name": j.name, "error": _last_line(j.error)} for j in failed],
+        labels=len(usable),
+        labels_failed=len(bad),
+        label_budget=rules.labels,
+        failures=dict(Counter(d["failure"] for d in bad)),
+        errors=dict(newest.rmse) if newest else {},
+        targets=dict(rules.targets),
+        train_errors=dict(history[-1].train_rmse) if history else {},
+        core_hours=sum(d["core_hours"] for d in labels)
+        + sum(v for d in history for k, v in d.core_hours.items() if k != "label"),
+        cpu_seconds_per_label=sum(computed) / len(computed) if computed else None,
+        seconds_left=None if outcome else _seconds_left(labels, rules.labels, spec.execution.workers),
+        reason=outcome.reason if outcome and not unfinished else None,
+        explanation=outcome.explanation if outcome and not unfinished else None,
+        history=[_row(d) for d in history],
+    )
+
+
+def _state(counts: dict[JobState, int], unfinished: int, ended: bool) -> str:
+    if counts[JobState.RUNNING]:
+        return "running"
+    if unfinished:
+        return "interrupted"
+    if ended:
+        return "finished"
+    return "failed" if counts[JobState.FAILED] else "empty"
+
+
+def _iteration(running: list[Any], history: list[Any]) -> int | None:
+    numbers = [int(part) for job, _ in running for part in job.name.replace(".", " ").split() if part.isdigit()][:1]
+    return numbers[0] if numbers else (history[-1].iteration if history else None)
+
+
+def _phase(names: list[str]) -> str | None:
+    found = [p for p in PHASES if any(n.split()[0] == p for n in names)]
+    return found[0] if found else None
+
+
+def _last_line(error: str | None) -> str:
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _seconds_left(labels: list[dict[str, Any]], budget: int | None, workers: int) -> float | None:
+    """Labels to the budget at the mean cost so far: an upper bound, since targets may be met before."""
+    hours = [d["core_hours"] for d in labels if d["core_hours"] > 0]
+    if budget is None or not hours:
+        return None
+    return max(0, budget - len(labels)) * 3600 * sum(hours) / len(hours) / max(1, workers)
+
+
+def _row(document: Any) -> dict[str, Any]:
+    kept = ("iteration", "offered", "selected", "labels_new", "labels_failed", "labels_total", "rmse", "train_rmse")
+    return {k: getattr(document, k) for k in kept} | {"core_hours": document.core_hours_total}
+
+
+def age(seconds: float) -> str:
+    """A duration for a person: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
