@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from magflow.core.arrays import digest
 from magflow.core.frame import Frame
-from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.core.types import FloatArray, IntArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.geometry import nearest_distance, too_close
 from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import Prototype
 
@@ -170,35 +171,6 @@ class _Geometry:
             cells[bad], positions[bad] = self.build(bad, 0.5**halving)
             bad = bad[too_close(cells[bad], positions[bad], shortest)]
         return cells, positions
-
-
-def too_close(cells: FloatArray, positions: FloatArray, shortest: float) -> BoolArray:
-    """(n,) whether any two atoms (images included) are closer than `shortest` A.
-
-    `cells` (n, 3, 3) and `positions` (n, N, 3), A.
-    """
-    from vesin import NeighborList
-
-    search = NeighborList(cutoff=shortest, full_list=False, n_threads=1)
-    return np.array(
-        [
-            search.compute(points=x, box=c, periodic=True, quantities="d", copy=False)[0].size > 0
-            for c, x in zip(cells, positions, strict=True)
-        ],
-        dtype=bool,
-    )
-
-
-def nearest_distance(frame: Frame) -> float:
-    """Shortest distance between two atoms of a frame, images included, A."""
-    from vesin import NeighborList
-
-    # one atom per cell has its nearest image within the shortest lattice vector
-    reach = float(np.linalg.norm(frame.cell, axis=1).min()) * 1.001
-    (d,) = NeighborList(cutoff=reach, full_list=False, n_threads=1).compute(
-        points=frame.positions, box=frame.cell, periodic=True, quantities="d"
-    )
-    return float(d.min())
 
 
 def _shortest_allowed(prototype: Prototype, domain: DomainSettings) -> float:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.geometry import repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
 
 
@@ -194,7 +195,8 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             seen=", ".join(foreign),
             expected="only " + ", ".join(elements),
         )
-    frame, given = _repeated(unit, s.supercell)
+    whole = repeated(unit, s.supercell)
+    frame, given = whole.non_magnetic(), None if whole.magmoms is None else whole.magmoms[:, 2]
     sites = site_moments(frame.species, moments)
     signed = sign_patterns(frame, sites.magnetic, s.supercell)
     prototypes = []
@@ -290,11 +292,3 @@ def _read_ase(path: Path, where: str) -> list[Atoms]:
 def _from_atoms(atoms: Atoms) -> Frame:
     moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
     return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, moments)
-
-
-def _repeated(unit: Frame, repeats: tuple[int, int, int]) -> tuple[Frame, np.ndarray | None]:
-    """The supercell without moments, and the (N,) z moments of the file."""
-    shifts = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
-    positions = (unit.positions[None] + (shifts @ unit.cell)[:, None]).reshape(-1, 3)
-    frame = Frame(unit.species * len(shifts), unit.cell * np.array(repeats)[:, None], positions)
-    return frame, None if unit.magmoms is None else np.tile(unit.magmoms[:, 2], len(shifts))
