@@ -1,0 +1,113 @@
+"""What a campaign needs next, put into the queue of this machine: a start, a continuation, a second try."""
+
+from __future__ import annotations
+
+from jobflow import Flow, OutputReference
+
+from magflow.campaign.build import build_campaign
+from magflow.campaign.directory import CampaignDirectory
+from magflow.core.arrays import digest
+from magflow.execution.queue import JobQueue
+from magflow.execution.reader import QueueReader
+from magflow.execution.states import JobFilter, JobState
+from magflow.makers.documents import IterationDoc, LabelDoc
+from magflow.makers.iteration import ActiveLearningMaker, progress_of
+from magflow.makers.packing import pack_frame, unpack_frame
+from magflow.select.stopping import decide
+from magflow.stores import queries
+
+
+def submit_campaign(directory: CampaignDirectory) -> int:
+    """Submit the first iteration, or the continuation of a campaign that ended and has been given a larger budget.
+
+    Jobs the queue knows are left as they are: this is the way to resume as well.
+
+    Returns
+    -------
+    int
+        The number of new jobs.
+    """
+    maker = build_campaign(directory.spec, directory.base_dir)
+    queue = JobQueue(directory.path)
+    new = queue.submit(maker.make())
+    if new or unfinished(directory):
+        return new
+    last = _last(directory)
+    if last is None or decide(progress_of(last), maker.iteration.assess.stop) is not None:
+        return 0
+    rules = digest([repr(maker.iteration.assess.stop).encode()])
+    earlier = [maker.campaign.uuid_for("batch", i) for i in range(last.iteration)]
+    assessed = OutputReference(maker.campaign.uuid_for("assess", last.iteration))
+    job = maker.continuation(assessed, last.iteration, earlier, "continue", rules)
+    return queue.submit(job, allow_external_references=True)
+
+
+def unfinished(directory: CampaignDirectory) -> int:
+    """Number of jobs that wait, are ready or run."""
+    counts = QueueReader(directory.path).counts()
+    return sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
+
+
+def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> list[LabelDoc]:
+    """The newest document of every label that failed and has not succeeded since, arrays loaded.
+
+    Parameters
+    ----------
+    reason
+        Only failures of this kind.
+    """
+    usable = {d.label_id for d in queries.labels(directory.store, criteria={"state": "ok"})}
+    criteria = {"state": "failed"} | ({"failure": reason} if reason else {})
+    newest = {d.label_id: d for d in queries.labels(directory.store, criteria=criteria, arrays=True)}
+    return [d for label, d in newest.items() if label not in usable]
+
+
+def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> tuple[int, int]:
+    """Offer failed labels and failed jobs again.
+
+    While the campaign goes on, the labels join it at its next iteration; one that has ended is given one more
+    iteration, which learns from them.
+
+    Returns
+    -------
+    tuple
+        The number of labels and of other jobs offered again.
+    """
+    queue = JobQueue(directory.path)
+    revived = 0 if reason else queue.retry(JobFilter(states=(JobState.FAILED,)))
+    failed = failed_labels(directory, reason)
+    if not failed:
+        return 0, revived
+    maker = build_campaign(directory.spec, directory.base_dir)
+    attempts = sum(1 for _ in queries.documents(directory.store, LabelDoc))
+    last = _last(directory)
+    iteration = failed[-1].iteration
+    frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
+    words = ("retry", attempts)
+    again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, *words)
+    jobs = [again]
+    if not unfinished(directory):
+        jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))
+    queue.submit(Flow(jobs, name=f"{maker.campaign.name} retry"), allow_external_references=True)
+    return len(failed), revived
+
+
+def _extra_iteration(
+    maker: ActiveLearningMaker, directory: CampaignDirectory, last: IterationDoc | None, reached: int, batch: str
+) -> Flow:
+    """The iteration after the last one that was begun, with one more batch to learn from."""
+    done = [i for i in range(reached + 1) if last is not None and i <= last.iteration]
+    batches = [maker.campaign.uuid_for("batch", i) for i in done]
+    models: list[str] = []
+    previous = None
+    if last is not None:
+        members = range(maker.iteration.train.members)
+        models = [maker.campaign.uuid_for("train", last.iteration, k) for k in members]
+        previous = maker.campaign.uuid_for("assess", last.iteration)
+    following = max(reached, -1 if last is None else last.iteration) + 1
+    return maker.step(following, [*batches, batch], models, previous)
+
+
+def _last(directory: CampaignDirectory) -> IterationDoc | None:
+    found = queries.iterations(directory.store)
+    return found[-1] if found else None

@@ -1,0 +1,222 @@
+"""How finished jobs move others: insertion of flows, and settling of uuids. All within the caller's transaction.
+
+Rules (those of jobflow's ``run_locally``, but for the order of independent jobs):
+
+- A child waits until every parent uuid is settled. A replaced job's uuid is settled with the last of its indices.
+- The children of a job that returned a replacement or a detour also wait for the leaves of that flow (an edge that
+  is not *needed*: a failure there does not cancel them). An addition runs beside them.
+- When a parent *fails* or is cancelled, a child that needs its output is cancelled, unless its
+  ``on_missing_references`` is not ERROR: then it runs once all parents are settled.
+- ``stop_children`` cancels the children and all that need them. ``stop_jobflow`` cancels all of the flow that has not
+  begun, and nothing is added to that flow any more.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from monty.json import MontyEncoder
+
+from magflow.errors import InputError
+from magflow.execution.states import CancelReason, JobState
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+
+_UNSETTLED = "('WAITING', 'READY', 'RUNNING')"
+
+
+def insert_flow(con: sqlite3.Connection, flow: Flow, flow_id: str) -> tuple[int, list[str]]:
+    """Insert the jobs of `flow`; those whose (uuid, index) is known already are left as they are.
+
+    Returns
+    -------
+    tuple
+        The number of new jobs, and the uuids of the leaves.
+    """
+    now, added = time.time(), 0
+    entries = [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
+    inner = {p for _, parents in entries for p in parents}
+    for job, parents in entries:
+        added += _insert_job(con, job, [p for p in parents if p != job.uuid], flow_id, now)
+    return added, [job.uuid for job, _ in entries if job.uuid not in inner]
+
+
+def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: str, now: float) -> bool:
+    from jobflow.core.reference import OnMissing
+
+    tolerant = job.config.on_missing_references != OnMissing.ERROR
+    metadata = json.dumps(job.metadata, cls=MontyEncoder)
+    row = con.execute(
+        'INSERT OR IGNORE INTO jobs (uuid, "index", name, flow, category, state, unfinished, tolerant, submitted, metadata)'
+        " VALUES (?, ?, ?, ?, ?, 'WAITING', 0, ?, ?, ?) RETURNING id",
+        (job.uuid, job.index, job.name, flow_id, _category(job), tolerant, now, metadata),
+    ).fetchone()
+    if row is None:
+        return False
+    con.execute("INSERT INTO payloads VALUES (?, ?)", (row[0], serialise(job)))
+    con.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, 1)", [(p, row[0]) for p in parents])
+    if parents and (reason := _doomed(con, row[0], tolerant)):
+        cancel(con, row[0], job.uuid, reason)
+    else:
+        recount(con, row[0])
+    return True
+
+
+def serialise(job: Job) -> str:
+    """The job as JSON.
+
+    Raises
+    ------
+    InputError
+        If it holds something that cannot be serialised, or a function that a worker process cannot import.
+    """
+    try:
+        text = json.dumps(job.as_dict(), cls=MontyEncoder)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            "this job cannot be serialised",
+            where=f"job {job.name}",
+            seen=f"{type(error).__name__}: {error}",
+            expected="arguments that are plain data or MSONable objects",
+        ) from error
+    if '"@module": "__main__"' in text or "<locals>" in text:
+        raise InputError(
+            "a worker process cannot import the function of this job",
+            where=f"job {job.name}",
+            expected="a function, or a method of a class, at the top level of an importable module",
+            hint="move it out of the script or the function that it is defined in",
+        )
+    return text
+
+
+def recount(con: sqlite3.Connection, job_id: int) -> None:
+    """Set `unfinished` and with it WAITING or READY, from the edges."""
+    con.execute(
+        "UPDATE jobs SET unfinished = n, state = iif(n, 'WAITING', 'READY') FROM (SELECT count(*) AS n FROM edges AS e"
+        f" WHERE child = ? AND EXISTS (SELECT 1 FROM jobs AS p WHERE p.uuid = e.parent AND p.state IN {_UNSETTLED}))"
+        " WHERE jobs.id = ?",
+        (job_id, job_id),
+    )
+
+
+def order_after(con: sqlite3.Connection, leaves: list[str], children: list[int]) -> None:
+    """Make waiting `children` come after `leaves` as well."""
+    for child in children:
+        con.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, 0)", [(leaf, child) for leaf in leaves])
+        recount(con, child)
+
+
+def waiting_children(con: sqlite3.Connection, uuid: str) -> list[int]:
+    """Ids of the waiting jobs that come after `uuid`."""
+    sql = "SELECT child FROM edges JOIN jobs ON jobs.id = child WHERE parent = ? AND state = 'WAITING'"
+    return [row[0] for row in con.execute(sql, (uuid,))]
+
+
+def settle(con: sqlite3.Connection, uuid: str, reason: CancelReason | None = None) -> None:
+    """Move the children of `uuid`, if none of its indices is pending.
+
+    Parameters
+    ----------
+    reason
+        None after success; else why the children that need `uuid` are to be cancelled.
+    """
+    pending = [(uuid, reason)]
+    while pending:
+        uuid, reason = pending.pop()
+        if reason is not None:
+            pending += cancel_children(con, uuid, reason)
+        if con.execute(f"SELECT 1 FROM jobs WHERE uuid = ? AND state IN {_UNSETTLED}", (uuid,)).fetchone():
+            continue
+        con.execute(
+            "UPDATE jobs SET unfinished = unfinished - 1, state = iif(unfinished <= 1, 'READY', 'WAITING')"
+            " WHERE state = 'WAITING' AND id IN (SELECT child FROM edges WHERE parent = ?)",
+            (uuid,),
+        )
+
+
+def cancel(con: sqlite3.Connection, job_id: int, uuid: str, reason: CancelReason) -> None:
+    """Cancel a job that has not begun, and settle its uuid."""
+    _mark_cancelled(con, job_id, reason)
+    settle(con, uuid, reason)
+
+
+def cancel_children(con: sqlite3.Connection, uuid: str, reason: CancelReason) -> list[tuple[str, CancelReason | None]]:
+    """Cancel the waiting jobs that need `uuid`; returns their uuids, to be settled, with the reason.
+
+    A tolerant job survives the failure of a parent, not a stop.
+    """
+    sql = (
+        "SELECT id, uuid FROM edges JOIN jobs ON jobs.id = child"
+        " WHERE parent = ? AND needed AND state = 'WAITING' AND (? OR NOT tolerant)"
+    )
+    rows = con.execute(sql, (uuid, reason is not CancelReason.PARENT)).fetchall()
+    for job_id, _ in rows:
+        _mark_cancelled(con, job_id, reason)
+    return [(child, reason) for _, child in rows]
+
+
+def stop_flow(con: sqlite3.Connection, flow_id: str) -> None:
+    """Cancel all of a flow that has not begun; nothing can be added to it any more."""
+    con.execute("UPDATE flows SET stopped = 1 WHERE flow = ?", (flow_id,))
+    sql = "SELECT id, uuid FROM jobs WHERE flow = ? AND state IN ('WAITING', 'READY')"
+    rows = con.execute(sql, (flow_id,)).fetchall()
+    for job_id, _ in rows:
+        _mark_cancelled(con, job_id, CancelReason.FLOW_STOPPED)
+    for _, uuid in rows:
+        settle(con, uuid, CancelReason.FLOW_STOPPED)
+
+
+def is_stopped(con: sqlite3.Connection, flow_id: str) -> bool:
+    """Whether ``stop_jobflow`` was returned by a job of the flow."""
+    row = con.execute("SELECT stopped FROM flows WHERE flow = ?", (flow_id,)).fetchone()
+    return bool(row and row[0])
+
+
+def revive(con: sqlite3.Connection, uuids: list[str]) -> None:
+    """Let the jobs wait again that were cancelled because one of `uuids`, now pending, had failed."""
+    pending = list(uuids)
+    while pending:
+        uuid = pending.pop()
+        sql = (
+            "SELECT id, uuid FROM edges JOIN jobs ON jobs.id = child"
+            " WHERE parent = ? AND needed AND state = 'CANCELLED' AND reason = ?"
+        )
+        for job_id, child in con.execute(sql, (uuid, str(CancelReason.PARENT))).fetchall():
+            con.execute(
+                "UPDATE jobs SET state = 'WAITING', reason = NULL, error = NULL, ended = NULL WHERE id = ?", (job_id,)
+            )
+            pending.append(child)
+        for job_id in [row[0] for row in con.execute("SELECT child FROM edges WHERE parent = ?", (uuid,))]:
+            if con.execute("SELECT 1 FROM jobs WHERE id = ? AND state IN ('WAITING', 'READY')", (job_id,)).fetchone():
+                recount(con, job_id)
+
+
+def _mark_cancelled(con: sqlite3.Connection, job_id: int, reason: CancelReason) -> None:
+    con.execute(
+        "UPDATE jobs SET state = 'CANCELLED', reason = ?, ended = ?, error = ? WHERE id = ?",
+        (str(reason), time.time(), str(reason), job_id),
+    )
+
+
+def _doomed(con: sqlite3.Connection, job_id: int, tolerant: bool) -> CancelReason | None:
+    """Why a new job can never run: a parent that it needs has failed for good, or was stopped."""
+    sql = (
+        'SELECT p.state, p.reason, max(p."index") FROM edges JOIN jobs AS p ON p.uuid = parent'
+        " WHERE child = ? AND needed GROUP BY p.uuid"
+    )
+    for state, reason, _ in con.execute(sql, (job_id,)):
+        if state == JobState.CANCELLED and reason != CancelReason.PARENT:
+            return CancelReason(reason)
+        if state in (JobState.FAILED, JobState.CANCELLED) and not tolerant:
+            return CancelReason.PARENT
+    return None
+
+
+def _category(job: Job) -> str:
+    config: dict[str, Any] = job.config.manager_config or {}
+    found = job.metadata.get("category") or config.get("category") or config.get("_category") or "light"
+    return str(found)

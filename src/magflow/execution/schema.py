@@ -1,0 +1,63 @@
+"""Tables of the queue, in the campaign's SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+STATEMENTS = (
+    """
+    CREATE TABLE IF NOT EXISTS jobs (
+        id INTEGER PRIMARY KEY,            -- order of submission, and of execution among READY jobs
+        uuid TEXT NOT NULL,
+        "index" INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        flow TEXT NOT NULL,                -- uuid of the submitted flow that it descends from
+        category TEXT NOT NULL,            -- dft, train, md, light, ...: metadata["category"]
+        state TEXT NOT NULL,
+        reason TEXT,                       -- why it was cancelled
+        unfinished INTEGER NOT NULL,       -- edges whose parent is not settled; WAITING means > 0
+        tolerant INTEGER NOT NULL,         -- runs even if a parent failed (on_missing_references is not ERROR)
+        worker TEXT,
+        lease REAL,                        -- a RUNNING job is re-offered when this time has passed
+        tries INTEGER NOT NULL DEFAULT 0,
+        errors INTEGER NOT NULL DEFAULT 0,
+        crashes INTEGER NOT NULL DEFAULT 0,
+        submitted REAL NOT NULL,
+        started REAL,
+        ended REAL,
+        wall REAL NOT NULL DEFAULT 0,
+        cpu REAL NOT NULL DEFAULT 0,
+        error TEXT,
+        directory TEXT,
+        metadata TEXT NOT NULL,
+        stored_data TEXT,
+        UNIQUE (uuid, "index"))
+    """,
+    # apart from the state, so that a change of state rewrites a short row
+    "CREATE TABLE IF NOT EXISTS payloads (id INTEGER PRIMARY KEY, job TEXT NOT NULL)",
+    """
+    CREATE TABLE IF NOT EXISTS edges (
+        parent TEXT NOT NULL,              -- uuid
+        child INTEGER NOT NULL,            -- id
+        needed INTEGER NOT NULL,           -- 1: the child uses its output; 0: the child only comes after it
+        PRIMARY KEY (parent, child)) WITHOUT ROWID
+    """,
+    "CREATE TABLE IF NOT EXISTS flows (flow TEXT PRIMARY KEY, name TEXT NOT NULL, stopped INTEGER NOT NULL DEFAULT 0)",
+    "CREATE INDEX IF NOT EXISTS edges_child ON edges (child)",
+    "CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (id) WHERE state = 'READY'",
+    "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker, lease) WHERE state = 'RUNNING'",
+    "CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, category)",
+    "CREATE INDEX IF NOT EXISTS jobs_flow ON jobs (flow) WHERE state IN ('WAITING', 'READY')",
+    "CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (ended)",
+)
+
+
+def create_tables(con: sqlite3.Connection) -> None:
+    """Create what is missing."""
+    for statement in STATEMENTS:
+        con.execute(statement)
+
+
+def has_tables(con: sqlite3.Connection) -> bool:
+    """Whether the file holds a queue."""
+    return con.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs_ended'").fetchone() is not None

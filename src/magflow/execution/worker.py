@@ -1,0 +1,239 @@
+"""A worker: claims jobs from the queue, runs them, stores what they return. ``python -m magflow.execution.worker``.
+
+As a process it reads its configuration, one line of JSON, from standard input, which stays open as a lifeline: the
+line ``stop`` ends it after the job at hand; when the pipe closes, its parent is dead, and it kills all that it has
+started and itself. Everything heavy is imported once per worker, not per job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from magflow.errors import MagflowError, StoreError
+
+if TYPE_CHECKING:
+    from jobflow import Job, JobStore, Response
+
+    from magflow.execution.queue import JobQueue
+    from magflow.execution.states import Claim
+
+EXIT_STORE = 4
+"""Exit code of a worker that cannot read or write the store: no worker can go on."""
+
+_IDLE_SHORTEST, _IDLE_LONGEST = 0.004, 0.05  # seconds between two looks at the queue
+_FIELDS = ("message", "where", "seen", "expected", "hint")  # of a MagflowError
+_IDLE_CLAIM = 0.5  # seconds after which an idle worker looks for expired leases
+
+
+class StoreUnusableError(StoreError):
+    """The store cannot be written, whatever the job: not the job's fault."""
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker process is told: `path` is Python's module search path, `store` a serialised JobStore or None."""
+
+    directory: str
+    name: str
+    path: list[str]
+    store: dict[str, Any] | None
+    lease: float
+    retries: int
+    max_crashes: int
+    synchronous: str
+
+
+class Worker:
+    """Runs jobs of `queue` in this thread, with outputs in `store` (any connected JobStore)."""
+
+    def __init__(self, queue: JobQueue, store: JobStore, name: str) -> None:
+        self.queue, self.store, self.name = queue, store, name
+
+    def run(self, stop: threading.Event | None = None, until_drained: bool = False) -> int:
+        """Run jobs until `stop` is set, or until nothing is ready or running; returns the number of tries.
+
+        Raises
+        ------
+        StoreError
+            If the store or the queue cannot be written; the job at hand is offered again.
+        """
+        stop = stop or threading.Event()
+        done, idle, looked, version = 0, _IDLE_SHORTEST, time.monotonic(), -1
+        claim = self.queue.claim(self.name)
+        while not stop.is_set():
+            if claim is not None:
+                claim, done, idle = self._run_and_claim(claim, stop), done + 1, _IDLE_SHORTEST
+                continue
+            if until_drained and self.queue.is_drained():
+                break
+            stop.wait(idle)
+            idle = min(2 * idle, _IDLE_LONGEST)
+            if time.monotonic() - looked > _IDLE_CLAIM:
+                looked = time.monotonic()
+                self.queue.expire()
+            elif version == (version := self.queue.version()):
+                continue
+            if self.queue.has_ready():
+                claim = self.queue.claim(self.name)
+        if claim is not None:
+            self.queue.release(self.name)
+        return done
+
+    def _run_and_claim(self, claim: Claim, stop: threading.Event) -> Claim | None:
+        """Run one job; mark it and claim the next in one transaction."""
+        from magflow.execution.states import Cost
+
+        began, cpu = time.monotonic(), _cpu_seconds()
+        try:
+            response, error, final = self._execute(claim), "", False
+        except StoreUnusableError:
+            raise
+        except Exception as failure:
+            response, error, final = None, _describe(failure), isinstance(failure, MagflowError)
+        cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
+        if response is not None:
+            kept = _tidy(claim)
+            try:
+                with self.queue.transaction():
+                    self.queue.complete(claim, response, cost, kept)
+                    return None if stop.is_set() else self.queue.claim(self.name)
+            except StoreError:
+                raise
+            except Exception as failure:  # what the job returned cannot be queued: the job's fault
+                error, final = _describe(failure), True
+        with self.queue.transaction():
+            self.queue.fail(claim, error, cost, final)
+            return None if stop.is_set() else self.queue.claim(self.name)
+
+    def _execute(self, claim: Claim) -> Response:
+        from jobflow import CURRENT_JOB
+        from monty.json import MontyDecoder
+
+        job: Job = MontyDecoder().process_decoded(json.loads(claim.payload))
+        try:
+            claim.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = "the directory of a job cannot be created"
+            raise StoreUnusableError(text, where=str(claim.directory), seen=str(error)) from error
+        try:
+            with contextlib.chdir(claim.directory):
+                return job.run(store=self.store, job_dir=claim.directory)
+        except StoreError as error:
+            if not isinstance(error.__cause__, sqlite3.Error):  # this job's document, not the store
+                raise
+            fields = {k: getattr(error, k) for k in _FIELDS[1:]}
+            raise StoreUnusableError(error.message, **fields) from error
+        finally:
+            CURRENT_JOB.reset()
+
+
+def _describe(error: Exception) -> str:
+    """A MagflowError in its own words; else the traceback."""
+    if isinstance(error, MagflowError):
+        return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(error))[-8000:]
+
+
+def _tidy(claim: Claim) -> bool:
+    """Remove the directory of a completed job if it is empty, or if the job's metadata has ``discard_files``.
+
+    Returns whether it still exists.
+    """
+    with contextlib.suppress(OSError):
+        claim.directory.rmdir()
+        return False
+    if '"discard_files": true' in claim.payload:
+        metadata = json.loads(claim.payload).get("metadata", {})
+        if metadata.get("discard_files") is True:
+            shutil.rmtree(claim.directory, ignore_errors=True)
+    return claim.directory.exists()
+
+
+def _cpu_seconds() -> float:
+    """User and system time of this process and of its children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
+def _beat(queue: JobQueue, name: str) -> None:
+    """Renew the lease of the job at hand, for ever."""
+    while True:
+        time.sleep(queue.lease / 4)
+        try:
+            queue.renew([name])
+        except StoreError as error:  # the next beat, or the end of the job, will show whether it lasts
+            print(f"lease not renewed: {error}", file=sys.stderr, flush=True)
+
+
+def _watch_lifeline(lifeline: IO[str], stop: threading.Event) -> None:
+    from magflow.execution.processes import kill_own_tree
+
+    for line in lifeline:
+        if line.strip() == "stop":
+            stop.set()
+    if not stop.is_set():
+        kill_own_tree()
+
+
+def main() -> int:
+    """Entry point of a worker process; returns its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the main process
+    lifeline = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # the programs that jobs start must not read from the lifeline
+    os.close(nothing)
+    config = WorkerConfig(**json.loads(lifeline.readline()))
+    sys.path.extend(p for p in config.path if p not in sys.path)
+    stop = threading.Event()
+    threading.Thread(target=_watch_lifeline, args=(lifeline, stop), daemon=True).start()
+    try:
+        _serve(config, stop)
+    except StoreError as error:
+        _report(error)
+        return EXIT_STORE
+    return 0
+
+
+def _serve(config: WorkerConfig, stop: threading.Event) -> None:
+    from monty.json import MontyDecoder
+
+    from magflow.execution.queue import JobQueue
+    from magflow.stores.jobstore import campaign_store
+
+    if config.store is None:
+        store = campaign_store(config.directory, config.synchronous)
+    else:
+        store = MontyDecoder().process_decoded(config.store)
+    store.connect()
+    queue = JobQueue(config.directory, config.lease, config.retries, config.max_crashes, config.synchronous)
+    threading.Thread(target=_beat, args=(queue, config.name), daemon=True).start()
+    Worker(queue, store, config.name).run(stop)
+
+
+def _report(error: StoreError) -> None:
+    """Tell the parent what is wrong with the store, as JSON on the pipe that it gave."""
+    fields = {k: getattr(error, k) for k in _FIELDS}
+    print(f"StoreError: {error}", file=sys.stderr, flush=True)
+    descriptor = os.environ.get("MAGFLOW_REPORT_FD")
+    if descriptor is not None:
+        os.write(int(descriptor), json.dumps(fields, default=str).encode()[:60000])
+
+
+if __name__ == "__main__":
+    # os._exit: threads of libraries must not keep a worker alive that has nothing left to do
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
