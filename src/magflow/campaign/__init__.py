@@ -1,0 +1,1 @@
+"""Campaign files: their schema, how they are read, and what is checked before a campaign runs."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from magflow.campaign.schema import CampaignSpec
-from magflow.explore.prototypes import build_prototypes
+from magflow.core.arrays import digest
+from magflow.explore.prototypes import Prototype, build_prototypes
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
 from magflow.makers.explore import ExploreMaker
@@ -15,21 +17,33 @@ from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
 
 
-def build_campaign(spec: CampaignSpec, base_dir: Path) -> ActiveLearningMaker:
-    """The Maker of a whole campaign.
-
-    Parameters
-    ----------
-    base_dir
-        Where relative paths of structure files start.
+def campaign_id(spec: CampaignSpec) -> str:
+    """24 hex digits of everything that decides the science, the structures themselves included.
 
     Raises
     ------
     InputError
         If a prototype cannot be built.
     """
-    campaign = Campaign(spec.fingerprint, spec.name, list(spec.system.elements), spec.seed)
-    prototypes = build_prototypes(spec.system.prototypes, spec.system.elements, base_dir, spec.system.moments)
+    built = json.dumps([p.as_dict() for p in _prototypes(spec)], sort_keys=True)
+    return digest([spec.fingerprint.encode(), built.encode()])
+
+
+def _prototypes(spec: CampaignSpec) -> list[Prototype]:
+    # The loader has made the paths of structure files absolute.
+    return build_prototypes(spec.system.prototypes, spec.system.elements, Path(), spec.system.moments)
+
+
+def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:
+    """The Maker of a whole campaign.
+
+    Raises
+    ------
+    InputError
+        If a prototype cannot be built.
+    """
+    campaign = Campaign(campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
+    prototypes = _prototypes(spec)
     iteration = IterationMaker(
         explore=ExploreMaker(
             settings=spec.explore, campaign=campaign, prototypes=prototypes, moments=dict(spec.system.moments)

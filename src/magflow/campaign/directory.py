@@ -9,8 +9,10 @@ from pathlib import Path
 
 from jobflow import JobStore
 
-from magflow.campaign.load import load_campaign
+from magflow.campaign.build import campaign_id
+from magflow.campaign.load import parse_campaign
 from magflow.campaign.schema import CampaignSpec
+from magflow.campaign.source import read_source
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.stores.jobstore import job_store_from_settings
 
@@ -60,11 +62,13 @@ class CampaignDirectory:
             If it cannot be written.
         """
         here = cls(path)
-        identity = {"id": spec.fingerprint, "name": spec.name, "base_dir": str(file.resolve().parent)}
+        identity = {"id": campaign_id(spec), "name": spec.name, "structures": str(file.resolve().parent)}
+        if path.resolve() == file.resolve().parent and (path / IDENTITY).is_file():
+            identity["structures"] = here.identity["structures"]
         try:
             path.mkdir(parents=True, exist_ok=True)
             if (path / IDENTITY).is_file():
-                here._check_same(spec, file)
+                here._check_same(identity, file)
             if file.resolve() != (path / FILE).resolve():
                 _write(path / FILE, file.read_text())
             _write(path / IDENTITY, json.dumps(identity, indent=1))
@@ -76,33 +80,29 @@ class CampaignDirectory:
             ) from error
         return here
 
-    def _check_same(self, spec: CampaignSpec, file: Path) -> None:
-        if self.identity["id"] != spec.fingerprint:
+    def _check_same(self, wanted: dict[str, str], file: Path) -> None:
+        if self.identity["id"] != wanted["id"]:
             raise CampaignError(
                 "this directory holds another campaign",
                 where=str(self.path),
                 seen=f"{self.identity['name']} ({self.identity['id']})",
-                expected=f"{spec.name} ({spec.fingerprint}), as {file} describes it",
+                expected=f"{wanted['name']} ({wanted['id']}), as {file} describes it",
                 hint="choose another directory with --dir; only budgets and the execution section may change",
             )
 
     @property
     def identity(self) -> dict[str, str]:
-        """Id and name of the campaign, and where its structure files are looked up."""
+        """Id and name of the campaign, and where relative paths of structure files start."""
         try:
             return dict(json.loads((self.path / IDENTITY).read_text()))
         except (OSError, ValueError) as error:
             raise StoreError("the campaign's identity cannot be read", where=str(self.path / IDENTITY)) from error
 
-    @property
-    def base_dir(self) -> Path:
-        """Where relative paths of structure files start."""
-        return Path(self.identity["base_dir"])
-
     @cached_property
     def spec(self) -> CampaignSpec:
-        """The campaign file as last run."""
-        return load_campaign(self.path / FILE)
+        """The campaign file as last run; structure files are looked up where they were then."""
+        file = self.path / FILE
+        return parse_campaign(read_source(file), str(file)).resolve(Path(self.identity["structures"]))
 
     @cached_property
     def store(self) -> JobStore:

@@ -1,0 +1,280 @@
+"""The campaign file: what is asked (system, targets), and how it is answered (explore, select, label, train)."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from ase.data import atomic_numbers
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+
+from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
+from magflow.core import plugins
+from magflow.core.arrays import digest
+from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.explore.prototypes import PrototypeSettings
+from magflow.explore.settings import ExploreSettings
+from magflow.select.settings import SelectSettings
+from magflow.select.stopping import StopRules
+
+VERSION = 1
+"""Version of the campaign file's layout; a file says which one it was written for."""
+
+MomentRange = tuple[Annotated[float, Field(ge=0, le=15)], Annotated[float, Field(ge=0, le=15)]]
+
+
+class SystemSpec(Section):
+    """What the potential is for."""
+
+    elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols of all elements, each once.")
+    moments: dict[str, MomentRange] = Field(
+        default_factory=dict,
+        description="Range of the size |m| of the moment per element, [smallest, largest] in muB; an element left out "
+        "carries none. The signs come from the magnetic orderings of the prototypes.",
+    )
+    prototypes: tuple[PrototypeSettings, ...] = Field(
+        min_length=1, description="Crystal structures that exploration starts from, from files or builders."
+    )
+
+    @field_validator("elements")
+    @classmethod
+    def _known(cls, elements: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [e for e in elements if atomic_numbers.get(e, 0) == 0]
+        if unknown:
+            raise problem("chemical symbols", seen=", ".join(unknown))
+        if len(set(elements)) < len(elements):
+            raise problem("each element once", seen=", ".join(elements))
+        return tuple(sorted(elements))
+
+    @field_validator("moments")
+    @classmethod
+    def _ranges(cls, moments: dict[str, MomentRange], info: ValidationInfo) -> dict[str, MomentRange]:
+        for element, (low, high) in moments.items():
+            if element not in info.data.get("elements", (element,)):
+                raise problem("elements of system.elements", seen=element)
+            if low > high:
+                raise problem("[lowest, highest]", seen=f"{element}: [{low:g}, {high:g}]")
+        return moments
+
+
+class LabelSpec(Section):
+    """What computes the labels."""
+
+    engine: str = Field(description="Name of the label engine.")
+    settings: SerializeAsAny[BaseModel] = Field(
+        default_factory=dict,  # type: ignore[arg-type]
+        validate_default=True,
+        description="Settings of the engine; `magflow schema` lists them.",
+    )
+    core_seconds: float | None = Field(
+        None, gt=0, description="What one label costs, core-seconds, if you know it: `magflow check` estimates with it."
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return known_plugin(plugins.LABEL_ENGINES, name)
+
+    @field_validator("settings", mode="plain")
+    @classmethod
+    def _settings(cls, settings: Any, info: ValidationInfo) -> Any:
+        return plugin_settings(plugins.LABEL_ENGINES, info.data.get("engine"), settings)
+
+
+class TrainSpec(Section):
+    """What learns from the labels."""
+
+    family: str = Field(description="Name of the potential family.")
+    ensemble: int = Field(5, ge=1, le=64, description="Potentials in the ensemble; the deviation needs at least 2.")
+    bagging: bool = Field(True, description="Each member learns from its own bootstrap sample of the labels.")
+    validation: float = Field(
+        0.1, ge=0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
+    )
+    warm_start: bool = Field(
+        False, description="Start each member from its predecessor of the last iteration instead of from scratch."
+    )
+    settings: SerializeAsAny[BaseModel] = Field(
+        default_factory=dict,  # type: ignore[arg-type]
+        validate_default=True,
+        description="Settings of the family; `magflow schema` lists them.",
+    )
+
+    @field_validator("family")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return known_plugin(plugins.POTENTIAL_FAMILIES, name)
+
+    @field_validator("settings", mode="plain")
+    @classmethod
+    def _settings(cls, settings: Any, info: ValidationInfo) -> Any:
+        return plugin_settings(plugins.POTENTIAL_FAMILIES, info.data.get("family"), settings)
+
+
+class TargetsSpec(Section):
+    """Accuracy asked for: RMSE of the ensemble on labels it has not seen. What is left out is not looked at."""
+
+    energy_mev_per_atom: float | None = Field(None, gt=0, description="Energy, meV/atom.")
+    forces_mev_per_a: float | None = Field(None, gt=0, description="Force components, meV/A.")
+    stress_gpa: float | None = Field(None, gt=0, description="Stress components, GPa.")
+    magnetic_forces_mev_per_mub: float | None = Field(None, gt=0, description="Magnetic forces -dE/dm, meV/muB.")
+
+    def house(self) -> dict[str, float]:
+        """Targets by quantity in eV/atom, eV/A, eV/A^3 and eV/muB."""
+        values = {
+            "energy": (self.energy_mev_per_atom, 1e-3),
+            "forces": (self.forces_mev_per_a, 1e-3),
+            "stress": (self.stress_gpa, 1.0 / EV_PER_A3_IN_GPA),
+            "magnetic_forces": (self.magnetic_forces_mev_per_mub, 1e-3),
+        }
+        return {name: value * factor for name, (value, factor) in values.items() if value is not None}
+
+
+class StopSpec(Section):
+    """When the campaign ends: at its targets or with its budget, whichever comes first."""
+
+    targets: TargetsSpec = Field(TargetsSpec(), description="Accuracy asked for.")
+    consecutive: int = Field(
+        2, ge=1, le=20, description="Iterations in a row whose new labels were predicted within every target."
+    )
+    labels: int | None = Field(None, ge=1, description="Labels the campaign may compute, failed ones included.")
+    core_hours: float | None = Field(None, gt=0, description="Core-hours the campaign may spend, all phases.")
+    iterations: int | None = Field(None, ge=1, description="Iterations the campaign may run.")
+
+    @model_validator(mode="after")
+    def _ends(self) -> StopSpec:
+        if self.labels is None and self.core_hours is None and self.iterations is None:
+            raise problem(
+                "a budget: labels, core_hours or iterations",
+                seen="none",
+                hint="targets alone may never be met",
+            )
+        return self
+
+    def rules(self) -> StopRules:
+        """The rules in house units."""
+        return StopRules(self.targets.house(), self.consecutive, self.labels, self.core_hours, self.iterations)
+
+
+class ExecutionSpec(Section):
+    """Where and how the work runs. Nothing here changes a result."""
+
+    workers: int = Field(1, ge=1, le=1024, description="Jobs that run at the same time on this machine.")
+    cores_per_label: int | None = Field(
+        None, ge=1, le=4096, description="MPI ranks of one label; left out: what the engine's settings say."
+    )
+    label_time_limit_s: float | None = Field(
+        None, gt=0, description="Wall seconds one label may take; left out: what the engine's settings say."
+    )
+    keep_files: bool | None = Field(
+        None, description="Keep every file of a label run; left out: what the engine's settings say."
+    )
+
+
+class StoreSpec(Section):
+    """A job store as in jobflow's own jobflow.yaml, for MongoDB and other maggma stores."""
+
+    docs_store: dict[str, Any] = Field(description="`type` of a maggma store and its arguments: documents.")
+    additional_stores: dict[str, dict[str, Any]] = Field(
+        description="The same for large data; one of them has to be named data."
+    )
+
+    @model_validator(mode="after")
+    def _plain(self) -> StoreSpec:
+        named = {"docs_store": self.docs_store} | {
+            f"additional_stores.{k}": v for k, v in self.additional_stores.items()
+        }
+        for name, store in named.items():
+            if not isinstance(store.get("type"), str) or any(key.startswith("@") for key in store):
+                raise problem("`type` and arguments of a maggma store", seen=f"{name}: {', '.join(store) or 'nothing'}")
+        if "data" not in self.additional_stores:
+            raise problem("an additional store named data", seen=", ".join(self.additional_stores) or "none")
+        return self
+
+
+_ENGINE_FIELDS = {"cores_per_label": "cores", "label_time_limit_s": "time_limit_s", "keep_files": "keep_files"}
+"""Keys of `execution` that an engine takes under another name."""
+
+
+class CampaignSpec(Section):
+    """One campaign: a question to a potential, and how it is to be answered."""
+
+    magflow: Literal[1] = Field(description="Version of this file's layout.")
+    name: str = Field(
+        min_length=1,
+        max_length=80,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$",
+        description="Name of the campaign, for people.",
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Every random number of the campaign follows from it.")
+    system: SystemSpec = Field(description="What the potential is for.")
+    explore: ExploreSettings = Field(ExploreSettings(), description="Where new frames come from.")
+    select: SelectSettings = Field(SelectSettings(), description="Which of them are labelled.")
+    label: LabelSpec = Field(description="What computes the labels.")
+    train: TrainSpec = Field(description="What learns from the labels.")
+    stop: StopSpec = Field(description="When the campaign ends.")
+    execution: ExecutionSpec = Field(ExecutionSpec(), description="Where and how the work runs.")
+    store: StoreSpec | None = Field(
+        None, description="Another store than the embedded one, which is campaign.db in the campaign's directory."
+    )
+
+    @model_validator(mode="after")
+    def _engine_takes(self) -> CampaignSpec:
+        fields = type(self.label.settings).model_fields
+        for key, field in _ENGINE_FIELDS.items():
+            if getattr(self.execution, key) is None:
+                continue
+            if field not in fields:
+                raise problem(f"no execution.{key} with the engine {self.label.engine}, which has no such setting")
+            if field in self.label.settings.model_fields_set:
+                raise problem(f"either execution.{key} or label.settings.{field}", seen="both")
+        return self
+
+    @cached_property
+    def _engine(self) -> BaseModel:
+        given = {field: getattr(self.execution, key) for key, field in _ENGINE_FIELDS.items()}
+        update = {field: value for field, value in given.items() if value is not None}
+        return self.label.settings.model_copy(update=update) if update else self.label.settings
+
+    def engine(self) -> Any:
+        """The :class:`~magflow.core.protocols.LabelEngine`, with the settings of `execution` applied."""
+        return self._engine
+
+    def family(self) -> Any:
+        """The :class:`~magflow.core.protocols.PotentialFamily`."""
+        return self.train.settings
+
+    def targets(self) -> dict[str, float]:
+        """Targets by quantity, house units (eV/atom, eV/A, eV/A^3, eV/muB)."""
+        return self.stop.targets.house()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """24 hex digits of everything that decides the science.
+
+        Left out: how the work runs (`execution`, `store`), when it stops (a campaign may be given a larger
+        budget and continued) and the estimated cost.
+        """
+        left_out: Any = {"execution": True, "store": True, "stop": _BUDGETS, "label": {"core_seconds"}}
+        content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
+        return digest([json.dumps(content, sort_keys=True, default=str).encode()])
+
+    def resolve(self, directory: Path) -> CampaignSpec:
+        """The same with relative paths of structure files and datasets taken from `directory`."""
+
+        def absolute(path: Path) -> Path:
+            return directory / path.expanduser()
+
+        system = self.system.model_copy(update={"prototypes": map_paths(self.system.prototypes, absolute)})
+        label = self.label.model_copy(update={"settings": map_paths(self.label.settings, absolute)})
+        train = self.train.model_copy(update={"settings": map_paths(self.train.settings, absolute)})
+        return self.model_copy(update={"system": system, "label": label, "train": train})
+
+
+_BUDGETS = {"consecutive", "labels", "core_hours", "iterations"}
+
+
+def _content(path: Path) -> str:
+    """What a path stands for in the fingerprint: the bytes of the file, so that moving it changes nothing."""
+    return digest([path.read_bytes()]) if path.is_file() else path.name

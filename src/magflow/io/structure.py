@@ -1,0 +1,108 @@
+"""Frames to and from pymatgen ``Structure``: moments as the site property ``magmom``, lossless.
+
+Not through ``AseAtomsAdaptor``, which turns a vector moment into its norm, drops ``Species(spin=)`` and files
+moments of a calculator under another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magflow.core.frame import Frame
+from magflow.core.moments import as_vectors, is_collinear
+from magflow.core.types import FloatArray
+from magflow.errors import InputError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+_CARTESIAN = "cartesian_position"
+
+
+def to_structure(frame: Frame) -> Structure:
+    """The structure of `frame`, sites in the same order.
+
+    Collinear moments become numbers, others lists of three; without moments there is no site property. The exact
+    Cartesian positions travel along as a site property because a round trip through fractional coordinates
+    changes the last digits.
+    """
+    from pymatgen.core import Lattice, Structure
+
+    properties: dict[str, list[Any]] = {_CARTESIAN: frame.positions.tolist()}
+    if frame.magmoms is not None:
+        flat = is_collinear(frame.magmoms)
+        properties["magmom"] = (frame.magmoms[:, 2] if flat else frame.magmoms).tolist()
+    if frame.constrained is not None:
+        properties["constrained"] = frame.constrained.tolist()
+    return Structure(
+        Lattice(frame.cell), list(frame.species), frame.positions, coords_are_cartesian=True, site_properties=properties
+    )
+
+
+def from_structure(structure: Structure) -> Frame:
+    """The frame of an ordered structure.
+
+    Moments come from the site property ``magmom`` (numbers, triples or pymatgen ``Magmom``), else from the spins of
+    the species.
+
+    Raises
+    ------
+    InputError
+        If a site is disordered, only some sites have a moment, or the two sources of moments disagree.
+    """
+    if not structure.is_ordered:
+        raise InputError(
+            "the structure has sites with mixed occupation",
+            seen=structure.formula,
+            expected="one element per site",
+            hint="enumerate ordered structures first",
+        )
+    constrained = structure.site_properties.get("constrained")
+    return Frame(
+        tuple(site.specie.symbol for site in structure),
+        structure.lattice.matrix,
+        _positions(structure),
+        _moments(structure),
+        None if constrained is None else np.array(constrained, dtype=bool),
+    )
+
+
+def _positions(structure: Structure) -> FloatArray:
+    """Exact positions where they were kept and the sites have not moved since."""
+    kept = structure.site_properties.get(_CARTESIAN)
+    if kept is not None and all(k is not None for k in kept):
+        exact = np.array(kept, dtype=float)
+        if exact.shape == structure.cart_coords.shape and np.allclose(exact, structure.cart_coords, rtol=0, atol=1e-9):
+            return exact
+    return structure.cart_coords
+
+
+def _moments(structure: Structure) -> FloatArray | None:
+    from_property = _complete(structure.site_properties.get("magmom"), "magmom")
+    spins = [getattr(site.specie, "spin", None) for site in structure]
+    from_species = _complete(spins, "spin")
+    if from_property is None or from_species is None:
+        return from_property if from_species is None else from_species
+    if not np.array_equal(from_property, from_species):
+        raise InputError(
+            "site property magmom and the spins of the species disagree",
+            seen=f"{from_property.tolist()} and {from_species.tolist()}",
+            hint="remove one of them",
+        )
+    return from_property
+
+
+def _complete(values: Sequence[Any] | None, name: str) -> FloatArray | None:
+    """(N, 3) from one value per site; None if no site has one."""
+    if values is None or all(v is None for v in values):
+        return None
+    missing = [i for i, v in enumerate(values) if v is None]
+    if missing:
+        raise InputError(f"only some sites have a {name}", seen=f"sites without: {missing}", expected="all or none")
+    plain = [getattr(v, "global_moment", v) for v in values]
+    if any(np.ndim(p) for p in plain):
+        plain = [p if np.ndim(p) else (0.0, 0.0, p) for p in plain]
+    return as_vectors(plain, len(plain), where=name)
