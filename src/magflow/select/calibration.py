@@ -1,0 +1,254 @@
+"""Errors of an ensemble on labels it has not seen, per quantity and per stratum, with the calibration that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from magflow.core.label import LabeledFrame
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction
+from magflow.core.types import FloatArray
+from magflow.errors import InputError
+from magflow.select.quotas import stratum
+from magflow.select.reliability import PRIOR_STRENGTH, Bin, Calibration, calibrate, expected_calibration_error, shrink
+
+
+@dataclass(frozen=True)
+class ErrorStats:
+    """Errors of one quantity in its house unit: energy per atom, the others per component.
+
+    `n` values from `frames` frames; `deviation_rms` is the raw RMS deviation of the same values.
+    """
+
+    n: int
+    frames: int
+    rmse: float
+    mae: float
+    max: float
+    deviation_rms: float
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """How well predictions met labels.
+
+    Parameters
+    ----------
+    errors
+        Quantity to its errors over all labels; a quantity without any label is absent.
+    strata
+        Stratum (composition and ordering) to quantity to errors.
+    calibration
+        Quantity to calibration.
+    labels
+        Labels assessed.
+    """
+
+    errors: Mapping[str, ErrorStats] = field(default_factory=dict)
+    strata: Mapping[str, Mapping[str, ErrorStats]] = field(default_factory=dict)
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    labels: int = 0
+
+    @property
+    def rmse(self) -> dict[str, float]:
+        """RMSE per quantity."""
+        return {q: e.rmse for q, e in self.errors.items()}
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """Calibration factor per quantity."""
+        return {q: c.factor for q, c in self.calibration.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "labels": self.labels,
+            "errors": {q: asdict(e) for q, e in self.errors.items()},
+            "strata": {s: {q: asdict(e) for q, e in d.items()} for s, d in self.strata.items()},
+            "calibration": {q: c.as_dict() for q, c in self.calibration.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Assessment:
+        """Inverse of :meth:`as_dict`; keys that start with ``@`` are ignored."""
+
+        def stats(values: Mapping[str, Any]) -> dict[str, ErrorStats]:
+            return {q: ErrorStats(**_plain(e)) for q, e in _plain(values).items()}
+
+        return cls(
+            errors=stats(d["errors"]),
+            strata={s: stats(v) for s, v in _plain(d["strata"]).items()},
+            calibration={q: Calibration.from_dict(c) for q, c in _plain(d["calibration"]).items()},
+            labels=d["labels"],
+        )
+
+
+def assess(
+    prediction: EnsemblePrediction,
+    labels: Sequence[LabeledFrame],
+    *,
+    previous: Mapping[str, float] | None = None,
+    prior_strength: float = PRIOR_STRENGTH,
+) -> Assessment:
+    """Hold the mean of an ensemble against labels.
+
+    Parameters
+    ----------
+    prediction
+        For the configurations of `labels`, in their order.
+    labels
+        New labels. What a label lacks (NaN magnetic forces of atoms that were not constrained) is skipped.
+    previous
+        Calibration factors so far; 1 where missing.
+    prior_strength
+        Labels the previous factors count as.
+
+    Raises
+    ------
+    InputError
+        If prediction and labels are of different frames.
+    """
+    counts = np.array([len(item.frame) for item in labels], dtype=np.int64)
+    if not np.array_equal(counts, prediction.mean.counts):
+        raise InputError(
+            "prediction and labels are of different frames",
+            seen=f"{len(prediction.mean)} predictions for {len(labels)} labels, or other numbers of atoms",
+        )
+    names = np.array([stratum(item.frame) for item in labels], dtype=object)
+    errors, calibration = {}, {}
+    strata: dict[str, dict[str, ErrorStats]] = {}
+    for quantity in QUANTITIES:
+        error, sigma, owner = residuals(prediction, labels, quantity)
+        if not len(error):
+            continue
+        errors[quantity] = _stats(error, sigma, owner)
+        calibration[quantity] = calibrate(
+            sigma,
+            error,
+            previous=(previous or {}).get(quantity, 1.0),
+            weight=len(np.unique(owner)),
+            prior_strength=prior_strength,
+        )
+        for name in sorted(set(names)):
+            here = names[owner] == name
+            if here.any():
+                strata.setdefault(name, {})[quantity] = _stats(error[here], sigma[here], owner[here])
+    return Assessment(errors, strata, calibration, len(labels))
+
+
+def residuals(
+    prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quantity: str
+) -> tuple[FloatArray, FloatArray, np.ndarray]:
+    """Signed errors (prediction - label), raw deviations and the label each belongs to, flat, where there is a label.
+
+    Magnetic forces count where :attr:`LabeledFrame.magnetic_force_mask` says so.
+    """
+    mean, spread = getattr(prediction.mean, quantity), getattr(prediction.deviation, quantity)
+    empty = np.zeros(0)
+    if mean is None or not len(labels):
+        return empty, empty, np.zeros(0, dtype=np.int64)
+    counts = prediction.mean.counts
+    index = np.arange(len(labels))
+    if quantity == "energy":
+        true = np.array([item.label.energy for item in labels], dtype=float) / counts
+        mean, spread, owner = mean / counts, spread / counts, index
+    elif quantity == "stress":
+        true = np.array([_or_nan(item.label.stress, (6,)) for item in labels])
+        owner = np.broadcast_to(index[:, None], true.shape)
+    else:
+        true = np.concatenate([_or_nan(getattr(item.label, quantity), (len(item.frame), 3)) for item in labels])
+        owner = np.broadcast_to(np.repeat(index, counts)[:, None], true.shape)
+    known = np.isfinite(true)
+    if quantity == "magnetic_forces":
+        known &= np.concatenate([item.magnetic_force_mask for item in labels])
+    return (mean - true)[known], spread[known], owner[known]
+
+
+def combine(assessments: Sequence[Assessment], *, previous: Mapping[str, float] | None = None) -> Assessment:
+    """One assessment of all labels together, as if :func:`assess` had seen them at once.
+
+    Errors and factors are exact; rank correlation and coverage are averaged over the samples, bins are kept side by
+    side.
+    """
+    parts = [a for a in assessments if a.labels]
+    strata: dict[str, dict[str, ErrorStats]] = {}
+    for name in sorted({s for a in parts for s in a.strata}):
+        strata[name] = _pool_all([a.strata[name] for a in parts if name in a.strata])
+    errors = _pool_all([a.errors for a in parts])
+    calibration = {}
+    for quantity, total in errors.items():
+        shares = [a.calibration[quantity] for a in parts if quantity in a.calibration]
+        calibration[quantity] = _pool_calibrations(shares, total, (previous or {}).get(quantity, 1.0))
+    return Assessment(errors, strata, calibration, sum(a.labels for a in parts))
+
+
+def _plain(d: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in d.items() if not k.startswith("@")}
+
+
+def _or_nan(values: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
+    return np.full(shape, np.nan) if values is None else values
+
+
+def _stats(error: FloatArray, sigma: FloatArray, owner: np.ndarray) -> ErrorStats:
+    size = np.abs(error)
+    return ErrorStats(
+        n=len(error),
+        frames=len(np.unique(owner)),
+        rmse=float(np.sqrt(np.mean(size**2))),
+        mae=float(size.mean()),
+        max=float(size.max()),
+        deviation_rms=float(np.sqrt(np.mean(sigma**2))),
+    )
+
+
+def _pool_all(parts: Sequence[Mapping[str, ErrorStats]]) -> dict[str, ErrorStats]:
+    return {q: _pool([p[q] for p in parts if q in p]) for q in QUANTITIES if any(q in p for p in parts)}
+
+
+def _pool(parts: Sequence[ErrorStats]) -> ErrorStats:
+    n = np.array([p.n for p in parts], dtype=float)
+    total = n.sum()
+
+    def quadratic(values: list[float]) -> float:
+        return float(np.sqrt((n * np.square(values)).sum() / total))
+
+    return ErrorStats(
+        n=int(total),
+        frames=sum(p.frames for p in parts),
+        rmse=quadratic([p.rmse for p in parts]),
+        mae=float((n * [p.mae for p in parts]).sum() / total),
+        max=max(p.max for p in parts),
+        deviation_rms=quadratic([p.deviation_rms for p in parts]),
+    )
+
+
+def _pool_calibrations(parts: Sequence[Calibration], total: ErrorStats, previous: float) -> Calibration:
+    raw = total.rmse / total.deviation_rms if total.deviation_rms > 0 and total.rmse > 0 else None
+    factor = shrink(raw, total.frames, previous, PRIOR_STRENGTH)
+    rescaled = [Bin(b.count, b.deviation / p.factor * factor, b.error) for p in parts for b in p.bins]
+    bins = tuple(sorted(rescaled, key=lambda b: b.deviation))
+    coverages = [(p.samples, p.coverage) for p in parts if p.coverage is not None]
+    ranks = [(p.samples, p.spearman) for p in parts if p.spearman is not None]
+    return Calibration(
+        factor=factor,
+        samples=total.n,
+        raw_factor=raw,
+        deviation_rms=total.deviation_rms,
+        error_rms=total.rmse,
+        spearman=float(np.average([r for _, r in ranks], weights=[n for n, _ in ranks])) if ranks else None,
+        expected_error=expected_calibration_error(bins),
+        coverage=(
+            float(np.average([c[0] for _, c in coverages], weights=[n for n, _ in coverages])),
+            float(np.average([c[1] for _, c in coverages], weights=[n for n, _ in coverages])),
+        )
+        if coverages
+        else None,
+        bins=bins,
+    )
+
+
+__all__ = ["Assessment", "Bin", "Calibration", "ErrorStats", "assess", "calibrate", "combine", "residuals"]

@@ -1,0 +1,62 @@
+"""Farthest-point sampling: each pick is as far as can be from everything picked or known before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magflow.core.types import FloatArray, IntArray
+
+_SAME = 1e-9
+"""Squared distance, in units of the columns' variance, below which two descriptors are one."""
+
+
+def standardise(descriptors: FloatArray, known: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """Both arrays in units of the standard deviation of `descriptors`; columns that do not vary are dropped."""
+    descriptors = np.asarray(descriptors, dtype=float)
+    known = np.zeros((0, descriptors.shape[1])) if known is None else np.asarray(known, dtype=float)
+    mean, spread = descriptors.mean(axis=0), descriptors.std(axis=0)
+    keep = spread > 1e-8 * np.maximum(1.0, np.abs(mean))
+    # A known frame that differs only in a column in which the candidates do not is equally far from all of them.
+    return ((descriptors - mean) / np.where(keep, spread, 1.0))[:, keep], (
+        (known - mean) / np.where(keep, spread, 1.0)
+    )[:, keep]
+
+
+def farthest(points: FloatArray, taken: FloatArray, count: int) -> IntArray:
+    """Indices of up to `count` rows of `points`, in the order of picking.
+
+    Parameters
+    ----------
+    points
+        (n, d) standardised descriptors of the candidates.
+    taken
+        (m, d) what is there already; no pick coincides with a row of it. With none, the first pick is the candidate
+        nearest to the mean.
+
+    Returns
+    -------
+    IntArray
+        Fewer than `count` if the rest coincides with what is taken.
+    """
+    from skmatter.sample_selection import FPS
+
+    n, m = len(points), len(taken)
+    count = min(count, n)
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    if points.shape[1] == 0:
+        return np.arange(0 if m else 1)
+    if m:
+        start = list(range(m))
+    else:
+        start = [int(((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin())]
+        if count == 1:
+            return np.array(start)
+    everything = np.concatenate([taken, points])
+    sampler = FPS(initialize=start, n_to_select=(m + count) if m else count).fit(everything)
+    picks = np.asarray(sampler.selected_idx_, dtype=np.int64)
+    distances = sampler.hausdorff_at_select_[picks]
+    fresh = distances > _SAME * everything.shape[1]
+    if m:
+        fresh[:m] = False
+    return picks[fresh] - m
