@@ -57,7 +57,7 @@ class PawDataset:
     valence
         Valence electrons.
     radius_bohr
-        Largest augmentation radius, bohr.
+        Augmentation radius (the largest one), bohr.
     """
 
     element: str
@@ -130,14 +130,15 @@ def _read(path: Path, element: str, _mtime: int, _size: int) -> PawDataset:
         raise InputError("not a PAW dataset in XML", where=str(path), hint="only PAW XML states its functional")
     if atom.get("symbol", "").strip() != element:
         raise InputError("PAW dataset of another element", where=str(path), seen=atom.get("symbol"), expected=element)
-    radii = [float(r) for r in re.findall(r'<state\b[^>]*\brc\s*=\s*"([^"]+)"', head)]
+    radius = _attributes("paw_radius", head).get("rc")
+    radii = [radius] if radius else re.findall(r'<state\b[^>]*\brc\s*=\s*"([^"]+)"', head)
     return PawDataset(
         element,
         path,
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
         _SAME_FUNCTIONAL.get(functional.upper(), functional),
         float(atom["valence"]),
-        max(radii, default=0.0),
+        max(map(float, radii), default=0.0),
     )
 
 
@@ -179,6 +180,7 @@ def unpacked(dataset: PawDataset, cache: Path) -> Path:
         handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
         with os.fdopen(handle, "wb") as f:
             f.write(data)
+        Path(name).chmod(0o644)
         Path(name).replace(target)
     except OSError as error:
         raise InputError(

@@ -6,7 +6,7 @@ costs per label. :mod:`magflow.dft.abinit.generator` wraps it for users of pymat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -16,6 +16,7 @@ from ase.data import atomic_numbers
 from magflow.core.frame import Frame
 from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import BOHR
+from magflow.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class InputText:
     datasets: Mapping[str, str]
     """Element to the file name of its dataset, as seen from the run directory."""
     ratsph_bohr: Mapping[str, float]
-    polarised: bool
-    """nsppol 2, else 1."""
+    """Element to sphere radius; empty: not spin-polarised (nsppol 1)."""
+    ratsm_bohr: float
     held: tuple[bool, ...]
     """(N,) which atoms are held at their moment."""
     ngkpt: tuple[int, int, int]
@@ -96,16 +97,24 @@ class InputText:
             f"rprim\n{_table(frame.cell / BOHR)}",
             f"xcart\n{_table(frame.positions / BOHR)}",
         ]
-        if self.polarised and frame.magmoms is not None:
-            lines += ["nsppol 2", f"spinat\n{_table(frame.magmoms)}"]
-        else:
-            lines += ["nsppol 1"]
-        lines += [f"ratsph {_row(self.ratsph_bohr[e] for e in types.elements)}"]
-        if any(self.held):
-            lines += [f"constraint_kind {_row(int(h) for h in types.held)}"]
+        lines += self._magnetism(frame, types) if self.ratsph_bohr else ["nsppol 1"]
         lines += [f"ngkpt {_row(self.ngkpt)}", f"nband {self.nband}"]
         lines += [f"{name} {_value(value)}" for name, value in self.variables.items()]
         return "\n".join(lines) + "\n"
+
+    def _magnetism(self, frame: Frame, types: AtomTypes) -> list[str]:
+        """Moments per atom, everything else per type."""
+        if frame.magmoms is None:
+            raise InputError("a spin-polarised calculation needs moments and the frame has none", where="magmoms")
+        lines = [
+            "nsppol 2",
+            f"spinat\n{_table(frame.magmoms)}",
+            f"ratsph {_row(self.ratsph_bohr[e] for e in types.elements)}",
+            f"ratsm {_value(self.ratsm_bohr)}",
+        ]
+        if any(types.held):
+            lines.append(f"constraint_kind {_row(int(h) for h in types.held)}")
+        return lines
 
 
 def _value(value: object) -> str:
@@ -116,8 +125,8 @@ def _value(value: object) -> str:
     return format(value, ".12g") if isinstance(value, float) else str(value)
 
 
-def _row(values: object) -> str:
-    return " ".join(_value(v) for v in values)  # type: ignore[attr-defined]
+def _row(values: Iterable[object]) -> str:
+    return " ".join(_value(v) for v in values)
 
 
 def _table(rows: FloatArray) -> str:

@@ -137,30 +137,35 @@ class Calculation:
                 shutil.rmtree(root, ignore_errors=True)
 
     def _label(self, result: Output | Failure, record: _Record, tail: str) -> Label:
-        cost, attempts = record.cost(self.launcher.cores), len(record.runs)
         details: dict[str, Any] = {"runs": record.runs}
-        failure = result if isinstance(result, Failure) else self._judge(result, details)
-        if failure is not None:
-            details["log_tail"] = tail
-            return Label.failed(
-                self.frame,
-                self.level_of_theory,
-                failure.kind,
-                failure.message,
-                cost=cost,
-                attempts=attempts,
-                details=details,
-            )
-        assert isinstance(result, Output)
+        cost, attempts = record.cost(self.launcher.cores), len(record.runs)
+        if isinstance(result, Output):
+            failure = self._judge(result, details)
+            if failure is None:
+                return self._usable(result, cost, attempts, details)
+            tail = result.scf_tail  # a run that ended well closes its log with literature: this tells more
+        else:
+            failure = result
+        return Label.failed(
+            self.frame,
+            self.level_of_theory,
+            failure.kind,
+            failure.message,
+            cost=cost,
+            attempts=attempts,
+            details=details | {"log_tail": tail},
+        )
+
+    def _usable(self, output: Output, cost: Cost, attempts: int, details: Mapping[str, Any]) -> Label:
         return Label(
             self.frame.frame_id,
             self.level_of_theory,
             self.frame.orientation,
-            energy=result.energy,
-            forces=result.forces,
-            stress=result.stress,
-            magmoms=None if result.magmoms is None else as_vectors(result.magmoms, len(self.frame)),
-            magnetic_forces=self._magnetic_forces(result),
+            energy=output.energy,
+            forces=output.forces,
+            stress=output.stress,
+            magmoms=None if output.magmoms is None else as_vectors(output.magmoms, len(self.frame)),
+            magnetic_forces=self._magnetic_forces(output),
             cost=cost,
             attempts=attempts,
             details=details,

@@ -50,6 +50,8 @@ class Output:
         Whether the SCF cycle met its criterion.
     iterations, residual
         SCF steps done; the last potential residual.
+    scf_tail
+        The last ten lines of the SCF cycle.
     version
         ABINIT's.
     dataset_md5
@@ -64,6 +66,7 @@ class Output:
     converged: bool
     iterations: int
     residual: float
+    scf_tail: str
     version: str
     dataset_md5: dict[str, str]
 
@@ -95,6 +98,7 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         converged="!ScfConvergenceWarning" not in log,
         iterations=int(steps[-1][0]) if steps else 0,
         residual=float(steps[-1][1]) if steps else float("nan"),
+        scf_tail="\n".join([line for line in abo.splitlines() if line.startswith(" ETOT")][-10:]),
         version=_field("version", summary),
         dataset_md5=dict(re.findall(r"^\s+([A-Z][a-z]?)\s*: ([0-9a-f]{32})$", summary, re.MULTILINE)),
     )

@@ -50,7 +50,7 @@ def _dataset(engine: AbinitEngine, element: str, settings: MagflowSettings) -> P
     name = f"PAW dataset {element}"
     try:
         dataset = engine.find_datasets([element], settings)[element]
-        engine.radius_bohr(element)
+        engine.check_radii({element: dataset})
     except (MagflowError, OSError) as error:
         hint = error.hint if isinstance(error, MagflowError) else None
         return Probe(name, False, str(error), hint or INSTALL_HINT)
