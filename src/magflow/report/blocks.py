@@ -1,0 +1,105 @@
+"""What the template puts on the page: tables, and figures with their numbers beside them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from magflow.report.masking import mask
+from magflow.report.style import to_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_ROWS = 5000
+"""Rows a page carries for one figure; of longer columns it carries evenly spaced rows and says so."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column heads and rows of cells; `numeric` columns are set flush right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure: drawing, caption, and its numbers as a link that needs no network."""
+
+    svg: Markup
+    caption: str
+    csv: Markup
+    file: str
+    rows: int
+    shown: int
+    wide: bool = False
+
+
+def plot(figure: Figure, name: str, caption: str, numbers: Mapping[str, Any], *, wide: bool = False) -> Plot:
+    """A figure ready for the page.
+
+    Parameters
+    ----------
+    name
+        Unique on the page; the stem of the CSV file.
+    numbers
+        Columns of equal length; heads carry the unit.
+    """
+    link, rows, shown = csv_link(numbers)
+    # the drawing comes from matplotlib, which escapes every text it writes
+    return Plot(Markup(to_svg(figure, name, caption)), caption, link, f"{name}.csv", rows, shown, wide)  # noqa: S704
+
+
+def csv_link(numbers: Mapping[str, Any]) -> tuple[Markup, int, int]:
+    """`numbers` as a ``data:`` link, the rows there are, the rows it holds."""
+    columns = {head: np.asarray(values) for head, values in numbers.items()}
+    rows = max((len(c) for c in columns.values()), default=0)
+    keep = np.arange(rows) if rows <= MAX_ROWS else np.linspace(0, rows - 1, MAX_ROWS).astype(int)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*([_cell(v) for v in c[keep]] for c in columns.values()), strict=True))
+    text = base64.b64encode(buffer.getvalue().encode()).decode("ascii")
+    return Markup(f"data:text/csv;charset=utf-8;base64,{text}"), rows, len(keep)  # noqa: S704
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    # a spreadsheet takes a text that starts like this for a formula
+    text = mask(str(value))
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure for a table: `digits` significant ones, a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits - 1}e}"
+    text = np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
+    return text
+
+
+def seconds(value: float) -> str:
+    """A duration as a person says it."""
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if value >= 1.5 * size:
+            return f"{number(value / size)} {unit}"
+    return f"{number(value)} s"
+
+
+def plural(count: int, noun: str, many: str | None = None) -> str:
+    """``1 label``, ``2 labels``."""
+    return f"{count} {noun if count == 1 else many or noun + 's'}"

@@ -1,0 +1,267 @@
+"""The figures: pure functions, arrays in and a matplotlib figure out. Units are those shown on the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magflow.core.types import FloatArray, IntArray
+from magflow.report.quantities import Quantity
+from magflow.report.statistics import Calibration, rmse
+from magflow.report.style import (
+    BLUE,
+    DENSE,
+    GREY,
+    INK,
+    MARKERS,
+    MUTED,
+    PAPER,
+    RED,
+    SERIES,
+    draw,
+    empty,
+    plain_ticks,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, HALF = 10.4, 5.1
+"""Inches: the whole column of the page, and half of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """Error of one quantity over a campaign, one entry per assessed iteration.
+
+    `labels` and `core_hours` are what the assessed ensemble had cost; `error` and `train` (m,) in the unit of the
+    quantity; `train` is the RMSE of that ensemble on its own training set, NaN where unknown.
+    """
+
+    labels: IntArray
+    core_hours: FloatArray
+    error: FloatArray
+    train: FloatArray
+    target: float | None = None
+
+
+def convergence(quantity: Quantity, data: Convergence) -> Figure:
+    """RMSE on new labels against the labels (left) and the core-hours (right) that it cost."""
+
+    def paint(panels: Any) -> None:
+        sides = ((panels[0], data.labels, "Labels trained on"), (panels[1], data.core_hours, "Core-hours spent"))
+        for axes, x, title in sides:
+            _errors(axes, np.asarray(x, dtype=float), data)
+            axes.set_xlabel(title)
+        panels[0].set_ylabel(f"RMSE ({quantity.unit})")
+        panels[0].set_title(quantity.title)
+        handles, names = panels[0].get_legend_handles_labels()
+        if handles:
+            panels[1].legend(
+                handles, names, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=len(names), columnspacing=1.2
+            )
+
+    return draw(HALF, 2.7, paint, panels=2, share_y=True)
+
+
+def _errors(axes: Axes, x: FloatArray, data: Convergence) -> None:
+    shown = np.concatenate([data.error, data.train, [] if data.target is None else [data.target]])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if not len(data.error) or not shown.size:
+        empty(axes, "not assessed yet")
+        return
+    axes.plot(x, data.error, color=BLUE, marker="o", label="new labels", zorder=3)
+    if np.isfinite(data.train).any():
+        axes.plot(x, data.train, color=GREY, marker="s", markersize=3, linewidth=1.0, label="training", zorder=2)
+    if data.target is not None:
+        axes.axhline(data.target, color=RED, linestyle=(0, (4, 3)), linewidth=1.1, label="target", zorder=1)
+    axes.set_yscale("log")
+    axes.set_ylim(shown.min() / 1.5, shown.max() * 1.5)
+    if (x > 0).all() and x.max() > 8 * x.min():
+        axes.set_xscale("log")
+    else:
+        axes.margins(x=0.08)
+    plain_ticks(axes.xaxis, 4)
+    plain_ticks(axes.yaxis)
+
+
+def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: FloatArray) -> Figure:
+    """Predicted against labelled values (n,), the entries of the latest iteration (n,) bool in front.
+
+    Below, the error of each entry in the unit errors are read in.
+    """
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel(f"{quantity.title}, labelled ({quantity.value_unit})")
+        axes.set_ylabel(f"predicted ({quantity.value_unit})")
+        axes.set_title(quantity.title)
+        if not len(true):
+            empty(axes, "no predictions to compare yet")
+            return
+        span = np.array([min(true.min(), predicted.min()), max(true.max(), predicted.max())])
+        margin = 0.04 * max(float(np.ptp(span)), 1e-9)
+        span += (-margin, margin)
+        axes.plot(span, span, color=MUTED, linewidth=0.8, zorder=1)
+        groups = ((~latest, GREY, "earlier iterations", 8), (latest, BLUE, "latest iteration", 11))
+        for rows, colour, name, size in groups:
+            if rows.any():
+                error = rmse(true[rows], predicted[rows]) / quantity.value_factor * quantity.factor
+                text = f"{name}: RMSE {error:.3g} {quantity.unit}"
+                _scatter(axes, true[rows], predicted[rows], colour, size, label=text)
+        axes.set(xlim=span, ylim=span)
+        axes.set_aspect("equal", adjustable="box")
+        plain_ticks(axes.xaxis)
+        plain_ticks(axes.yaxis)
+        axes.legend(loc="upper left", handletextpad=0.2)
+
+    return draw(HALF, 4.3, paint)
+
+
+def _scatter(
+    axes: Axes, x: FloatArray, y: FloatArray, colour: str, size: float, *, label: str | None = None,
+    marker: str = "o", alpha: float = 0.75, zorder: float = 2,
+) -> None:  # fmt: skip
+    edge = {"edgecolors": PAPER, "linewidths": 0.3} if len(x) <= DENSE // 3 else {"edgecolors": "none"}
+    axes.scatter(
+        x, y, s=size, color=colour, alpha=alpha, marker=marker, label=label, zorder=zorder,
+        rasterized=len(x) > DENSE, **edge,
+    )  # fmt: skip
+
+
+def calibration(quantity: Quantity, deviation: FloatArray, error: FloatArray, fit: Calibration) -> Figure:
+    """Error |predicted - labelled| against the deviation of the ensemble, both (n,), with binned RMS and the factor."""
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel(f"Deviation of the ensemble ({quantity.unit})")
+        axes.set_ylabel(f"|error| ({quantity.unit})")
+        axes.set_title(quantity.title)
+        shown = (deviation > 0) & (error > 0)
+        if not shown.any():
+            empty(axes, "no deviations to compare yet")
+            return
+        x, y = deviation[shown], error[shown]
+        _scatter(axes, x, y, SERIES[4], 7, alpha=0.5)
+        span = np.array([x.min() / 1.3, x.max() * 1.3])
+        axes.plot(span, span, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.0, label="y = x")
+        axes.plot(span, fit.factor * span, color=RED, linewidth=1.3, label=f"y = {fit.factor:.2f} x (calibrated)")
+        axes.plot(
+            fit.bin_deviation, fit.bin_error, color=INK, marker="o", linestyle="none", markersize=5,
+            label="RMS of a bin", zorder=4,
+        )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        low = max(float(np.quantile(y, 0.01)), y.max() * 1e-4)
+        top = max(float(y.max()), float(fit.factor * span[1]), float(span[1])) * 1.6
+        axes.set(xlim=span, ylim=(min(low, float(span[0]), float(fit.factor * span[0])) / 1.3, top))
+        plain_ticks(axes.xaxis)
+        plain_ticks(axes.yaxis)
+        axes.legend(loc="lower right")
+
+    return draw(HALF, 3.5, paint)
+
+
+def coverage(points: Mapping[str, tuple[FloatArray, FloatArray]], pool: tuple[FloatArray, FloatArray]) -> Figure:
+    """Largest moment (muB) against volume (A^3/atom): `pool` offered behind, labelled frames by stratum in front."""
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel("Volume (Å³/atom)")
+        axes.set_ylabel("Largest moment in the frame (μB)")
+        if not points and not len(pool[0]):
+            empty(axes, "nothing labelled yet")
+            return
+        if len(pool[0]):
+            _scatter(axes, *pool, GREY, 4, label=f"offered ({len(pool[0])})", alpha=0.22, zorder=1)
+        for i, (stratum, (volume, moment)) in enumerate(points.items()):
+            kind = {"marker": MARKERS[i // len(SERIES) % len(MARKERS)], "label": f"{stratum} ({len(volume)})"}
+            _scatter(axes, volume, moment, SERIES[i % len(SERIES)], 20, alpha=0.9, zorder=3, **kind)
+        plain_ticks(axes.xaxis, 8)
+        plain_ticks(axes.yaxis, 6)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title="Labelled", alignment="left")
+
+    return draw(WIDE, 4.2, paint)
+
+
+def stacked(names: Sequence[str], parts: Mapping[str, FloatArray], title: str, *, share: bool = False) -> Figure:
+    """One horizontal bar per name, made of `parts` (n,) each; `share` scales every bar to 100 %."""
+    rows = np.arange(len(names))
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel(title)
+        if not len(names) or not parts:
+            empty(axes, "nothing yet")
+            return
+        total = np.sum(list(parts.values()), axis=0)
+        scale = 100.0 / np.where(total > 0, total, 1.0) if share else np.ones(len(names))
+        left = np.zeros(len(names))
+        for i, (part, values) in enumerate(parts.items()):
+            width = np.asarray(values) * scale
+            axes.barh(
+                rows, width, 0.62, left=left, color=SERIES[i % len(SERIES)], edgecolor=PAPER, linewidth=0.6,
+                label=part, hatch=("", "////", "....")[i // len(SERIES) % 3],
+            )  # fmt: skip
+            left = left + width
+        axes.set_yticks(rows, names)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlim(0, 100 if share else float(left.max()) * 1.02 or 1.0)
+        plain_ticks(axes.xaxis, 8)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return draw(WIDE, 1.0 + 0.27 * max(len(names), 3, 0.62 * len(parts)), paint)
+
+
+def durations(cpu_seconds: FloatArray) -> Figure:
+    """Histogram of the CPU time of labels (n,) s, with the median."""
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel("CPU time of a label (s)")
+        axes.set_ylabel("Labels")
+        if not len(cpu_seconds):
+            empty(axes, "no label computed yet")
+            return
+        low, high = float(cpu_seconds.min()), float(cpu_seconds.max())
+        wide = low > 0 and high > 20 * low
+        bins = np.geomspace(low, high, 25) if wide else np.linspace(low, max(high, low + 1e-6), 25)
+        axes.hist(cpu_seconds, bins, color=SERIES[4], edgecolor=PAPER, linewidth=0.5)
+        median = float(np.median(cpu_seconds))
+        axes.axvline(median, color=INK, linewidth=1.1, label=f"median {median:.3g} s")
+        if wide:
+            axes.set_xscale("log")
+        plain_ticks(axes.xaxis, 7)
+        plain_ticks(axes.yaxis, 4)
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="upper right")
+
+    return draw(WIDE, 2.4, paint)
+
+
+def timeline(
+    lanes: Sequence[str], lane: IntArray, start: FloatArray, duration: FloatArray, kinds: Sequence[str]
+) -> Figure:
+    """Jobs as bars, one lane per worker; `start` and `duration` (n,) minutes since the first job, `kinds` their colour."""
+
+    def paint(axes: Any) -> None:
+        axes.set_xlabel("Minutes since the first job")
+        if not len(start):
+            empty(axes, "no job has run yet")
+            return
+        for i, kind in enumerate(dict.fromkeys(kinds)):
+            rows = np.array([k == kind for k in kinds])
+            axes.barh(
+                lane[rows], duration[rows], 0.6, left=start[rows], color=SERIES[i % len(SERIES)], label=kind,
+                rasterized=len(start) > DENSE,
+            )  # fmt: skip
+        axes.set_yticks(range(len(lanes)), lanes)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        plain_ticks(axes.xaxis, 8)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return draw(WIDE, 1.1 + 0.32 * max(len(lanes), 3), paint)
+
+
+__all__ = ["Convergence", "calibration", "convergence", "coverage", "durations", "parity", "stacked", "timeline"]

@@ -1,0 +1,130 @@
+"""The first screen: what became of the campaign, what it cost, and what to do with the result."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from magflow.report.blocks import number, plural
+from magflow.report.quantities import SHOWN, quantity
+from magflow.report.record import CampaignRecord
+from magflow.select.stopping import StopReason
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`state` is ``done``, ``failed`` or ``running``: it decides the colour."""
+
+    state: str
+    title: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One quantity against its target, in the unit of the quantity; `met` is None without a target or an error."""
+
+    title: str
+    error: str
+    train: str
+    target: str
+    unit: str
+    met: bool | None
+
+
+_TITLES = {
+    StopReason.TARGET_REACHED: "Target reached",
+    StopReason.POOL_EXHAUSTED: "Pool exhausted",
+    StopReason.LABEL_BUDGET: "Label budget spent",
+    StopReason.CORE_HOUR_BUDGET: "Core-hour budget spent",
+    StopReason.ITERATIONS: "All iterations done",
+    StopReason.BATCH_FAILED: "Stopped: every label of a batch failed",
+}
+
+
+def verdict(record: CampaignRecord) -> Verdict:
+    """How the campaign ended, or how far it is."""
+    last = record.iterations[-1] if record.iterations else None
+    if record.outcome is not None:
+        reason, sentence = record.outcome.reason, record.outcome.explanation
+    elif last is not None and last.stop is not None:
+        reason, sentence = last.stop, last.explanation or ""
+    else:
+        return _unfinished(record)
+    state = "failed" if reason == StopReason.BATCH_FAILED else "done"
+    title = next((text for known, text in _TITLES.items() if known == reason), reason)
+    return Verdict(state, title, sentence[:1].upper() + sentence[1:].rstrip(".") + "." if sentence else "")
+
+
+def _unfinished(record: CampaignRecord) -> Verdict:
+    broken = [j for j in record.jobs if j.state == "failed"]
+    done = plural(len(record.iterations), "iteration")
+    if broken:
+        sentence = f"{plural(len(broken), 'job')} failed after {done}; they are listed under Jobs."
+        return Verdict("failed", "Interrupted by failed jobs", sentence)
+    at = max((d.iteration for d in record.documents()), default=None)
+    if at is None:
+        return Verdict("running", "Not started", "No job of this campaign has left a document yet.")
+    sentence = f"{done.capitalize()} assessed, iteration {at} is the latest with results. The page shows what is there."
+    return Verdict("running", "In progress", sentence)
+
+
+def final_errors(record: CampaignRecord) -> tuple[Mapping[str, float], int | None]:
+    """RMSE by quantity of the last assessment in house units, and its iteration; empty and None before the first."""
+    for iteration in reversed(record.iterations):
+        if iteration.rmse:
+            return iteration.rmse, iteration.iteration
+    return ({}, None) if record.outcome is None else (record.outcome.rmse, None)
+
+
+def goals(record: CampaignRecord) -> list[Goal]:
+    """The last errors against the targets; a target nobody measured stays in the table, open."""
+    errors, _ = final_errors(record)
+    train = record.iterations[-1].train_rmse if record.iterations else {}
+    names = [q.name for q in SHOWN if q.name in errors or q.name in record.targets]
+    names += sorted((set(errors) | set(record.targets)) - set(names))
+    rows = []
+    for name in names:
+        q, error, target = quantity(name), errors.get(name), record.targets.get(name)
+        met = None if error is None or target is None else error <= target
+        shown = [number(None if x is None else x * q.factor) for x in (error, train.get(name), target)]
+        rows.append(Goal(q.title, *shown, q.unit, met))
+    return rows
+
+
+def core_hours(record: CampaignRecord) -> float:
+    """All phases so far: what the assessed iterations took, and the labels made since."""
+    last = record.iterations[-1] if record.iterations else None
+    after = -1 if last is None else last.iteration
+    known = 0.0 if last is None else last.core_hours_total
+    return known + sum(x.core_hours for x in record.labels if x.iteration > after)
+
+
+def commands(record: CampaignRecord) -> list[tuple[str, str]]:
+    """What to type to take the potential out and to use it."""
+    if not record.models:
+        return []
+    directory = shlex.quote(record.directory)
+    return [
+        ("Take the ensemble out of the campaign", f"magflow export {directory} --models -o ensemble"),
+        ("Predict frames that have a magmoms column", "magflow predict ensemble frames.extxyz -o predicted.extxyz"),
+    ]
+
+
+def facts(record: CampaignRecord) -> list[tuple[str, str, str]]:
+    """Figures of the first screen: value, what it is, a remark."""
+    reused = sum(x.reused for x in record.usable)
+    failed = len(record.failed)
+    remarks = [plural(failed, "failed", "failed")] + ([f"{reused} reused"] if reused else [])
+    offered = sum(s.offered for s in record.selections)
+    hours = core_hours(record)
+    cost = number(hours * 60, 3) if hours < 0.1 else number(hours)
+    final = [m for m in record.models if m.iteration == record.models[-1].iteration] if record.models else []
+    family = f"{final[0].family}, {final[0].n_labels} labels" if final else "none trained yet"
+    return [
+        (str(len(record.usable)), "usable labels", ", ".join(remarks)),
+        (cost, "core-minutes" if hours < 0.1 else "core-hours", "all phases"),
+        (str(len(record.iterations)), "iterations assessed", f"{plural(offered, 'frame')} offered"),
+        (str(len(final)), "models in the ensemble", family),
+    ]

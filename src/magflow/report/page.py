@@ -1,0 +1,108 @@
+"""The page: a record in, one self-contained HTML document out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from magflow.errors import StoreError
+from magflow.report import headline, sections, tables
+from magflow.report.blocks import number, plural
+from magflow.report.masking import mask
+from magflow.report.record import CampaignRecord
+
+
+def render(record: CampaignRecord) -> str:
+    """The HTML of a report.
+
+    Every text of the record is escaped and stripped of credentials on its way into the page; the page runs no
+    script and may load nothing (it says so itself, in its content security policy).
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("magflow.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_masked,
+    )
+    style = resources.files("magflow.report").joinpath("templates/style.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(context(record), style=_trusted(style))
+
+
+def _trusted(text: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704
+
+
+def _masked(value: Any) -> Any:
+    """Hook of the template: plain strings lose credentials, markup made here passes."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else mask(value)
+
+
+def context(record: CampaignRecord) -> dict[str, Any]:
+    """Everything the template needs."""
+    calibration, calibration_rows = sections.calibration(record)
+    _, assessed = headline.final_errors(record)
+    levels = {x.level_of_theory_id: x.level_of_theory for x in record.labels}
+    return {
+        "record": record,
+        "verdict": headline.verdict(record),
+        "goals": headline.goals(record),
+        "assessed": assessed,
+        "facts": headline.facts(record),
+        "commands": headline.commands(record),
+        "convergence": sections.convergence(record),
+        "parity": sections.parity(record),
+        "calibration": calibration,
+        "calibration_rows": calibration_rows,
+        "coverage": sections.coverage(record),
+        "reasons": sections.reasons(record),
+        "cost": sections.cost(record),
+        "durations": sections.durations(record),
+        "timeline": sections.timeline(record),
+        "levels": [tables.level_of_theory(level) for level in levels.values()],
+        "failed_count": plural(len(record.failed), "label"),
+        "tables": {
+            name: getattr(tables, name)(record)
+            for name in (
+                "iterations", "strata", "reasons", "sources", "health", "trust", "failures", "failed_labels",
+                "cost", "labels", "models", "provenance", "failed_jobs",
+            )
+        },
+        "number": number,
+    }  # fmt: skip
+
+
+def write(record: CampaignRecord, path: Path) -> Path:
+    """Write the page to `path` in one step, so that a reader never meets half a page.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    text = render(record)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(
+            "the report cannot be written", where=str(path), seen=error.strerror or str(error),
+            hint="choose another file with -o",
+        ) from error  # fmt: skip
+    return path

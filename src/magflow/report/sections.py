@@ -1,0 +1,210 @@
+"""The figures of the page from a record: picks the arrays, converts to the units a person reads, writes the captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from magflow.core.types import BoolArray, FloatArray
+from magflow.report import figures
+from magflow.report.blocks import Plot, number, plot
+from magflow.report.quantities import SHOWN, Quantity
+from magflow.report.record import Arrays, CampaignRecord
+from magflow.report.statistics import calibration_of
+
+
+def stratum(formula: str, ordering: str) -> str:
+    """Composition x magnetic state as a person writes it: ``AlFe FM``."""
+    return f"{re.sub(r'(?<=[A-Za-z])1(?![0-9])', '', formula)} {ordering}"
+
+
+def convergence(record: CampaignRecord) -> list[Plot]:
+    """Error against labels and core-hours, one figure per quantity."""
+    plots = []
+    assessed = [d for d in record.iterations if d.rmse]
+    trained = {d.iteration: d.train_rmse for d in record.iterations}
+    labels = np.array([d.labels_total - d.labels_new for d in assessed], dtype=np.int64)
+    hours = np.array([d.core_hours_total - sum(d.core_hours.values()) for d in assessed])
+    for q in SHOWN:
+        error = np.array([d.rmse.get(q.name, np.nan) for d in assessed]) * q.factor
+        train = np.array([trained.get(d.iteration - 1, {}).get(q.name, np.nan) for d in assessed]) * q.factor
+        target = record.targets.get(q.name)
+        if not np.isfinite(error).any():
+            continue
+        data = figures.Convergence(labels, hours, error, train, None if target is None else target * q.factor)
+        numbers = {
+            "iteration": np.array([d.iteration for d in assessed], dtype=np.int64),
+            "labels_trained_on": labels,
+            "core_hours": hours,
+            f"rmse_new_labels ({q.unit})": error,
+            f"rmse_training ({q.unit})": train,
+        }
+        caption = f"{q.title}: RMSE on new labels against labels and core-hours."
+        plots.append(plot(figures.convergence(q, data), f"convergence-{q.name}", caption, numbers))
+    return plots
+
+
+def parity(record: CampaignRecord) -> list[Plot]:
+    """Predicted against labelled values, one figure per quantity."""
+    plots = []
+    for q in SHOWN:
+        true, latest = _joined(record, q, "true")
+        predicted, _ = _joined(record, q, "predicted")
+        if not len(true):
+            continue
+        shift = _composition_reference(record, true) if q.name == "energy" else np.zeros(len(true))
+        x, y = (true - shift) * q.value_factor, (predicted - shift) * q.value_factor
+        numbers = {
+            f"labelled ({q.value_unit})": x,
+            f"predicted ({q.value_unit})": y,
+            "latest_iteration": latest.astype(int),
+        }
+        caption = f"{q.title}: {len(true)} values predicted before they were labelled."
+        plots.append(plot(figures.parity(q, x, y, latest), f"parity-{q.name}", caption, numbers))
+    return plots
+
+
+def _joined(record: CampaignRecord, q: Quantity, column: str) -> tuple[FloatArray, BoolArray]:
+    """One parity column of all iterations, and which entries belong to the last that has any."""
+    parts = [np.asarray(p.get(f"{q.name}_{column}", np.zeros(0)), dtype=float) for p in record.parities]
+    filled = [i for i, p in enumerate(parts) if len(p)]
+    if not filled:
+        return np.zeros(0), np.zeros(0, dtype=bool)
+    latest = [np.full(len(p), i == filled[-1]) for i, p in enumerate(parts)]
+    return np.concatenate(parts), np.concatenate(latest)
+
+
+def _composition_reference(record: CampaignRecord, energies: FloatArray) -> FloatArray:
+    """(n,) the lowest energy per atom labelled at the composition of each entry, eV/atom.
+
+    Total energies of two compositions lie hundreds of eV apart; without this all a plot shows is the composition.
+    The composition is found through the label of that energy; an entry without one is measured from the lowest of all.
+    """
+    lowest: dict[str, float] = {}
+    formula_of: dict[float, str] = {}
+    for label in record.usable:
+        if label.energy_per_atom is not None:
+            # supercells of one composition share the reference
+            key = _reduced(label.formula)
+            lowest[key] = min(lowest.get(key, np.inf), label.energy_per_atom)
+            formula_of[round(label.energy_per_atom, 8)] = key
+    floor = float(energies.min()) if len(energies) else 0.0
+    keys = (formula_of.get(round(float(e), 8)) for e in energies)
+    return np.array([floor if key is None else lowest[key] for key in keys])
+
+
+def _reduced(formula: str) -> str:
+    parts = re.findall(r"([A-Z][a-z]?)([0-9]+)", formula)
+    divisor = int(np.gcd.reduce([int(n) for _, n in parts])) if parts else 1
+    return "".join(f"{s}{int(n) // divisor}" for s, n in parts) or formula
+
+
+def calibration(record: CampaignRecord) -> tuple[list[Plot], list[tuple[str, str, str, str, int]]]:
+    """Deviation against error, and per quantity: factor, coverage of one and of two deviations, values."""
+    plots, rows = [], []
+    factors = next((d.calibration for d in reversed(record.iterations) if d.calibration), {})
+    for q in SHOWN:
+        true, _ = _joined(record, q, "true")
+        predicted, _ = _joined(record, q, "predicted")
+        deviation, _ = _joined(record, q, "deviation")
+        if not len(true):
+            continue
+        error = np.abs(predicted - true) * q.factor
+        deviation = deviation * q.factor
+        fit = calibration_of(deviation, error, factors.get(q.name))
+        shares = (f"{100 * x:.0f} %" if np.isfinite(x) else "–" for x in (fit.within_one, fit.within_two))
+        rows.append((q.title, number(fit.factor), *shares, len(true)))
+        numbers = {f"deviation ({q.unit})": deviation, f"abs_error ({q.unit})": error}
+        caption = f"{q.title}: error against deviation, factor {number(fit.factor)}."
+        plots.append(plot(figures.calibration(q, deviation, error, fit), f"calibration-{q.name}", caption, numbers))
+    return plots, rows
+
+
+def coverage(record: CampaignRecord) -> Plot | None:
+    """Moments and volumes, labelled and offered; None before the first selection."""
+    if not record.usable and not record.pools:
+        return None
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for label in record.usable:
+        # a non-magnetic label has no moments: it lies at zero
+        point = (label.volume_per_atom, label.moment_max or 0.0)
+        groups.setdefault(stratum(label.formula, label.ordering), []).append(point)
+    points = {s: (np.array(groups[s])[:, 0], np.array(groups[s])[:, 1]) for s in sorted(groups)}
+    pool = (_pooled(record.pools, "volume"), np.nan_to_num(_pooled(record.pools, "moment_max")))
+    numbers = {
+        "stratum": [s for s in points for _ in points[s][0]] + ["offered"] * len(pool[0]),
+        "volume (A3/atom)": np.concatenate([*(v for v, _ in points.values()), pool[0]]),
+        "moment_max (muB)": np.concatenate([*(m for _, m in points.values()), pool[1]]),
+    }
+    caption = "Largest moment against volume of every labelled frame, by composition and magnetic state."
+    return plot(figures.coverage(points, pool), "coverage", caption, numbers, wide=True)
+
+
+def _pooled(pools: Sequence[Arrays], column: str) -> FloatArray:
+    return np.concatenate([np.zeros(0), *(np.asarray(p[column], dtype=float) for p in pools if column in p)])
+
+
+def reasons(record: CampaignRecord) -> Plot | None:
+    """What became of the frames offered, by iteration; None before the first selection."""
+    if not record.selections:
+        return None
+    names = [f"iteration {s.iteration}" for s in record.selections]
+    found = {r for s in record.selections for r in s.reasons}
+    total = {r: sum(s.reasons.get(r, 0) for s in record.selections) for r in found}
+    order = sorted(found, key=lambda r: (not r.startswith("selected"), -total[r], r))
+    parts = {r: np.array([s.reasons.get(r, 0) for s in record.selections], dtype=float) for r in order}
+    figure = figures.stacked(names, parts, "Share of the frames offered (%)", share=True)
+    numbers = {"iteration": [s.iteration for s in record.selections]} | {r: v.astype(int) for r, v in parts.items()}
+    return plot(figure, "selection", "What became of the frames offered, by iteration.", numbers, wide=True)
+
+
+def cost(record: CampaignRecord) -> Plot | None:
+    """Core-hours by phase and iteration; None before the first iteration ends."""
+    if not record.iterations:
+        return None
+    phases = list(dict.fromkeys(p for d in record.iterations for p in d.core_hours))
+    hours = {p: np.array([d.core_hours.get(p, 0.0) for d in record.iterations]) for p in phases}
+    small = sum(float(v.sum()) for v in hours.values()) < 1.0
+    unit, factor = ("Core-minutes", 60.0) if small else ("Core-hours", 1.0)
+    names = [f"iteration {d.iteration}" for d in record.iterations]
+    figure = figures.stacked(names, {p: v * factor for p, v in hours.items()}, unit)
+    numbers = {"iteration": [d.iteration for d in record.iterations]} | {f"{p} (h)": v for p, v in hours.items()}
+    return plot(figure, "cost", f"{unit} by iteration and phase.", numbers, wide=True)
+
+
+def durations(record: CampaignRecord) -> Plot | None:
+    """CPU time of the labels that were computed; None before the first."""
+    computed = [x for x in record.labels if not x.reused]
+    if not computed:
+        return None
+    cpu = np.array([x.cpu_seconds for x in computed], dtype=float)
+    numbers = {"label_id": [x.label_id for x in computed], "state": [x.state for x in computed], "cpu (s)": cpu}
+    return plot(figures.durations(cpu), "label-cpu", "CPU time per label, failed ones included.", numbers, wide=True)
+
+
+def timeline(record: CampaignRecord) -> Plot | None:
+    """Jobs by worker; None if the campaign has no queue."""
+    ran = sorted((j for j in record.jobs if j.started is not None), key=lambda j: j.started or 0.0)
+    if not ran:
+        return None
+    first = ran[0].started or 0.0
+    latest = max(max(j.started or 0.0, j.ended or 0.0) for j in ran)
+    lanes = list(dict.fromkeys(j.worker or "–" for j in ran))
+    lane = np.array([lanes.index(j.worker or "–") for j in ran])
+    start = np.array([(j.started or 0.0) - first for j in ran]) / 60
+    duration = np.array([(latest if j.ended is None else j.ended) - (j.started or 0.0) for j in ran]) / 60
+    kinds = [_kind_of_job(j.name) for j in ran]
+    numbers = {
+        "job": [j.name for j in ran], "state": [j.state for j in ran], "worker": [j.worker for j in ran],
+        "start (min)": start, "duration (min)": duration,
+    }  # fmt: skip
+    names = [f"worker {i + 1}" for i in range(len(lanes))]
+    figure = figures.timeline(names, lane, start, duration, kinds)
+    return plot(figure, "timeline", "Jobs by worker against time.", numbers, wide=True)
+
+
+def _kind_of_job(name: str) -> str:
+    """The first word of a job's name: the Makers put iteration and member behind it."""
+    return next(iter(re.split(r"[\s_:.-]+", name.strip(), maxsplit=1)), "") or "job"

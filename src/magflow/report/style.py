@@ -1,0 +1,136 @@
+"""How figures look, and how a matplotlib figure becomes SVG that follows the theme of the page.
+
+Figures are static SVG: a page of them opens from a mail or over ssh without scripts, prints, and stays below a
+megabyte, where an interactive library alone would take five. Every colour below is written by matplotlib as is and
+then exchanged for a CSS variable, so that the same drawing serves a light and a dark page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1b1f25", "#69717d", "#e1e5ea", "#fdfefe"
+BLUE, ORANGE, GREEN, PURPLE, RED, SKY, YELLOW, GREY = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a800", "#8c949f",
+)  # fmt: skip
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, GREY)
+"""Okabe and Ito's colour-blind-safe palette (2008), its yellow darkened for white paper."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", BLUE: "--blue", ORANGE: "--orange",
+    GREEN: "--green", PURPLE: "--purple", RED: "--red", SKY: "--sky", YELLOW: "--yellow", GREY: "--grey",
+}  # fmt: skip
+"""Colour of a figure to the CSS variable that replaces it."""
+
+DENSE = 1500
+"""Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8.0, "svg.fonttype": "none",
+    "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7.0,
+    "axes.labelsize": 8.0, "axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlecolor": INK,
+    "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.grid": True, "grid.color": GRID, "grid.linewidth": 0.6, "text.color": INK,
+    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "xtick.major.size": 3.0, "ytick.major.size": 3.0,
+    "xtick.minor.size": 0.0, "ytick.minor.size": 0.0, "legend.frameon": False, "legend.fontsize": 7.5,
+    "legend.handlelength": 1.6, "legend.borderaxespad": 0.2, "lines.linewidth": 1.5, "lines.markersize": 4.0,
+    "text.parse_math": False, "figure.dpi": 72.0, "savefig.dpi": 200.0, "figure.constrained_layout.use": True,
+}  # fmt: skip
+
+
+def draw(
+    width: float, height: float, paint: Callable[[Any], None], *, panels: int = 1, share_y: bool = False
+) -> Figure:
+    """A styled figure of `panels` axes side by side, `width` x `height` inches, filled by ``paint(axes)``.
+
+    `paint` gets the axes itself if there is one panel, else the array of them. No global state is kept.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_RC):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        paint(figure.subplots(1, panels, sharey=share_y))
+    return figure
+
+
+def plain_ticks(axis: Any, most: int = 5) -> None:
+    """Ticks of an axis as plain numbers; a logarithmic one gets 1, 2, 5 steps while it spans few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    if axis.get_scale() == "log":
+        low, high = sorted(axis.get_view_interval())
+        decades = max(high, 1e-300) / max(low, 1e-300)
+        subs = (1.0,) if decades > 1e3 else (1.0, 3.0) if decades > 40 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(10, subs=subs, numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_major_locator(MaxNLocator(most, min_n_ticks=3))
+
+
+def empty(axes: Axes, text: str) -> None:
+    """Say why there is nothing to see."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def to_svg(figure: Figure, name: str, label: str) -> str:
+    """`figure` as an ``<svg>`` element to put into a page.
+
+    Parameters
+    ----------
+    name
+        Unique on the page: keeps the ids of several drawings apart.
+    label
+        What a screen reader says.
+    """
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    svg = text[text.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = _compact(_short_ids(svg.replace("xlink:href", "href"), name))
+    svg = re.sub(r"font: ([\d.]+px|bold [\d.]+px|700 [\d.]+px) '[^\"]*?sans-serif", r"font: \1 sans-serif", svg)
+    svg = re.sub("|".join(VARIABLES), lambda m: f"var({VARIABLES[m[0]]})", svg, flags=re.IGNORECASE)
+    head = f'<svg role="img" aria-label="{_attribute(label)}"'
+    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda m: f"{head} {m[1]}>", svg, count=1)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def _short_ids(svg: str, name: str) -> str:
+    """Ids that are referred to become ``<name>-<n>``; the others go."""
+    used = re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
+    short = {old: f"{name}-{n}" for n, old in enumerate(dict.fromkeys(used))}
+    svg = re.sub(r'\s+id="([^"]*)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", svg)
+    svg = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{short[m[1]]}"', svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{short[m[1]]})", svg)
+
+
+def _compact(svg: str) -> str:
+    """Hundredths of a point suffice, and marks of one style share it: a third of the size."""
+    svg = re.sub(r'\s(?:x|y|d|transform)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)
+    run = re.compile(
+        r'(?:<use href="[^"]*" x="[^"]*" y="[^"]*" style="(?P<style>[^"]*)"/>\s*)(?:<use [^>]* style="(?P=style)"/>\s*)+'
+    )
+    return run.sub(lambda m: f'<g style="{m["style"]}">' + m[0].replace(f' style="{m["style"]}"', "") + "</g>\n", svg)
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
