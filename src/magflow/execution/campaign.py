@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobflow import Flow, OutputReference
 
-from magflow.campaign.build import build_campaign
+from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
 from magflow.execution.queue import JobQueue
@@ -27,7 +27,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     int
         The number of new jobs.
     """
-    maker = build_campaign(directory.spec, directory.base_dir)
+    maker = campaign_maker(directory.spec)
     queue = JobQueue(directory.path)
     new = queue.submit(maker.make())
     if new or unfinished(directory):
@@ -78,7 +78,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     failed = failed_labels(directory, reason)
     if not failed:
         return 0, revived
-    maker = build_campaign(directory.spec, directory.base_dir)
+    maker = campaign_maker(directory.spec)
     attempts = sum(1 for _ in queries.documents(directory.store, LabelDoc))
     last = _last(directory)
     iteration = failed[-1].iteration

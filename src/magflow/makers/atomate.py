@@ -19,7 +19,7 @@ from monty.json import MSONable
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LabelKind, LevelOfTheory
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
-from magflow.io.structure import frame_to_structure
+from magflow.io.structure import to_structure
 from magflow.makers.base import Campaign, Category, prepare
 from magflow.makers.documents import LabelDoc
 from magflow.makers.packing import unpack_frame
@@ -59,7 +59,7 @@ class AtomateEngine(MSONable):
 def label_flow(engine: AtomateEngine, campaign: Campaign, frame: str, source: str, iteration: int) -> Flow:
     """The Maker's calculation and its conversion to a label; `output` is the LabelDoc."""
     configuration = unpack_frame(frame)
-    static = engine.maker.make(frame_to_structure(configuration))
+    static = engine.maker.make(to_structure(configuration))
     uuid = campaign.uuid_for("static", iteration, configuration.frame_id)
     if isinstance(static, Job):
         prepare(static, uuid, Category.DFT)

@@ -76,22 +76,25 @@ class LabelMaker(PluginMaker):
             The job that made the selection.
         """
         frames = OutputReference(selection_uuid).frames
-        return self.replacement([frames[i] for i in range(len(sources))], sources, iteration)
+        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration))
 
-    def replacement(
+    def flow(
         self, frames: Sequence[str | OutputReference], sources: Sequence[str], iteration: int, *words: object
-    ) -> Response:
-        """A Response that replaces the calling job by the labels of `frames` and their collection."""
+    ) -> Flow:
+        """The labels of `frames` and the job that gathers them; `output` is its BatchDoc.
+
+        With `words` (which make the uuids) it is a batch of its own, outside any iteration: labels offered again.
+        """
         jobs = [
             self.single(frame, source, iteration, iteration, *words, i)
             for i, (frame, source) in enumerate(zip(frames, sources, strict=True))
         ]
-        gather = collect(self.campaign, [j.output for j in jobs], iteration)
+        gather = collect(self.campaign, [j.output for j in jobs], iteration, bool(words))
         gather.name = f"collect {iteration}"
         # A label job that was lost with its worker gives None here; the others are not held up by it.
         gather.config.on_missing_references = OnMissing.NONE
         prepare(gather, self.campaign.uuid_for("collect", iteration, *words), Category.LIGHT)
-        return Response(replace=Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}"))
+        return Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}")
 
 
 _levels: dict[str, LevelOfTheory] = {}
@@ -173,7 +176,7 @@ def _summary(label: Label) -> dict[str, float | None]:
 
 
 @job(data="arrays")
-def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int) -> Response:
+def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int, retried: bool = False) -> Response:
     """Gather the labels of a batch. If none is usable, the campaign ends here, with the reason."""
     documents = [d for d in labels if d is not None]
     usable = [d for d in documents if d.state == "ok"]
@@ -189,6 +192,7 @@ def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int) -
         wall_seconds=sum(d.wall_seconds for d in documents),
         core_hours=sum(d.core_hours for d in documents),
         reused=sum(d.reused for d in documents),
+        retried=retried,
         arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.state == "failed"]),
     )
     if items or not labels:

@@ -1,0 +1,157 @@
+"""What a person sees while a campaign runs, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from magflow.execution.states import JobState
+from magflow.execution.status import CampaignStatus, age, campaign_status
+from magflow.report.quantities import quantity
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.execution.local import RunProgress, RunSummary
+    from magflow.report.files import Results
+
+_STATUS_EVERY = 2.0
+"""Seconds between two readings of the store; the queue is read more often."""
+
+
+def run_shown(directory: CampaignDirectory, workers: int, quiet: bool = False) -> RunSummary:
+    """Run the queue to its end under a live display (a line per change of phase where there is no terminal)."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from magflow.execution.local import LocalExecutor
+
+    executor = LocalExecutor(directory.path, workers=workers)
+    console = Console(stderr=True)
+    if quiet:
+        return executor.run()
+    if not console.is_terminal:
+        return executor.run(_Lines(directory, console), interval=1.0)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        screen = _Screen(directory, live)
+        return executor.run(screen, interval=0.5)
+
+
+def shown(name: str, value: float) -> str:
+    """``energy 4.2 meV/atom``."""
+    q = quantity(name)
+    return f"{q.title.lower()} {value * q.factor:.3g} {q.unit}"
+
+
+class _Screen:
+    """Redraws the status panel."""
+
+    def __init__(self, directory: CampaignDirectory, live: Any) -> None:
+        self.directory, self.live, self.read = directory, live, 0.0
+
+    def __call__(self, progress: RunProgress) -> None:
+        if time.monotonic() - self.read >= _STATUS_EVERY:
+            status = campaign_status(self.directory)
+            self.live.update(panel(status, progress.elapsed))
+            self.read = time.monotonic()
+
+
+class _Lines:
+    """Prints a line when phase or iteration change, and every 20 labels."""
+
+    def __init__(self, directory: CampaignDirectory, console: Any) -> None:
+        self.directory, self.console, self.seen = directory, console, (None, None, -1)
+
+    def __call__(self, progress: RunProgress) -> None:
+        status = campaign_status(self.directory)
+        now = (status.iteration, status.phase, status.labels // 20)
+        if now != self.seen and status.phase is not None:
+            self.seen = now
+            self.console.print(f"[{age(progress.elapsed):>12}] {line(status)}", highlight=False, markup=False)
+
+
+def line(status: CampaignStatus) -> str:
+    """The status in one line."""
+    budget = f"/{status.label_budget}" if status.label_budget else ""
+    parts = [f"iteration {status.iteration}", status.phase or status.state, f"labels {status.labels}{budget}"]
+    if status.labels_failed:
+        parts.append(f"{status.labels_failed} failed")
+    parts += [shown(q, v) for q, v in status.errors.items()]
+    parts.append(f"{status.core_hours:.2f} core-h")
+    if status.seconds_left:
+        parts.append(f"at most {age(status.seconds_left)} of labels left")
+    return "  ".join(parts)
+
+
+def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableType:
+    """The status as a panel."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    facts.add_column()
+    where = "-" if status.iteration is None else f"{status.iteration}, {status.phase or status.state}"
+    facts.add_row("iteration", where)
+    done = status.jobs.get(JobState.COMPLETED, 0)
+    open_ = sum(status.jobs.get(s, 0) for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
+    failed = f", [red]{status.jobs[JobState.FAILED]} failed[/red]" if status.jobs.get(JobState.FAILED) else ""
+    facts.add_row("jobs", f"{done} done, {open_} to do{failed}")
+    failures = ", ".join(f"{n} {kind}" for kind, n in status.failures.items())
+    budget = f" of {status.label_budget}" if status.label_budget else ""
+    facts.add_row("labels", f"{status.labels}{budget}" + (f", [yellow]failed: {failures}[/yellow]" if failures else ""))
+    facts.add_row("errors", errors_text(status.errors, status.targets))
+    cost = f"{status.core_hours:.3f} core-hours"
+    if status.cpu_seconds_per_label:
+        cost += f", {status.cpu_seconds_per_label:.1f} CPU s per label"
+    facts.add_row("cost", cost)
+    if elapsed is not None:
+        facts.add_row("elapsed", age(elapsed))
+    if status.seconds_left:
+        facts.add_row("left", f"at most {age(status.seconds_left)} of labels")
+    for job in status.running[:4]:
+        facts.add_row("running", f"{job['name']} ({age(job['seconds'])})")
+    parts: list[Any] = [facts]
+    if status.label_budget:
+        attempted = status.labels + status.labels_failed
+        parts.append(ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget)))
+    if status.explanation:
+        parts.append(f"[bold]{status.reason}[/bold]: {status.explanation}")
+    for job in status.failed_jobs[:5]:
+        parts.append(f"[red]{job['name']}[/red]: {job['error']}")
+    return Panel(Group(*parts), title=f"{status.name} - {status.state}", title_align="left")
+
+
+def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:
+    """RMSE of each quantity, green where its target is met."""
+    if not errors:
+        return "not measured yet"
+    texts = []
+    for quantity, value in errors.items():
+        text = shown(quantity, value)
+        if quantity in targets:
+            text = f"[{'green' if value <= targets[quantity] else 'yellow'}]{text}[/]"
+        texts.append(text)
+    return ", ".join(texts)
+
+
+def show_ending(directory: CampaignDirectory, results: Results, summary: RunSummary) -> None:
+    """Say how it ended, name the report and the potential, and set the exit code."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    status = campaign_status(directory)
+    console.print(panel(status, summary.elapsed))
+    if results.models:
+        console.print(f"potential: {results.models}", highlight=False)
+    console.print(f"report:    {results.report}", highlight=False)
+    if not summary.ok:
+        console.print("some jobs failed; when the cause is removed, `magflow retry` offers them again")
+    if not summary.ok or status.reason == "batch-failed":
+        raise typer.Exit(5)

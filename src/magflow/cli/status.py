@@ -1,0 +1,49 @@
+"""``magflow status``: where a campaign stands."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw every two seconds until it ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show where a campaign stands; from any process, during and after a run.
+
+    Exit code 0 while it runs or has ended well, 5 if jobs failed or a whole batch of labels did.
+
+    Examples
+    --------
+        magflow status runs/feal_quick --watch
+
+        magflow status runs/feal_quick --json | jq .errors
+    """
+    import json
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.cli.live import panel
+    from magflow.execution.status import campaign_status
+
+    here = CampaignDirectory.existing(directory)
+    now = campaign_status(here)
+    if as_json:
+        typer.echo(json.dumps(now.as_dict(), indent=1))
+    elif watch:
+        with Live(panel(now), console=Console(), refresh_per_second=2) as live:
+            while now.state == "running":
+                time.sleep(2.0)
+                now = campaign_status(here)
+                live.update(panel(now))
+    else:
+        Console().print(panel(now))
+    if now.failed_jobs or now.reason == "batch-failed":
+        raise typer.Exit(5)
