@@ -20,8 +20,9 @@ import numpy as np
 from magflow.core.types import FloatArray
 from magflow.core.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
 
-_TABLE = re.compile(r"Integrated electronic and magnetization densities in atomic spheres:(.*?)\n\s*Sum:", re.DOTALL)
-_ROW = re.compile(r"^\s+(\d+)\s+\d+\.\d+((?:\s+-?\d+\.\d+)+)\s*$", re.MULTILINE)
+_TITLE = "Integrated electronic and magnetization densities in atomic spheres:"
+_COLUMNS = ("Diff(up-dn)", "mag(z)")
+"""The column of the moment in a collinear table, and in that of later versions and non-collinear runs."""
 _MESSAGE = re.compile(r"^--- !(?:ERROR|BUG)\n.*?^message: \|\n(.*?)^\.\.\.", re.DOTALL | re.MULTILINE)
 _STEP = re.compile(r"^ ETOT\s*(\d+)\s+\S+\s+\S+\s+\S+\s+(\S+)", re.MULTILINE)
 
@@ -105,14 +106,24 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
 
 
 def read_moments(abo: str, n_atoms: int) -> FloatArray:
-    """(N,) moments, muB: column up - down of the last table of sphere integrals in ``run.abo``."""
-    tables = _TABLE.findall(abo)
-    if not tables:
+    """(N,) moments, muB: last table of sphere integrals in ``run.abo``."""
+    table = abo.rpartition(_TITLE)[2].splitlines() if _TITLE in abo else []
+    header = next((i for i, line in enumerate(table) if line.split()[:2] == ["Atom", "Radius"]), None)
+    if header is None:
         raise TruncatedOutputError("there is no table of moments in the output")
-    rows = [(int(atom), columns.split()) for atom, columns in _ROW.findall(tables[-1])]
-    if [atom for atom, _ in rows] != list(range(1, n_atoms + 1)) or any(len(c) < 4 for _, c in rows):
-        raise TruncatedOutputError(f"the table of moments does not hold {n_atoms} atoms")
-    return np.array([float(columns[3]) for _, columns in rows])
+    names = re.split(r"\s{2,}", table[header].strip())
+    column = next((names.index(name) for name in _COLUMNS if name in names), None)
+    moments: list[float] = []
+    for line in table[header + 1 :]:
+        if column is None or not re.match(r"\s*\d+\s", line):
+            break
+        words = [word for word in line.split() if not word.isalpha()]  # later versions add the element
+        if len(words) <= column or int(words[0]) != len(moments) + 1:
+            break
+        moments.append(float(words[column]))
+    if len(moments) != n_atoms:
+        raise TruncatedOutputError(f"the table of moments holds {len(moments)} atoms instead of {n_atoms}")
+    return np.array(moments)
 
 
 def error_message(log: str) -> str:
