@@ -133,10 +133,10 @@ def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> st
     if not errors:
         return "not measured yet"
     texts = []
-    for quantity, value in errors.items():
-        text = shown(quantity, value)
-        if quantity in targets:
-            text = f"[{'green' if value <= targets[quantity] else 'yellow'}]{text}[/]"
+    for name, value in errors.items():
+        text = shown(name, value)
+        if name in targets:
+            text = f"[{'green' if value <= targets[name] else 'yellow'}]{text}[/]"
         texts.append(text)
     return ", ".join(texts)
 

@@ -46,8 +46,8 @@ def query(
     `--where` compares a field: numbers, words, `state = failed`, `formula in Al1Fe1,Fe2`, `source ~ AFM` (contains).
     `--format extxyz` writes the frames of labels with their data.
 
-    Examples
-    --------
+    Examples:
+
         magflow query runs/feal_quick labels --where 'state = failed' --fields frame_id,failure,message
 
         magflow query runs/feal_quick labels --sort -force_max --limit 5

@@ -19,8 +19,8 @@ def retry(
     A campaign that goes on takes them up at its next iteration; one that has ended gets one more iteration that learns
     from them.
 
-    Examples
-    --------
+    Examples:
+
         magflow retry runs/feal_quick
 
         magflow retry runs/feal_quick --reason scf-unconverged

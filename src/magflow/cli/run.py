@@ -20,12 +20,12 @@ def run(
 ) -> None:
     """Run a campaign, or resume it, on this machine.
 
-    Shows iteration, phase, jobs, labels, errors, cost and time left. Ctrl-C, a crash or a power cut lose nothing that was
-    finished: the same command goes on. A campaign that has ended goes on if the file gives it a larger budget. At the
-    end the report and the ensemble are written and named.
+    Shows iteration, phase, jobs, labels, errors, cost and time left. Ctrl-C, a crash or a power cut lose nothing
+    that was finished: the same command goes on. A campaign that has ended goes on if the file gives it a larger
+    budget. At the end the report and the ensemble are written and named.
 
-    Examples
-    --------
+    Examples:
+
         magflow run campaign.yaml
 
         magflow run campaign.yaml --dir runs/try --workers 4

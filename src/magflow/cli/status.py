@@ -18,8 +18,8 @@ def status(
 
     Exit code 0 while it runs or has ended well, 5 if jobs failed or a whole batch of labels did.
 
-    Examples
-    --------
+    Examples:
+
         magflow status runs/feal_quick --watch
 
         magflow status runs/feal_quick --json | jq .errors

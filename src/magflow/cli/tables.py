@@ -18,10 +18,15 @@ _CONDITION = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|~|\bin\b)\s*(.
 _OPERATORS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 
 COLUMNS = {
-    "labels": "iteration,label_id,state,formula,ordering,source,energy_per_atom,force_max,moment_total,pressure_gpa,cpu_seconds,failure",
+    "labels": (
+        "iteration,label_id,state,formula,ordering,source,energy_per_atom,force_max,moment_total,pressure_gpa,"
+        "cpu_seconds,failure"
+    ),
     "frames": "iteration,frame_id,formula,ordering,source,reason,score,grade,volume,moment_max",
     "models": "iteration,member,family,n_labels,seed,converged,rmse,cpu_seconds",
-    "iterations": "iteration,offered,selected,labels_new,labels_failed,labels_total,rmse,within_target,core_hours_total,stop",
+    "iterations": (
+        "iteration,offered,selected,labels_new,labels_failed,labels_total,rmse,within_target,core_hours_total,stop"
+    ),
     "jobs": "name,state,category,tries,wall_seconds,cpu_seconds,error",
 }
 """Columns shown unless `--fields` names others."""
