@@ -26,7 +26,8 @@ from magflow.execution.states import CancelReason, JobState
 if TYPE_CHECKING:
     from jobflow import Flow, Job
 
-_UNSETTLED = "('WAITING', 'READY', 'RUNNING')"
+_UNCANCEL = "UPDATE jobs SET state = 'WAITING', reason = NULL, error = NULL, ended = NULL WHERE id = ?"
+_IS_UNSETTLED = "SELECT 1 FROM jobs WHERE uuid = ? AND state IN ('WAITING', 'READY', 'RUNNING')"
 
 
 def insert_flow(con: sqlite3.Connection, flow: Flow, flow_id: str) -> tuple[int, list[str]]:
@@ -51,8 +52,8 @@ def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: 
     tolerant = job.config.on_missing_references != OnMissing.ERROR
     metadata = json.dumps(job.metadata, cls=MontyEncoder)
     row = con.execute(
-        'INSERT OR IGNORE INTO jobs (uuid, "index", name, flow, category, state, unfinished, tolerant, submitted, metadata)'
-        " VALUES (?, ?, ?, ?, ?, 'WAITING', 0, ?, ?, ?) RETURNING id",
+        'INSERT OR IGNORE INTO jobs (uuid, "index", name, flow, category, state, unfinished, tolerant, submitted,'
+        " metadata) VALUES (?, ?, ?, ?, ?, 'WAITING', 0, ?, ?, ?) RETURNING id",
         (job.uuid, job.index, job.name, flow_id, _category(job), tolerant, now, metadata),
     ).fetchone()
     if row is None:
@@ -96,9 +97,9 @@ def serialise(job: Job) -> str:
 def recount(con: sqlite3.Connection, job_id: int) -> None:
     """Set `unfinished` and with it WAITING or READY, from the edges."""
     con.execute(
-        "UPDATE jobs SET unfinished = n, state = iif(n, 'WAITING', 'READY') FROM (SELECT count(*) AS n FROM edges AS e"
-        f" WHERE child = ? AND EXISTS (SELECT 1 FROM jobs AS p WHERE p.uuid = e.parent AND p.state IN {_UNSETTLED}))"
-        " WHERE jobs.id = ?",
+        "UPDATE jobs SET unfinished = n, state = iif(n, 'WAITING', 'READY') FROM (SELECT count(*) AS n FROM edges"
+        " WHERE child = ? AND EXISTS (SELECT 1 FROM jobs AS p WHERE p.uuid = parent"
+        " AND p.state IN ('WAITING', 'READY', 'RUNNING'))) WHERE jobs.id = ?",
         (job_id, job_id),
     )
 
@@ -129,7 +130,7 @@ def settle(con: sqlite3.Connection, uuid: str, reason: CancelReason | None = Non
         uuid, reason = pending.pop()
         if reason is not None:
             pending += cancel_children(con, uuid, reason)
-        if con.execute(f"SELECT 1 FROM jobs WHERE uuid = ? AND state IN {_UNSETTLED}", (uuid,)).fetchone():
+        if con.execute(_IS_UNSETTLED, (uuid,)).fetchone():
             continue
         con.execute(
             "UPDATE jobs SET unfinished = unfinished - 1, state = iif(unfinished <= 1, 'READY', 'WAITING')"

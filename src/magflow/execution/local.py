@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from magflow.errors import CampaignError, InputError, StoreError
+from magflow.execution.directories import remove_spares
 from magflow.execution.pool import Death, WorkerPool
 from magflow.execution.processes import campaign_lock, kill_tagged, tag
 from magflow.execution.queue import JobQueue
@@ -180,6 +181,7 @@ class LocalExecutor:
     def _interrupted(self) -> None:
         for directory in self.queue.release():
             shutil.rmtree(directory, ignore_errors=True)
+        remove_spares(self.queue.jobs_directory)
 
     def _worker_config(self) -> dict:
         from monty.json import MontyEncoder
@@ -203,7 +205,8 @@ class _Monitor:
         self, reader: QueueReader, progress: Callable[[RunProgress], None] | None, interval: float, began: float
     ) -> None:
         self.reader, self.progress, self.interval, self.began = reader, progress, interval, began
-        self.last, self.seen = 0.0, ({}, ())
+        self.last = 0.0
+        self.seen: tuple[dict[JobState, int], tuple[str, ...]] = ({}, ())
 
     def tell(self, force: bool = False) -> None:
         """Call back if it is time and something has changed."""

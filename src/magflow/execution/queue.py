@@ -22,7 +22,7 @@ from magflow.errors import InputError
 from magflow.execution import graph
 from magflow.execution.reader import QueueReader
 from magflow.execution.schema import create_tables, has_tables
-from magflow.execution.states import CancelReason, Claim, Cost, JobFilter, JobState
+from magflow.execution.states import ALL_JOBS, NO_COST, CancelReason, Claim, Cost, JobFilter, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE
 
@@ -55,6 +55,7 @@ class JobQueue:
         synchronous: str = "NORMAL",
     ) -> None:
         self.path = Path(directory).absolute() / DATABASE
+        self.jobs_directory = self.path.parent / "jobs"
         self.lease, self.retries, self.max_crashes, self.synchronous = lease, retries, max_crashes, synchronous
         con = connection.connect(self.path, synchronous)
         with connection.explained(self.path):
@@ -112,9 +113,9 @@ class JobQueue:
                 (worker, now + self.lease, now, row[0]),
             ).fetchone()
             payload = con.execute("SELECT job FROM payloads WHERE id = ?", row).fetchone()[0]
-            directory = self.path.parent / "jobs" / _directory_name(*found[1:4], found[6])
+            directory = self.jobs_directory / _directory_name(found[1], found[2], found[3], found[6])
             con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (str(directory), row[0]))
-        return Claim(*found, payload, directory)
+        return Claim(*found, payload=payload, directory=directory)
 
     def renew(self, workers: list[str]) -> None:
         """Extend the leases of what `workers` run."""
@@ -124,7 +125,7 @@ class JobQueue:
                 "UPDATE jobs SET lease = ? WHERE worker = ? AND state = 'RUNNING'", [(until, w) for w in workers]
             )
 
-    def complete(self, claim: Claim, response: Response, cost: Cost = Cost(), kept: bool = False) -> bool:
+    def complete(self, claim: Claim, response: Response, cost: Cost = NO_COST, kept: bool = False) -> bool:
         """Mark a job completed, insert what it returned, move its children; all in one transaction.
 
         Parameters
@@ -156,7 +157,7 @@ class JobQueue:
             graph.settle(con, claim.uuid)
         return True
 
-    def fail(self, claim: Claim, error: str, cost: Cost = Cost(), final: bool = False) -> bool:
+    def fail(self, claim: Claim, error: str, cost: Cost = NO_COST, final: bool = False) -> bool:
         """Record an exception: the job is offered again, or has failed for good; False if the claim was lost."""
         with self._transaction() as con:
             if not self._owned(con, claim):
@@ -210,7 +211,7 @@ class JobQueue:
                 self._crash(con, job_id, f"no sign of life for {self.lease:g} s")
         return len(rows)
 
-    def retry(self, which: JobFilter = JobFilter()) -> int:
+    def retry(self, which: JobFilter = ALL_JOBS) -> int:
         """Offer failed jobs again, with all their tries, and revive what was cancelled because of them.
 
         Returns
@@ -229,13 +230,15 @@ class JobQueue:
         return len(rows)
 
     def _extend(self, con: sqlite3.Connection, claim: Claim, response: Response) -> None:
+        from jobflow.core.flow import get_flow
+
         children = graph.waiting_children(con, claim.uuid)
         for flow in (response.replace, response.detour):
             if flow is not None:
-                leaves = graph.insert_flow(con, flow, claim.flow)[1]
+                leaves = graph.insert_flow(con, get_flow(flow, True), claim.flow)[1]
                 graph.order_after(con, leaves, children)
         if response.addition is not None:
-            graph.insert_flow(con, response.addition, claim.flow)
+            graph.insert_flow(con, get_flow(response.addition, True), claim.flow)
 
     def _crash(self, con: sqlite3.Connection, job_id: int, cause: str) -> None:
         crashes, uuid = con.execute(
@@ -243,14 +246,14 @@ class JobQueue:
         ).fetchone()
         failed = crashes >= self.max_crashes
         error = f"the worker died {crashes} time(s) while running this job ({cause})"
-        self._finish(con, job_id, JobState.FAILED if failed else JobState.READY, error, Cost())
+        self._finish(con, job_id, JobState.FAILED if failed else JobState.READY, error, NO_COST)
         if failed:
             graph.settle(con, uuid, CancelReason.PARENT)
 
     def _finish(self, con: sqlite3.Connection, job_id: int, state: JobState, error: str | None, cost: Cost) -> None:
         con.execute(
-            "UPDATE jobs SET state = ?, error = ?, ended = ?, wall = wall + ?, cpu = cpu + ?, worker = NULL, lease = NULL"
-            " WHERE id = ?",
+            "UPDATE jobs SET state = ?, error = ?, ended = ?, wall = wall + ?, cpu = cpu + ?, worker = NULL,"
+            " lease = NULL WHERE id = ?",
             (str(state), error, time.time(), cost.wall, cost.cpu, job_id),
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from magflow.errors import StoreError
 from magflow.execution.schema import has_tables
-from magflow.execution.states import JobFilter, JobRecord, JobState
+from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE
 
@@ -58,7 +58,7 @@ class QueueReader:
             found[category] = CategorySummary(counts, old.wall_seconds + wall, old.cpu_seconds + cpu)
         return found
 
-    def jobs(self, which: JobFilter = JobFilter(), limit: int | None = None) -> list[JobRecord]:
+    def jobs(self, which: JobFilter = ALL_JOBS, limit: int | None = None) -> list[JobRecord]:
         """The jobs that `which` describes, in order of submission."""
         where, values = which.sql()
         sql = f"SELECT {_COLUMNS} FROM jobs WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608

@@ -95,6 +95,9 @@ class JobFilter:
         return " AND ".join(parts), values
 
 
+ALL_JOBS = JobFilter()
+
+
 @dataclass(frozen=True)
 class Claim:
     """A job that a worker has taken: `payload` is the serialised jobflow Job."""
@@ -116,3 +119,6 @@ class Cost:
 
     wall: float = 0.0
     cpu: float = 0.0
+
+
+NO_COST = Cost()

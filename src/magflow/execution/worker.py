@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import sys
@@ -22,6 +21,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from magflow.errors import MagflowError, StoreError
+from magflow.execution.directories import JobDirectories
+from magflow.execution.processes import StoreUnusableError, kill_own_tree
 
 if TYPE_CHECKING:
     from jobflow import Job, JobStore, Response
@@ -35,10 +36,6 @@ EXIT_STORE = 4
 _IDLE_SHORTEST, _IDLE_LONGEST = 0.004, 0.05  # seconds between two looks at the queue
 _FIELDS = ("message", "where", "seen", "expected", "hint")  # of a MagflowError
 _IDLE_CLAIM = 0.5  # seconds after which an idle worker looks for expired leases
-
-
-class StoreUnusableError(StoreError):
-    """The store cannot be written, whatever the job: not the job's fault."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,7 @@ class Worker:
 
     def __init__(self, queue: JobQueue, store: JobStore, name: str) -> None:
         self.queue, self.store, self.name = queue, store, name
+        self.directories = JobDirectories(queue.jobs_directory, name)
 
     def run(self, stop: threading.Event | None = None, until_drained: bool = False) -> int:
         """Run jobs until `stop` is set, or until nothing is ready or running; returns the number of tries.
@@ -89,6 +87,7 @@ class Worker:
                 claim = self.queue.claim(self.name)
         if claim is not None:
             self.queue.release(self.name)
+        self.directories.close()
         return done
 
     def _run_and_claim(self, claim: Claim, stop: threading.Event) -> Claim | None:
@@ -104,7 +103,7 @@ class Worker:
             response, error, final = None, _describe(failure), isinstance(failure, MagflowError)
         cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
         if response is not None:
-            kept = _tidy(claim)
+            kept = self.directories.leave(claim.directory, _discards_files(claim))
             try:
                 with self.queue.transaction():
                     self.queue.complete(claim, response, cost, kept)
@@ -122,11 +121,7 @@ class Worker:
         from monty.json import MontyDecoder
 
         job: Job = MontyDecoder().process_decoded(json.loads(claim.payload))
-        try:
-            claim.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            text = "the directory of a job cannot be created"
-            raise StoreUnusableError(text, where=str(claim.directory), seen=str(error)) from error
+        self.directories.make(claim.directory)
         try:
             with contextlib.chdir(claim.directory):
                 return job.run(store=self.store, job_dir=claim.directory)
@@ -146,19 +141,11 @@ def _describe(error: Exception) -> str:
     return "".join(traceback.format_exception(error))[-8000:]
 
 
-def _tidy(claim: Claim) -> bool:
-    """Remove the directory of a completed job if it is empty, or if the job's metadata has ``discard_files``.
-
-    Returns whether it still exists.
-    """
-    with contextlib.suppress(OSError):
-        claim.directory.rmdir()
+def _discards_files(claim: Claim) -> bool:
+    """Whether the job's metadata say that what it leaves in its directory may go (``discard_files: true``)."""
+    if '"discard_files"' not in claim.payload:
         return False
-    if '"discard_files": true' in claim.payload:
-        metadata = json.loads(claim.payload).get("metadata", {})
-        if metadata.get("discard_files") is True:
-            shutil.rmtree(claim.directory, ignore_errors=True)
-    return claim.directory.exists()
+    return json.loads(claim.payload).get("metadata", {}).get("discard_files") is True
 
 
 def _cpu_seconds() -> float:
@@ -178,8 +165,6 @@ def _beat(queue: JobQueue, name: str) -> None:
 
 
 def _watch_lifeline(lifeline: IO[str], stop: threading.Event) -> None:
-    from magflow.execution.processes import kill_own_tree
-
     for line in lifeline:
         if line.strip() == "stop":
             stop.set()

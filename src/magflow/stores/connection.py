@@ -26,10 +26,11 @@ from magflow.errors import StoreError
 BUSY_TIMEOUT = 60.0
 """Seconds a transaction waits for another process's transaction."""
 
-NETWORK_FILE_SYSTEMS = frozenset(
-    ["nfs", "nfs3", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb", "smb2", "smb3", "smbfs", "ceph", "afs", "9p"]
-    + ["glusterfs", "orangefs", "panfs", "ncpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "wekafs"]
+_NETWORK = (
+    "nfs nfs3 nfs4 lustre gpfs beegfs cifs smb smb2 smb3 smbfs ceph afs 9p glusterfs orangefs panfs ncpfs wekafs "
+    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs"
 )
+NETWORK_FILE_SYSTEMS = frozenset(_NETWORK.split())
 """File systems on which the shared memory of a write-ahead log does not work between machines."""
 
 _HINTS = {
@@ -96,7 +97,7 @@ def refuse_network_file_system(directory: str) -> None:
 
 
 def connect(path: str | Path, synchronous: str = "NORMAL") -> sqlite3.Connection:
-    """This thread's connection to the file at `path`, opened (and the file created) on first use.
+    """Return this thread's connection to the file at `path`, opened (and the file created) on first use.
 
     Raises
     ------
@@ -113,6 +114,7 @@ def connect(path: str | Path, synchronous: str = "NORMAL") -> sqlite3.Connection
                 con.execute("PRAGMA journal_mode=WAL")
                 con.execute(f"PRAGMA synchronous={synchronous}")
                 con.execute("PRAGMA journal_size_limit=67108864")
+                con.execute("PRAGMA wal_autocheckpoint=4000")
             except sqlite3.Error:
                 con.close()
                 raise

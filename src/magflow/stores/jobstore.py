@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobflow import JobStore
+from maggma.core import Store
 from monty.json import MontyDecoder
 
 from magflow.errors import InputError
@@ -42,8 +43,9 @@ class EmbeddedJobStore(JobStore):
     """
 
     docs_store: SQLiteStore
+    additional_stores: dict[str, Store]
 
-    def update(self, docs: Any, key: list | str | None = None, save: Any = None) -> None:
+    def update(self, docs: Any, key: Any = None, save: Any = None) -> None:
         """As :meth:`jobflow.JobStore.update`, all or nothing."""
         entries = docs if isinstance(docs, list) else [docs]
         with self.docs_store.transaction():
@@ -105,10 +107,8 @@ def ensure_indexes(store: JobStore) -> None:
 
 def _from_spec(spec: Mapping[str, Any]) -> JobStore:
     try:
-        if "@class" in spec:
-            store = MontyDecoder().process_decoded(dict(spec))
-        else:
-            store = JobStore.from_dict_spec(dict(spec))
+        build = MontyDecoder().process_decoded if "@class" in spec else JobStore.from_dict_spec
+        store = build(dict(spec))
     except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         raise InputError(
             "this job store cannot be built",

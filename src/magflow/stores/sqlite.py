@@ -155,13 +155,10 @@ class SQLiteStore(Store):
         KeyError
             If a document lacks a field of `key`.
         """
-        keys = [k for k in (key if isinstance(key, list) else [key or self.key])]
-        clean = [
-            jsanitize(d, allow_bson=True, recursive_msonable=True) for d in (docs if isinstance(docs, list) else [docs])
-        ]
-        if self.validator:
-            clean = [d for d in clean if self._valid(d)]
-        packed = [(d, self._pack(d)) for d in clean]
+        keys = key if isinstance(key, list) else [key or self.key]
+        entries = docs if isinstance(docs, list) else [docs]
+        clean = [jsanitize(d, allow_bson=True, recursive_msonable=True) for d in entries]
+        packed = [(d, self._pack(d)) for d in clean if self._valid(d)]
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
             self._refresh(con)
@@ -356,11 +353,12 @@ class SQLiteStore(Store):
             raise StoreError("a document of the store is damaged", where=self.name, seen=str(error)) from error
 
     def _valid(self, doc: dict) -> bool:
-        if self.validator.is_valid(doc):
+        validator = self.validator
+        if validator is None or validator.is_valid(doc):
             return True
-        if self.validator.strict:
-            raise ValueError(self.validator.validation_errors(doc))
-        self.logger.error(self.validator.validation_errors(doc))
+        if validator.strict:
+            raise ValueError(validator.validation_errors(doc))
+        self.logger.error(validator.validation_errors(doc))
         return False
 
 
