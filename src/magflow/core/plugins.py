@@ -44,5 +44,5 @@ def load(group: str, name: str) -> Any:
         )
     try:
         return entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise MissingToolError(f"{name} does not import: {error}", where=entry.value) from error

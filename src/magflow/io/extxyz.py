@@ -39,6 +39,7 @@ from magflow.io.records import Record, Writable, as_record, build_label, located
 LABEL_KEY = "magflow_label"
 """Key that carries what a label holds beside its numbers: level of theory, cost, attempts, details."""
 LABEL_INFO = ("energy", "free_energy", "stress", "virial", LABEL_KEY)
+REFERENCE = "reference_"
 LABEL_COLUMNS = ("forces", "force", "magnetic_forces")
 MOMENT_COLUMNS = ("magmoms", "target_magmoms", "initial_magmoms")
 
@@ -69,7 +70,8 @@ def read_extxyz(
     virial_sign
         -1 if ``virial`` is -stress x volume (GAP, DeePMD, MACE), +1 if it is +stress x volume.
     labels
-        False: skip labels, read the moments a potential is to be evaluated at (``magmoms``, else the targets).
+        False: make no labels; the frame gets the moments a potential is to be evaluated at (``magmoms``, else the
+        targets), and what would have been a label is kept under names that begin with ``reference_``.
 
     Raises
     ------
@@ -148,7 +150,12 @@ def _record(
     targets = moments.get("target_magmoms", moments.get("initial_magmoms"))
     constrained = columns.pop("constrained", None)
     found = {name: info.pop(name) for name in LABEL_INFO if name in info}
-    found |= {name: columns.pop(name) for name in LABEL_COLUMNS if name in columns}
+    if not labels:
+        info |= {REFERENCE + name: value for name, value in found.items() if REFERENCE + name not in info}
+    of_atoms = {name: columns.pop(name) for name in LABEL_COLUMNS if name in columns}
+    if not labels:
+        columns |= {REFERENCE + name: values for name, values in of_atoms.items() if REFERENCE + name not in columns}
+    found |= of_atoms
     meta = found.pop(LABEL_KEY, None) or {}
     is_label = labels and ("energy" in found or "free_energy" in found)
     if targets is None or not labels:

@@ -1,0 +1,233 @@
+"""What ``magflow check`` looks at before a campaign spends anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from magflow.campaign.schema import CampaignSpec
+from magflow.core.label import LabelKind
+from magflow.core.protocols import Probe
+from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
+from magflow.explore.domain import sample
+from magflow.explore.geometry import nearest_distance
+from magflow.explore.prototypes import PrototypeSettings, build_prototypes
+from magflow.select.settings import Strategy
+from magflow.stores.connection import refuse_network_file_system
+
+USUALLY_MAGNETIC = frozenset(
+    ["Cr", "Mn", "Fe", "Co", "Ni", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "U", "Np"]
+)
+"""Elements whose missing moment range is more likely an oversight than meant."""
+
+_TRIALS = 32
+"""Frames of the domain that are built to see whether it can be sampled."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A group of probes and the error that a failed one amounts to."""
+
+    title: str
+    probes: tuple[Probe, ...]
+    error: type[MagflowError]
+
+    @property
+    def ok(self) -> bool:
+        """True if every probe is."""
+        return all(probe.ok for probe in self.probes)
+
+
+def check_campaign(spec: CampaignSpec, directory: Path | None = None) -> list[Probe]:
+    """Every probe of :func:`findings`; nothing is computed and nothing written."""
+    return [probe for finding in findings(spec, directory) for probe in finding.probes]
+
+
+def findings(spec: CampaignSpec, directory: Path | None = None) -> list[Finding]:
+    """Probes of the label engine, the potential family, structures, settings that belong together, and the store.
+
+    Parameters
+    ----------
+    directory
+        Where the campaign is to live; None: the present directory.
+    """
+    engine = spec.engine().probe(spec.system.elements)
+    return [
+        Finding("label engine", tuple(engine), MissingToolError),
+        Finding("potential family", tuple(spec.family().probe()), MissingToolError),
+        Finding("structures", tuple(_structures(spec)), InputError),
+        Finding("settings", tuple(_settings(spec)), InputError),
+        Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError),
+        Finding("cost", (Probe("estimate", True, estimate(spec)),), CampaignError),
+    ]
+
+
+def require_ready(spec: CampaignSpec, directory: Path | None = None) -> None:
+    """Raise the gravest thing that :func:`findings` found, with all that failed in its text.
+
+    Raises
+    ------
+    MissingToolError, InputError, StoreError
+        If something is missing, inconsistent or not writable.
+    """
+    failed = [finding for finding in findings(spec, directory) if not finding.ok]
+    if not failed:
+        return
+    worst = failed[0]
+    probes = [probe for finding in failed for probe in finding.probes if not probe.ok]
+    first, *others = probes
+    more = "".join(f"; {probe.name}: {probe.detail}" for probe in others)
+    raise worst.error(f"{first.detail}{more}", where=first.name, hint=first.hint or None)
+
+
+def _guarded(name: str, look: Callable[[], str]) -> Probe:
+    """What `look` says, or the error it meets, as a probe."""
+    try:
+        return Probe(name, True, look())
+    except MagflowError as error:
+        seen = f" (seen {error.seen}, expected {error.expected})" if error.expected else ""
+        where = f"{error.where}: " if error.where else ""
+        return Probe(name, False, f"{where}{error.message}{seen}", error.hint or "")
+
+
+def _structures(spec: CampaignSpec) -> list[Probe]:
+    return [_guarded(f"prototype {s.name}", partial(_prototype, spec, s)) for s in spec.system.prototypes]
+
+
+def _prototype(spec: CampaignSpec, settings: PrototypeSettings) -> str:
+    system = spec.system
+    built = build_prototypes([settings], system.elements, Path(), system.moments)
+    nearest = min(nearest_distance(p.frame) for p in built)
+    if nearest < spec.select.sanity.min_distance:
+        raise InputError(
+            "atoms are closer than select.sanity.min_distance",
+            seen=f"{nearest:.3f} A",
+            expected=f"at least {spec.select.sanity.min_distance:g} A",
+            hint="look at the lattice constant and at the unit of the file (A)",
+        )
+    frames = sample(built, spec.explore.domain, system.moments, _TRIALS, spec.seed)
+    closest = min(nearest_distance(c.frame) for c in frames)
+    orders = ", ".join(dict.fromkeys(str(p.ordering) for p in built))
+    frame = built[0].frame
+    return f"{frame.formula}, {orders}; nearest atoms {nearest:.2f} A, in the domain down to {closest:.2f} A"
+
+
+def _settings(spec: CampaignSpec) -> list[Probe]:
+    looks = {
+        "moments": _moments,
+        "elements": _elements,
+        "targets": _targets,
+        "ensemble": _ensemble,
+        "budget": _budget,
+    }
+    return [_guarded(name, partial(look, spec)) for name, look in looks.items()]
+
+
+def _moments(spec: CampaignSpec) -> str:
+    if spec.engine().kind == LabelKind.NON_MAGNETIC:
+        return "labels are non-magnetic"
+    missing = sorted((set(spec.system.elements) & USUALLY_MAGNETIC) - set(spec.system.moments))
+    if missing:
+        raise InputError(
+            "an element that usually carries a moment has no range",
+            where="system.moments",
+            seen=f"nothing for {', '.join(missing)}",
+            expected="a range of |m| in muB",
+            hint=f"write `{missing[0]}: [0, 0]` if it is to carry none",
+        )
+    ranges = (f"{element} {low:g} to {high:g}" for element, (low, high) in sorted(spec.system.moments.items()))
+    return "|m| in muB: " + (", ".join(ranges) or "none")
+
+
+def _elements(spec: CampaignSpec) -> str:
+    built = build_prototypes(spec.system.prototypes, spec.system.elements, Path(), spec.system.moments)
+    unused = sorted(set(spec.system.elements) - {s for p in built for s in p.frame.species})
+    if unused:
+        raise InputError(
+            "an element is in no prototype",
+            where="system.elements",
+            seen=", ".join(unused),
+            expected="elements that occur",
+            hint="add a prototype that holds it, or remove it",
+        )
+    return ", ".join(spec.system.elements)
+
+
+def _targets(spec: CampaignSpec) -> str:
+    targets = spec.targets()
+    if not targets and spec.select.trust == "auto" and spec.select.strategy is Strategy.ACTIVE:
+        raise InputError(
+            "trust: auto takes its levels from the targets, and there are none",
+            where="stop.targets",
+            expected="at least one target, or trust levels under select.trust",
+        )
+    return ", ".join(targets) or "none: the campaign ends with its budget"
+
+
+def _ensemble(spec: CampaignSpec) -> str:
+    if spec.train.ensemble < 2 and spec.select.strategy is Strategy.ACTIVE:
+        raise InputError(
+            "one potential has no deviation to select by",
+            where="train.ensemble",
+            seen=spec.train.ensemble,
+            expected="at least 2, or select.strategy: random",
+        )
+    return f"{spec.train.ensemble} members"
+
+
+def _budget(spec: CampaignSpec) -> str:
+    initial, batch, labels = spec.select.initial, spec.select.batch, spec.stop.labels
+    if labels is not None and labels < initial:
+        raise InputError(
+            "the first iteration alone takes more labels than the campaign may compute",
+            where="select.initial",
+            seen=f"{initial} of {labels}",
+            expected=f"at most stop.labels ({labels})",
+        )
+    if initial + batch > spec.explore.candidates:
+        raise InputError(
+            "fewer frames are offered than are to be labelled",
+            where="explore.candidates",
+            seen=spec.explore.candidates,
+            expected=f"well above select.initial and select.batch ({initial}, {batch})",
+        )
+    iterations = None if labels is None else 1 + -(-(labels - initial) // batch)
+    if spec.stop.iterations is not None:
+        iterations = min(spec.stop.iterations, iterations or spec.stop.iterations)
+    return f"{initial} labels, then {batch} per iteration" + (
+        f"; at most {iterations} iterations" if iterations else ""
+    )
+
+
+def _store(spec: CampaignSpec, directory: Path) -> list[Probe]:
+    if spec.store is not None:
+        return [Probe("store", True, f"{spec.store.docs_store['type']}, as the file says; not contacted")]
+    return [_guarded("store", lambda: _embedded(directory))]
+
+
+def _embedded(directory: Path) -> str:
+    existing = next(p for p in (directory.absolute(), *directory.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise StoreError(
+            "the directory cannot be written",
+            where=str(existing),
+            hint="choose another one with --dir",
+        )
+    refuse_network_file_system(str(existing))
+    return f"embedded, in {directory}"
+
+
+def estimate(spec: CampaignSpec) -> str:
+    """What the labels will cost, as far as the file tells."""
+    seconds, labels = spec.label.core_seconds, spec.stop.labels
+    if seconds is None or labels is None:
+        limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
+        return f"{limit}; give label.core_seconds and stop.labels for an estimate"
+    hours = seconds * labels / 3600.0
+    cores = spec.execution.workers * int(getattr(spec.engine(), "cores", 1))
+    here = os.cpu_count() or 1
+    busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
+    return f"{labels} labels, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"

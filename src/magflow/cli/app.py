@@ -1,0 +1,84 @@
+"""The console script. Each command is a function of the same name in a module of the same name in this package.
+
+Modules import only typer at their top, so that ``magflow --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from magflow.errors import MagflowError
+
+COMMANDS = ("init", "check", "run", "status", "query", "retry", "report", "export", "predict", "schema")
+"""In the order of ``magflow --help``."""
+
+DEBUG = "MAGFLOW_DEBUG"
+"""Environment variable that shows tracebacks."""
+
+INTERNAL_ERROR = 70
+
+
+class _Group(TyperGroup):
+    """Turns errors into one message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MagflowError as error:
+            if os.environ.get(DEBUG):
+                raise
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            typer.echo(f"internal error: {text}; hint: report it with what {DEBUG}=1 shows", err=True)
+            raise typer.Exit(INTERNAL_ERROR) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="magflow",
+    help="Active learning of magnetic interatomic potentials on constrained DFT.",
+    epilog="Start with `magflow init`, then `magflow check FILE`, then `magflow run FILE`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from magflow import __version__
+
+        typer.echo(f"magflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+for _name in filter(lambda name: find_spec(f"magflow.cli.{name}"), COMMANDS):
+    app.command(_name)(getattr(import_module(f"magflow.cli.{_name}"), _name))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(app())

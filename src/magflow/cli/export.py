@@ -1,0 +1,50 @@
+"""``magflow export``: labels and models of a campaign for other programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class ExportFormat(StrEnum):
+    """Formats of labelled data."""
+
+    EXTXYZ = "extxyz"
+    MLIP_CFG = "mlip-cfg"
+    DEEPMD = "deepmd"
+
+
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; a folder for deepmd and --models.")],
+    form: Annotated[
+        ExportFormat, typer.Option("--format", "-f", help="Format of the labelled data.")
+    ] = ExportFormat.EXTXYZ,
+    models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
+) -> None:
+    """Write the labelled data, or the ensemble, of a campaign.
+
+    `extxyz` keeps everything and is read by ASE; `mlip-cfg` is read by MLIP, its `en_der_m*` columns are +dE/dm;
+    `deepmd` is a folder of npy systems with spins. `--models` writes a folder for `magflow predict`.
+
+    Examples:
+
+        magflow export runs/feal_quick -o labels.extxyz
+
+        magflow export runs/feal_quick --format mlip-cfg -o labels.cfg
+
+        magflow export runs/feal_quick --models -o potential
+    """
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.io.export import write_dataset
+    from magflow.stores.queries import labelled_frames, latest_ensemble
+
+    store = CampaignDirectory.existing(directory).store
+    if models:
+        latest_ensemble(store).save(output)
+        typer.echo(f"wrote the ensemble to {output}")
+    else:
+        typer.echo(write_dataset(output, labelled_frames(store), form))

@@ -1,0 +1,50 @@
+"""``magflow init``: a commented campaign file to start from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Template(StrEnum):
+    """Campaign files that come with magflow."""
+
+    FEAL_QUICK = "feal-quick"
+    BCC_FE = "bcc-fe"
+    MODEL_HAMILTONIAN = "model-hamiltonian"
+
+
+def init(
+    template: Annotated[Template, typer.Argument(help="What to start from.")] = Template.FEAL_QUICK,
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the file.")] = Path(),
+) -> None:
+    """Write a commented campaign file. Nothing is ever overwritten.
+
+    `feal-quick` is B2 Fe-Al and bcc Fe on ABINIT in half an hour; `bcc-fe` is iron at a level of theory fit for use;
+    `model-hamiltonian` needs no DFT code and takes a minute.
+
+    Examples:
+
+        magflow init
+
+        magflow init model-hamiltonian tutorial
+    """
+    from magflow.campaign.templates import template_text
+    from magflow.errors import InputError
+
+    name = template.replace("-", "_")
+    target = directory / f"{name}.yaml"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(template_text(name))
+    except FileExistsError as error:
+        where = str(error.filename)
+        raise InputError("this name is taken already", where=where, hint="name another directory") from error
+    except OSError as error:
+        raise InputError(f"the file cannot be written: {error.strerror}", where=str(target)) from error
+    typer.echo(f"wrote {target}")
+    typer.echo(f"next: magflow check {target}")
