@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magflow.core.types import FloatArray, IntArray
+from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.report.quantities import Quantity
 from magflow.report.statistics import Calibration, rmse
 from magflow.report.style import (
@@ -89,7 +89,7 @@ def _errors(axes: Axes, x: FloatArray, data: Convergence) -> None:
     plain_ticks(axes.yaxis)
 
 
-def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: FloatArray) -> Figure:
+def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: BoolArray) -> Figure:
     """Predicted against labelled values (n,), the entries of the latest iteration (n,) bool in front.
 
     Below, the error of each entry in the unit errors are read in.
@@ -106,7 +106,7 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
         margin = 0.04 * max(float(np.ptp(span)), 1e-9)
         span += (-margin, margin)
         axes.plot(span, span, color=MUTED, linewidth=0.8, zorder=1)
-        groups = ((~latest, GREY, "earlier iterations", 8), (latest, BLUE, "latest iteration", 11))
+        groups = ((np.logical_not(latest), GREY, "earlier iterations", 8), (latest, BLUE, "latest iteration", 11))
         for rows, colour, name, size in groups:
             if rows.any():
                 error = rmse(true[rows], predicted[rows]) / quantity.value_factor * quantity.factor
@@ -118,7 +118,7 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
         plain_ticks(axes.yaxis)
         axes.legend(loc="upper left", handletextpad=0.2)
 
-    return draw(HALF, 4.3, paint)
+    return draw(HALF, 4.1, paint)
 
 
 def _scatter(
@@ -242,7 +242,7 @@ def durations(cpu_seconds: FloatArray) -> Figure:
 def timeline(
     lanes: Sequence[str], lane: IntArray, start: FloatArray, duration: FloatArray, kinds: Sequence[str]
 ) -> Figure:
-    """Jobs as bars, one lane per worker; `start` and `duration` (n,) minutes since the first job, `kinds` their colour."""
+    """Jobs as bars, one lane per worker; `start` and `duration` (n,) in minutes, `kinds` (n,) decide the colour."""
 
     def paint(axes: Any) -> None:
         axes.set_xlabel("Minutes since the first job")

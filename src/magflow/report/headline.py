@@ -58,10 +58,9 @@ def verdict(record: CampaignRecord) -> Verdict:
 
 
 def _unfinished(record: CampaignRecord) -> Verdict:
-    broken = [j for j in record.jobs if j.state == "failed"]
     done = plural(len(record.iterations), "iteration")
-    if broken:
-        sentence = f"{plural(len(broken), 'job')} failed after {done}; they are listed under Jobs."
+    if record.failed_jobs:
+        sentence = f"{plural(len(record.failed_jobs), 'job')} failed after {done}; they are listed under Jobs."
         return Verdict("failed", "Interrupted by failed jobs", sentence)
     at = max((d.iteration for d in record.documents()), default=None)
     if at is None:
@@ -88,8 +87,9 @@ def goals(record: CampaignRecord) -> list[Goal]:
     for name in names:
         q, error, target = quantity(name), errors.get(name), record.targets.get(name)
         met = None if error is None or target is None else error <= target
-        shown = [number(None if x is None else x * q.factor) for x in (error, train.get(name), target)]
-        rows.append(Goal(q.title, *shown, q.unit, met))
+        values = (error, train.get(name), target)
+        shown = [number(None if x is None else x * q.factor) for x in values]
+        rows.append(Goal(q.title, shown[0], shown[1], shown[2], q.unit, met))
     return rows
 
 
@@ -105,6 +105,9 @@ def commands(record: CampaignRecord) -> list[tuple[str, str]]:
     """What to type to take the potential out and to use it."""
     if not record.models:
         return []
+    if record.ensemble is not None:
+        use = f"magflow predict {shlex.quote(record.ensemble)} frames.extxyz -o predicted.extxyz"
+        return [("The ensemble is written; predict frames that have a magmoms column", use)]
     directory = shlex.quote(record.directory)
     return [
         ("Take the ensemble out of the campaign", f"magflow export {directory} --models -o ensemble"),

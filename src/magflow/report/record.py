@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
+from magflow.core.arrays import decode_arrays
+from magflow.errors import StoreError
+from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
 
 Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """One job of the queue.
-
-    Parameters
-    ----------
-    name, state, worker
-        As in the queue; `worker` is empty for a job that never started.
-    started, ended
-        Seconds since the epoch; None if that has not happened.
-    message
-        Last line of the error of a failed job.
-    """
-
-    name: str
-    state: str
-    worker: str = ""
-    started: float | None = None
-    ended: float | None = None
-    message: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +42,9 @@ class CampaignRecord:
     outcome
         None while the campaign runs.
     jobs
-        Rows of the queue, if there was one.
+        Jobs of the queue, if the campaign ran on this machine.
+    ensemble
+        Where the newest ensemble has been written; None if it has not.
     versions
         Program to version, of what wrote the page.
     """
@@ -74,7 +61,8 @@ class CampaignRecord:
     iterations: tuple[IterationDoc, ...] = ()
     parities: tuple[Arrays, ...] = ()
     outcome: OutcomeDoc | None = None
-    jobs: tuple[JobRow, ...] = ()
+    jobs: tuple[JobRecord, ...] = ()
+    ensemble: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -84,15 +72,21 @@ class CampaignRecord:
             return document.campaign
         return ""
 
-    @property
+    @cached_property
     def usable(self) -> tuple[LabelDoc, ...]:
-        """Finished labels."""
-        return tuple(x for x in self.labels if x.state == "ok")
+        """Finished labels, each once: a label that was found in the store again has several documents."""
+        return tuple({x.label_id: x for x in reversed(self.labels) if x.state == "ok"}.values())[::-1]
+
+    @cached_property
+    def failed(self) -> tuple[LabelDoc, ...]:
+        """Labels that failed and did not succeed in a later try, each once, as it failed last."""
+        done = {x.label_id for x in self.usable}
+        return tuple({x.label_id: x for x in self.labels if x.state == "failed" and x.label_id not in done}.values())
 
     @property
-    def failed(self) -> tuple[LabelDoc, ...]:
-        """Failed labels."""
-        return tuple(x for x in self.labels if x.state == "failed")
+    def failed_jobs(self) -> tuple[JobRecord, ...]:
+        """Jobs of the queue that ended in an error."""
+        return tuple(j for j in self.jobs if j.state == JobState.FAILED)
 
     @property
     def is_model_hamiltonian(self) -> bool:
@@ -108,3 +102,64 @@ class CampaignRecord:
         yield from self.iterations
         if self.outcome is not None:
             yield self.outcome
+
+
+def read_record(path: Path) -> CampaignRecord:
+    """The record of the campaign in directory `path`, finished or not.
+
+    Raises
+    ------
+    InputError
+        If there is no campaign.
+    StoreError
+        If its store cannot be read.
+    """
+    # these bring jobflow and maggma; the page itself needs neither
+    from magflow.campaign.directory import FILE, CampaignDirectory
+    from magflow.stores import queries
+
+    here = CampaignDirectory.existing(path)
+    mine = {"campaign": here.identity["id"]}
+    selections = queries.selections(here.store, criteria=mine, arrays=True)
+    iterations = queries.iterations(here.store, criteria=mine, arrays=True)
+    outcomes = sorted(queries.documents(here.store, OutcomeDoc, mine), key=lambda d: (d.iteration, d.created_at))
+    return CampaignRecord(
+        name=here.identity["name"],
+        directory=str(path),
+        text=_campaign_file(path / FILE),
+        targets=here.spec.targets(),
+        candidates=tuple(queries.candidates(here.store, criteria=mine)),
+        selections=tuple(selections),
+        pools=tuple(decode_arrays(d.arrays) for d in selections),
+        labels=tuple(queries.labels(here.store, criteria=mine)),
+        models=tuple(queries.models(here.store, criteria=mine)),
+        iterations=tuple(iterations),
+        parities=tuple(decode_arrays(d.arrays) for d in iterations),
+        outcome=outcomes[-1] if outcomes else None,
+        jobs=_jobs(path),
+        ensemble=str(here.models) if outcomes and here.models.exists() else None,
+        versions={"magflow": version("magflow")},
+    )
+
+
+def _campaign_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"the campaign file cannot be read: {error}", where=str(path)) from error
+
+
+def _jobs(path: Path) -> tuple[JobRecord, ...]:
+    """The queue of the directory; empty if the campaign ran elsewhere."""
+    from magflow.execution.reader import QueueReader
+    from magflow.execution.schema import has_tables
+    from magflow.stores import connection
+    from magflow.stores.jobstore import DATABASE
+
+    database = path / DATABASE
+    if not database.is_file():
+        return ()
+    with closing(connection.connect_readonly(database)) as con, connection.explained(database):
+        if not has_tables(con):
+            return ()
+    return tuple(QueueReader(path).jobs())

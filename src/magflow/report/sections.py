@@ -1,4 +1,4 @@
-"""The figures of the page from a record: picks the arrays, converts to the units a person reads, writes the captions."""
+"""The figures of the page from a record: picks arrays, converts to the units a person reads, writes captions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from magflow.report.statistics import calibration_of
 
 def stratum(formula: str, ordering: str) -> str:
     """Composition x magnetic state as a person writes it: ``AlFe FM``."""
-    return f"{re.sub(r'(?<=[A-Za-z])1(?![0-9])', '', formula)} {ordering}"
+    return without_ones(f"{formula} {ordering}")
+
+
+def without_ones(text: str) -> str:
+    """``Al1Fe1 FM`` as ``AlFe FM``."""
+    return re.sub(r"(?<=[A-Za-z])1(?![0-9])", "", text)
 
 
 def convergence(record: CampaignRecord) -> list[Plot]:
@@ -114,8 +119,8 @@ def calibration(record: CampaignRecord) -> tuple[list[Plot], list[tuple[str, str
         error = np.abs(predicted - true) * q.factor
         deviation = deviation * q.factor
         fit = calibration_of(deviation, error, factors.get(q.name))
-        shares = (f"{100 * x:.0f} %" if np.isfinite(x) else "–" for x in (fit.within_one, fit.within_two))
-        rows.append((q.title, number(fit.factor), *shares, len(true)))
+        one, two = (f"{100 * x:.0f} %" if np.isfinite(x) else "–" for x in (fit.within_one, fit.within_two))
+        rows.append((q.title, number(fit.factor), one, two, len(true)))
         numbers = {f"deviation ({q.unit})": deviation, f"abs_error ({q.unit})": error}
         caption = f"{q.title}: error against deviation, factor {number(fit.factor)}."
         plots.append(plot(figures.calibration(q, deviation, error, fit), f"calibration-{q.name}", caption, numbers))

@@ -34,7 +34,7 @@ VARIABLES = {
 DENSE = 1500
 """Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 8.0, "svg.fonttype": "none",
     "axes.titlesize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7.0,
     "axes.labelsize": 8.0, "axes.edgecolor": MUTED, "axes.labelcolor": INK, "axes.titlecolor": INK,
@@ -76,7 +76,7 @@ def plain_ticks(axis: Any, most: int = 5) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_major_locator(MaxNLocator(most, min_n_ticks=3))
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -126,9 +126,8 @@ def _short_ids(svg: str, name: str) -> str:
 def _compact(svg: str) -> str:
     """Hundredths of a point suffice, and marks of one style share it: a third of the size."""
     svg = re.sub(r'\s(?:x|y|d|transform)="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)
-    run = re.compile(
-        r'(?:<use href="[^"]*" x="[^"]*" y="[^"]*" style="(?P<style>[^"]*)"/>\s*)(?:<use [^>]* style="(?P=style)"/>\s*)+'
-    )
+    first = r'<use href="[^"]*" x="[^"]*" y="[^"]*" style="(?P<style>[^"]*)"/>\s*'
+    run = re.compile(first + r'(?:<use [^>]* style="(?P=style)"/>\s*)+')
     return run.sub(lambda m: f'<g style="{m["style"]}">' + m[0].replace(f' style="{m["style"]}"', "") + "</g>\n", svg)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
-from magflow.report.sections import stratum
+from magflow.report.sections import stratum, without_ones
 
 
 def iterations(record: CampaignRecord) -> Table:
@@ -35,7 +34,7 @@ def strata(record: CampaignRecord) -> Table:
     total = {n: sum(d.strata.get(n, 0) for d in record.selections) for n in names}
     heads = ["Composition and state", *(f"it. {d.iteration}" for d in record.selections), "All"]
     rows = [
-        [n, *(d.strata.get(n, 0) for d in record.selections), total[n]]
+        [without_ones(n), *(d.strata.get(n, 0) for d in record.selections), total[n]]
         for n in sorted(names, key=lambda n: (-total[n], n))
     ]
     return Table(heads, rows, frozenset(range(1, len(heads))))
@@ -92,9 +91,8 @@ def failures(record: CampaignRecord) -> Table:
     kinds = Counter(x.failure or "unknown" for x in record.failed)
     for kind, count in kinds.most_common():
         group = [x for x in record.failed if (x.failure or "unknown") == kind]
-        where = ", ".join(
-            f"{s} ({n})" for s, n in Counter(stratum(x.formula, x.ordering) for x in group).most_common(4)
-        )
+        common = Counter(stratum(x.formula, x.ordering) for x in group).most_common(4)
+        where = ", ".join(f"{s} ({n})" for s, n in common)
         message = Counter(x.message or "no message" for x in group).most_common(1)[0][0]
         rows.append([kind, count, where, seconds(sum(x.cpu_seconds for x in group)), message])
     return Table(["Kind", "Labels", "Where", "CPU time lost", "Most frequent message"], rows, frozenset({1, 3}))
@@ -163,10 +161,10 @@ def level_of_theory(level: Mapping[str, Any]) -> Table:
         rows.append([f"Dataset {element} (md5)", digest])
     for key, value in sorted(dict(level.get("parameters") or {}).items()):
         name, _, unit = key.rpartition("_")
-        has_unit = bool(name) and unit.lower() in _UNITS
-        rows.append(
-            [name if has_unit else key, f"{_value(value)} {_UNITS[unit.lower()]}" if has_unit else _value(value)]
-        )
+        if name and unit.lower() in _UNITS:
+            rows.append([name, f"{_value(value)} {_UNITS[unit.lower()]}"])
+        else:
+            rows.append([key, _value(value)])
     known = {*named, "datasets", "parameters"}
     rows += [[key, _value(value)] for key, value in sorted(level.items()) if key not in known and key[:1] != "@"]
     return Table(["", ""], rows)
@@ -207,5 +205,5 @@ def provenance(record: CampaignRecord) -> Table:
 
 def failed_jobs(record: CampaignRecord) -> Table:
     """Jobs of the queue that failed."""
-    rows = [[j.name, re.sub(r"\s+", " ", j.message) or "no message"] for j in record.jobs if j.state == "failed"]
+    rows = [[j.name, " ".join((j.error or "no message").split())] for j in record.failed_jobs]
     return Table(["Job", "Message"], rows)

@@ -9,7 +9,8 @@ import numpy as np
 from magflow.core.arrays import encode_arrays
 from magflow.core.label import LabelKind
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
-from magflow.report.record import CampaignRecord, JobRow
+from magflow.execution.states import JobRecord, JobState
+from magflow.report.record import CampaignRecord
 
 CAMPAIGN = "c0ffee0123456789"
 TARGETS = {"energy": 0.005, "forces": 0.040, "magnetic_forces": 0.030}
@@ -193,10 +194,16 @@ class Builder:
             arrays[f"{q}_predicted"] = true + self.rng.normal(0, 1, n) * deviation * _FACTOR[q]
         return arrays
 
-    def job(self, name: str, seconds: float, worker: int = 0, state: str = "done") -> None:
+    def job(self, name: str, seconds: float, worker: int = 0, state: JobState = JobState.COMPLETED) -> None:
         start = self.clock
         self.clock += seconds / 2 if "label" in name or "train" in name else seconds
-        self.parts["jobs"].append(JobRow(name, state, f"host-{worker}", start, start + seconds))
+        n = len(self.parts["jobs"])
+        end = start + seconds
+        row = JobRecord(
+            f"uuid-{n}", 1, name, "flow", "light", state, 1, 0, 0, _START, start, end, seconds, seconds,
+            f"host-{worker}", None, None,
+        )  # fmt: skip
+        self.parts["jobs"].append(row)
 
     def iteration(self, i: int, failed: int = 0) -> Builder:
         self.explore(i)
@@ -276,7 +283,7 @@ def hostile(record: CampaignRecord, payload: str) -> CampaignRecord:
         x.model_copy(update={"sources": {payload: 1}, "health": {payload: 1}}) for x in record.candidates
     )
     jobs = tuple(
-        dataclasses.replace(x, name=payload, worker=payload, message=payload, state="failed") for x in record.jobs
+        dataclasses.replace(x, name=payload, worker=payload, error=payload, state=JobState.FAILED) for x in record.jobs
     )
     outcome = record.outcome and record.outcome.model_copy(update={"reason": payload, "explanation": payload})
     return dataclasses.replace(
