@@ -79,6 +79,7 @@ def sample(
     """
     if not prototypes:
         raise InputError("no prototypes to sample", expected="at least one")
+    shortest = [_shortest_allowed(p, domain) for p in prototypes]
     owner = _assign(prototypes, skip + n)
     out: list[Candidate | None] = [None] * n
     for p, prototype in enumerate(prototypes):
@@ -86,7 +87,7 @@ def sample(
         rows = mine[mine >= skip] - skip
         source = f"perturbation:{prototype.label}"
         for row, frame in zip(
-            rows, _frames(prototype, domain, moments, len(rows), seed, mine.size - rows.size), strict=True
+            rows, _frames(prototype, domain, moments, len(rows), seed, mine.size - rows.size, shortest[p]), strict=True
         ):
             out[row] = Candidate(frame, source)
     return [c for c in out if c is not None]
@@ -102,7 +103,7 @@ def _assign(prototypes: Sequence[Prototype], n: int) -> IntArray:
 
 
 def _frames(
-    prototype: Prototype, domain: DomainSettings, moments: MomentRanges, n: int, seed: int, skip: int
+    prototype: Prototype, domain: DomainSettings, moments: MomentRanges, n: int, seed: int, skip: int, shortest: float
 ) -> list[Frame]:
     if n == 0:
         return []
@@ -113,7 +114,7 @@ def _frames(
         widths += [atoms, 2, int(magnetic.sum())]
     u = np.split(_points(sum(widths), n, skip, _stream(seed, prototype)), np.cumsum(widths)[:-1], axis=1)
     geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], u[2].reshape(n, atoms, 3))
-    cells, positions = geometry.guarded(_shortest_allowed(prototype, domain))
+    cells, positions = geometry.guarded(shortest)
     if prototype.ordering is PrototypeOrdering.NM:
         return [Frame(prototype.frame.species, c, x) for c, x in zip(cells, positions, strict=True)]
     signs = _signs(prototype, domain, u[4], u[5])

@@ -206,7 +206,7 @@ def _prepare(
     seed: int,
     met: list[HealthReason],
 ) -> list[_Run]:
-    """Runs at time zero; a start whose moments do not relax is counted and left out."""
+    """Runs at time zero; a start with unrelaxed moments or non-finite forces is counted and left out."""
     runs = []
     streams = np.random.SeedSequence(seed).spawn(len(starts))
     for k, (start, stream) in enumerate(zip(starts, streams, strict=True)):
@@ -223,6 +223,9 @@ def _prepare(
         rng = np.random.default_rng(stream)
         masses = atomic_masses[frame.numbers][:, None]
         mean = ensemble.predict([frame]).mean
+        if not (np.isfinite(mean.energy).all() and np.isfinite(mean.forces).all()):
+            met.append(HealthReason.NOT_FINITE)
+            continue
         runs.append(
             _Run(
                 frame,

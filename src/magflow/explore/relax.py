@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ from magflow.explore.health import HealthReason, moment_changes
 
 TOLERANCE = 1e-3
 """eV/muB; moments count as relaxed when no magnetic force that is free to act exceeds it."""
+
+
+class _NotFiniteError(Exception):
+    """The ensemble gave an energy or a gradient that is not finite; ends the minimisation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,8 @@ class RelaxedMoments:
     iterations
         Iterations of the minimiser.
     health
-        Moments that collapsed, turned over or ended at a bound.
+        Moments that collapsed, turned over or ended at a bound; energies or gradients that were not finite, in which
+        case the frame is the one it started from.
     """
 
     frame: Frame
@@ -76,19 +82,37 @@ def relax_moments(
     """
     if frame.magmoms is None:
         raise InputError("a frame without moments has none to relax", where="moment relaxation")
-    from scipy.optimize import minimize
-
+    start = collinear(frame.magmoms)
     high = site_moments(frame.species, bounds).high
 
     def evaluate(m: FloatArray) -> tuple[float, FloatArray]:
         mean = ensemble.predict([frame.replace(magmoms=m)]).mean
         if mean.magnetic_forces is None:
             raise InputError("the ensemble knows no moments", where="moment relaxation", hint="use a magnetic family")
+        if not (np.isfinite(mean.energy).all() and np.isfinite(mean.magnetic_forces).all()):
+            raise _NotFiniteError
         return float(mean.energy[0]), -mean.magnetic_forces[:, 2]
+
+    try:
+        return _minimised(frame, start, evaluate, high, tolerance, max_iterations)
+    except _NotFiniteError:
+        return RelaxedMoments(frame, False, float("nan"), float("nan"), 0, (HealthReason.NOT_FINITE,))
+
+
+def _minimised(
+    frame: Frame,
+    start: FloatArray,
+    evaluate: Callable[[FloatArray], tuple[float, FloatArray]],
+    high: FloatArray,
+    tolerance: float,
+    max_iterations: int,
+) -> RelaxedMoments:
+    """The minimisation itself: from `start` (N,) within +-`high` (N,), muB."""
+    from scipy.optimize import minimize
 
     result = minimize(
         evaluate,
-        np.clip(collinear(frame.magmoms), -high, high),
+        np.clip(start, -high, high),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(-high, high, strict=True)),
@@ -98,9 +122,7 @@ def relax_moments(
     pushed_out = ((result.x >= high) & (gradient < 0)) | ((result.x <= -high) & (gradient > 0))
     left = float(np.abs(np.where(pushed_out, 0.0, gradient)).max())
     relaxed = frame.replace(magmoms=result.x)
-    health = moment_changes(frame.magmoms, np.asarray(relaxed.magmoms))
+    health = moment_changes(np.asarray(frame.magmoms), np.asarray(relaxed.magmoms))
     if np.any(pushed_out & (high > 0)):
         health = (*health, HealthReason.MOMENT_AT_BOUND)
-    # written so that a NaN is not converged
-    converged = bool(np.isfinite(energy) and left <= tolerance)
-    return RelaxedMoments(relaxed, converged, left, energy, int(result.nit), health)
+    return RelaxedMoments(relaxed, left <= tolerance, left, energy, int(result.nit), health)

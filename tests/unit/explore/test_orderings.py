@@ -1,0 +1,65 @@
+"""Sign patterns up to the space group and time reversal."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from magflow.core.frame import Frame
+from magflow.explore.geometry import repeated
+from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+
+UNIT = Frame(("Fe", "Fe"), np.eye(3) * 2.836, np.array([[0, 0, 0], [0.5, 0.5, 0.5]]) * 2.836)
+
+
+def exchange_fingerprint(frame: Frame, signs: np.ndarray) -> tuple[float, ...]:
+    """Sums of s_i s_j over shells of neighbours: the same for equivalent patterns."""
+    from vesin import NeighborList
+
+    i, j, d = NeighborList(cutoff=6.0, full_list=True, n_threads=1).compute(
+        points=frame.positions, box=frame.cell, periodic=True, quantities="ijd"
+    )
+    shells = np.unique(np.round(d, 3))
+    return tuple(float((signs[i] * signs[j])[np.isclose(d, r, atol=2e-3)].sum()) for r in shells)
+
+
+@pytest.mark.parametrize("repeats", [(1, 1, 1), (2, 1, 1), (2, 2, 1), (3, 1, 1)])
+def test_patterns_cover_every_state_once(repeats):
+    frame = repeated(UNIT, repeats)
+    n = len(frame)
+    found = [exchange_fingerprint(frame, p) for p in sign_patterns(frame, np.ones(n, bool), repeats)]
+    states = {
+        exchange_fingerprint(frame, np.array((1, *rest))) for rest in itertools.product((1, -1), repeat=n - 1)
+    }  # fmt: skip
+    assert set(found) == states
+
+
+def test_patterns_are_not_repeated():
+    assert [p.tolist() for p in sign_patterns(UNIT, np.ones(2, bool), (1, 1, 1))] == [[1, 1], [1, -1]]
+    # the four-atom chain along x: FM, single layers, double layers, one up against three
+    assert len(sign_patterns(repeated(UNIT, (2, 1, 1)), np.ones(4, bool), (2, 1, 1))) == 4
+
+
+def test_only_magnetic_sites_get_a_sign():
+    frame = repeated(Frame(("Fe", "Al"), UNIT.cell, UNIT.positions), (2, 1, 1))
+    patterns = sign_patterns(frame, np.array([True, False, True, False]), (2, 1, 1))
+    assert [p.tolist() for p in patterns] == [[1, 0, 1, 0], [1, 0, -1, 0]]
+    assert sign_patterns(frame, np.zeros(4, bool), (2, 1, 1)) == []
+
+
+def test_large_cells_get_layered_orders():
+    frame = repeated(UNIT, (2, 2, 2))
+    patterns = sign_patterns(frame, np.ones(16, bool), (2, 2, 2))
+    assert named(patterns[0]) is PrototypeOrdering.FM
+    afm = [p for p in patterns if named(p) is PrototypeOrdering.AFM]
+    assert any((p.reshape(-1, 2) == [1, -1]).all() for p in afm)  # corner against centre
+    assert len({exchange_fingerprint(frame, p) for p in patterns}) == len(patterns) >= 4
+
+
+def test_names():
+    assert named(np.array([1, 1, 0])) is PrototypeOrdering.FM
+    assert named(np.array([1, -1, 0])) is PrototypeOrdering.AFM
+    assert named(np.array([1, 1, -1])) is PrototypeOrdering.FIM
+    assert named(np.array([0, 0])) is PrototypeOrdering.NM
