@@ -129,7 +129,10 @@ def _moments(frame: Frame, k: int) -> FloatArray:
         )
     if not is_collinear(frame.magmoms):
         raise InputError(
-            "moments are non-collinear", where=f"frame {k}", seen=frame.magmoms.tolist(), expected="moments along z only"
+            "moments are non-collinear",
+            where=f"frame {k}",
+            seen=frame.magmoms.tolist(),
+            expected="moments along z only",
         )
     return np.ascontiguousarray(frame.magmoms[:, 2])
 

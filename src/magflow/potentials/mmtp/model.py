@@ -190,7 +190,16 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         )
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")
-    except (ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise InputError(
             "not a usable mMTP model", seen=f"{len(data)} bytes: {error}", hint="the file may be damaged"
         ) from error

@@ -57,9 +57,10 @@ class MmtpPotential:
 
     def shares_geometry(self, other: object) -> bool:
         """Whether `other` reads the same :class:`Geometry`."""
-        return (
-            isinstance(other, MmtpPotential)
-            and (self.species, self.cutoff, self.magnetic) == (other.species, other.cutoff, other.magnetic)
+        return isinstance(other, MmtpPotential) and (self.species, self.cutoff, self.magnetic) == (
+            other.species,
+            other.cutoff,
+            other.magnetic,
         )
 
     def predict(self, frames: Sequence[Frame]) -> Prediction:
@@ -113,9 +114,7 @@ class MmtpPotential:
         """(sum N, n_scalar) basis functions B_alpha of every atom, symmetrised where the energy is."""
         values = self._evaluate(geometry, gradients=False, basis=True)["basis"]
         if self.model.symmetrise and self.magnetic:
-            values = 0.5 * (
-                values + self._evaluate(geometry.reversed(), gradients=False, basis=True)["basis"]
-            )
+            values = 0.5 * (values + self._evaluate(geometry.reversed(), gradients=False, basis=True)["basis"])
         return values
 
     def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
@@ -147,7 +146,9 @@ class MmtpPotential:
             If the potential carries no active set.
         """
         if self.active is None:
-            raise InputError("the potential carries no active set", hint="fit it with this family, or load one that was")
+            raise InputError(
+                "the potential carries no active set", hint="fit it with this family, or load one that was"
+            )
         geometry = self.geometry(frames)
         return self.active.grades(geometry.type, self.basis_values(geometry))
 

@@ -1,0 +1,240 @@
+"""K potentials of one family: mean, calibrated deviation, and their directory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from magflow.core import plugins
+from magflow.core.dataset import Dataset
+from magflow.core.frame import Frame
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction
+from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress
+from magflow.core.types import FloatArray
+from magflow.errors import InputError, StoreError
+from magflow.potentials.calculator import FrameCalculator
+
+MANIFEST = "ensemble.json"
+FORMAT = "magflow-ensemble-1"
+_MEMBER = re.compile(r"member_\d{2,}\.bin")
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialEnsemble:
+    """Potentials of one family that differ by seed and sample.
+
+    Parameters
+    ----------
+    members
+        At least one; all know the same species.
+    family_name
+        Entry point of the family, for :meth:`load`.
+    calibration
+        Quantity to the factor its deviation is multiplied with; quantities left out keep 1.
+    metadata
+        JSON-ready: settings of the family, level of theory, and what else should travel along.
+
+    Raises
+    ------
+    InputError
+        No members, members of different species, an unknown quantity or a factor that is not positive.
+    """
+
+    members: tuple[Potential, ...]
+    family_name: str
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(self.members))
+        object.__setattr__(self, "calibration", {k: float(v) for k, v in (self.calibration or {}).items()})
+        object.__setattr__(self, "metadata", dict(self.metadata or {}))
+        if not self.members:
+            raise InputError("an ensemble needs members")
+        if len({m.species for m in self.members}) > 1:
+            raise InputError("members know different species", seen=sorted({m.species for m in self.members}))
+        for quantity, factor in self.calibration.items():
+            if quantity not in QUANTITIES or not np.isfinite(factor) or factor <= 0.0:
+                raise InputError(
+                    "calibration is not usable",
+                    seen=f"{quantity}: {factor}",
+                    expected=f"a positive factor for one of {', '.join(QUANTITIES)}",
+                )
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements the members know."""
+        return self.members[0].species
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cutoff of the members, A."""
+        return max(m.cutoff for m in self.members)
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether a member reads moments."""
+        return any(getattr(m, "magnetic", True) for m in self.members)
+
+    def member_predictions(self, frames: Sequence[Frame]) -> list[Prediction]:
+        """One prediction per member; members that can share neighbour lists do."""
+        first = self.members[0]
+        shares = getattr(first, "shares_geometry", None)
+        if shares is None or not all(shares(m) for m in self.members):
+            return [m.predict(frames) for m in self.members]
+        from magflow.core.prediction import concatenate
+
+        parts: list[list[Prediction]] = [[] for _ in self.members]
+        for at in range(0, max(len(frames), 1), CHUNK):
+            geometry = first.geometry(frames[at : at + CHUNK])  # type: ignore[attr-defined]
+            for part, member in zip(parts, self.members, strict=True):
+                part.append(member.predict_geometry(geometry))  # type: ignore[attr-defined]
+        return [concatenate(p) if len(p) > 1 else p[0] for p in parts]
+
+    def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
+        """Mean, and deviation times calibration, of every quantity."""
+        raw = EnsemblePrediction.from_members(self.member_predictions(frames))
+        scaled = {
+            q: getattr(raw.deviation, q) * factor
+            for q, factor in self.calibration.items()
+            if getattr(raw.deviation, q) is not None
+        }
+        return EnsemblePrediction(raw.mean, replace(raw.deviation, **scaled))
+
+    def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, d) descriptors of the first member: all members see the same frames, one frame of reference is enough.
+
+        Raises
+        ------
+        InputError
+            If the family has no descriptors.
+        """
+        return self._capability("descriptors")(frames)
+
+    def grades(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n,) mean over the members of the extrapolation grade.
+
+        Raises
+        ------
+        InputError
+            If the family has no grades.
+        """
+        self._capability("grades")
+        return np.mean([m.grades(frames) for m in self.members], axis=0)  # type: ignore[attr-defined]
+
+    def _capability(self, name: str) -> Any:
+        method = getattr(self.members[0], name, None)
+        if method is None:
+            raise InputError(f"potentials of family {self.family_name} have no {name}")
+        return method
+
+    def calculator(self) -> Calculator:
+        """ASE calculator of the mean; ``results["deviations"]`` holds the deviations."""
+        return FrameCalculator(self)
+
+    def calibrated(self, calibration: Mapping[str, float]) -> PotentialEnsemble:
+        """The same members with other calibration factors."""
+        return replace(self, calibration=calibration)
+
+    def save(self, directory: Path | str) -> Path:
+        """Write one file per member and ``ensemble.json``; returns the directory.
+
+        Raises
+        ------
+        StoreError
+            If the directory cannot be written.
+        """
+        directory = Path(directory)
+        files = [f"member_{k:02d}.bin" for k in range(len(self.members))]
+        manifest = {
+            "format": FORMAT,
+            "family": self.family_name,
+            "elements": list(self.species),
+            "cutoff": self.cutoff,
+            "calibration": dict(self.calibration),
+            "members": files,
+            "metadata": dict(self.metadata),
+        }
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, member in zip(files, self.members, strict=True):
+                (directory / name).write_bytes(member.to_bytes())
+            (directory / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write the ensemble: {error.strerror}", where=str(directory)) from error
+        return directory
+
+    @classmethod
+    def load(cls, directory: Path | str) -> PotentialEnsemble:
+        """Inverse of :meth:`save`.
+
+        Raises
+        ------
+        InputError
+            No ensemble there, a damaged manifest or member, an unknown family.
+        """
+        directory = Path(directory)
+        manifest = _read_manifest(directory / MANIFEST)
+        family = plugins.load(plugins.POTENTIAL_FAMILIES, manifest["family"])()
+        members = []
+        for name in manifest["members"]:
+            if not _MEMBER.fullmatch(str(name)):
+                raise InputError("not a member file", where=str(directory / MANIFEST), seen=name)
+            try:
+                members.append(family.load((directory / name).read_bytes()))
+            except OSError as error:
+                raise InputError("a member file cannot be read", where=str(directory / name)) from error
+        return cls(tuple(members), manifest["family"], manifest["calibration"], manifest["metadata"])
+
+
+CHUNK = 4096
+"""Frames whose neighbour lists are held at once."""
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("no ensemble in this directory", where=str(path.parent), expected=MANIFEST) from error
+    except (OSError, ValueError) as error:
+        raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
+    types = {"format": str, "family": str, "members": list, "calibration": dict, "metadata": dict}
+    wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]
+    if wrong or manifest["format"] != FORMAT:
+        raise InputError(
+            "the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong) or 'format'}"
+        )
+    return manifest
+
+
+def member_seed(seed: int, member: int) -> int:
+    """Seed of one member: members of one ensemble, and ensembles of different seeds, all differ."""
+    return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
+
+
+def fit_member(
+    family: PotentialFamily,
+    dataset: Dataset,
+    *,
+    elements: Sequence[str],
+    seed: int,
+    member: int,
+    start: Potential | None = None,
+    progress: Progress | None = None,
+) -> tuple[Potential, FitReport]:
+    """One member of a bagged ensemble: its own bootstrap sample and its own seed.
+
+    Parameters
+    ----------
+    seed
+        Seed of the ensemble; the same `seed` and `member` give the same model.
+    """
+    own = member_seed(seed, member)
+    return family.fit(dataset.bootstrap(own), elements=elements, seed=own, start=start, progress=progress)
