@@ -14,7 +14,7 @@ import sqlite3
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from monty.json import MontyEncoder
 
@@ -115,7 +115,8 @@ class JobQueue:
             payload = con.execute("SELECT job FROM payloads WHERE id = ?", row).fetchone()[0]
             directory = self.jobs_directory / _directory_name(found[1], found[2], found[3], found[6])
             con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (str(directory), row[0]))
-        return Claim(*found, payload=payload, directory=directory)
+        job_id, uuid, index, name, flow, owner, attempt = found
+        return Claim(job_id, uuid, index, name, flow, owner, attempt, payload, directory)
 
     def renew(self, workers: list[str]) -> None:
         """Extend the leases of what `workers` run."""
@@ -221,24 +222,23 @@ class JobQueue:
         """
         where, values = which.sql()
         with self._transaction() as con:
-            rows = con.execute(
-                "UPDATE jobs SET state = 'READY', errors = 0, crashes = 0, ended = NULL, worker = NULL"
-                f" WHERE state = 'FAILED' AND {where} RETURNING uuid",
-                values,
-            ).fetchall()
-            graph.revive(con, [row[0] for row in rows])
+            failed = f"SELECT id, uuid FROM jobs WHERE state = 'FAILED' AND {where}"  # noqa: S608
+            rows = con.execute(failed, values).fetchall()
+            con.executemany(
+                "UPDATE jobs SET state = 'READY', errors = 0, crashes = 0, ended = NULL WHERE id = ?",
+                [(job_id,) for job_id, _ in rows],
+            )
+            graph.revive(con, [uuid for _, uuid in rows])
         return len(rows)
 
     def _extend(self, con: sqlite3.Connection, claim: Claim, response: Response) -> None:
-        from jobflow.core.flow import get_flow
-
         children = graph.waiting_children(con, claim.uuid)
-        for flow in (response.replace, response.detour):
+        for flow in (response.replace, response.detour):  # Job.run has made a Flow of each
             if flow is not None:
-                leaves = graph.insert_flow(con, get_flow(flow, True), claim.flow)[1]
+                leaves = graph.insert_flow(con, cast("Flow", flow), claim.flow)[1]
                 graph.order_after(con, leaves, children)
         if response.addition is not None:
-            graph.insert_flow(con, get_flow(response.addition, True), claim.flow)
+            graph.insert_flow(con, cast("Flow", response.addition), claim.flow)
 
     def _crash(self, con: sqlite3.Connection, job_id: int, cause: str) -> None:
         crashes, uuid = con.execute(

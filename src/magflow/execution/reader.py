@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,5 @@ class QueueReader:
 
 
 def _record(row: tuple) -> JobRecord:
-    *head, metadata = row
-    head[5] = JobState(head[5])
-    return JobRecord(*head, json.loads(metadata))
+    fields = dict(zip((f.name for f in dataclass_fields(JobRecord)), row, strict=True))
+    return JobRecord(**{**fields, "state": JobState(fields["state"]), "metadata": json.loads(fields["metadata"])})

@@ -83,11 +83,11 @@ def job_store_from_settings(spec: Mapping[str, Any] | None, directory: str | Pat
         If the embedded store cannot be opened.
     """
     store = campaign_store(directory) if spec is None else _from_spec(spec)
-    if DATA not in store.additional_stores:
+    if DATA not in _additional(store):
         raise InputError(
             "arrays need a store of their own",
             where="job store",
-            seen=f"additional stores: {', '.join(store.additional_stores) or 'none'}",
+            seen=f"additional stores: {', '.join(_additional(store)) or 'none'}",
             expected=f"an additional store named {DATA!r}",
             hint=f"add `additional_stores: {{{DATA}: ...}}` to the job store in the settings",
         )
@@ -100,7 +100,7 @@ def ensure_indexes(store: JobStore) -> None:
     """Index the fields that magflow queries (jobflow itself creates no index)."""
     for field in DOCUMENT_FIELDS:
         store.docs_store.ensure_index(field)
-    for blobs in store.additional_stores.values():
+    for blobs in _additional(store).values():
         for field in BLOB_FIELDS:
             blobs.ensure_index(field)
 
@@ -123,3 +123,8 @@ def _from_spec(spec: Mapping[str, Any]) -> JobStore:
 
 def _field(entry: Any, name: str) -> Any:
     return entry[name] if isinstance(entry, Mapping) else getattr(entry, name)
+
+
+def _additional(store: JobStore) -> dict[str, Store]:
+    stores: dict[str, Store] = store.additional_stores  # type: ignore[has-type]
+    return stores

@@ -356,7 +356,7 @@ class SQLiteStore(Store):
         validator = self.validator
         if validator is None or validator.is_valid(doc):
             return True
-        if validator.strict:
+        if getattr(validator, "strict", True):
             raise ValueError(validator.validation_errors(doc))
         self.logger.error(validator.validation_errors(doc))
         return False
