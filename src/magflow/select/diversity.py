@@ -53,6 +53,8 @@ def farthest(points: FloatArray, taken: FloatArray, count: int) -> IntArray:
         if count == 1:
             return np.array(start)
     everything = np.concatenate([taken, points])
+    if everything.shape[1] == 1:  # the sampler refuses a single column
+        everything = np.column_stack([everything, np.zeros(m + n)])
     sampler = FPS(initialize=start, n_to_select=(m + count) if m else count).fit(everything)
     picks = np.asarray(sampler.selected_idx_, dtype=np.int64)
     distances = sampler.hausdorff_at_select_[picks]

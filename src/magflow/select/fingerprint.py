@@ -59,6 +59,8 @@ def find_duplicates(
     tolerance = tolerance or Tolerance()
     of_known = np.full(len(frames), -1, dtype=np.int64)
     of_pool = np.full(len(frames), -1, dtype=np.int64)
+    if not frames:
+        return Duplicates(of_known, of_pool)
     known_ids = {f.frame_id: i for i, f in reversed(list(enumerate(known)))}
     first: dict[str, int] = {}
     for i, frame in enumerate(frames):
