@@ -18,7 +18,7 @@ from magflow.report.style import to_svg
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_ROWS = 5000
+MAX_ROWS = 3000
 """Rows a page carries for one figure; of longer columns it carries evenly spaced rows and says so."""
 
 

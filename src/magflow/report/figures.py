@@ -65,7 +65,7 @@ def convergence(quantity: Quantity, data: Convergence) -> Figure:
                 handles, names, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=len(names), columnspacing=1.2
             )
 
-    return draw(HALF, 2.7, paint, panels=2, share_y=True)
+    return draw(HALF, 2.7, paint, ncols=2, sharey=True)
 
 
 def _errors(axes: Axes, x: FloatArray, data: Convergence) -> None:
@@ -92,33 +92,37 @@ def _errors(axes: Axes, x: FloatArray, data: Convergence) -> None:
 def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: BoolArray) -> Figure:
     """Predicted against labelled values (n,), the entries of the latest iteration (n,) bool in front.
 
-    Below, the error of each entry in the unit errors are read in.
+    Below, the error of each entry, in the unit errors are read in: on the diagonal a good fit hides everything.
     """
 
-    def paint(axes: Any) -> None:
-        axes.set_xlabel(f"{quantity.title}, labelled ({quantity.value_unit})")
-        axes.set_ylabel(f"predicted ({quantity.value_unit})")
-        axes.set_title(quantity.title)
+    def paint(panels: Any) -> None:
+        upper, lower = panels
+        upper.set_ylabel(f"Predicted ({quantity.value_unit})")
+        upper.set_title(quantity.title)
+        lower.set_xlabel(f"Labelled ({quantity.value_unit})")
+        lower.set_ylabel(f"Error ({quantity.unit})")
         if not len(true):
-            empty(axes, "no predictions to compare yet")
+            empty(upper, "no predictions to compare yet")
             return
+        error = (predicted - true) / quantity.value_factor * quantity.factor
         span = np.array([min(true.min(), predicted.min()), max(true.max(), predicted.max())])
         margin = 0.04 * max(float(np.ptp(span)), 1e-9)
         span += (-margin, margin)
-        axes.plot(span, span, color=MUTED, linewidth=0.8, zorder=1)
+        upper.plot(span, span, color=MUTED, linewidth=0.8, zorder=1)
+        lower.axhline(0.0, color=MUTED, linewidth=0.8, zorder=1)
         groups = ((np.logical_not(latest), GREY, "earlier iterations", 8), (latest, BLUE, "latest iteration", 11))
         for rows, colour, name, size in groups:
             if rows.any():
-                error = rmse(true[rows], predicted[rows]) / quantity.value_factor * quantity.factor
-                text = f"{name}: RMSE {error:.3g} {quantity.unit}"
-                _scatter(axes, true[rows], predicted[rows], colour, size, label=text)
-        axes.set(xlim=span, ylim=span)
-        axes.set_aspect("equal", adjustable="box")
-        plain_ticks(axes.xaxis)
-        plain_ticks(axes.yaxis)
-        axes.legend(loc="upper left", handletextpad=0.2)
+                text = f"{name}: RMSE {rmse(np.zeros(rows.sum()), error[rows]):.3g} {quantity.unit}"
+                _scatter(upper, true[rows], predicted[rows], colour, size, label=text)
+                _scatter(lower, true[rows], error[rows], colour, size)
+        upper.set(xlim=span, ylim=span)
+        upper.legend(loc="upper left", handletextpad=0.2)
+        for axis in (upper.xaxis, upper.yaxis):
+            plain_ticks(axis)
+        plain_ticks(lower.yaxis, 4)
 
-    return draw(HALF, 4.1, paint)
+    return draw(HALF, 5.0, paint, nrows=2, sharex=True, height_ratios=(3.2, 1))
 
 
 def _scatter(
@@ -174,13 +178,14 @@ def coverage(points: Mapping[str, tuple[FloatArray, FloatArray]], pool: tuple[Fl
             empty(axes, "nothing labelled yet")
             return
         if len(pool[0]):
-            _scatter(axes, *pool, GREY, 4, label=f"offered ({len(pool[0])})", alpha=0.22, zorder=1)
+            alpha = 0.5 if len(pool[0]) < DENSE else 0.25
+            _scatter(axes, *pool, GREY, 5, label=f"offered ({len(pool[0])})", alpha=alpha, zorder=1)
         for i, (stratum, (volume, moment)) in enumerate(points.items()):
             kind = {"marker": MARKERS[i // len(SERIES) % len(MARKERS)], "label": f"{stratum} ({len(volume)})"}
             _scatter(axes, volume, moment, SERIES[i % len(SERIES)], 20, alpha=0.9, zorder=3, **kind)
         plain_ticks(axes.xaxis, 8)
         plain_ticks(axes.yaxis, 6)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title="Labelled", alignment="left")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), title="Frames", alignment="left", markerscale=1.3)
 
     return draw(WIDE, 4.2, paint)
 
@@ -205,7 +210,7 @@ def stacked(names: Sequence[str], parts: Mapping[str, FloatArray], title: str, *
             )  # fmt: skip
             left = left + width
         axes.set_yticks(rows, names)
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(names), 3) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, 100 if share else float(left.max()) * 1.02 or 1.0)
         plain_ticks(axes.xaxis, 8)
@@ -242,7 +247,7 @@ def durations(cpu_seconds: FloatArray) -> Figure:
 def timeline(
     lanes: Sequence[str], lane: IntArray, start: FloatArray, duration: FloatArray, kinds: Sequence[str]
 ) -> Figure:
-    """Jobs as bars, one lane per worker; `start` and `duration` (n,) in minutes, `kinds` (n,) decide the colour."""
+    """Jobs as bars, in lanes; `start` and `duration` (n,) in minutes, `kinds` (n,) decide the colour."""
 
     def paint(axes: Any) -> None:
         axes.set_xlabel("Minutes since the first job")
@@ -256,12 +261,12 @@ def timeline(
                 rasterized=len(start) > DENSE,
             )  # fmt: skip
         axes.set_yticks(range(len(lanes)), lanes)
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(lanes), 2) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         plain_ticks(axes.xaxis, 8)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return draw(WIDE, 1.1 + 0.32 * max(len(lanes), 3), paint)
+    return draw(WIDE, 1.0 + 0.27 * max(len(lanes), 3), paint)
 
 
 __all__ = ["Convergence", "calibration", "convergence", "coverage", "durations", "parity", "stacked", "timeline"]

@@ -128,6 +128,6 @@ def facts(record: CampaignRecord) -> list[tuple[str, str, str]]:
     return [
         (str(len(record.usable)), "usable labels", ", ".join(remarks)),
         (cost, "core-minutes" if hours < 0.1 else "core-hours", "all phases"),
-        (str(len(record.iterations)), "iterations assessed", f"{plural(offered, 'frame')} offered"),
+        (str(len(record.iterations)), "iterations", f"{plural(offered, 'frame')} offered"),
         (str(len(final)), "models in the ensemble", family),
     ]

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from magflow.core.types import BoolArray, FloatArray
+from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.report import figures
 from magflow.report.blocks import Plot, number, plot
 from magflow.report.quantities import SHOWN, Quantity
 from magflow.report.record import Arrays, CampaignRecord
 from magflow.report.statistics import calibration_of
+
+MAX_STRATA = 15
+"""Strata told apart in one figure; smaller ones are drawn together."""
 
 
 def stratum(formula: str, ordering: str) -> str:
@@ -46,7 +49,7 @@ def convergence(record: CampaignRecord) -> list[Plot]:
             f"rmse_new_labels ({q.unit})": error,
             f"rmse_training ({q.unit})": train,
         }
-        caption = f"{q.title}: RMSE on new labels against labels and core-hours."
+        caption = f"{q.title}: RMSE against labels and core-hours."
         plots.append(plot(figures.convergence(q, data), f"convergence-{q.name}", caption, numbers))
     return plots
 
@@ -66,7 +69,7 @@ def parity(record: CampaignRecord) -> list[Plot]:
             f"predicted ({q.value_unit})": y,
             "latest_iteration": latest.astype(int),
         }
-        caption = f"{q.title}: {len(true)} values predicted before they were labelled."
+        caption = f"{q.title}: {len(true)} values predicted before labelling."
         plots.append(plot(figures.parity(q, x, y, latest), f"parity-{q.name}", caption, numbers))
     return plots
 
@@ -136,7 +139,11 @@ def coverage(record: CampaignRecord) -> Plot | None:
         # a non-magnetic label has no moments: it lies at zero
         point = (label.volume_per_atom, label.moment_max or 0.0)
         groups.setdefault(stratum(label.formula, label.ordering), []).append(point)
-    points = {s: (np.array(groups[s])[:, 0], np.array(groups[s])[:, 1]) for s in sorted(groups)}
+    ranked = sorted(groups, key=lambda s: (-len(groups[s]), s))
+    for rest in ranked[MAX_STRATA:]:
+        groups.setdefault("other", []).extend(groups.pop(rest))
+    points = {s: (np.array(groups[s])[:, 0], np.array(groups[s])[:, 1]) for s in groups}
+    points = {s: points[s] for s in sorted(points, key=lambda s: (s == "other", s))}
     pool = (_pooled(record.pools, "volume"), np.nan_to_num(_pooled(record.pools, "moment_max")))
     numbers = {
         "stratum": [s for s in points for _ in points[s][0]] + ["offered"] * len(pool[0]),
@@ -156,7 +163,7 @@ def reasons(record: CampaignRecord) -> Plot | None:
     if not record.selections:
         return None
     names = [f"iteration {s.iteration}" for s in record.selections]
-    found = {r for s in record.selections for r in s.reasons}
+    found = {r for s in record.selections for r, n in s.reasons.items() if n}
     total = {r: sum(s.reasons.get(r, 0) for s in record.selections) for r in found}
     order = sorted(found, key=lambda r: (not r.startswith("selected"), -total[r], r))
     parts = {r: np.array([s.reasons.get(r, 0) for s in record.selections], dtype=float) for r in order}
@@ -190,24 +197,35 @@ def durations(record: CampaignRecord) -> Plot | None:
 
 
 def timeline(record: CampaignRecord) -> Plot | None:
-    """Jobs by worker; None if the campaign has no queue."""
+    """Jobs against time; None if none has run in a queue."""
     ran = sorted((j for j in record.jobs if j.started is not None), key=lambda j: j.started or 0.0)
     if not ran:
         return None
     first = ran[0].started or 0.0
     latest = max(max(j.started or 0.0, j.ended or 0.0) for j in ran)
-    lanes = list(dict.fromkeys(j.worker or "–" for j in ran))
-    lane = np.array([lanes.index(j.worker or "–") for j in ran])
     start = np.array([(j.started or 0.0) - first for j in ran]) / 60
-    duration = np.array([(latest if j.ended is None else j.ended) - (j.started or 0.0) for j in ran]) / 60
+    end = np.array([(latest if j.ended is None else j.ended) - first for j in ran]) / 60
+    duration = np.maximum(end - start, 0.0)
+    lane = _slots(start, start + duration)
     kinds = [_kind_of_job(j.name) for j in ran]
     numbers = {
         "job": [j.name for j in ran], "state": [j.state for j in ran], "worker": [j.worker for j in ran],
         "start (min)": start, "duration (min)": duration,
     }  # fmt: skip
-    names = [f"worker {i + 1}" for i in range(len(lanes))]
+    names = [f"slot {i + 1}" for i in range(int(lane.max()) + 1)]
     figure = figures.timeline(names, lane, start, duration, kinds)
-    return plot(figure, "timeline", "Jobs by worker against time.", numbers, wide=True)
+    return plot(figure, "timeline", "Jobs against time; the slots are as many as ever ran at once.", numbers, wide=True)
+
+
+def _slots(start: FloatArray, end: FloatArray) -> IntArray:
+    """(n,) the first slot free at each `start` (ascending): workers come and go, slots stay as few as can be."""
+    free: list[float] = []
+    taken = np.zeros(len(start), dtype=np.int64)
+    for i, (a, b) in enumerate(zip(start, end, strict=True)):
+        slot = next((k for k, time in enumerate(free) if time <= a + 1e-9), len(free))
+        taken[i] = slot
+        free[slot : slot + 1] = [float(b)]
+    return taken
 
 
 def _kind_of_job(name: str) -> str:

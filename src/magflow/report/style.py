@@ -48,19 +48,17 @@ _RC: Any = {
 }  # fmt: skip
 
 
-def draw(
-    width: float, height: float, paint: Callable[[Any], None], *, panels: int = 1, share_y: bool = False
-) -> Figure:
-    """A styled figure of `panels` axes side by side, `width` x `height` inches, filled by ``paint(axes)``.
+def draw(width: float, height: float, paint: Callable[[Any], None], **panels: Any) -> Figure:
+    """A styled figure of `width` x `height` inches, filled by ``paint(axes)``; no global state is kept.
 
-    `paint` gets the axes itself if there is one panel, else the array of them. No global state is kept.
+    `panels` are those of matplotlib's ``Figure.subplots``; `paint` gets the one axes, or the array of them.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_RC):
         figure = Figure(figsize=(width, height), layout="constrained")
-        paint(figure.subplots(1, panels, sharey=share_y))
+        paint(figure.subplots(**panels))
     return figure
 
 

@@ -13,6 +13,9 @@ from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
 from magflow.report.sections import stratum, without_ones
 
+MAX_FAILED = 300
+"""Failed labels listed one by one; `magflow query` lists all of them."""
+
 
 def iterations(record: CampaignRecord) -> Table:
     """One row per iteration: counts, errors of the old ensemble on the new labels, verdict, cost."""
@@ -42,7 +45,7 @@ def strata(record: CampaignRecord) -> Table:
 
 def reasons(record: CampaignRecord) -> Table:
     """Frames offered by reason (rows) and iteration."""
-    names = sorted({r for d in record.selections for r in d.reasons})
+    names = {r for d in record.selections for r, n in d.reasons.items() if n}
     total = {n: sum(d.reasons.get(n, 0) for d in record.selections) for n in names}
     heads = ["Reason", *(f"it. {d.iteration}" for d in record.selections), "All"]
     order = sorted(names, key=lambda n: (not n.startswith("selected"), -total[n], n))
@@ -99,10 +102,10 @@ def failures(record: CampaignRecord) -> Table:
 
 
 def failed_labels(record: CampaignRecord) -> Table:
-    """Every failed label."""
+    """The newest failed labels."""
     rows = [
         [x.iteration, x.label_id, stratum(x.formula, x.ordering), x.failure, x.attempts, x.message or ""]
-        for x in record.failed
+        for x in record.failed[-MAX_FAILED:]
     ]
     return Table(["Iteration", "Label", "Frame", "Kind", "Attempts", "Message"], rows, frozenset({0, 4}))
 

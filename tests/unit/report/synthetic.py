@@ -170,7 +170,7 @@ class Builder:
             "failures": {"scf-unconverged": failed} if failed else {}, "exhausted": False,
             "assessment": {"rmse": rmse} if rmse else None, "calibration": dict(_FACTOR) if rmse else {}, "rmse": rmse,
             "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
-            "train_rmse": {q: 0.5 * e for q, e in self.errors(max(1, self.total)).items()}, "core_hours": hours,
+            "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {}, "core_hours": hours,
             "core_hours_total": self.hours, "arrays": encode_arrays(arrays),
         }  # fmt: skip
         self.parts["iterations"].append(IterationDoc(**self.base(i), **doc))
