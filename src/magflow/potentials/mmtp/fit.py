@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.protocols import FitReport, Progress
@@ -53,7 +54,24 @@ def fit_mmtp(
     start: MmtpPotential | None,
     progress: Progress | None,
 ) -> tuple[MmtpPotential, FitReport]:
-    """See :meth:`MmtpFamily.fit`."""
+    """See :meth:`MmtpFamily.fit`.
+
+    Linear algebra runs on one thread: its matrices are small, members are fitted side by side by the workers, and
+    threads that wait for each other on a busy machine cost ten times the work.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit(family, train, species, seed, validation, start, progress)
+
+
+def _fit(
+    family: MmtpFamily,
+    train: Sequence[LabeledFrame],
+    species: tuple[str, ...],
+    seed: int,
+    validation: Sequence[LabeledFrame],
+    start: MmtpPotential | None,
+    progress: Progress | None,
+) -> tuple[MmtpPotential, FitReport]:
     began, cpu = time.perf_counter(), time.process_time()
     if not train:
         raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
@@ -190,7 +208,7 @@ def finish(model: MmtpModel, geometry: Geometry) -> MmtpPotential:
     return MmtpPotential(model, build_active_set(geometry.type, bare.basis_values(geometry), len(model.species)))
 
 
-def _reporter(progress: Progress | None, total: int):  # noqa: ANN202
+def _reporter(progress: Progress | None, total: int) -> Callable[[int, float], None] | None:
     if progress is None:
         return None
     return lambda iteration, objective: progress(

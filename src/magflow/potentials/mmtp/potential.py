@@ -147,7 +147,7 @@ class MmtpPotential:
         """
         if self.active is None:
             raise InputError(
-                "the potential carries no active set", hint="fit it with this family, or load one that was"
+                "the potential carries no active set", hint="fit it, or load one that was fitted"
             )
         geometry = self.geometry(frames)
         return self.active.grades(geometry.type, self.basis_values(geometry))

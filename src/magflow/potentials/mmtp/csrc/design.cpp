@@ -3,6 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+// Both hot functions are compiled for several instruction sets; the loader picks one.
+#if defined(MMTP_X86) && defined(__GNUC__) && !defined(__clang__)
+#define MMTP_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#else
+#define MMTP_CLONES
+#endif
+#define MMTP_INLINE inline __attribute__((always_inline))
+
 namespace mmtp {
 namespace {
 
@@ -26,12 +34,13 @@ void chebyshev(double x, int n, bool extend, double* t, double* dt) {
     for (int k = 1; k < n; ++k) t[k] += dt[k] * beyond;
 }
 
-void axpy(int n, double a, const double* x, double* y) {
+MMTP_INLINE void axpy(int n, double a, const double* __restrict x, double* __restrict y) {
     for (int k = 0; k < n; ++k) y[k] += a * x[k];
 }
 
-double dot(int n, const double* x, const double* y) {
+MMTP_INLINE double dot(int n, const double* x, const double* y) {
     double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
     for (int k = 0; k < n; ++k) sum += x[k] * y[k];
     return sum;
 }
@@ -58,7 +67,7 @@ Design::Design(const Spec& spec, const Geometry& g, std::vector<std::int64_t> fr
 }
 
 // out[direction][mono][tj][zeta][gamma]; direction 0 holds the primitives themselves.
-void Design::primitives(std::int64_t i, double* out) const {
+MMTP_CLONES void Design::primitives(std::int64_t i, double* out) const {
     const Spec& s = spec_;
     const int nq = s.n_phi * s.n_psi;
     const std::int64_t plane = std::int64_t(s.n_mono) * s.n_col();
@@ -117,7 +126,7 @@ void Design::primitives(std::int64_t i, double* out) const {
     }
 }
 
-void Design::atom_rows(std::int64_t i, std::int64_t f, const double* primitive, const Parameters& p, const double* weight,
+MMTP_CLONES void Design::atom_rows(std::int64_t i, std::int64_t f, const double* primitive, const Parameters& p, const double* weight,
                        double* values, double* jacobian, std::vector<double>& work) const {
     const Spec& s = spec_;
     const int nq = s.n_phi * s.n_psi, ncol = s.n_col(), ti = type_[i];
