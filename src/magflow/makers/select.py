@@ -58,7 +58,7 @@ class SelectMaker(PluginMaker):
         known = trained + [frame for b in batches for frame in unpack_failed(b.arrays)]
         calibration = {} if previous is None else previous.calibration
         with Stopwatch() as watch:
-            ensemble = ensemble_of(models, calibration) if models else None
+            ensemble = ensemble_of(models) if models else None
             offered = offer(frames, sources, ensemble)
             spent = 0 if previous is None else previous.labels_attempted
             selection = select(

@@ -31,14 +31,14 @@ def potential_of(document: ModelDoc) -> Potential:
 
 
 def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, float] | None = None) -> PotentialEnsemble:
-    """The ensemble of several members' documents."""
+    """The ensemble of several members' documents; without calibration its deviations are raw."""
     ordered = sorted(documents, key=lambda d: d.member)
     return PotentialEnsemble(
         tuple(potential_of(d) for d in ordered),
-        family=ordered[0].family,
-        settings=ordered[0].settings,
+        family_name=ordered[0].family,
         calibration=dict(calibration or {}),
         metadata={
+            "settings": ordered[0].settings,
             "campaign": ordered[0].campaign,
             "iteration": ordered[0].iteration,
             "dataset": ordered[0].dataset,
@@ -86,6 +86,8 @@ class TrainMaker(PluginMaker):
                 elements=self.campaign.elements,
                 seed=seed,
                 member=member,
+                bagging=self.bagging,
+                validation=self.validation,
                 start=None if previous is None else potential_of(previous),
             )
         return ModelDoc(

@@ -226,15 +226,21 @@ def fit_member(
     elements: Sequence[str],
     seed: int,
     member: int,
+    bagging: bool = True,
+    validation: float = 0.0,
     start: Potential | None = None,
     progress: Progress | None = None,
 ) -> tuple[Potential, FitReport]:
-    """One member of a bagged ensemble: its own bootstrap sample and its own seed.
+    """One member of an ensemble: its own seed, its own validation labels and, with bagging, its own bootstrap sample.
 
     Parameters
     ----------
     seed
         Seed of the ensemble; the same `seed` and `member` give the same model.
+    validation
+        Share of the labels kept aside to stop the fit early.
     """
     own = member_seed(seed, member)
-    return family.fit(dataset.bootstrap(own), elements=elements, seed=own, start=start, progress=progress)
+    rest, aside = dataset.split(validation, own)
+    train = rest.bootstrap(own) if bagging else list(rest)
+    return family.fit(train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress)
