@@ -117,10 +117,11 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
         facts.add_row("left", f"at most {age(status.seconds_left)} of labels")
     for job in status.running[:4]:
         facts.add_row("running", f"{job['name']} ({age(job['seconds'])})")
-    parts: list[Any] = [facts]
     if status.label_budget:
         attempted = status.labels + status.labels_failed
-        parts.append(ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget)))
+        bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
+        facts.add_row("budget", bar)
+    parts: list[Any] = [facts]
     if status.explanation:
         parts.append(f"[bold]{status.reason}[/bold]: {status.explanation}")
     for job in status.failed_jobs[:5]:

@@ -17,7 +17,7 @@ from magflow.makers.base import Campaign, Category, PluginMaker, prepare, refere
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
-from magflow.select.assessment import assess
+from magflow.select.calibration import assess
 from magflow.select.stopping import Progress, StopRules, decide
 
 

@@ -1,4 +1,4 @@
-"""The loop as jobflow DAGs: one Flow per iteration, whose last job adds the next."""
+"""The loop as jobflow DAGs: one Flow per iteration, whose last job is replaced by the next."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class IterationMaker(PluginMaker):
 class ActiveLearningMaker(PluginMaker):
     """A whole campaign: iterations until the rules of :mod:`magflow.select.stopping` say stop.
 
-    The Flow holds one iteration and the job that, once it is assessed, adds the next, so that it never grows
+    The Flow holds one iteration and the job that, once it is assessed, is replaced by the next, so that it never grows
     without bound and runs the same under any jobflow manager.
     """
 
@@ -83,7 +83,7 @@ class ActiveLearningMaker(PluginMaker):
 
     @job
     def advance(self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]) -> Response:
-        """Stop with an OutcomeDoc, or add the next iteration.
+        """Stop with an OutcomeDoc, or replace this job by the next iteration.
 
         Parameters
         ----------
@@ -99,7 +99,8 @@ class ActiveLearningMaker(PluginMaker):
         if decision is not None:
             return Response(output=outcome(assessed, self.campaign, models, *decision))
         following = self.step(iteration + 1, known, models, assessment)
-        return Response(output={"iteration": iteration, "next": iteration + 1}, addition=following)
+        # jobflow lets only a replacement refer to jobs of earlier flows.
+        return Response(replace=following)
 
 
 def outcome(

@@ -20,7 +20,8 @@ from magflow.makers.explore import unpack_candidates
 from magflow.makers.packing import pack_frame, unpack_failed, unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.select.pipeline import Offered, Selection, select
+from magflow.select.offered import Offered
+from magflow.select.pipeline import Selection, select
 
 
 @dataclass(kw_only=True)

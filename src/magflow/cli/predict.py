@@ -1,0 +1,78 @@
+"""``magflow predict``: energies, forces, stresses and magnetic forces of an ensemble, with their deviations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from magflow.potentials.ensemble import PotentialEnsemble
+
+
+def predict(
+    models: Annotated[
+        Path, typer.Argument(metavar="MODELS", help="Ensemble (`magflow export --models`) or directory of a campaign.")
+    ],
+    frames: Annotated[Path, typer.Argument(metavar="FRAMES.extxyz", help="Frames with a column magmoms, muB.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.extxyz", help="File to write.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Spread of the members as it is, without calibration.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+) -> None:
+    """Predict energy, forces, stress and magnetic forces (-dE/dm) of frames, and how far each is to be trusted.
+
+    Every frame needs a column `magmoms`, (N,) along z or (N, 3): the moments it is evaluated at. Written per frame:
+    `energy` (eV), `stress` (eV/A^3, positive in tension), `extrapolation_grade` (above 2: outside the training set);
+    per atom: `forces` (eV/A) and `magnetic_forces` (eV/muB); and for each quantity its `_deviation`, the calibrated
+    spread of the ensemble. Labels in the input are kept under names that begin with `reference_`.
+
+    Examples:
+
+        magflow predict runs/feal_quick frames.extxyz -o predicted.extxyz
+
+        magflow export runs/feal_quick --models -o potential
+
+        magflow predict potential frames.extxyz -o predicted.extxyz --raw
+    """
+    import json
+
+    from magflow.io.extxyz import read_extxyz, write_extxyz
+    from magflow.io.predictions import check_predictable, predicted_records, summary
+
+    records = read_extxyz(frames, labels=False)
+    ensemble = _ensemble(models)
+    check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
+    ensemble = ensemble.calibrated({}) if raw else ensemble
+    wanted = [record.frame for record in records]
+    grades = ensemble.grades(wanted) if hasattr(ensemble.members[0], "grades") else None
+    prediction = ensemble.predict(wanted)
+    write_extxyz(output, predicted_records(records, prediction, grades=grades))
+    told = summary(prediction, grades)
+    typer.echo(json.dumps({"output": str(output), **told}) if as_json else f"wrote {output}: " + _sentence(told))
+
+
+def _ensemble(path: Path) -> PotentialEnsemble:
+    """The ensemble saved in `path`, or the newest one of the campaign in `path`."""
+    from magflow.errors import InputError
+    from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
+
+    if (path / MANIFEST).is_file():
+        return PotentialEnsemble.load(path)
+    from magflow.campaign.directory import IDENTITY, CampaignDirectory
+    from magflow.stores.queries import latest_ensemble
+
+    if not (path / IDENTITY).is_file():
+        raise InputError(
+            "neither an ensemble nor a campaign",
+            where=str(path),
+            expected=f"a directory that holds {MANIFEST} or {IDENTITY}",
+            hint="`magflow export DIR --models -o MODELS` writes an ensemble",
+        )
+    return latest_ensemble(CampaignDirectory(path).store)
+
+
+def _sentence(told: dict) -> str:
+    text = f"{told['frames']} frames"
+    outside = told.get("extrapolating")
+    return text if outside is None else f"{text}, {outside} of them outside the training set (grade above 2)"
