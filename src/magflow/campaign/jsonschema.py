@@ -16,7 +16,7 @@ def campaign_schema() -> dict[str, Any]:
     schema = CampaignSpec.model_json_schema()
     _tie(schema, "LabelSpec", "engine", plugins.LABEL_ENGINES)
     _tie(schema, "TrainSpec", "family", plugins.POTENTIAL_FAMILIES)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "magflow campaign file"} | schema
+    return schema | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "magflow campaign file"}
 
 
 def _tie(schema: dict[str, Any], section: str, naming: str, group: str) -> None:

@@ -103,7 +103,9 @@ def _parse(lines: list[str]) -> dict[str, Any]:
                 names = rest.split()
                 if len(set(names)) < len(names):
                     raise InputError("AtomData names a column twice", seen=rest)
-                rows = lines[i : i + found.get("size", 0)]
+                if "size" not in found:
+                    raise InputError("Size is missing", expected="Size before AtomData")
+                rows = lines[i : i + found["size"]]
                 found["table"] = dict(zip(names, _floats(rows, len(names), "AtomData").T, strict=True))
                 i += len(rows)
             case "Energy":

@@ -7,13 +7,12 @@ and ``magnetic_forces_deviation`` (eV/muB, in the shape the moments had). Deviat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
@@ -21,6 +20,8 @@ from magflow.io.records import Record
 
 DEVIATION = "_deviation"
 GRADE = "extrapolation_grade"
+EXTRAPOLATION = 2.0
+"""Extrapolation grade above which a frame counts as outside the training set (the `save` level of MLIP)."""
 
 _REPLACED = {*QUANTITIES, *(q + DEVIATION for q in QUANTITIES), "free_energy", GRADE}
 
@@ -55,15 +56,12 @@ def predicted_records(
     records: Sequence[Record],
     prediction: EnsemblePrediction,
     *,
-    calibration: Mapping[str, float] | None = None,
     grades: FloatArray | None = None,
 ) -> list[Record]:
     """`records` with the predictions and their deviations as keys and columns.
 
     Parameters
     ----------
-    calibration
-        Factor by quantity that the deviation is multiplied with; None or absent: 1.
     grades
         (n,) extrapolation grade of each frame.
     """
@@ -74,23 +72,27 @@ def predicted_records(
         mean, deviation = prediction.mean.frame(i), prediction.deviation.frame(i)
         info |= {"energy": float(mean.energy[0]), "free_energy": float(mean.energy[0])}
         info["stress"] = tensor(mean.stress[0]).ravel()
-        scaled = _scaled(deviation, calibration or {})
-        info |= {"energy_deviation": float(scaled["energy"][0]), "stress_deviation": scaled["stress"][0]}
+        info |= {"energy_deviation": float(deviation.energy[0]), "stress_deviation": deviation.stress[0]}
         if grades is not None:
             info[GRADE] = float(grades[i])
-        columns |= {"forces": mean.forces, "forces_deviation": scaled["forces"]}
-        if mean.magnetic_forces is not None:
+        columns |= {"forces": mean.forces, "forces_deviation": deviation.forces}
+        if mean.magnetic_forces is not None and deviation.magnetic_forces is not None:
             columns["magnetic_forces"] = _shaped(mean.magnetic_forces, record)
-            columns["magnetic_forces_deviation"] = _shaped(scaled["magnetic_forces"], record)
+            columns["magnetic_forces_deviation"] = _shaped(deviation.magnetic_forces, record)
         out.append(replace(record, label=None, info=info, columns=columns))
     return out
-
-
-def _scaled(deviation: Prediction, calibration: Mapping[str, float]) -> dict[str, Any]:
-    values = {name: getattr(deviation, name) for name in QUANTITIES}
-    return {name: v if v is None else v * calibration.get(name, 1.0) for name, v in values.items()}
 
 
 def _shaped(vectors: FloatArray, record: Record) -> np.ndarray:
     """(N, 3), or the z components where the frame gave its moments as (N,)."""
     return vectors if record.vector_moments else vectors[:, 2]
+
+
+def summary(prediction: EnsemblePrediction, grades: FloatArray | None) -> dict[str, float | int]:
+    """Number of frames, those with a grade above :data:`EXTRAPOLATION`, and the largest deviation by quantity."""
+    told: dict[str, float | int] = {"frames": len(prediction.mean)}
+    if grades is not None:
+        told["extrapolating"] = int((grades > EXTRAPOLATION).sum())
+    for quantity in QUANTITIES:
+        told[f"largest_{quantity}{DEVIATION}"] = float(prediction.frame_deviation(quantity).max(initial=0.0))
+    return told

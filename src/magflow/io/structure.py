@@ -1,7 +1,7 @@
 """Frames to and from pymatgen ``Structure``: moments as the site property ``magmom``, lossless.
 
-Not through ``AseAtomsAdaptor``, which turns a vector moment into its norm, drops ``Species(spin=)`` and files
-moments of a calculator under another name.
+Not through ``AseAtomsAdaptor``, which drops ``Species(spin=)``, files moments of a calculator under another name and,
+in some versions, turns a vector moment into its norm.
 """
 
 from __future__ import annotations

@@ -1,0 +1,19 @@
+"""What every test may use: the folder of reference data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DEFAULT = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder of reference data; the test is skipped, visibly, without it."""
+    folder = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", _DEFAULT))
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}; set MAGFLOW_REFERENCE_DATA")
+    return folder
