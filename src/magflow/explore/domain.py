@@ -57,6 +57,14 @@ class DomainSettings(BaseModel):
         return self
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Samples of the domain, and how many of them were pulled in because atoms came too close."""
+
+    candidates: list[Candidate]
+    pulled_in: int
+
+
 def sample(
     prototypes: Sequence[Prototype],
     domain: DomainSettings,
@@ -65,6 +73,18 @@ def sample(
     seed: int,
     skip: int = 0,
 ) -> list[Candidate]:
+    """The candidates of :func:`draw`."""
+    return draw(prototypes, domain, moments, n, seed, skip).candidates
+
+
+def draw(
+    prototypes: Sequence[Prototype],
+    domain: DomainSettings,
+    moments: MomentRanges,
+    n: int,
+    seed: int,
+    skip: int = 0,
+) -> Samples:
     """Samples `skip` to `skip` + `n` of the domain.
 
     The cell is scaled to a volume of the range and then strained by 1 + e; the atoms follow and are displaced.
@@ -82,15 +102,17 @@ def sample(
     shortest = [_shortest_allowed(p, domain) for p in prototypes]
     owner = _assign(prototypes, skip + n)
     out: list[Candidate | None] = [None] * n
+    pulled_in = 0
     for p, prototype in enumerate(prototypes):
         mine = np.flatnonzero(owner == p)
         rows = mine[mine >= skip] - skip
         source = f"perturbation:{prototype.label}"
-        for row, frame in zip(
-            rows, _frames(prototype, domain, moments, len(rows), seed, mine.size - rows.size, shortest[p]), strict=True
-        ):
+        before = mine.size - rows.size
+        frames, pulled = _frames(prototype, domain, moments, rows.size, seed, before, shortest[p])
+        for row, frame in zip(rows, frames, strict=True):
             out[row] = Candidate(frame, source)
-    return [c for c in out if c is not None]
+        pulled_in += pulled
+    return Samples([c for c in out if c is not None], pulled_in)
 
 
 def _assign(prototypes: Sequence[Prototype], n: int) -> IntArray:
@@ -104,9 +126,10 @@ def _assign(prototypes: Sequence[Prototype], n: int) -> IntArray:
 
 def _frames(
     prototype: Prototype, domain: DomainSettings, moments: MomentRanges, n: int, seed: int, skip: int, shortest: float
-) -> list[Frame]:
+) -> tuple[list[Frame], int]:
+    """Samples `skip` to `skip` + `n` of one prototype, and how many of them were pulled in."""
     if n == 0:
-        return []
+        return [], 0
     atoms = len(prototype.frame)
     magnetic = np.array(prototype.pattern) != 0
     widths = [1, 6, 3 * atoms]
@@ -114,14 +137,14 @@ def _frames(
         widths += [atoms, 2, int(magnetic.sum())]
     u = np.split(_points(sum(widths), n, skip, _stream(seed, prototype)), np.cumsum(widths)[:-1], axis=1)
     geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], u[2].reshape(n, atoms, 3))
-    cells, positions = geometry.guarded(shortest)
+    cells, positions, pulled = geometry.guarded(shortest)
     if prototype.ordering is PrototypeOrdering.NM:
-        return [Frame(prototype.frame.species, c, x) for c, x in zip(cells, positions, strict=True)]
+        return [Frame(prototype.frame.species, c, x) for c, x in zip(cells, positions, strict=True)], pulled
     signs = _signs(prototype, domain, u[4], u[5])
     magmoms = np.zeros((n, atoms, 3))
     magmoms[:, :, 2] = _collinear(prototype, moments, u[3], signs)
     species = prototype.frame.species
-    return [Frame(species, c, x, m) for c, x, m in zip(cells, positions, magmoms, strict=True)]
+    return [Frame(species, c, x, m) for c, x, m in zip(cells, positions, magmoms, strict=True)], pulled
 
 
 def _stream(seed: int, prototype: Prototype) -> int:
@@ -132,6 +155,8 @@ def _points(dimensions: int, n: int, skip: int, seed: int) -> FloatArray:
     """(n, dimensions) points `skip` to `skip` + `n` of a scrambled Sobol sequence in the open unit cube."""
     from scipy.stats import qmc
 
+    if dimensions > qmc.Sobol.MAXDIM:
+        raise InputError("a prototype has too many atoms to be sampled", seen=f"{dimensions} coordinates")
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
     # one point first: scipy warns when a sequence is started with a number that is not a power of two
     first = engine.random(1)
@@ -162,16 +187,17 @@ class _Geometry:
         u = amplitude * self.domain.displacement / np.sqrt(3.0) * ndtri(self.displacement[rows])
         return self.frame.cell @ deformation, self.frame.positions @ deformation + u
 
-    def guarded(self, shortest: float) -> tuple[FloatArray, FloatArray]:
-        """Cells and positions of all rows, none with atoms closer than `shortest` A."""
+    def guarded(self, shortest: float) -> tuple[FloatArray, FloatArray, int]:
+        """Cells and positions of all rows, none with atoms closer than `shortest` A, and how many were pulled in."""
         cells, positions = self.build(np.arange(len(self.volume)))
         bad = np.flatnonzero(too_close(cells, positions, shortest))
+        pulled = int(bad.size)
         for halving in range(1, _MAX_HALVINGS):
             if not bad.size:
                 break
             cells[bad], positions[bad] = self.build(bad, 0.5**halving)
             bad = bad[too_close(cells[bad], positions[bad], shortest)]
-        return cells, positions
+        return cells, positions, pulled
 
 
 def _shortest_allowed(prototype: Prototype, domain: DomainSettings) -> float:

@@ -17,6 +17,7 @@ class HealthReason(StrEnum):
     COMPLETED = "completed"
     GRADE_BREAK = "extrapolation-grade"
     DEVIATION_BREAK = "forces-deviation"
+    PULLED_IN = "pulled-in-from-min-distance"
     MIN_DISTANCE = "min-distance"
     NOT_FINITE = "not-finite"
     ENERGY_BLOW_UP = "energy-blow-up"

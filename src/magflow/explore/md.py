@@ -166,6 +166,7 @@ def run_md(
     met: list[HealthReason] = []
     runs = _prepare(starts, ensemble, settings, moments, seed, met)
     candidates: list[Candidate] = []
+    grader = _grader(ensemble)
     dt, friction = settings.timestep_fs * fs, settings.friction_per_ps / (1000.0 * fs)
     for step in range(1, settings.steps + 1):
         if not runs:
@@ -175,8 +176,8 @@ def run_md(
             run.drift(dt, friction)
         prediction = ensemble.predict([run.frame for run in runs])
         grades = np.zeros(len(runs))
-        if step % settings.snapshot_interval == 0 and isinstance(ensemble, SupportsGrades):
-            grades = ensemble.grades([run.frame for run in runs])
+        if grader is not None and step % settings.snapshot_interval == 0:
+            grades = grader.grades([run.frame for run in runs])
         going = []
         for run, one, grade in zip(runs, _split(prediction), grades, strict=True):
             frame = run.frame
@@ -242,6 +243,12 @@ def _prepare(
             )
         )
     return runs
+
+
+def _grader(ensemble: Ensemble) -> SupportsGrades | None:
+    """The ensemble, if it and its members have extrapolation grades."""
+    graded = isinstance(ensemble, SupportsGrades) and all(isinstance(m, SupportsGrades) for m in ensemble.members)
+    return ensemble if graded else None  # type: ignore[return-value]
 
 
 def _split(prediction: EnsemblePrediction) -> Iterable[EnsemblePrediction]:

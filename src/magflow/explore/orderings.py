@@ -9,6 +9,7 @@ lattice vector of the unit cell: the layered orders (single and double layers, c
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -32,14 +33,15 @@ class PrototypeOrdering(StrEnum):
     ENUMERATE = "enumerate"
 
 
-def named(pattern: IntArray) -> PrototypeOrdering:
-    """FM, AFM (signs add up to zero) or FiM, from the signs of a pattern; NM without any."""
+def named(pattern: IntArray, species: Sequence[str]) -> PrototypeOrdering:
+    """FM, AFM (the signs of each element add up to zero) or FiM, from the signs of a pattern; NM without any."""
     signs = pattern[pattern != 0]
     if not signs.size:
         return PrototypeOrdering.NM
     if abs(signs.sum()) == signs.size:
         return PrototypeOrdering.FM
-    return PrototypeOrdering.AFM if signs.sum() == 0 else PrototypeOrdering.FIM
+    totals = [pattern[np.array(species) == element].sum() for element in set(species)]
+    return PrototypeOrdering.FIM if any(totals) else PrototypeOrdering.AFM
 
 
 def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: tuple[int, int, int]) -> list[IntArray]:

@@ -13,9 +13,11 @@ from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from magflow.core.frame import Frame
+from magflow.core.moments import collinear, is_collinear
+from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
-from magflow.explore.geometry import repeated
+from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
 
 
@@ -41,6 +43,7 @@ _ONE_ELEMENT = {
     CrystalStructure.HCP,
     CrystalStructure.DIAMOND,
 }
+_SAME_PLACE = 0.3  # A
 _HEXAGONAL = {CrystalStructure.HCP, CrystalStructure.WURTZITE}
 
 
@@ -196,12 +199,12 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             expected="only " + ", ".join(elements),
         )
     whole = repeated(unit, s.supercell)
-    frame, given = whole.non_magnetic(), None if whole.magmoms is None else whole.magmoms[:, 2]
+    frame, given = whole.non_magnetic(), _given(whole, where) if PrototypeOrdering.GIVEN in s.orderings else None
     sites = site_moments(frame.species, moments)
     signed = sign_patterns(frame, sites.magnetic, s.supercell)
     prototypes = []
     for ordering in dict.fromkeys(s.orderings):
-        patterns = _patterns(ordering, signed, sites.magnetic, given, where)
+        patterns = _patterns(ordering, frame.species, signed, given, where)
         for kind in dict.fromkeys(k for k, _ in patterns):
             for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
                 magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
@@ -213,31 +216,41 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
     return list(unique.values())
 
 
+def _given(frame: Frame, where: str) -> FloatArray | None:
+    """(N,) moments of the file along z, muB."""
+    if frame.magmoms is None:
+        return None
+    if not is_collinear(frame.magmoms):
+        raise InputError("the moments of the file are not collinear", where=where, expected="moments along z only")
+    return collinear(frame.magmoms)
+
+
 def _patterns(
     ordering: PrototypeOrdering,
-    signed: list[np.ndarray],
-    magnetic: np.ndarray,
-    given: np.ndarray | None,
+    species: Sequence[str],
+    signed: list[IntArray],
+    given: FloatArray | None,
     where: str,
-) -> list[tuple[PrototypeOrdering, np.ndarray]]:
-    """Patterns of one requested ordering with the name of each."""
+) -> list[tuple[PrototypeOrdering, IntArray]]:
+    """Patterns of one requested ordering with the name of each; `signed` are all patterns the magnetic sites allow."""
     if ordering is PrototypeOrdering.NM:
-        return [(PrototypeOrdering.NM, np.zeros(magnetic.size, dtype=np.int64))]
-    if not magnetic.any():
+        return [(PrototypeOrdering.NM, np.zeros(len(species), dtype=np.int64))]
+    if not signed:
         raise InputError(
             f"no site is magnetic, so {ordering} is not possible",
             where=where,
             expected="ordering NM, or a moment range for one of its elements",
         )
+    magnetic = signed[0] != 0
     if ordering is PrototypeOrdering.GIVEN:
         if given is None or not (given * magnetic).any():
             raise InputError("the file holds no moments on magnetic sites", where=where, hint="name an ordering")
         pattern = np.where(magnetic, np.where(given < 0, -1, 1), 0)
-        return [(named(pattern), pattern)]
+        return [(named(pattern, species), pattern)]
     if ordering is PrototypeOrdering.DLM:
         found = [(PrototypeOrdering.DLM, magnetic.astype(np.int64))]
     else:
-        found = [(named(p), p) for p in signed]
+        found = [(named(p, species), p) for p in signed]
         if ordering is not PrototypeOrdering.ENUMERATE:
             found = [(kind, p) for kind, p in found if kind == ordering]
     if not found or (ordering is PrototypeOrdering.DLM and magnetic.sum() < 2):
@@ -275,6 +288,14 @@ def _from_file(path: Path, where: str) -> Frame:
         frames = [_from_atoms(a) for a in _read_ase(path, where)]
     if len(frames) != 1:
         raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations")
+    nearest = nearest_distance(frames[0])
+    if nearest < _SAME_PLACE:
+        raise InputError(
+            "two atoms at the same place",
+            where=where,
+            seen=f"{nearest:.3f} A apart",
+            hint="partial occupancies have to be resolved into one species per site",
+        )
     return frames[0]
 
 

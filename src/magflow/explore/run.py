@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from magflow.core.arrays import digest
 from magflow.core.protocols import Ensemble
 from magflow.explore.candidate import Candidate, MomentRanges
-from magflow.explore.domain import sample
+from magflow.explore.domain import draw, sample
+from magflow.explore.health import HealthReason
 from magflow.explore.md import run_md
 from magflow.explore.prototypes import Prototype, seeds
 from magflow.explore.settings import ExploreSettings
@@ -51,13 +53,19 @@ def explore(
     begin = time.perf_counter()
     candidates = seeds(prototypes) if iteration == 0 else []
     n = settings.candidates
-    candidates += sample(prototypes, settings.domain, moments, n, seed, skip=iteration * n)
-    health: dict[str, int] = {}
+    drawn = draw(prototypes, settings.domain, moments, n, seed, skip=iteration * n)
+    candidates += drawn.candidates
+    health = {str(HealthReason.PULLED_IN): drawn.pulled_in} if drawn.pulled_in else {}
     if settings.md is not None and ensemble is not None:
         still = settings.domain.model_copy(update={"displacement": 0.0})
         runs = settings.md.starts
-        starts = sample(prototypes, still, moments, runs, seed + 1, skip=iteration * runs)
-        outcome = run_md(starts, ensemble, settings.md, moments, seed=seed + iteration)
+        starts = sample(prototypes, still, moments, runs, _stream(seed, "starts"), skip=iteration * runs)
+        outcome = run_md(starts, ensemble, settings.md, moments, _stream(seed, f"dynamics {iteration}"))
         candidates += outcome.candidates
-        health = outcome.health
+        health |= outcome.health
     return Exploration(candidates, health, time.perf_counter() - begin)
+
+
+def _stream(seed: int, purpose: str) -> int:
+    """An independent 64-bit seed for one purpose."""
+    return int(digest([str(seed).encode(), purpose.encode()], 16), 16)

@@ -10,6 +10,7 @@ import pytest
 
 from magflow.core.prediction import EnsemblePrediction
 from magflow.dft.spin_lattice import FE_AL, SpinLatticeModel
+from magflow.errors import InputError
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 
 MOMENTS = {"Fe": (0.0, 2.8), "Al": (0.0, 0.1)}
@@ -31,15 +32,36 @@ class ModelEnsemble:
         return EnsemblePrediction.from_members([m.predict(frames) for m in self.members])
 
 
-class GradedEnsemble(ModelEnsemble):
-    """The same with a grade that the test gives."""
+class UngradedFamilyEnsemble(ModelEnsemble):
+    """An ensemble class that has grades, of members that have none."""
 
-    def __init__(self, grade: Callable[[list], np.ndarray]) -> None:
-        super().__init__()
-        self.grade = grade
+    def descriptors(self, frames):
+        raise InputError("no descriptors")
+
+    def grades(self, frames):
+        raise InputError("no grades")
+
+
+class GradedModel(SpinLatticeModel):
+    """A member that has grades."""
 
     def descriptors(self, frames):
         return np.array([[f.volume] for f in frames])
+
+    def grades(self, frames):
+        return np.ones(len(frames))
+
+
+class GradedEnsemble(ModelEnsemble):
+    """An ensemble whose grade the test gives."""
+
+    def __init__(self, grade: Callable[[list], np.ndarray]) -> None:
+        super().__init__()
+        self.members = tuple(GradedModel(m.parameters) for m in self.members)
+        self.grade = grade
+
+    def descriptors(self, frames):
+        return self.members[0].descriptors(frames)
 
     def grades(self, frames):
         return self.grade(frames)
@@ -63,6 +85,11 @@ def moments():
 @pytest.fixture
 def ensemble():
     return ModelEnsemble()
+
+
+@pytest.fixture
+def ungraded_family():
+    return UngradedFamilyEnsemble()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scipy.stats import kstest, norm
 from magflow.core.frame import unique_frames
 from magflow.core.moments import Ordering
 from magflow.errors import InputError
-from magflow.explore.domain import DomainSettings, sample
+from magflow.explore.domain import DomainSettings, draw, sample
 from magflow.explore.geometry import nearest_distance
 
 PLAIN = DomainSettings(spin_flip=0.0, disordered=0.0)
@@ -150,6 +150,10 @@ class TestMinDistance:
     def test_no_sample_is_below_it(self, quick, moments):
         domain = DomainSettings(displacement=0.8, min_distance=2.0)
         assert min(nearest_distance(c.frame) for c in sample(quick, domain, moments, 200, 1)) >= 2.0
+
+    def test_samples_pulled_in_are_counted(self, quick, moments):
+        assert draw(quick, DomainSettings(displacement=0.8, min_distance=2.0), moments, 200, 1).pulled_in > 50
+        assert draw(quick, DomainSettings(), moments, 200, 1).pulled_in == 0
 
     def test_default_follows_the_prototype(self, quick, moments):
         domain = DomainSettings(displacement=0.8)

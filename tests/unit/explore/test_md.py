@@ -133,6 +133,10 @@ class TestStops:
         assert outcome.health == {"completed": 2, "extrapolation-grade": 1}
         assert Counter(c.source for c in outcome.candidates)["md:B2-FeAl:FM:600K"] == 1
 
+    def test_a_family_without_grades_runs_on_its_deviation(self, quick, ungraded_family, moments):
+        outcome = run_md(starts(quick), ungraded_family, self.settings, moments, 1)
+        assert outcome.health == {"completed": 3}
+
     @pytest.mark.parametrize(
         ("change", "reason"),
         [

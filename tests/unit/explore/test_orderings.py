@@ -52,14 +52,21 @@ def test_only_magnetic_sites_get_a_sign():
 def test_large_cells_get_layered_orders():
     frame = repeated(UNIT, (2, 2, 2))
     patterns = sign_patterns(frame, np.ones(16, bool), (2, 2, 2))
-    assert named(patterns[0]) is PrototypeOrdering.FM
-    afm = [p for p in patterns if named(p) is PrototypeOrdering.AFM]
+    assert named(patterns[0], frame.species) is PrototypeOrdering.FM
+    afm = [p for p in patterns if named(p, frame.species) is PrototypeOrdering.AFM]
     assert any((p.reshape(-1, 2) == [1, -1]).all() for p in afm)  # corner against centre
     assert len({exchange_fingerprint(frame, p) for p in patterns}) == len(patterns) >= 4
 
 
 def test_names():
-    assert named(np.array([1, 1, 0])) is PrototypeOrdering.FM
-    assert named(np.array([1, -1, 0])) is PrototypeOrdering.AFM
-    assert named(np.array([1, 1, -1])) is PrototypeOrdering.FIM
-    assert named(np.array([0, 0])) is PrototypeOrdering.NM
+    iron = ("Fe", "Fe", "Fe")
+    assert named(np.array([1, 1, 0]), iron) is PrototypeOrdering.FM
+    assert named(np.array([1, -1, 0]), iron) is PrototypeOrdering.AFM
+    assert named(np.array([1, 1, -1]), iron) is PrototypeOrdering.FIM
+    assert named(np.array([0, 0, 0]), iron) is PrototypeOrdering.NM
+
+
+def test_antiparallel_elements_are_a_ferrimagnet():
+    assert named(np.array([1, -1]), ("Fe", "Co")) is PrototypeOrdering.FIM
+    assert named(np.array([1, 1, -1, -1]), ("Fe", "Fe", "Co", "Co")) is PrototypeOrdering.FIM
+    assert named(np.array([1, -1, 1, -1]), ("Fe", "Fe", "Co", "Co")) is PrototypeOrdering.AFM

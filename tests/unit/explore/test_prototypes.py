@@ -132,6 +132,7 @@ class TestFiles:
             ("a.extxyz", "2\nno lattice\nFe 0 0 0\n", "a.extxyz"),
             ("a.extxyz", EXTXYZ.format("x", 1), "a.extxyz"),
             ("a.extxyz", EXTXYZ.format(1, 1) * 2, "2 configurations"),
+            ("POSCAR", POSCAR.replace("0.5 0.5 0.5", "1.0 0.0 0.0"), "same place"),
             ("a.bin", "\x00\x01\x02", "a.bin"),
             ("a.xyz", "2\n\nFe 0 0 0\nFe 1 1 1\n", "Lattice"),
         ],
@@ -141,6 +142,13 @@ class TestFiles:
             (tmp_path / name).write_text(text)
         with pytest.raises(InputError, match=word):
             build(PrototypeSettings(name="x", file=name), base_dir=tmp_path)
+
+    def test_given_needs_collinear_moments(self, build, tmp_path):
+        text = EXTXYZ.format("1.0 0.0 0.0", "0.0 0.0 1.0").replace("initial_magmoms:R:1", "initial_magmoms:R:3")
+        (tmp_path / "a.extxyz").write_text(text)
+        with pytest.raises(InputError, match="not collinear"):
+            build(PrototypeSettings(name="x", file="a.extxyz", orderings=["given"]), base_dir=tmp_path)
+        assert build(PrototypeSettings(name="x", file="a.extxyz", orderings=["AFM"]), base_dir=tmp_path)
 
     def test_given_needs_moments_in_the_file(self, build, tmp_path):
         (tmp_path / "POSCAR").write_text(POSCAR)
