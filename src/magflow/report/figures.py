@@ -10,7 +10,6 @@ import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.report.quantities import Quantity
-from magflow.report.statistics import Calibration, rmse
 from magflow.report.style import (
     BLUE,
     DENSE,
@@ -25,6 +24,7 @@ from magflow.report.style import (
     empty,
     plain_ticks,
 )  # fmt: skip
+from magflow.select.reliability import Calibration, rms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
         groups = ((np.logical_not(latest), GREY, "earlier iterations", 8), (latest, BLUE, "latest iteration", 11))
         for rows, colour, name, size in groups:
             if rows.any():
-                text = f"{name}: RMSE {rmse(np.zeros(rows.sum()), error[rows]):.3g} {quantity.unit}"
+                text = f"{name}: RMSE {rms(error[rows]):.3g} {quantity.unit}"
                 _scatter(upper, true[rows], predicted[rows], colour, size, label=text)
                 _scatter(lower, true[rows], error[rows], colour, size)
         upper.set(xlim=span, ylim=span)
@@ -137,7 +137,10 @@ def _scatter(
 
 
 def calibration(quantity: Quantity, deviation: FloatArray, error: FloatArray, fit: Calibration) -> Figure:
-    """Error |predicted - labelled| against the deviation of the ensemble, both (n,), with binned RMS and the factor."""
+    """Error |predicted - labelled| against the raw deviation of the ensemble, both (n,), and the factor between them.
+
+    The bins of `fit` are those of the calibrated deviation, in the same unit.
+    """
 
     def paint(axes: Any) -> None:
         axes.set_xlabel(f"Deviation of the ensemble ({quantity.unit})")
@@ -152,10 +155,9 @@ def calibration(quantity: Quantity, deviation: FloatArray, error: FloatArray, fi
         span = np.array([x.min() / 1.3, x.max() * 1.3])
         axes.plot(span, span, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.0, label="y = x")
         axes.plot(span, fit.factor * span, color=RED, linewidth=1.3, label=f"y = {fit.factor:.2f} x (calibrated)")
-        axes.plot(
-            fit.bin_deviation, fit.bin_error, color=INK, marker="o", linestyle="none", markersize=5,
-            label="RMS of a bin", zorder=4,
-        )  # fmt: skip
+        bins = np.array([(b.deviation / fit.factor, b.error) for b in fit.bins]).T
+        dots = {"color": INK, "marker": "o", "linestyle": "none", "markersize": 5}
+        axes.plot(*bins, label="RMS of a bin", zorder=4, **dots)
         axes.set_xscale("log")
         axes.set_yscale("log")
         low = max(float(np.quantile(y, 0.01)), y.max() * 1e-4)

@@ -11,7 +11,7 @@ _WORD = (
     r"api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]{0,60})[\"']?\s{0,9}"
 )
 # every pattern starts at the head of a word and is bounded, so that a long line costs linear time
-_URI = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]{0,30}://)[^\s\"'<>]{0,4000}@")
+_URI = re.compile(r"(?<![\w+.-])(?P<scheme>[A-Za-z][\w+.-]{0,30}://)[^\s\"'<>]{0,1000}@")
 _BLOCK = re.compile(rf"(?P<indent>\s*(?:-\s+)*)(?P<key>[\"']?{_WORD}:)(?=\s|$)", re.IGNORECASE)
 _INLINE = re.compile(
     rf"(?<![\w.-])(?P<key>{_WORD}[:=]\s{{0,9}})(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&}}\]\"']+)", re.IGNORECASE

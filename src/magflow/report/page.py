@@ -48,7 +48,7 @@ def _masked(value: Any) -> Any:
 
 def context(record: CampaignRecord) -> dict[str, Any]:
     """Everything the template needs."""
-    calibration, calibration_rows = sections.calibration(record)
+    calibration, calibration_table = sections.calibration(record)
     _, assessed = headline.final_errors(record)
     levels = {x.level_of_theory_id: x.level_of_theory for x in record.labels}
     return {
@@ -61,7 +61,8 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "convergence": sections.convergence(record),
         "parity": sections.parity(record),
         "calibration": calibration,
-        "calibration_rows": calibration_rows,
+        "calibration_table": calibration_table,
+        "foretold": sections.foretold(record),
         "coverage": sections.coverage(record),
         "reasons": sections.reasons(record),
         "cost": sections.cost(record),
@@ -72,8 +73,8 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "tables": {
             name: getattr(tables, name)(record)
             for name in (
-                "iterations", "strata", "reasons", "sources", "health", "trust", "failures", "failed_labels",
-                "cost", "labels", "models", "provenance", "failed_jobs",
+                "iterations", "strata_errors", "strata", "reasons", "sources", "health", "trust", "failures",
+                "failed_labels", "cost", "labels", "models", "provenance", "failed_jobs",
             )
         },
         "number": number,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.report import figures
-from magflow.report.blocks import Plot, number, plot
+from magflow.report.blocks import Plot, Table, number, plot
 from magflow.report.quantities import SHOWN, Quantity
 from magflow.report.record import Arrays, CampaignRecord
-from magflow.report.statistics import calibration_of
+from magflow.select.reliability import COVERAGE, calibrate, rms
 
 MAX_STRATA = 15
 """Strata told apart in one figure; smaller ones are drawn together."""
@@ -109,9 +110,10 @@ def _reduced(formula: str) -> str:
     return "".join(f"{s}{int(n) // divisor}" for s, n in parts) or formula
 
 
-def calibration(record: CampaignRecord) -> tuple[list[Plot], list[tuple[str, str, str, str, int]]]:
-    """Deviation against error, and per quantity: factor, coverage of one and of two deviations, values."""
-    plots, rows = [], []
+def calibration(record: CampaignRecord) -> tuple[list[Plot], Table]:
+    """Deviation against error, and a table of factor, coverage and rank correlation."""
+    plots: list[Plot] = []
+    rows: list[list[Any]] = []
     factors = next((d.calibration for d in reversed(record.iterations) if d.calibration), {})
     for q in SHOWN:
         true, _ = _joined(record, q, "true")
@@ -121,13 +123,36 @@ def calibration(record: CampaignRecord) -> tuple[list[Plot], list[tuple[str, str
             continue
         error = np.abs(predicted - true) * q.factor
         deviation = deviation * q.factor
-        fit = calibration_of(deviation, error, factors.get(q.name))
-        one, two = (f"{100 * x:.0f} %" if np.isfinite(x) else "–" for x in (fit.within_one, fit.within_two))
-        rows.append((q.title, number(fit.factor), one, two, len(true)))
+        # weight 0: the factor stays the one the campaign used, the rest describes these values
+        fit = calibrate(deviation, error, previous=factors.get(q.name, 1.0), weight=0)
+        one, two = (f"{100 * x:.0f} %" for x in fit.coverage or (np.nan, np.nan))
+        rows.append([q.title, number(fit.factor), one, two, number(fit.spearman, 2), fit.samples])
         numbers = {f"deviation ({q.unit})": deviation, f"abs_error ({q.unit})": error}
         caption = f"{q.title}: error against deviation, factor {number(fit.factor)}."
         plots.append(plot(figures.calibration(q, deviation, error, fit), f"calibration-{q.name}", caption, numbers))
-    return plots, rows
+    if rows:
+        rows.append(["normal errors", "–", *(f"{100 * x:.0f} %" for x in COVERAGE), "–", "–"])
+    heads = ["Quantity", "Factor", "Errors within 1 deviation", "within 2", "Rank correlation", "Values"]
+    return plots, Table(heads, rows, frozenset(range(1, 6)))
+
+
+def foretold(record: CampaignRecord) -> Table:
+    """Per iteration and quantity: the error that the deviation, times the factor known before, foretold; that found."""
+    rows = []
+    known: Mapping[str, float] = {}
+    for document, arrays in zip(record.iterations, record.parities, strict=True):
+        cells = []
+        for q in SHOWN:
+            deviation, found = arrays.get(f"{q.name}_deviation"), document.rmse.get(q.name)
+            if deviation is None or found is None:
+                cells.append("–")
+            else:
+                expected = known.get(q.name, 1.0) * rms(np.asarray(deviation, dtype=float))
+                cells.append(f"{number(expected * q.factor)} / {number(found * q.factor)}")
+        if document.rmse:
+            rows.append([document.iteration, *cells])
+        known = document.calibration or known
+    return Table(["Iteration", *(f"{q.title} ({q.unit})" for q in SHOWN)], rows, frozenset(range(5)))
 
 
 def coverage(record: CampaignRecord) -> Plot | None:

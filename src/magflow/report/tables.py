@@ -12,6 +12,7 @@ from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
 from magflow.report.sections import stratum, without_ones
+from magflow.select.calibration import Assessment
 
 MAX_FAILED = 300
 """Failed labels listed one by one; `magflow query` lists all of them."""
@@ -29,6 +30,20 @@ def iterations(record: CampaignRecord) -> Table:
         counts = [d.iteration, d.offered, d.selected, d.labels_new, d.labels_failed, d.labels_total]
         rows.append([*counts, *errors, within, d.streak, number(sum(d.core_hours.values()))])
     return Table(heads, rows, frozenset(range(len(heads))) - {6 + len(shown)})
+
+
+def strata_errors(record: CampaignRecord) -> Table:
+    """RMSE of the last assessment by composition and magnetic state."""
+    found = next((d.assessment for d in reversed(record.iterations) if d.assessment), None)
+    if found is None:
+        return Table([], [])
+    assessment = Assessment.from_dict(found)
+    rows = []
+    for name, errors in sorted(assessment.strata.items()):
+        cells = [number(errors[q.name].rmse * q.factor) if q.name in errors else "–" for q in SHOWN]
+        rows.append([without_ones(name), max((e.frames for e in errors.values()), default=0), *cells])
+    heads = ["Composition and state", "New labels", *(f"{q.title} ({q.unit})" for q in SHOWN)]
+    return Table(heads, rows, frozenset(range(1, len(heads))))
 
 
 def strata(record: CampaignRecord) -> Table:

@@ -11,6 +11,7 @@ from magflow.core.label import LabelKind
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
 from magflow.execution.states import JobRecord, JobState
 from magflow.report.record import CampaignRecord
+from magflow.select.calibration import Assessment, ErrorStats
 
 CAMPAIGN = "c0ffee0123456789"
 TARGETS = {"energy": 0.005, "forces": 0.040, "magnetic_forces": 0.030}
@@ -168,13 +169,17 @@ class Builder:
             "offered": self.offered, "selected": self.batch, "labels_new": usable, "labels_failed": failed,
             "labels_total": self.total, "labels_attempted": self.attempted,
             "failures": {"scf-unconverged": failed} if failed else {}, "exhausted": False,
-            "assessment": {"rmse": rmse} if rmse else None, "calibration": dict(_FACTOR) if rmse else {}, "rmse": rmse,
+            "assessment": self.assessment(rmse) if rmse else None, "calibration": dict(_FACTOR) if rmse else {}, "rmse": rmse,
             "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
             "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {}, "core_hours": hours,
             "core_hours_total": self.hours, "arrays": encode_arrays(arrays),
         }  # fmt: skip
         self.parts["iterations"].append(IterationDoc(**self.base(i), **doc))
         self.parts["parities"].append(arrays)
+
+    def assessment(self, rmse: dict[str, float]) -> dict:
+        stats = {q: ErrorStats(24, 8, e, e, 3 * e, e) for q, e in rmse.items()}
+        return Assessment(stats, {"Al1Fe1 FM": stats, "Fe2 AFM": stats}, {}, 24).as_dict()
 
     def parity(self, i: int, labels: int) -> dict[str, np.ndarray]:
         usable = [x for x in self.parts["labels"] if x.iteration == i and x.state == "ok"]
