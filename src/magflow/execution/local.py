@@ -23,6 +23,7 @@ from magflow.execution.processes import campaign_lock, kill_tagged, tag
 from magflow.execution.queue import JobQueue
 from magflow.execution.reader import QueueReader
 from magflow.execution.states import JobRecord, JobState
+from magflow.stores import connection
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, JobStore
@@ -137,6 +138,7 @@ class LocalExecutor:
                 self._interrupted()
                 raise
             monitor.tell(force=True)
+            connection.merge_log(self.queue.path)
         counts = self.reader.counts()
         if counts[JobState.WAITING]:
             raise CampaignError(

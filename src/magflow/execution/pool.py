@@ -17,6 +17,7 @@ from magflow.errors import CampaignError, StoreError
 from magflow.execution.processes import TAG, kill_group, kill_tagged, tag
 from magflow.execution.worker import EXIT_STORE
 
+_TOLERATED_DEATHS = 8  # of workers without a job in hand, in a row, beyond one each
 _PATIENCE = 5.0  # seconds given to idle workers to end by themselves
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -85,7 +86,7 @@ class WorkerPool:
         """
         self.deaths += 1
         self._idle_deaths = 0 if progress else self._idle_deaths + 1
-        if self._idle_deaths >= self.size + 8:
+        if self._idle_deaths >= self.size + _TOLERATED_DEATHS:
             raise CampaignError(
                 "worker processes die before they can run anything",
                 where=str(self._log(self._started - 1)),

@@ -142,16 +142,17 @@ class JobQueue:
         with self._transaction() as con:
             if not self._owned(con, claim):
                 return False
+            # still RUNNING, hence not settled, while what it returned is inserted: each edge is counted once
+            if response.stop_jobflow:
+                graph.stop_flow(con, claim.flow)
+            elif not graph.is_stopped(con, claim.flow):
+                self._extend(con, claim, response)
             stored = None if response.stored_data is None else json.dumps(response.stored_data, cls=MontyEncoder)
             self._finish(con, claim.id, JobState.COMPLETED, None, cost)
             con.execute(
                 "UPDATE jobs SET stored_data = ?, directory = ? WHERE id = ?",
                 (stored, str(claim.directory) if kept else None, claim.id),
             )
-            if response.stop_jobflow:
-                graph.stop_flow(con, claim.flow)
-            elif not graph.is_stopped(con, claim.flow):
-                self._extend(con, claim, response)
             if response.stop_children:
                 for uuid, reason in graph.cancel_children(con, claim.uuid, CancelReason.STOPPED):
                     graph.settle(con, uuid, reason)

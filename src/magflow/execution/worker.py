@@ -17,11 +17,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from magflow.errors import MagflowError, StoreError
 from magflow.execution.directories import JobDirectories
+from magflow.execution.outputs import HeldOutput, share_a_file
 from magflow.execution.processes import StoreUnusableError, kill_own_tree
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Worker:
     def __init__(self, queue: JobQueue, store: JobStore, name: str) -> None:
         self.queue, self.store, self.name = queue, store, name
         self.directories = JobDirectories(queue.jobs_directory, name)
+        self._joined = share_a_file(store, queue)
 
     def run(self, stop: threading.Event | None = None, until_drained: bool = False) -> int:
         """Run jobs until `stop` is set, or until nothing is ready or running; returns the number of tries.
@@ -91,32 +94,34 @@ class Worker:
         return done
 
     def _run_and_claim(self, claim: Claim, stop: threading.Event) -> Claim | None:
-        """Run one job; mark it and claim the next in one transaction."""
+        """Run one job; store its output, mark it, and claim the next, in one transaction."""
         from magflow.execution.states import Cost
 
+        output = HeldOutput(self.store, claim)
         began, cpu = time.monotonic(), _cpu_seconds()
         try:
-            response, error, final = self._execute(claim), "", False
+            with _store_errors_apart():
+                response = self._execute(claim, output)
+                if not self._joined:
+                    output.write()
+            cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
+            kept = self.directories.leave(claim.directory, _discards_files(claim))
+            with _store_errors_apart(), self.queue.transaction():
+                if self.queue.complete(claim, response, cost, kept) and self._joined:
+                    output.write()
+                return self._next(stop)
         except StoreUnusableError:
             raise
-        except Exception as failure:
-            response, error, final = None, _describe(failure), isinstance(failure, MagflowError)
-        cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
-        if response is not None:
-            kept = self.directories.leave(claim.directory, _discards_files(claim))
-            try:
-                with self.queue.transaction():
-                    self.queue.complete(claim, response, cost, kept)
-                    return None if stop.is_set() else self.queue.claim(self.name)
-            except StoreError:
-                raise
-            except Exception as failure:  # what the job returned cannot be queued: the job's fault
-                error, final = _describe(failure), True
-        with self.queue.transaction():
-            self.queue.fail(claim, error, cost, final)
-            return None if stop.is_set() else self.queue.claim(self.name)
+        except Exception as failure:  # of the job, or of what it returned
+            cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
+            with self.queue.transaction():
+                self.queue.fail(claim, _describe(failure), cost, final=isinstance(failure, MagflowError))
+                return self._next(stop)
 
-    def _execute(self, claim: Claim) -> Response:
+    def _next(self, stop: threading.Event) -> Claim | None:
+        return None if stop.is_set() else self.queue.claim(self.name)
+
+    def _execute(self, claim: Claim, output: HeldOutput) -> Response:
         from jobflow import CURRENT_JOB
         from monty.json import MontyDecoder
 
@@ -124,14 +129,21 @@ class Worker:
         self.directories.make(claim.directory)
         try:
             with contextlib.chdir(claim.directory):
-                return job.run(store=self.store, job_dir=claim.directory)
-        except StoreError as error:
-            if not isinstance(error.__cause__, sqlite3.Error):  # this job's document, not the store
-                raise
-            fields = {k: getattr(error, k) for k in _FIELDS[1:]}
-            raise StoreUnusableError(error.message, **fields) from error
+                return job.run(store=cast("JobStore", output), job_dir=claim.directory)
         finally:
             CURRENT_JOB.reset()
+
+
+@contextlib.contextmanager
+def _store_errors_apart() -> Iterator[None]:
+    """Tell errors of SQLite itself, which end the worker, from those of one document, which fail the job."""
+    try:
+        yield
+    except StoreError as error:
+        if isinstance(error, StoreUnusableError) or not isinstance(error.__cause__, sqlite3.Error):
+            raise
+        fields = {k: getattr(error, k) for k in _FIELDS[1:]}
+        raise StoreUnusableError(error.message, **fields) from error
 
 
 def _describe(error: Exception) -> str:

@@ -123,22 +123,36 @@ def connect(path: str | Path, synchronous: str = "NORMAL") -> sqlite3.Connection
 
 
 def connect_readonly(path: str | Path) -> sqlite3.Connection:
-    """A new read-only connection to an existing file; the caller closes it."""
+    """Return a new read-only connection to an existing file; the caller closes it.
+
+    Raises
+    ------
+    StoreError
+        If there is no such file, or it cannot be read.
+    """
     path = Path(path).absolute()
     if not path.is_file():
-        raise StoreError(
-            "there is no store here", where=str(path), hint="give the directory of a campaign that was run"
-        )
+        hint = "give the directory of a campaign that was run"
+        raise StoreError("there is no store here", where=str(path), hint=hint)
+    log = path.with_name(path.name + "-wal")
+    # without a log to read and a place for its index, as on a read-only disk, the file itself is complete
+    at_rest = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
+    uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
     with explained(path):
-        con = sqlite3.connect(
-            f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
+        con = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             con.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error:
             con.close()
             raise
     return con
+
+
+def merge_log(path: str | Path) -> None:
+    """Move the write-ahead log into the file itself, as far as readers allow: one complete file is left to copy."""
+    con = connect(path)
+    with suppress(sqlite3.OperationalError):  # a reader is at work, or no room: the log stays, nothing is lost
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def disconnect(path: str | Path) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import toy_jobs as toy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
@@ -68,6 +68,17 @@ def outputs(store):
     return {(d["uuid"], d["index"]): d["output"] for d in store.query({}) if not d["name"].startswith("store_inputs")}
 
 
+def spec(name, kind="value", parents=(), children=()):
+    return {"id": name, "kind": kind, "tolerant": False, "parents": list(parents), "children": list(children)}
+
+
+@example(
+    [
+        spec("n0", "replace", (), [spec("m", "replace", (), [spec("o")])]),
+        spec("n1", "replace_silent", (), [spec("p")]),
+        spec("n2", parents=[0, 1]),
+    ]
+)
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(spec_lists())
 def test_generated_flows_give_what_run_locally_gives(tmp_path_factory, specs):
