@@ -55,7 +55,7 @@ class SystemSpec(Section):
             if element not in info.data.get("elements", (element,)):
                 raise problem("elements of system.elements", seen=element)
             if low > high:
-                raise problem("[lowest, highest]", seen=f"{element}: [{low:g}, {high:g}]")
+                raise problem("[smallest, largest]", seen=f"{element}: [{low:g}, {high:g}]")
         return moments
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +74,7 @@ def _options(
     """Options of the program itself."""
 
 
-for _name in filter(lambda name: find_spec(f"magflow.cli.{name}"), COMMANDS):
+for _name in COMMANDS:
     app.command(_name)(getattr(import_module(f"magflow.cli.{_name}"), _name))
 
 

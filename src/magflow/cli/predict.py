@@ -38,15 +38,15 @@ def predict(
     import json
 
     from magflow.io.extxyz import read_extxyz, write_extxyz
-    from magflow.io.predictions import check_predictable, predicted_records, summary
+    from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
 
     records = read_extxyz(frames, labels=False)
     ensemble = _ensemble(models)
     check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
     ensemble = ensemble.calibrated({}) if raw else ensemble
     wanted = [record.frame for record in records]
+    prediction = evaluate(ensemble, records, where=str(frames))
     grades = ensemble.grades(wanted) if hasattr(ensemble.members[0], "grades") else None
-    prediction = ensemble.predict(wanted)
     write_extxyz(output, predicted_records(records, prediction, grades=grades))
     told = summary(prediction, grades)
     typer.echo(json.dumps({"output": str(output), **told}) if as_json else f"wrote {output}: " + _sentence(told))

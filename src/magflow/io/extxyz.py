@@ -150,11 +150,10 @@ def _record(
     targets = moments.get("target_magmoms", moments.get("initial_magmoms"))
     constrained = columns.pop("constrained", None)
     found = {name: info.pop(name) for name in LABEL_INFO if name in info}
-    if not labels:
-        info |= {REFERENCE + name: value for name, value in found.items() if REFERENCE + name not in info}
     of_atoms = {name: columns.pop(name) for name in LABEL_COLUMNS if name in columns}
     if not labels:
-        columns |= {REFERENCE + name: values for name, values in of_atoms.items() if REFERENCE + name not in columns}
+        _set_aside(found, info)
+        _set_aside(of_atoms, columns)
     found |= of_atoms
     meta = found.pop(LABEL_KEY, None) or {}
     is_label = labels and ("energy" in found or "free_energy" in found)
@@ -171,6 +170,15 @@ def _record(
             expected="energy or free_energy, or no label at all",
         )
     return Record(frame, label, info, columns, vector_moments)
+
+
+def _set_aside(found: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Put label values into `kept` under ``reference_`` names; those it has already are left as they are."""
+    if "free_energy" in found:
+        found["energy"] = found.pop("free_energy")
+    for name, value in found.items():
+        if name != LABEL_KEY:
+            kept.setdefault(REFERENCE + name, value)
 
 
 def _geometry(info: dict[str, Any], columns: dict[str, np.ndarray]) -> tuple[FloatArray, tuple[str, ...], FloatArray]:

@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction
+from magflow.core.protocols import Ensemble
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
-from magflow.io.records import Record
+from magflow.io.records import Record, located
 
 DEVIATION = "_deviation"
 GRADE = "extrapolation_grade"
@@ -50,6 +51,23 @@ def check_predictable(records: Sequence[Record], species: Sequence[str], *, magn
                 expected="magmoms:R:1 (collinear) or magmoms:R:3, muB",
                 hint="give every atom the moment it is to be evaluated at; nothing is guessed",
             )
+
+
+def evaluate(ensemble: Ensemble, records: Sequence[Record], *, where: str) -> EnsemblePrediction:
+    """The ensemble's prediction for all records.
+
+    Raises
+    ------
+    InputError
+        If the ensemble refuses a frame; names the first one, counted from 1.
+    """
+    try:
+        return ensemble.predict([record.frame for record in records])
+    except InputError:
+        for i, record in enumerate(records, start=1):
+            with located(f"{where}: frame {i}"):
+                ensemble.predict([record.frame])
+        raise
 
 
 def predicted_records(

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from magflow.campaign.check import check_campaign, findings, require_ready
+from magflow.campaign.load import load_campaign
+from magflow.errors import MissingToolError, StoreError
+
+
+def failed(path, directory):
+    return {p.name: p for p in check_campaign(load_campaign(path), directory) if not p.ok}
+
+
+def test_a_good_campaign_is_ready(campaign_file, tmp_path):
+    spec = load_campaign(campaign_file())
+    assert [f.title for f in findings(spec, tmp_path)] == [
+        "label engine",
+        "potential family",
+        "structures",
+        "settings",
+        "store",
+        "cost",
+    ]
+    assert all(p.ok and p.detail for p in check_campaign(spec, tmp_path / "new" / "deeper"))
+    require_ready(spec, tmp_path)
+    assert not (tmp_path / "new").exists()
+
+
+FE = '2\nLattice="2.8 0 0 0 2.8 0 0 0 2.8" Properties=species:S:1:pos:R:3\nFe 0 0 0\nFe 1.4 1.4 1.4\n'
+BUILDER = ("builder: {structure: bcc, species: [Fe], a: 2.836, cubic: true}", "file: fe.xyz")
+
+
+@pytest.mark.parametrize(
+    ("change", "probe", "detail"),
+    [
+        (("a: 2.836", "a: 1.2"), "prototype bcc-Fe", "closer than"),
+        (("species: [Fe, Al]", "species: [Fe, Ni]"), "prototype B2-FeAl", "not in the campaign"),
+        (("    Fe: [0.0, 2.8]\n", ""), "moments", "has no range"),
+        (("elements: [Al, Fe]", "elements: [Al, Fe, O]"), "elements", "in no prototype"),
+        (("ensemble: 5", "ensemble: 1"), "ensemble", "no deviation"),
+        (("labels: 80", "labels: 10"), "budget", "more labels than"),
+        (("candidates: 500", "candidates: 5"), "budget", "fewer frames"),
+        (("elements: [Al, Fe]", "elements: [Al, Fe, Cu]"), "spin-lattice", "none for Cu"),
+    ],
+)
+def test_what_is_found(campaign_file, tmp_path, change, probe, detail):
+    found = failed(campaign_file(change), tmp_path)
+    assert detail in found[probe].detail
+
+
+def test_targets_are_needed_for_automatic_trust(campaign_file, tmp_path):
+    path = campaign_file(
+        ("    energy_mev_per_atom: 2\n", ""), ("    forces_mev_per_a: 20\n", ""), ("  targets:\n", "  targets: {}\n")
+    )
+    path.write_text(path.read_text().replace("    magnetic_forces_mev_per_mub: 10\n", ""))
+    assert "trust: auto" in failed(path, tmp_path)["targets"].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (None, "no such structure file"),
+        ("garbage", "not a number of atoms"),
+        (FE.replace("2.8 0 0 0 2.8", "2.8 0 0 2.8 0"), "no volume"),
+        (FE.replace("Fe 1.4", "Xq 1.4"), "unknown element"),
+        (FE.replace("1.4 1.4 1.4", "nan 1.4 1.4"), "not finite"),
+        (FE.replace("1.4 1.4 1.4", "0.5 0.5 0.5"), "closer than"),
+        (FE + FE, "not one configuration"),
+    ],
+)
+def test_structure_files(campaign_file, tmp_path, content, detail):
+    path = campaign_file(BUILDER)
+    if content is not None:
+        (tmp_path / "fe.xyz").write_text(content)
+    assert detail in failed(path, tmp_path)["prototype bcc-Fe"].detail
+
+
+@pytest.mark.parametrize(("name", "content"), [("POSCAR", "not a POSCAR\n1\n"), ("fe.cif", "data_x\nloop_\n_a\n")])
+def test_damaged_structure_files_of_other_formats(campaign_file, tmp_path, name, content):
+    path = campaign_file((BUILDER[0], f"file: {name}"))
+    (tmp_path / name).write_text(content)
+    assert "prototype bcc-Fe" in failed(path, tmp_path)
+
+
+def test_estimate(campaign_file, tmp_path):
+    spec = load_campaign(campaign_file(("engine: spin-lattice", "core_seconds: 36\n  engine: spin-lattice")))
+    estimate = check_campaign(spec, tmp_path)[-1]
+    assert "80 labels, about 0.8 core-hours" in estimate.detail
+
+
+def test_missing_abinit_is_a_missing_tool(campaign_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_ABINIT_COMMAND", str(tmp_path / "no-such-abinit"))
+    with pytest.raises(MissingToolError, match="no-such-abinit"):
+        require_ready(load_campaign(campaign_file(template="feal_quick")), tmp_path)
+
+
+def test_missing_datasets_are_named(campaign_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_DATASET_DIRS", f'["{tmp_path}"]')
+    found = failed(campaign_file(template="feal_quick"), tmp_path)
+    assert any("Fe" in name and "dataset" in name.lower() for name in found)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_directory(campaign_file, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot be written"):
+        require_ready(load_campaign(campaign_file()), closed / "run")
+
+
+def test_a_file_in_the_way_of_the_directory(campaign_file, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        require_ready(load_campaign(campaign_file()), tmp_path / "file" / "run")
