@@ -44,11 +44,11 @@ class MmtpFamily(BaseModel):
         default_factory=dict, description="Element to the largest moment, muB; elements left out: from the labels."
     )
     weights: MmtpWeights = Field(default_factory=MmtpWeights, description="Weights of the four quantities.")
-    radial_ridge: float = Field(default=0.1, ge=0.0, description="Penalty on radial coefficients.")
+    radial_ridge: float = Field(default=1.0, ge=0.0, description="Penalty on radial coefficients.")
     radial_growth: float = Field(
         default=1.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."
     )
-    magnetic_growth: float = Field(default=1.0, ge=1.0, description="Factor on radial_ridge per degree in the moments.")
+    magnetic_growth: float = Field(default=4.0, ge=1.0, description="Factor on radial_ridge per degree in the moments.")
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
     max_iterations: int = Field(default=40, ge=1, description="Levenberg-Marquardt iterations.")
     tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")

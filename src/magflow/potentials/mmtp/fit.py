@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,8 +17,9 @@ from magflow.potentials.mmtp.basis import enumerate_basis
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.grade import build_active_set
 from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
-from magflow.potentials.mmtp.optimise import Outcome, Prior, Stopping, levenberg_marquardt
+from magflow.potentials.mmtp.optimise import Outcome, Stopping, levenberg_marquardt
 from magflow.potentials.mmtp.potential import MmtpPotential
+from magflow.potentials.mmtp.prior import magnetic_scale, prepare, with_unknowns
 from magflow.potentials.mmtp.residuals import Problem, check_collinear
 
 if TYPE_CHECKING:
@@ -80,24 +81,28 @@ def _fit(
     model = start.model if start else blank_model(family, items, species)
     check_start(family, model, species)
     problem = Problem.of(model, items, repeats, family.weights)
-    centre = np.zeros(problem.size)
-    reference = energy_reference(items, species)
-    centre[-len(species) :] = reference
-    prior, parameters = starting_point(family, problem, centre, seed, warm=start is not None)
+    prior, unknowns = prepare(
+        family,
+        problem,
+        energy_reference(items, species),
+        magnetic_scale(items, model),
+        seed=seed,
+        warm=start.model if start else None,
+    )
     held = (
         Problem.of(model, validation, np.ones(len(validation), dtype=np.int64), family.weights) if validation else None
     )
     outcome = levenberg_marquardt(
         problem,
-        parameters,
+        unknowns,
         prior,
         Stopping(family.max_iterations, family.tolerance, family.patience),
         monitor=(lambda p: held.loss(held.residuals(p))) if held else None,
         report=_reporter(progress, family.max_iterations),
     )
-    potential = finish(model.with_parameters(outcome.parameters), problem.geometry)
+    potential = finish(with_unknowns(model, outcome.parameters), problem.geometry)
     cost = Cost(time.process_time() - cpu, time.perf_counter() - began, 1)
-    report = _report(outcome, problem, held, cost, {"parameters": problem.size, "unique_labels": len(items)})
+    report = _report(outcome, problem, held, cost, _details(potential.model, items))
     if progress:
         progress(1.0, "fitted")
     return potential, report
@@ -137,6 +142,7 @@ def blank_model(family: MmtpFamily, items: Sequence[LabeledFrame], species: tupl
         max_moment=np.array(ranges),
         basis=basis,
         parameters=np.zeros(size),
+        pulay=np.zeros(len(species)),
     )
 
 
@@ -162,50 +168,21 @@ def check_start(family: MmtpFamily, model: MmtpModel, species: tuple[str, ...]) 
             )
 
 
-def starting_point(
-    family: MmtpFamily, problem: Problem, centre: FloatArray, seed: int, *, warm: bool
-) -> tuple[Prior, FloatArray]:
-    """Prior and first parameters: random radial functions, then linear least squares for xi and e.
-
-    The prior holds radial coefficients near zero, more strongly for higher polynomials, in units in which the radial
-    function is of order one at a typical bond; xi in units of the spread each basis function makes in the rows.
-    """
-    model = problem.model
-    n_radial, n_species = model.n_radial, len(model.species)
-    shape = (n_species, n_species, model.basis.n_mu, model.n_phi, len(model.pairs))
-    zeta = np.broadcast_to(np.arange(model.n_phi)[:, None], shape).ravel()
-    magnetic = np.broadcast_to(model.pairs.sum(axis=1), shape).ravel()
-    unit = 1.0 / (model.cutoff - model.r_min) ** 2
-    rng = np.random.default_rng(seed)
-    parameters = centre.copy()
-    if warm:
-        parameters = model.parameters.copy()
-    else:
-        spread = START_SPREAD * unit * START_DECAY**zeta * np.where(magnetic > 0, START_MAGNETIC, 1.0)
-        parameters[:n_radial] = rng.normal(size=n_radial) * spread
-    jtj, jtr, _ = problem.normal(parameters)
-    linear = slice(n_radial, len(parameters))
-    scale = np.diag(jtj)[n_radial : len(parameters) - n_species]
-    precision = np.concatenate(
-        [
-            family.radial_ridge / unit**2 * family.radial_growth**zeta * family.magnetic_growth**magnetic,
-            family.linear_ridge * scale + 1e-12 * max(scale.max(), 1.0),
-            np.full(n_species, 1e-6),
-        ]
-    )
-    if not warm:
-        matrix = jtj[linear, linear] + np.diag(precision[linear])
-        parameters[linear] -= np.linalg.solve(matrix, jtr[linear])
-    return Prior(precision, centre), parameters
-
-
-START_SPREAD, START_DECAY, START_MAGNETIC = 0.5, 0.6, 0.2
-
-
 def finish(model: MmtpModel, geometry: Geometry) -> MmtpPotential:
     """The potential with the active set of the training environments."""
     bare = MmtpPotential(model)
     return MmtpPotential(model, build_active_set(geometry.type, bare.basis_values(geometry), len(model.species)))
+
+
+def _details(model: MmtpModel, items: Sequence[LabeledFrame]) -> dict[str, Any]:
+    return {
+        "parameters": len(model.parameters),
+        "unique_labels": len(items),
+        "energy_reference_ev": dict(zip(model.species, model.parameters[-len(model.species) :].tolist(), strict=True)),
+        "pulay_constant_ev": dict(zip(model.species, model.pulay.tolist(), strict=True)),
+        "max_moment_mub": dict(zip(model.species, model.max_moment.tolist(), strict=True)),
+        "r_min_a": model.r_min,
+    }
 
 
 def _reporter(progress: Progress | None, total: int) -> Callable[[int, float], None] | None:
@@ -216,7 +193,7 @@ def _reporter(progress: Progress | None, total: int) -> Callable[[int, float], N
     )
 
 
-def _report(outcome: Outcome, problem: Problem, held: Problem | None, cost: Cost, details: dict[str, int]) -> FitReport:
+def _report(outcome: Outcome, problem: Problem, held: Problem | None, cost: Cost, details: dict[str, Any]) -> FitReport:
     rmse = {"train": problem.rmse(problem.residuals(outcome.parameters))}
     if held:
         rmse["validation"] = held.rmse(held.residuals(outcome.parameters))

@@ -40,8 +40,8 @@ class MmtpModel:
     """One magnetic moment tensor potential.
 
     E = sum_i [e_{z_i} + sum_alpha xi_alpha B_alpha], with basic moments M_{mu,nu} = sum_j f_mu u_ij^(x nu),
-    u the unit vector, and f_mu = (R_cut - r)^2 sum c_{mu,zi,zj}^{zeta,(beta,gamma)} phi_zeta(r) psi_beta(m_i) psi_gamma(m_j);
-    phi and psi are Chebyshev polynomials on [r_min, cutoff] and [-max_moment, max_moment].
+    u the unit vector, and f_mu = (R_cut - r)^2 sum c_{mu,zi,zj}^{zeta,(beta,gamma)} phi_zeta(r) psi_beta(m_i)
+    psi_gamma(m_j); phi and psi are Chebyshev polynomials on [r_min, cutoff] and [-max_moment, max_moment].
 
     Parameters
     ----------
@@ -58,6 +58,9 @@ class MmtpModel:
         (T,) muB.
     parameters
         Radial c[zi][zj][mu][zeta][pair], linear xi[alpha], species e[z], flat. eV.
+    pulay
+        (T,) eV per atom: the labels' stress is dE/d(strain)/V + sum over the atoms of this / V on the diagonal
+        (:func:`magflow.potentials.mmtp.residuals.pulay_columns`). No part of the energy.
     """
 
     species: tuple[str, ...]
@@ -72,11 +75,16 @@ class MmtpModel:
     max_moment: FloatArray
     basis: Basis
     parameters: FloatArray
+    pulay: FloatArray
 
     def __post_init__(self) -> None:
         if self.parameters.shape != (self.spec.n_parameters,):
             raise InputError(
                 "wrong number of parameters", seen=self.parameters.shape, expected=f"({self.spec.n_parameters},)"
+            )
+        if self.pulay.shape != (len(self.species),):
+            raise InputError(
+                "wrong number of Pulay constants", seen=self.pulay.shape, expected=f"({len(self.species)},)"
             )
 
     @property
@@ -118,21 +126,6 @@ class MmtpModel:
         except ValueError as error:
             raise InputError("the potential is not consistent", seen=str(error)) from error
 
-    def with_parameters(self, parameters: FloatArray) -> MmtpModel:
-        """The same form with other parameters."""
-        from dataclasses import replace
-
-        return replace(self, parameters=np.ascontiguousarray(parameters, dtype=float))
-
-    def compatible(self, other: MmtpModel) -> bool:
-        """Whether the parameters of `other` mean the same here, ranges included."""
-        return (
-            self.header() == other.header()
-            and np.array_equal(self.max_moment, other.max_moment)
-            and np.array_equal(self.basis.times, other.basis.times)
-            and np.array_equal(self.basis.scalar, other.basis.scalar)
-        )
-
     def header(self) -> dict[str, Any]:
         """Scalars, JSON-ready."""
         return {
@@ -153,6 +146,7 @@ class MmtpModel:
         return {
             "max_moment": self.max_moment,
             "parameters": self.parameters,
+            "pulay": self.pulay,
             "basic": self.basis.basic,
             "times": self.basis.times,
             "multiplicity": self.basis.multiplicity,
@@ -185,9 +179,8 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         header["species"] = tuple(header["species"])
         header["form"] = Form(header["form"])
         basis = Basis(*(arrays.pop(name) for name in ("basic", "times", "multiplicity", "scalar")))
-        model = MmtpModel(
-            **header, max_moment=arrays.pop("max_moment"), basis=basis, parameters=arrays.pop("parameters")
-        )
+        rest = {name: arrays.pop(name) for name in ("max_moment", "parameters", "pulay")}
+        model = MmtpModel(**header, basis=basis, **rest)
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")
     except (

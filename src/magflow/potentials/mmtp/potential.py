@@ -43,7 +43,7 @@ class MmtpPotential:
 
     @property
     def cutoff(self) -> float:
-        """A"""
+        """Neighbour cutoff, A."""
         return self.model.cutoff
 
     @property
@@ -99,6 +99,17 @@ class MmtpPotential:
             geometry.counts, energy, -raw["gradient"], raw["virial"] / geometry.volumes[:, None], magnetic_forces
         )
 
+    def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, 6) eV/A^3, what the labels' stress holds beyond dE/d(strain)/V: the Pulay stress of their fixed cutoff.
+
+        `predict` gives the derivative of the energy. Add this before comparing with labelled stresses.
+        """
+        out = np.zeros((len(frames), 6))
+        constants = dict(zip(self.species, self.model.pulay.tolist(), strict=True))
+        for row, frame in zip(out, frames, strict=True):
+            row[:3] = sum(constants[s] for s in frame.species) / frame.volume
+        return out
+
     def _evaluate(self, geometry: Geometry, **options: bool) -> dict[str, Any]:
         return kernel().evaluate(self.model.spec, self.model.parameters, *geometry.kernel_arguments, **options)
 
@@ -146,9 +157,7 @@ class MmtpPotential:
             If the potential carries no active set.
         """
         if self.active is None:
-            raise InputError(
-                "the potential carries no active set", hint="fit it, or load one that was fitted"
-            )
+            raise InputError("the potential carries no active set", hint="fit it, or load one that was fitted")
         geometry = self.geometry(frames)
         return self.active.grades(geometry.type, self.basis_values(geometry))
 

@@ -82,6 +82,25 @@ def _along_z(magnetic_forces: FloatArray | None) -> FloatArray | None:
     return None if magnetic_forces is None else -magnetic_forces[:, 2]
 
 
+def pulay_columns(geometry: Geometry, n_species: int) -> FloatArray:
+    """(rows, T) what one unit of each species' Pulay constant adds to a row: its atoms, on the diagonal of the strain.
+
+    A plane-wave code differentiates the energy at a fixed number of plane waves, while energies of several cells are
+    compared at a fixed cutoff. The labelled stress is therefore off by an isotropic 2/3 dE/d(ln E_cut) / V
+    (Froyen, Cohen, J. Phys. C 19, 2623 (1986)), nearly a constant energy per atom of a species. Without it the
+    energies and stresses of one label set contradict each other.
+    """
+    composition = np.zeros((len(geometry.counts), n_species))
+    np.add.at(composition, (geometry.frame, geometry.type), 1.0)
+    sizes = 1 + 3 * geometry.counts + 6 + geometry.counts
+    frame = np.repeat(np.arange(len(sizes)), sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    within = np.arange(len(frame)) - starts[frame]
+    first = 1 + 3 * geometry.counts[frame]
+    diagonal = (within >= first) & (within < first + 3)
+    return np.where(diagonal[:, None], composition[frame], 0.0)
+
+
 @dataclass(eq=False)
 class Problem:
     """Residuals of a set of labels as a function of the parameters of one form.
@@ -92,6 +111,7 @@ class Problem:
     model: MmtpModel
     geometry: Geometry
     targets: Targets
+    pulay: FloatArray
     designs: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,12 +125,13 @@ class Problem:
         """The problem of fitting `model` to `items`."""
         frames = [training_frame(item, magnetic=model.magnetic) for item in items]
         geometry = build_geometry(frames, model.species, model.cutoff, magnetic=model.magnetic)
-        return cls(model, geometry, build_targets(items, repeats, weights, magnetic=model.magnetic))
+        targets = build_targets(items, repeats, weights, magnetic=model.magnetic)
+        return cls(model, geometry, targets, pulay_columns(geometry, len(model.species)))
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
-        return int(self.model.spec.n_parameters)
+        """Number of unknowns: the parameters of the model, then the Pulay constant of each species."""
+        return int(self.model.spec.n_parameters) + self.pulay.shape[1]
 
     @cached_property
     def chunks(self) -> list[tuple[int, int]]:
@@ -127,7 +148,8 @@ class Problem:
 
     def rows(self, parameters: FloatArray, begin: int, end: int, *, derivatives: bool) -> tuple[FloatArray, FloatArray]:
         """Values and weighted Jacobian of the frames ``begin .. end``."""
-        design = self.designs[0]
+        design, unknowns = self.designs[0], self.pulay.shape[1]
+        parameters, constants = parameters[: len(parameters) - unknowns], parameters[len(parameters) - unknowns :]
         span = slice(design.row_begin(begin), design.row_begin(end))
         weight = self.targets.weights[span]
         values, jacobian = design.jacobian(self.model.spec, parameters, begin, end, weight, derivatives)
@@ -138,6 +160,9 @@ class Problem:
             if derivatives:
                 jacobian *= 0.5
                 jacobian += sign[:, None] * j
+        values = values + self.pulay[span] @ constants
+        if derivatives:
+            jacobian = np.concatenate([jacobian, weight[:, None] * self.pulay[span]], axis=1)
         return values, jacobian
 
     def residuals(self, parameters: FloatArray) -> FloatArray:
