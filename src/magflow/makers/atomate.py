@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from jobflow import Flow, Job, Maker, OnMissing, job
-from monty.json import MSONable
+from monty.json import MSONable, jsanitize
 
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LabelKind, LevelOfTheory
@@ -52,7 +52,8 @@ class AtomateEngine(MSONable):
 
     def level_of_theory(self, elements: tuple[str, ...]) -> LevelOfTheory:
         """The Maker's whole serialisation: another input set is another level of theory."""
-        parameters = {"maker": self.maker.as_dict(), "elements": sorted(elements)}
+        serialised = jsanitize(self.maker.as_dict(), strict=True, enum_values=True)
+        parameters = {"maker": serialised, "elements": sorted(elements)}
         return LevelOfTheory("atomate2", version("atomate2"), LabelKind(self.kind), self.functional, {}, parameters)
 
 

@@ -56,6 +56,8 @@ class LabelMaker(PluginMaker):
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
         label = self.engine.label(configuration, level, workdir)
+        if not any(workdir.iterdir()):
+            workdir.rmdir()
         return label_document(configuration, label, self.campaign, self.engine.name, source, iteration)
 
     def single(self, frame: str | OutputReference, source: str, iteration: int, *words: object) -> Job:
