@@ -135,7 +135,9 @@ class PotentialFamily(Protocol):
 class Ensemble(Protocol):
     """K potentials of one family that differ by seed and bootstrap."""
 
-    members: tuple[Potential, ...]
+    @property
+    def members(self) -> tuple[Potential, ...]:
+        """The potentials."""
 
     def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
         """Mean and deviation of every quantity."""

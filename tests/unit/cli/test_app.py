@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from magflow import __version__
+from magflow.campaign.templates import template_names, template_text
+from magflow.cli.app import COMMANDS, INTERNAL_ERROR, app
+from magflow.errors import CampaignError, MissingToolError, StoreError
+
+runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
+HEAVY = {"pymatgen", "plotly", "jobflow", "skmatter", "maggma", "scipy", "numpy", "ase", "ruamel", "pydantic"}
+
+
+def test_version():
+    result = runner.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"magflow {__version__}"
+
+
+def test_help_names_every_command():
+    result = runner.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert all(f" {name} " in result.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(command):
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"magflow {command}" in result.stdout.split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_nothing_heavy_is_imported():
+    code = f"import sys, magflow.cli.app; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_answers_at_once():
+    """Under half a second of CPU time; wall time depends on who else uses the machine."""
+    code = "from magflow.cli.app import main; main()"
+    times = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, check=True)
+        after = os.times()
+        assert b"predict" in done.stdout
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(times) < 0.5
+
+
+def test_no_arguments_is_help():
+    result = runner.invoke(app, [])
+    assert "Usage" in result.output
+
+
+def test_misspelled_command():
+    result = runner.invoke(app, ["chekc"])
+    assert result.exit_code == 2
+    assert "check" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MissingToolError("no ABINIT", where="here", seen=1, expected="two", hint="install it"), 3),
+        (StoreError("disk full"), 4),
+        (CampaignError("batch failed"), 5),
+        (ZeroDivisionError("oops\nsecond line"), INTERNAL_ERROR),
+    ],
+)
+def test_errors_are_one_line_on_stderr(monkeypatch, error, code):
+    def fail(*args, **kw):
+        raise error
+
+    monkeypatch.setattr("magflow.campaign.jsonschema.campaign_schema", fail)
+    result = runner.invoke(app, ["schema"])
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    assert str(error).split("\n")[0] in result.stderr
+    monkeypatch.setenv("MAGFLOW_DEBUG", "1")
+    assert runner.invoke(app, ["schema"]).exception is error
+
+
+@pytest.mark.parametrize("name", template_names())
+def test_init(tmp_path, name):
+    template = name.replace("_", "-")
+    where = tmp_path / "new" / "folder"
+    result = runner.invoke(app, ["init", template, str(where)])
+    assert result.exit_code == 0
+    assert (where / f"{name}.yaml").read_text() == template_text(name)
+    assert f"magflow check {where / name}.yaml" in result.stdout
+
+
+def test_init_never_overwrites(tmp_path):
+    (tmp_path / "feal_quick.yaml").write_text("mine")
+    result = runner.invoke(app, ["init", "feal-quick", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "taken" in result.stderr
+    assert (tmp_path / "feal_quick.yaml").read_text() == "mine"
+    assert runner.invoke(app, ["init", "feal-quick", str(tmp_path / "feal_quick.yaml")]).exit_code == 2
+    assert runner.invoke(app, ["init", "iron"]).exit_code == 2
+
+
+def campaign(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    text = template_text("model_hamiltonian")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_check_says_ready(tmp_path):
+    result = runner.invoke(app, ["check", campaign(tmp_path), "--dir", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert "is ready" in result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_as_json(tmp_path):
+    path = campaign(tmp_path, ("a: 2.836", "a: 1.0"))
+    result = runner.invoke(app, ["check", path, "--json", "--dir", str(tmp_path / "run")])
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["ok"] is False
+    bad = [f["name"] for f in document["findings"] if not f["ok"]]
+    assert bad == ["prototype bcc-Fe"]
+
+
+def test_check_tells_missing_tools_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_ABINIT_COMMAND", "no-such-abinit")
+    (tmp_path / "q.yaml").write_text(template_text("feal_quick"))
+    result = runner.invoke(app, ["check", str(tmp_path / "q.yaml")])
+    assert result.exit_code == 3
+    assert "no-such-abinit" in result.stdout
+    assert "hint" in result.stdout
+
+
+def test_check_explains_every_error_of_the_file(tmp_path):
+    path = campaign(tmp_path, ("seed: 1", "seed: x"), ("  displacement:", "  displacment:"))
+    result = runner.invoke(app, ["check", path])
+    assert result.exit_code == 2
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == [
+        f"{path}:6 seed",
+        f"{path}:28 explore.domain.displacment",
+    ]
+    assert "did you mean displacement?" in result.stderr
+
+
+HOSTILE = {
+    "bomb": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
+    "tag": "a: !!python/object/apply:os.system ['touch pwned']",
+    "deep": "a: " + "[" * 20000,
+    "binary": "\x00\x01",
+    "empty": "",
+    "list": "- a",
+    "broken": "a: [1, 2",
+    "huge number": "magflow: " + "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_hostile_campaign_files(tmp_path, monkeypatch, case, command):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "campaign.yaml"
+    path.write_text(HOSTILE[case])
+    begin = time.perf_counter()
+    result = runner.invoke(app, [command, str(path)])
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert f"{path}:" in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    assert time.perf_counter() - begin < 30
+
+
+def test_schema_is_json():
+    document = json.loads(runner.invoke(app, ["schema"]).stdout)
+    assert document["title"] == "magflow campaign file"
+
+
+def test_as_a_program_no_traceback(tmp_path):
+    """The same through the console script's own entry point, in a process of its own."""
+    code = "from magflow.cli.app import main; main()"
+    environment = {k: v for k, v in os.environ.items() if k != "MAGFLOW_DEBUG"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", str(tmp_path / "absent.yaml")],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no such file" in done.stderr
