@@ -37,7 +37,7 @@ class FrameCalculator(Calculator):
     a dict with the standard deviation of each.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
         "energy",
         "free_energy",
         "forces",

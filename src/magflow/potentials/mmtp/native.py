@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from types import ModuleType
 
 from magflow.errors import MissingToolError
 
 
+@cache
 def kernel() -> ModuleType:
     """The extension module ``_kernel``.
 
@@ -16,11 +19,10 @@ def kernel() -> ModuleType:
         If the extension is not built or does not load.
     """
     try:
-        from magflow.potentials.mmtp import _kernel
+        return import_module("magflow.potentials.mmtp._kernel")
     except ImportError as error:
         raise MissingToolError(
             f"the compiled mMTP kernel does not load: {error}",
             where="magflow.potentials.mmtp",
             hint="install magflow with a C++17 compiler present: pip install .",
         ) from error
-    return _kernel

@@ -86,7 +86,7 @@ class MmtpPotential:
             flipped = self._evaluate(geometry.reversed())
             raw = {k: 0.5 * (v + (-flipped[k] if k == "moment" else flipped[k])) for k, v in raw.items()}
         n = len(geometry.counts)
-        energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n)
+        energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n).astype(float)
         if not np.isfinite(energy).all():
             raise InputError(
                 "the prediction is not finite", where=f"frame {int(np.flatnonzero(~np.isfinite(energy))[0])}"

@@ -1,0 +1,164 @@
+"""Every derivative against finite differences of the energy; the fit's rows and Jacobian against both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import random_frame, random_potential
+
+from magflow.core.frame import Frame
+from magflow.core.units import tensor
+from magflow.potentials.mmtp.model import Form
+from magflow.potentials.mmtp.native import kernel
+
+CASES = [
+    (Form.EVEN, 8, 3),
+    (Form.EVEN, 12, 4),
+    (Form.PAPER, 8, 2),
+    (Form.EVEN, 16, 3),
+    (Form.EVEN, 8, 1),
+    (Form.PAPER, 12, 2),
+]
+STEP = 1e-4
+
+
+@pytest.fixture(params=CASES, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]}")
+def potential(request):
+    form, level, n_psi = request.param
+    return random_potential(form, level=level, n_psi=n_psi)
+
+
+def derivative(energy, step=STEP):
+    """Fourth-order central difference at 0."""
+    return (8 * (energy(step) - energy(-step)) - (energy(2 * step) - energy(-2 * step))) / (12 * step)
+
+
+def energy_of(potential, frame):
+    return float(potential.predict([frame]).energy[0])
+
+
+def close(value, expected, scale):
+    return abs(value - expected) < 1e-7 * max(scale, 1.0)
+
+
+def test_forces(potential):
+    frame = random_frame(1)
+    forces = potential.predict([frame]).forces
+    for atom in range(len(frame)):
+        for axis in range(3):
+            shift = np.zeros((len(frame), 3))
+            shift[atom, axis] = 1.0
+            slope = derivative(
+                lambda h, s=shift: energy_of(potential, frame.replace(positions=frame.positions + h * s))
+            )
+            assert close(forces[atom, axis], -slope, np.abs(forces).max())
+
+
+def test_stress(potential):
+    frame = random_frame(2)
+    stress = potential.predict([frame]).stress[0]
+    for k in range(6):
+        strain = tensor(np.eye(6)[k]) * (1.0 if k < 3 else 0.5)
+
+        def strained(h, strain=strain):
+            deform = np.eye(3) + h * strain
+            return energy_of(potential, frame.replace(cell=frame.cell @ deform, positions=frame.positions @ deform))
+
+        assert close(stress[k], derivative(strained) / frame.volume, np.abs(stress).max())
+
+
+def test_magnetic_forces(potential):
+    frame = random_frame(3)
+    prediction = potential.predict([frame])
+    if not potential.magnetic:
+        assert prediction.magnetic_forces is None
+        return
+    assert not prediction.magnetic_forces[:, :2].any()
+    for atom in range(len(frame)):
+        shift = np.zeros((len(frame), 3))
+        shift[atom, 2] = 1.0
+        slope = derivative(lambda h, s=shift: energy_of(potential, frame.replace(magmoms=frame.magmoms + h * s)))
+        assert close(prediction.magnetic_forces[atom, 2], -slope, np.abs(prediction.magnetic_forces).max())
+
+
+def test_smooth_beyond_the_magnetic_range():
+    potential = random_potential()
+    frame = random_frame(4, ("Fe",))
+    moments = frame.magmoms.copy()
+    moments[0, 2] = 3.4
+    beyond = frame.replace(magmoms=moments)
+    shift = np.zeros_like(moments)
+    shift[0, 2] = 1.0
+    slope = derivative(lambda h: energy_of(potential, beyond.replace(magmoms=moments + h * shift)))
+    assert close(potential.predict([beyond]).magnetic_forces[0, 2], -slope, 1.0)
+    edge = [frame.replace(magmoms=frame.magmoms * 0 + shift * m) for m in (2.8 - 1e-9, 2.8 + 1e-9)]
+    inside, outside = potential.predict(edge).magnetic_forces[[0, len(frame)], 2]
+    assert inside == pytest.approx(outside, abs=1e-6)
+
+
+def test_smooth_below_r_min():
+    potential = random_potential()
+    cell = np.eye(3) * 9.0
+
+    def pair(r):
+        return Frame(("Fe", "Fe"), cell, [[0, 0, 0], [r, 0, 0]], [1.0, -1.0])
+
+    force = potential.predict([pair(1.5)]).forces[1, 0]
+    assert force == pytest.approx(-derivative(lambda h: energy_of(potential, pair(1.5 + h))), rel=1e-6)
+
+
+def test_smooth_at_the_cutoff():
+    potential = random_potential()
+    cell = np.eye(3) * 12.0
+    frames = [Frame(("Fe", "Al"), cell, [[0, 0, 0], [r, 0, 0]], [1.0, 0.1]) for r in (4.5 - 1e-5, 4.5 + 1e-5)]
+    prediction = potential.predict(frames)
+    assert np.abs(prediction.forces).max() < 1e-4
+    assert prediction.energy[0] == pytest.approx(prediction.energy[1], abs=1e-8)
+
+
+def test_rows_of_the_fit_agree_with_the_evaluation(potential):
+    frames = [random_frame(5), random_frame(6, n=2)]
+    geometry = potential.geometry(frames)
+    spec, parameters = potential.model.spec, potential.model.parameters
+    raw = kernel().evaluate(spec, parameters, *geometry.kernel_arguments)
+    design = kernel().Design(spec, *geometry.kernel_arguments)
+    values, _ = design.jacobian(spec, parameters, 0, 2, np.ones(design.row_begin(2)), False)
+    expected = []
+    for k, frame in enumerate(frames):
+        atoms = slice(4 * k, 4 * k + len(frame))
+        expected += [
+            [raw["energy"][atoms].sum()],
+            raw["gradient"][atoms].ravel(),
+            raw["virial"][k],
+            raw["moment"][atoms],
+        ]
+    np.testing.assert_allclose(values, np.concatenate(expected), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("byte_limit", [0, 2**30], ids=["recomputed", "stored"])
+def test_jacobian(potential, byte_limit):
+    frames = [random_frame(7), random_frame(8, n=2)]
+    geometry = potential.geometry(frames)
+    spec, parameters = potential.model.spec, potential.model.parameters
+    design = kernel().Design(spec, *geometry.kernel_arguments, byte_limit=byte_limit)
+    assert design.stored == bool(byte_limit)
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, design.row_begin(2))
+    _, jacobian = design.jacobian(spec, parameters, 0, 2, weight, True)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        direction = rng.normal(size=len(parameters)) * np.where(np.arange(len(parameters)) < spec.n_radial, 0.01, 0.3)
+        slope = derivative(
+            lambda h, d=direction: design.jacobian(spec, parameters + h * d, 0, 2, weight, False)[0], 1e-2
+        )
+        scale = np.abs(jacobian @ direction).max()
+        np.testing.assert_allclose(jacobian @ direction, weight * slope, atol=2e-7 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("name", kernel().instruction_sets())
+def test_instruction_sets_agree(potential, name):
+    geometry = potential.geometry([random_frame(seed, n=n) for seed, n in enumerate([4, 3, 2, 1, 4, 4])])
+    arguments = (potential.model.spec, potential.model.parameters, *geometry.kernel_arguments)
+    reference = kernel().evaluate(*arguments, instruction_set="baseline", basis=True)
+    other = kernel().evaluate(*arguments, instruction_set=name, basis=True)
+    for key, value in reference.items():
+        np.testing.assert_allclose(other[key], value, rtol=1e-10, atol=1e-10)
