@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from magflow.errors import InputError
 
@@ -92,6 +92,10 @@ def load_settings(**overrides: Any) -> MagflowSettings:
     """
     try:
         return MagflowSettings(**overrides)
+    except SettingsError as error:
+        raise InputError(
+            str(error), where="environment variables MAGFLOW_*", seen=error.__cause__, expected="JSON for lists"
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(

@@ -1,0 +1,1 @@
+"""DFT codes and model Hamiltonians that make labels: one package per code, found through entry points."""

@@ -16,7 +16,6 @@ from magflow.dft.abinit import AbinitEngine
 
 FAKE = Path(__file__).with_name("fake_abinit.py")
 HAVE_ABINIT = shutil.which("abinit") is not None and Path("/usr/share/gpaw-setups/Fe.PBE.gz").is_file()
-needs_abinit = pytest.mark.skipif(not HAVE_ABINIT, reason="abinit and gpaw-data are not installed")
 
 DATASET = """<?xml version="1.0"?>
 <paw_setup version="0.6">
@@ -71,3 +70,10 @@ def iron() -> Frame:
 def feal() -> Frame:
     """Two-atom B2 FeAl, off its symmetric positions."""
     return Frame(("Fe", "Al"), 2.884 * np.eye(3), [[0.02, 0, 0], [1.47, 1.44, 1.40]], [1.5, -0.02])
+
+
+@pytest.fixture
+def abinit():
+    """The real ABINIT with the datasets of gpaw-data, or a visible skip."""
+    if not HAVE_ABINIT:
+        pytest.skip("abinit and gpaw-data are not installed")

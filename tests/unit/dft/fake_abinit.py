@@ -93,9 +93,7 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
     Path(f"{stem}.abo").write_text(body[: len(body) // 2] if mode == "truncated-text" else body)
     names = sorted({n.strip() for n in re.search(r'pseudos "(.*)"', text).group(1).split(",")})
     pseudos = "".join(f"    {Path(n).stem:4s}: {hashlib.md5(Path(n).read_bytes()).hexdigest()}\n" for n in names)
-    print(
-        f"\n--- !FinalSummary\nprogram: abinit\nversion: 9.6.2\noverall_cpu_time: 0.1\npseudos: \n{pseudos}usepaw: 1\n..."
-    )
+    print(f"\n--- !FinalSummary\nprogram: abinit\nversion: 9.6.2\npseudos: \n{pseudos}usepaw: 1\n...")
     return 0
 
 

@@ -115,12 +115,13 @@ def read_moments(abo: str, n_atoms: int) -> FloatArray:
     column = next((names.index(name) for name in _COLUMNS if name in names), None)
     moments: list[float] = []
     for line in table[header + 1 :]:
-        if column is None or not re.match(r"\s*\d+\s", line):
-            break
         words = [word for word in line.split() if not word.isalpha()]  # later versions add the element
-        if len(words) <= column or int(words[0]) != len(moments) + 1:
+        if column is None or len(words) <= column or words[0] != str(len(moments) + 1):
             break
         moments.append(float(words[column]))
+    closed = len(table) > header + 1 + len(moments) and table[header + 1 + len(moments)].startswith(" ---")
+    if not closed:
+        raise TruncatedOutputError("the table of moments is cut short")
     if len(moments) != n_atoms:
         raise TruncatedOutputError(f"the table of moments holds {len(moments)} atoms instead of {n_atoms}")
     return np.array(moments)

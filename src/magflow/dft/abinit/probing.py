@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from magflow.core.protocols import Probe
 from magflow.dft.abinit.datasets import INSTALL_HINT
 from magflow.errors import MagflowError
-from magflow.settings import MagflowSettings, load_settings
+from magflow.settings import SETTINGS_FILE, MagflowSettings, load_settings
 
 if TYPE_CHECKING:
     from magflow.dft.abinit.engine import AbinitEngine
@@ -61,5 +61,8 @@ def _folder(name: str, path: Path) -> Probe:
     """Whether `path` can be written, or made in the nearest folder that exists."""
     path = path.expanduser()
     there = next((p for p in (path, *path.parents) if p.exists()), path)
-    ok = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-    return Probe(name, ok, str(path), "" if ok else f"{there} is not a folder that can be written")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return Probe(name, True, str(path))
+    except OSError as error:
+        return Probe(name, False, f"{path}: {error}", f"name a folder that can be written in {SETTINGS_FILE}")

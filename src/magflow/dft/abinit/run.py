@@ -76,7 +76,7 @@ def _version(command: str, path: str, _mtime: int) -> str:
         )
     except (OSError, TimeoutExpired) as error:
         raise MissingToolError("ABINIT does not run", where=path, hint=str(error)) from error
-    found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout)
+    found = re.fullmatch(r"\d+\.\d+(\.\d+)*\S*", done.stdout.strip())  # the version and nothing else
     if done.returncode or not found:
         raise MissingToolError(
             "this program does not answer --version as ABINIT does",
