@@ -43,7 +43,7 @@ class MagflowError(Exception):
     def __str__(self) -> str:
         parts = [f"{self.where}: {self.message}" if self.where else self.message]
         if self.seen is not None:
-            parts.append(f"seen: {self.seen}")
+            parts.append(f"seen: {_short(self.seen)}")
         if self.expected is not None:
             parts.append(f"expected: {self.expected}")
         if self.hint is not None:
@@ -52,6 +52,16 @@ class MagflowError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.where, self.seen, self.expected, self.hint))
+
+
+MAX_SEEN = 300
+"""Characters of an offending value that are shown."""
+
+
+def _short(seen: object) -> str:
+    """One line of bounded length."""
+    text = " ".join(str(seen).split())
+    return text if len(text) <= MAX_SEEN else f"{text[: MAX_SEEN - 4]} ..."
 
 
 def _rebuild(
