@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -18,6 +20,11 @@ from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
 FORMAT = "magflow-mmtp-1"
+_DAMAGE = (
+    *(ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError),
+    *(OverflowError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile),
+)
+"""What reading a damaged ``.npz`` and its header can raise."""
 
 
 class Form(StrEnum):
@@ -183,16 +190,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         model = MmtpModel(**header, basis=basis, **rest)
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGE as error:
         raise InputError(
             "not a usable mMTP model", seen=f"{len(data)} bytes: {error}", hint="the file may be damaged"
         ) from error

@@ -103,18 +103,18 @@ def prepare(
     radial, linear = slice(0, model.n_radial), slice(model.n_radial, model.n_radial + model.basis.n_scalar)
     centre = np.zeros(problem.size)
     centre[linear.stop : len(model.parameters)] = energies
-    if warm is not None:
-        unknowns = np.concatenate([warm.parameters, warm.pulay])
-    else:
-        unknowns = centre.copy()
-        spread = START_SPREAD * START_DECAY**zeta * np.where(degree > 0, START_MAGNETIC, 1.0)
-        unknowns[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
-    jtj, jtr, _ = problem.normal(unknowns)
+    # The prior is that of a fresh fit also for a warm start, so that the objective means the same.
+    fresh = centre.copy()
+    spread = START_SPREAD * START_DECAY**zeta * np.where(degree > 0, START_MAGNETIC, 1.0)
+    fresh[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
+    jtj, jtr, _ = problem.normal(fresh)
     precision = np.full(problem.size, FREE)
     precision[radial] = family.radial_ridge / size**2 * family.radial_growth**zeta * family.magnetic_growth**degree
     scale = np.diag(jtj)[linear]
     precision[linear] = family.linear_ridge * scale + 1e-12 * max(float(scale.max()), 1.0)
-    if warm is None:
-        rest = slice(linear.start, problem.size)
-        unknowns[rest] -= np.linalg.solve(jtj[rest, rest] + np.diag(precision[rest]), jtr[rest])
-    return Prior(precision, centre), unknowns
+    prior = Prior(precision, centre)
+    if warm is not None:
+        return prior, np.concatenate([warm.parameters, warm.pulay])
+    rest = slice(linear.start, problem.size)
+    fresh[rest] -= np.linalg.solve(jtj[rest, rest] + np.diag(precision[rest]), jtr[rest])
+    return prior, fresh

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from models import random_frame, random_potential
+from toy import toy_labels
+
+from magflow.core.dataset import Dataset
+from magflow.errors import InputError, StoreError
+from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_seed
+from magflow.potentials.mmtp import MmtpFamily
+
+FRAMES = [random_frame(seed, n=1 + seed % 4) for seed in range(6)]
+
+
+def ensemble(**kwargs: object) -> PotentialEnsemble:
+    return PotentialEnsemble(tuple(random_potential(seed=s) for s in range(3)), "mmtp", **kwargs)
+
+
+def test_mean_and_deviation_of_the_members():
+    e = ensemble()
+    members = [m.predict(FRAMES) for m in e.members]
+    prediction = e.predict(FRAMES)
+    np.testing.assert_allclose(prediction.mean.forces, np.mean([m.forces for m in members], axis=0))
+    np.testing.assert_allclose(prediction.deviation.energy, np.std([m.energy for m in members], axis=0, ddof=1))
+
+
+def test_members_of_other_cutoffs_are_evaluated_one_by_one():
+    from dataclasses import replace
+
+    first = random_potential(seed=0)
+    second = replace(first, model=replace(first.model, cutoff=4.0))
+    e = PotentialEnsemble((first, second), "mmtp")
+    np.testing.assert_allclose(e.member_predictions(FRAMES)[1].energy, second.predict(FRAMES).energy)
+    assert e.cutoff == 4.5
+
+
+def test_calibration_scales_the_deviation_only():
+    raw, calibrated = ensemble().predict(FRAMES), ensemble(calibration={"forces": 2.5}).predict(FRAMES)
+    np.testing.assert_allclose(calibrated.deviation.forces, 2.5 * raw.deviation.forces)
+    np.testing.assert_allclose(calibrated.deviation.energy, raw.deviation.energy)
+    np.testing.assert_allclose(calibrated.mean.forces, raw.mean.forces)
+
+
+def test_round_trip(tmp_path):
+    e = ensemble(calibration={"energy": 1.5}, metadata={"level_of_theory": {"code": "toy"}, "settings": {"level": 8}})
+    loaded = PotentialEnsemble.load(e.save(tmp_path / "models"))
+    assert (loaded.calibration, loaded.metadata, loaded.species) == (e.calibration, e.metadata, e.species)
+    np.testing.assert_array_equal(loaded.predict(FRAMES).mean.forces, e.predict(FRAMES).mean.forces)
+    assert json.loads((tmp_path / "models" / MANIFEST).read_text())["elements"] == ["Al", "Fe"]
+
+
+def test_calculator_gives_mean_and_deviation():
+    from ase import Atoms
+
+    e, frame = ensemble(), FRAMES[3]
+    atoms = Atoms(frame.species, positions=frame.positions, cell=frame.cell, pbc=True, magmoms=frame.magmoms[:, 2])
+    atoms.calc = e.calculator()
+    prediction = e.predict([frame])
+    assert atoms.get_potential_energy() == pytest.approx(prediction.mean.energy[0])
+    np.testing.assert_allclose(atoms.calc.results["deviations"]["forces"], prediction.deviation.forces)
+
+
+def test_bagging_is_reproducible_and_members_differ():
+    data = Dataset(toy_labels(12, seed=0))
+    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=3)
+    fit = {"elements": ("Al", "Fe"), "seed": 7}
+    first, again, other = (fit_member(family, data, member=k, **fit)[0].to_bytes() for k in (0, 0, 1))
+    assert first == again and first != other
+    assert len({member_seed(s, k) for s in range(10) for k in range(10)}) == 100
+
+
+class TestBadInput:
+    def test_no_members(self):
+        with pytest.raises(InputError, match="members"):
+            PotentialEnsemble((), "mmtp")
+
+    def test_other_species(self):
+        with pytest.raises(InputError, match="species"):
+            PotentialEnsemble((random_potential(), random_potential(species=("Fe",))), "mmtp")
+
+    @pytest.mark.parametrize("calibration", [{"energies": 1.0}, {"energy": 0.0}, {"forces": float("nan")}])
+    def test_calibration(self, calibration):
+        with pytest.raises(InputError, match="calibration"):
+            ensemble(calibration=calibration)
+
+    def test_empty_directory(self, tmp_path):
+        with pytest.raises(InputError, match="no ensemble"):
+            PotentialEnsemble.load(tmp_path)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "x"}', "\udc80"])
+    def test_damaged_manifest(self, tmp_path, text):
+        ensemble().save(tmp_path)
+        (tmp_path / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(InputError, match="damaged"):
+            PotentialEnsemble.load(tmp_path)
+
+    def test_members_outside_the_directory_are_refused(self, tmp_path):
+        ensemble().save(tmp_path)
+        manifest = json.loads((tmp_path / MANIFEST).read_text())
+        manifest["members"] = ["../secret"]
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+        with pytest.raises(InputError, match="member file"):
+            PotentialEnsemble.load(tmp_path)
+
+    def test_missing_and_damaged_member(self, tmp_path):
+        ensemble().save(tmp_path)
+        (tmp_path / "member_01.bin").write_bytes(b"damaged")
+        with pytest.raises(InputError, match="mMTP"):
+            PotentialEnsemble.load(tmp_path)
+        (tmp_path / "member_01.bin").unlink()
+        with pytest.raises(InputError, match="cannot be read"):
+            PotentialEnsemble.load(tmp_path)
+
+    def test_directory_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(StoreError):
+            ensemble().save(tmp_path / "file")
