@@ -2,8 +2,9 @@
 
 All sign patterns of up to :data:`MAX_SITES` magnetic sites are enumerated and reduced by the space group (spglib)
 and time reversal. For more sites the patterns are standing waves, sign(cos(2 pi q . s)), with q half a reciprocal
-lattice vector of the unit cell: the layered orders (single and double layers, checkerboards). pymatgen's
-``MagneticStructureEnumerator`` offers the same choice in larger cells but needs the external enumlib program.
+lattice vector of the unit cell: the layered orders (single and double layers, checkerboards), told apart by their
+pair correlations. pymatgen's ``MagneticStructureEnumerator`` also finds the supercells by itself, but needs the
+external enumlib program.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from magflow.core.types import BoolArray, FloatArray, IntArray
 
 MAX_SITES = 12
 """Magnetic sites up to which all 2^(n-1) sign patterns are looked at."""
+
+_REACH = 8.0  # A, of the pair correlations that tell the patterns of larger cells apart
 
 
 class PrototypeOrdering(StrEnum):
@@ -59,19 +62,51 @@ def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: tuple[int, int, in
     sites = np.flatnonzero(magnetic)
     if not sites.size:
         return []
-    chosen = _all_patterns(sites.size) if sites.size <= MAX_SITES else _waves(frame, sites, repeats)
+    few = sites.size <= MAX_SITES
+    chosen = _all_patterns(sites.size) if few else _waves(frame, sites, repeats)
+    ranked = _orbits(frame, sites, chosen) if few else _correlated(frame, sites, chosen)
+    patterns = []
+    for k in ranked:
+        pattern = np.zeros(len(frame), dtype=np.int64)
+        pattern[sites] = chosen[k]
+        patterns.append(pattern)
+    return patterns
+
+
+def _orbits(frame: Frame, sites: IntArray, chosen: IntArray) -> list[int]:
+    """One row of `chosen` (P, n) for each orbit of the space group and time reversal, smallest orbits first."""
     permutations = _site_permutations(frame, sites)
     orbits: dict[bytes, tuple[int, int, int]] = {}
     for k, signs in enumerate(chosen):
         images = signs[permutations]
         images = np.unique(images * images[:, :1], axis=0)
         orbits.setdefault(images[-1].tobytes(), (len(images), -int(abs(signs.sum())), k))
-    patterns = []
-    for *_, k in sorted(orbits.values()):
-        pattern = np.zeros(len(frame), dtype=np.int64)
-        pattern[sites] = chosen[k]
-        patterns.append(pattern)
-    return patterns
+    return [k for *_, k in sorted(orbits.values())]
+
+
+def _correlated(frame: Frame, sites: IntArray, chosen: IntArray) -> list[int]:
+    """One row of `chosen` (P, n) for each set of pair correlations sum s_i s_j, largest net sign first.
+
+    The group of a large supercell has too many elements to go through; equivalent patterns share their correlations,
+    and layered orders that share them up to :data:`_REACH` are alike enough to keep one.
+    """
+    from vesin import NeighborList
+
+    number = np.full(len(frame), -1)
+    number[sites] = np.arange(sites.size)
+    search = NeighborList(cutoff=_REACH, full_list=False, n_threads=1)
+    i, j, d = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="ijd")
+    i, j = number[i.astype(np.int64)], number[j.astype(np.int64)]
+    both = (i >= 0) & (j >= 0)
+    z = frame.numbers[sites]
+    low, high = np.minimum(z[i[both]], z[j[both]]), np.maximum(z[i[both]], z[j[both]])
+    kinds = np.rint(d[both] * 100.0).astype(np.int64) * 1_000_000 + low * 1_000 + high  # distance and elements
+    shell = np.unique(kinds, return_inverse=True)[1]
+    found: dict[bytes, tuple[int, int]] = {}
+    for k, signs in enumerate(chosen):
+        sums = np.bincount(shell, signs[i[both]] * signs[j[both]]).astype(np.int64)
+        found.setdefault(sums.tobytes(), (-int(abs(signs.sum())), k))
+    return [k for _, k in sorted(found.values())]
 
 
 def _all_patterns(n: int) -> IntArray:

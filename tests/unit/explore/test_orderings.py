@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -70,3 +71,18 @@ def test_antiparallel_elements_are_a_ferrimagnet():
     assert named(np.array([1, -1]), ("Fe", "Co")) is PrototypeOrdering.FIM
     assert named(np.array([1, 1, -1, -1]), ("Fe", "Fe", "Co", "Co")) is PrototypeOrdering.FIM
     assert named(np.array([1, -1, 1, -1]), ("Fe", "Fe", "Co", "Co")) is PrototypeOrdering.AFM
+
+
+def test_a_large_supercell_takes_no_time_and_holds_the_simple_antiferromagnet():
+    repeats = (4, 4, 4)
+    frame = repeated(UNIT, repeats)
+    begin = time.perf_counter()
+    patterns = sign_patterns(frame, np.ones(128, bool), repeats)
+    assert time.perf_counter() - begin < 2.0
+    assert any((p.reshape(-1, 2) == [1, -1]).all() for p in patterns)
+
+
+def test_two_magnetic_elements_in_a_large_cell():
+    frame = repeated(Frame(("Fe", "Co"), UNIT.cell, UNIT.positions), (2, 2, 2))
+    found = {named(p, frame.species) for p in sign_patterns(frame, np.ones(16, bool), (2, 2, 2))}
+    assert found == {PrototypeOrdering.FM, PrototypeOrdering.FIM, PrototypeOrdering.AFM}
