@@ -46,7 +46,11 @@ class _Record:
 
     def add(self, finished: Finished, result: Output | Failure, rung: Mapping[str, Any]) -> None:
         self.cpu_seconds += finished.cpu_seconds
-        entry: dict[str, Any] = {"cpu_seconds": finished.cpu_seconds, **rung}
+        entry: dict[str, Any] = {
+            "cpu_seconds": finished.cpu_seconds,
+            "wall_seconds": finished.wall_seconds,
+            **rung,
+        }
         if isinstance(result, Output):
             entry |= {"scf_steps": result.iterations, "residual": result.residual, "converged": result.converged}
         self.runs.append(entry)
