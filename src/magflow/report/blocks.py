@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 3000
 """Rows a page carries for one figure; of longer columns it carries evenly spaced rows and says so."""
 
+NONE = "–"
+"""Shown where there is no figure."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,7 +47,9 @@ class Plot:
     wide: bool = False
 
 
-def plot(figure: Figure, name: str, caption: str, numbers: Mapping[str, Any], *, wide: bool = False) -> Plot:
+def plot(
+    figure: Figure, name: str, caption: str, numbers: Mapping[str, Any], *, wide: bool = False, always: int = 0
+) -> Plot:
     """A figure ready for the page.
 
     Parameters
@@ -53,20 +58,25 @@ def plot(figure: Figure, name: str, caption: str, numbers: Mapping[str, Any], *,
         Unique on the page; the stem of the CSV file.
     numbers
         Columns of equal length; heads carry the unit.
+    always
+        First rows that are kept when the rest is thinned.
     """
-    link, rows, shown = csv_link(numbers)
+    link, rows, shown = csv_link(numbers, always)
     # the drawing comes from matplotlib, which escapes every text it writes
     return Plot(Markup(to_svg(figure, name, caption)), caption, link, f"{name}.csv", rows, shown, wide)  # noqa: S704
 
 
-def csv_link(numbers: Mapping[str, Any]) -> tuple[Markup, int, int]:
+def csv_link(numbers: Mapping[str, Any], always: int = 0) -> tuple[Markup, int, int]:
     """`numbers` as a ``data:`` link, the rows there are, the rows it holds."""
     columns = {head: np.asarray(values) for head, values in numbers.items()}
     rows = max((len(c) for c in columns.values()), default=0)
-    keep = np.arange(rows) if rows <= MAX_ROWS else np.linspace(0, rows - 1, MAX_ROWS).astype(int)
+    always = min(always, MAX_ROWS, rows)
+    keep = np.arange(rows)
+    if rows > MAX_ROWS:
+        keep = np.concatenate([keep[:always], np.linspace(always, rows - 1, MAX_ROWS - always).astype(int)])
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_cell(head) for head in columns])
     writer.writerows(zip(*([_cell(v) for v in c[keep]] for c in columns.values()), strict=True))
     text = base64.b64encode(buffer.getvalue().encode()).decode("ascii")
     return Markup(f"data:text/csv;charset=utf-8;base64,{text}"), rows, len(keep)  # noqa: S704
@@ -85,7 +95,7 @@ def _cell(value: Any) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A figure for a table: `digits` significant ones, a dash where there is none."""
     if value is None or not np.isfinite(value):
-        return "–"
+        return NONE
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.{digits - 1}e}"
     text = np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
@@ -94,6 +104,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def seconds(value: float) -> str:
     """A duration as a person says it."""
+    if value < 0.1:
+        return f"{number(value * 1e3)} ms"
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if value >= 1.5 * size:
             return f"{number(value / size)} {unit}"

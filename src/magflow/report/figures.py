@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.report.masking import mask
 from magflow.report.quantities import Quantity
 from magflow.report.style import (
     BLUE,
@@ -33,37 +34,40 @@ if TYPE_CHECKING:
 WIDE, HALF = 10.4, 5.1
 """Inches: the whole column of the page, and half of it."""
 
+MAX_POOL = 4000
+"""Offered frames drawn behind the labelled ones, evenly spaced in the pool; more only swell the page."""
+
 
 @dataclass(frozen=True, eq=False)
 class Convergence:
     """Error of one quantity over a campaign, one entry per assessed iteration.
 
-    `labels` and `core_hours` are what the assessed ensemble had cost; `error` and `train` (m,) in the unit of the
-    quantity; `train` is the RMSE of that ensemble on its own training set, NaN where unknown.
+    `labels` and `cost` (in `cost_unit`) are what the assessed ensemble had taken; `error` and `train` (m,) are in the
+    unit of the quantity; `train` is the RMSE of that ensemble on its own training set, NaN where unknown.
     """
 
     labels: IntArray
-    core_hours: FloatArray
+    cost: FloatArray
     error: FloatArray
     train: FloatArray
     target: float | None = None
+    cost_unit: str = "core-hours"
 
 
 def convergence(quantity: Quantity, data: Convergence) -> Figure:
-    """RMSE on new labels against the labels (left) and the core-hours (right) that it cost."""
+    """RMSE on new labels against the labels (left) and the computing time (right) that it took."""
 
     def paint(panels: Any) -> None:
-        sides = ((panels[0], data.labels, "Labels trained on"), (panels[1], data.core_hours, "Core-hours spent"))
-        for axes, x, title in sides:
+        spent = f"{data.cost_unit.capitalize()} spent"
+        for axes, x, title in zip(panels, (data.labels, data.cost), ("Labels trained on", spent), strict=True):
             _errors(axes, np.asarray(x, dtype=float), data)
             axes.set_xlabel(title)
         panels[0].set_ylabel(f"RMSE ({quantity.unit})")
         panels[0].set_title(quantity.title)
         handles, names = panels[0].get_legend_handles_labels()
         if handles:
-            panels[1].legend(
-                handles, names, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=len(names), columnspacing=1.2
-            )
+            place = {"loc": "lower right", "bbox_to_anchor": (1.02, 1.0), "ncols": len(names), "columnspacing": 1.2}
+            panels[1].legend(handles, names, **place)
 
     return draw(HALF, 2.7, paint, ncols=2, sharey=True)
 
@@ -125,6 +129,12 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
     return draw(HALF, 5.0, paint, nrows=2, sharex=True, height_ratios=(3.2, 1))
 
 
+def _short(text: str, most: int = 32) -> str:
+    """A name that leaves room for the drawing; masked first, for half a secret is one too."""
+    text = mask(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _scatter(
     axes: Axes, x: FloatArray, y: FloatArray, colour: str, size: float, *, label: str | None = None,
     marker: str = "o", alpha: float = 0.75, zorder: float = 2,
@@ -181,9 +191,12 @@ def coverage(points: Mapping[str, tuple[FloatArray, FloatArray]], pool: tuple[Fl
             return
         if len(pool[0]):
             alpha = 0.5 if len(pool[0]) < DENSE else 0.25
-            _scatter(axes, *pool, GREY, 5, label=f"offered ({len(pool[0])})", alpha=alpha, zorder=1)
+            drawn = np.linspace(0, len(pool[0]) - 1, min(len(pool[0]), MAX_POOL)).astype(int)
+            _scatter(
+                axes, pool[0][drawn], pool[1][drawn], GREY, 5, label=f"offered ({len(pool[0])})", alpha=alpha, zorder=1
+            )
         for i, (stratum, (volume, moment)) in enumerate(points.items()):
-            kind = {"marker": MARKERS[i // len(SERIES) % len(MARKERS)], "label": f"{stratum} ({len(volume)})"}
+            kind = {"marker": MARKERS[i // len(SERIES) % len(MARKERS)], "label": f"{_short(stratum)} ({len(volume)})"}
             _scatter(axes, volume, moment, SERIES[i % len(SERIES)], 20, alpha=0.9, zorder=3, **kind)
         plain_ticks(axes.xaxis, 8)
         plain_ticks(axes.yaxis, 6)
@@ -208,10 +221,10 @@ def stacked(names: Sequence[str], parts: Mapping[str, FloatArray], title: str, *
             width = np.asarray(values) * scale
             axes.barh(
                 rows, width, 0.62, left=left, color=SERIES[i % len(SERIES)], edgecolor=PAPER, linewidth=0.6,
-                label=part, hatch=("", "////", "....")[i // len(SERIES) % 3],
+                label=_short(part), hatch=("", "////", "....")[i // len(SERIES) % 3],
             )  # fmt: skip
             left = left + width
-        axes.set_yticks(rows, names)
+        axes.set_yticks(rows, [_short(n) for n in names])
         axes.set_ylim(max(len(names), 3) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, 100 if share else float(left.max()) * 1.02 or 1.0)
@@ -223,25 +236,27 @@ def stacked(names: Sequence[str], parts: Mapping[str, FloatArray], title: str, *
 
 def durations(cpu_seconds: FloatArray) -> Figure:
     """Histogram of the CPU time of labels (n,) s, with the median."""
+    fast = len(cpu_seconds) > 0 and float(np.median(cpu_seconds)) < 0.1
+    shown, unit = (cpu_seconds * 1e3, "ms") if fast else (cpu_seconds, "s")
 
     def paint(axes: Any) -> None:
-        axes.set_xlabel("CPU time of a label (s)")
+        axes.set_xlabel(f"CPU time of a label ({unit})")
         axes.set_ylabel("Labels")
         if not len(cpu_seconds):
             empty(axes, "no label computed yet")
             return
-        low, high = float(cpu_seconds.min()), float(cpu_seconds.max())
+        low, high = float(shown.min()), float(shown.max())
         wide = low > 0 and high > 20 * low
         bins = np.geomspace(low, high, 25) if wide else np.linspace(low, max(high, low + 1e-6), 25)
-        axes.hist(cpu_seconds, bins, color=SERIES[4], edgecolor=PAPER, linewidth=0.5)
-        median = float(np.median(cpu_seconds))
-        axes.axvline(median, color=INK, linewidth=1.1, label=f"median {median:.3g} s")
+        axes.hist(shown, bins, color=SERIES[4], edgecolor=PAPER, linewidth=0.5)
+        median = float(np.median(shown))
+        axes.axvline(median, color=INK, linewidth=1.1, label=f"median {median:.3g} {unit}")
         if wide:
             axes.set_xscale("log")
         plain_ticks(axes.xaxis, 7)
-        plain_ticks(axes.yaxis, 4)
+        plain_ticks(axes.yaxis, 4, whole=True)
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
     return draw(WIDE, 2.4, paint)
 
@@ -250,18 +265,24 @@ def timeline(
     lanes: Sequence[str], lane: IntArray, start: FloatArray, duration: FloatArray, kinds: Sequence[str]
 ) -> Figure:
     """Jobs as bars, in lanes; `start` and `duration` (n,) in minutes, `kinds` (n,) decide the colour."""
+    from matplotlib.collections import PolyCollection
 
     def paint(axes: Any) -> None:
         axes.set_xlabel("Minutes since the first job")
         if not len(start):
             empty(axes, "no job has run yet")
             return
+        dense = len(start) > DENSE
         for i, kind in enumerate(dict.fromkeys(kinds)):
             rows = np.array([k == kind for k in kinds])
-            axes.barh(
-                lane[rows], duration[rows], 0.6, left=start[rows], color=SERIES[i % len(SERIES)], label=kind,
-                rasterized=len(start) > DENSE,
-            )  # fmt: skip
+            colour = SERIES[i % len(SERIES)]
+            low = lane[rows] - 0.3
+            corners = np.stack([start[rows], low, start[rows] + duration[rows], low + 0.6], axis=1)
+            bars = corners[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+            axes.add_collection(
+                PolyCollection(list(bars), color=colour, label=_short(kind), linewidths=0.2, rasterized=dense)
+            )
+        axes.set_xlim(0, float((start + duration).max()) * 1.02 or 1.0)
         axes.set_yticks(range(len(lanes)), lanes)
         axes.set_ylim(max(len(lanes), 2) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from magflow.report.blocks import number, plural
+from magflow.makers.documents import IterationDoc
+from magflow.report.blocks import NONE, number, plural
 from magflow.report.quantities import SHOWN, quantity
 from magflow.report.record import CampaignRecord
 from magflow.select.stopping import StopReason
@@ -14,7 +15,7 @@ from magflow.select.stopping import StopReason
 
 @dataclass(frozen=True)
 class Verdict:
-    """`state` is ``done``, ``failed`` or ``running``: it decides the colour."""
+    """`state` is ``done``, ``short`` (ended before its targets), ``failed`` or ``running``: it decides the colour."""
 
     state: str
     title: str
@@ -52,34 +53,47 @@ def verdict(record: CampaignRecord) -> Verdict:
         reason, sentence = last.stop, last.explanation or ""
     else:
         return _unfinished(record)
-    state = "failed" if reason == StopReason.BATCH_FAILED else "done"
     title = next((text for known, text in _TITLES.items() if known == reason), reason)
-    return Verdict(state, title, sentence[:1].upper() + sentence[1:].rstrip(".") + "." if sentence else "")
+    sentence = sentence[:1].upper() + sentence[1:].rstrip(".") + "." if sentence else ""
+    if reason == StopReason.BATCH_FAILED:
+        return Verdict("failed", title, sentence)
+    open_ = [g for g in goals(record) if g.target != NONE and not g.met]
+    if open_:
+        return Verdict("short", title, f"{sentence} Not within target: {', '.join(g.title.lower() for g in open_)}.")
+    return Verdict("done", title, sentence)
 
 
 def _unfinished(record: CampaignRecord) -> Verdict:
-    done = plural(len(record.iterations), "iteration")
+    ended = plural(len(record.iterations), "iteration")
     if record.failed_jobs:
-        sentence = f"{plural(len(record.failed_jobs), 'job')} failed after {done}; they are listed under Jobs."
+        sentence = f"{plural(len(record.failed_jobs), 'job')} failed after {ended}; they are listed under Cost."
         return Verdict("failed", "Interrupted by failed jobs", sentence)
     at = max((d.iteration for d in record.documents()), default=None)
     if at is None:
         return Verdict("running", "Not started", "No job of this campaign has left a document yet.")
-    sentence = f"{done.capitalize()} assessed, iteration {at} is the latest with results. The page shows what is there."
+    if record.iterations and at == record.iterations[-1].iteration:
+        return Verdict("running", "In progress", f"{ended} done. The page shows what is there.")
+    selected = sum(len(s.selected) for s in record.selections if s.iteration == at)
+    labelled = sum(x.iteration == at for x in record.labels)
+    sentence = f"{ended} done; iteration {at} is under way, {labelled} of {selected} selected frames are labelled."
     return Verdict("running", "In progress", sentence)
 
 
-def final_errors(record: CampaignRecord) -> tuple[Mapping[str, float], int | None]:
-    """RMSE by quantity of the last assessment in house units, and its iteration; empty and None before the first."""
-    for iteration in reversed(record.iterations):
-        if iteration.rmse:
-            return iteration.rmse, iteration.iteration
-    return ({}, None) if record.outcome is None else (record.outcome.rmse, None)
+def last_assessed(record: CampaignRecord) -> IterationDoc | None:
+    """The last iteration whose labels an ensemble was held against."""
+    return next((d for d in reversed(record.iterations) if d.rmse), None)
+
+
+def _final_errors(record: CampaignRecord) -> Mapping[str, float]:
+    last = last_assessed(record)
+    if last is not None:
+        return last.rmse
+    return {} if record.outcome is None else record.outcome.rmse
 
 
 def goals(record: CampaignRecord) -> list[Goal]:
     """The last errors against the targets; a target nobody measured stays in the table, open."""
-    errors, _ = final_errors(record)
+    errors = _final_errors(record)
     train = record.iterations[-1].train_rmse if record.iterations else {}
     names = [q.name for q in SHOWN if q.name in errors or q.name in record.targets]
     names += sorted((set(errors) | set(record.targets)) - set(names))
@@ -122,12 +136,12 @@ def facts(record: CampaignRecord) -> list[tuple[str, str, str]]:
     remarks = [plural(failed, "failed", "failed")] + ([f"{reused} reused"] if reused else [])
     offered = sum(s.offered for s in record.selections)
     hours = core_hours(record)
-    cost = number(hours * 60, 3) if hours < 0.1 else number(hours)
+    cost = number(hours * 60, 3) if hours < 0.5 else number(hours)
     final = [m for m in record.models if m.iteration == record.models[-1].iteration] if record.models else []
     family = f"{final[0].family}, {final[0].n_labels} labels" if final else "none trained yet"
     return [
         (str(len(record.usable)), "usable labels", ", ".join(remarks)),
-        (cost, "core-minutes" if hours < 0.1 else "core-hours", "all phases"),
+        (cost, "core-minutes" if hours < 0.5 else "core-hours", "all phases"),
         (str(len(record.iterations)), "iterations", f"{plural(offered, 'frame')} offered"),
         (str(len(final)), "models in the ensemble", family),
     ]

@@ -49,13 +49,12 @@ def _masked(value: Any) -> Any:
 def context(record: CampaignRecord) -> dict[str, Any]:
     """Everything the template needs."""
     calibration, calibration_table = sections.calibration(record)
-    _, assessed = headline.final_errors(record)
     levels = {x.level_of_theory_id: x.level_of_theory for x in record.labels}
     return {
         "record": record,
         "verdict": headline.verdict(record),
         "goals": headline.goals(record),
-        "assessed": assessed,
+        "assessed": headline.last_assessed(record),
         "facts": headline.facts(record),
         "commands": headline.commands(record),
         "convergence": sections.convergence(record),
@@ -69,6 +68,7 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "durations": sections.durations(record),
         "timeline": sections.timeline(record),
         "levels": [tables.level_of_theory(level) for level in levels.values()],
+        "plural": plural,
         "failed_count": plural(len(record.failed), "label"),
         "tables": {
             name: getattr(tables, name)(record)

@@ -24,6 +24,12 @@ def stratum(formula: str, ordering: str) -> str:
     return without_ones(f"{formula} {ordering}")
 
 
+def cost_unit(record: CampaignRecord) -> tuple[str, float]:
+    """The unit in which the whole cost is a readable number, and core-hours to that unit."""
+    total = sum(sum(d.core_hours.values()) for d in record.iterations)
+    return ("core-minutes", 60.0) if total < 0.5 else ("core-hours", 1.0)
+
+
 def without_ones(text: str) -> str:
     """``Al1Fe1 FM`` as ``AlFe FM``."""
     return re.sub(r"(?<=[A-Za-z])1(?![0-9])", "", text)
@@ -34,6 +40,7 @@ def convergence(record: CampaignRecord) -> list[Plot]:
     plots = []
     assessed = [d for d in record.iterations if d.rmse]
     trained = {d.iteration: d.train_rmse for d in record.iterations}
+    unit, factor = cost_unit(record)
     labels = np.array([d.labels_total - d.labels_new for d in assessed], dtype=np.int64)
     hours = np.array([d.core_hours_total - sum(d.core_hours.values()) for d in assessed])
     for q in SHOWN:
@@ -42,7 +49,8 @@ def convergence(record: CampaignRecord) -> list[Plot]:
         target = record.targets.get(q.name)
         if not np.isfinite(error).any():
             continue
-        data = figures.Convergence(labels, hours, error, train, None if target is None else target * q.factor)
+        aim = None if target is None else target * q.factor
+        data = figures.Convergence(labels, hours * factor, error, train, aim, unit)
         numbers = {
             "iteration": np.array([d.iteration for d in assessed], dtype=np.int64),
             "labels_trained_on": labels,
@@ -176,7 +184,8 @@ def coverage(record: CampaignRecord) -> Plot | None:
         "moment_max (muB)": np.concatenate([*(m for _, m in points.values()), pool[1]]),
     }
     caption = "Largest moment against volume of every labelled frame, by composition and magnetic state."
-    return plot(figures.coverage(points, pool), "coverage", caption, numbers, wide=True)
+    labelled = sum(len(v) for v, _ in points.values())
+    return plot(figures.coverage(points, pool), "coverage", caption, numbers, wide=True, always=labelled)
 
 
 def _pooled(pools: Sequence[Arrays], column: str) -> FloatArray:
@@ -203,12 +212,11 @@ def cost(record: CampaignRecord) -> Plot | None:
         return None
     phases = list(dict.fromkeys(p for d in record.iterations for p in d.core_hours))
     hours = {p: np.array([d.core_hours.get(p, 0.0) for d in record.iterations]) for p in phases}
-    small = sum(float(v.sum()) for v in hours.values()) < 1.0
-    unit, factor = ("Core-minutes", 60.0) if small else ("Core-hours", 1.0)
+    unit, factor = cost_unit(record)
     names = [f"iteration {d.iteration}" for d in record.iterations]
-    figure = figures.stacked(names, {p: v * factor for p, v in hours.items()}, unit)
+    figure = figures.stacked(names, {p: v * factor for p, v in hours.items()}, unit.capitalize())
     numbers = {"iteration": [d.iteration for d in record.iterations]} | {f"{p} (h)": v for p, v in hours.items()}
-    return plot(figure, "cost", f"{unit} by iteration and phase.", numbers, wide=True)
+    return plot(figure, "cost", f"{unit.capitalize()} by iteration and phase.", numbers, wide=True)
 
 
 def durations(record: CampaignRecord) -> Plot | None:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from magflow.report.masking import mask
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,7 +33,7 @@ VARIABLES = {
 }  # fmt: skip
 """Colour of a figure to the CSS variable that replaces it."""
 
-DENSE = 1500
+DENSE = 800
 """Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
 
 _RC: Any = {
@@ -62,8 +64,11 @@ def draw(width: float, height: float, paint: Callable[[Any], None], **panels: An
     return figure
 
 
-def plain_ticks(axis: Any, most: int = 5) -> None:
-    """Ticks of an axis as plain numbers; a logarithmic one gets 1, 2, 5 steps while it spans few decades."""
+def plain_ticks(axis: Any, most: int = 5, *, whole: bool = False) -> None:
+    """Ticks of an axis as plain numbers; a logarithmic one gets 1, 2, 5 steps while it spans few decades.
+
+    `whole` keeps to integers.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     if axis.get_scale() == "log":
@@ -74,7 +79,7 @@ def plain_ticks(axis: Any, most: int = 5) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3, integer=whole))
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -86,7 +91,7 @@ def empty(axes: Axes, text: str) -> None:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """`figure` as an ``<svg>`` element to put into a page.
+    """`figure` as an ``<svg>`` element to put into a page, its texts without credentials.
 
     Parameters
     ----------
@@ -107,7 +112,8 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     svg = _compact(_short_ids(svg.replace("xlink:href", "href"), name))
     svg = re.sub(r"font: ([\d.]+px|bold [\d.]+px|700 [\d.]+px) '[^\"]*?sans-serif", r"font: \1 sans-serif", svg)
     svg = re.sub("|".join(VARIABLES), lambda m: f"var({VARIABLES[m[0]]})", svg, flags=re.IGNORECASE)
-    head = f'<svg role="img" aria-label="{_attribute(label)}"'
+    svg = re.sub(r"(<text[^>]*>)([^<]*)", lambda m: m[1] + mask(m[2]), svg)
+    head = f'<svg role="img" aria-label="{_attribute(mask(label))}"'
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda m: f"{head} {m[1]}>", svg, count=1)
     return re.sub(r"\n\s*", "\n", svg)
 

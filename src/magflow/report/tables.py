@@ -11,7 +11,7 @@ import numpy as np
 from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
-from magflow.report.sections import stratum, without_ones
+from magflow.report.sections import cost_unit, stratum, without_ones
 from magflow.select.calibration import Assessment
 
 MAX_FAILED = 300
@@ -22,13 +22,14 @@ def iterations(record: CampaignRecord) -> Table:
     """One row per iteration: counts, errors of the old ensemble on the new labels, verdict, cost."""
     shown = [q for q in SHOWN if any(q.name in d.rmse for d in record.iterations)]
     heads = ["Iteration", "Offered", "Selected", "Labels", "Failed", "Labels so far"]
-    heads += [f"{q.title} ({q.unit})" for q in shown] + ["Within targets", "In a row", "Core-hours"]
+    unit, factor = cost_unit(record)
+    heads += [f"{q.title} ({q.unit})" for q in shown] + ["Within targets", "In a row", unit.capitalize()]
     rows = []
     for d in record.iterations:
         errors = [number(d.rmse[q.name] * q.factor) if q.name in d.rmse else "–" for q in shown]
         within = "–" if not d.rmse or not record.targets else "yes" if d.within_target else "no"
         counts = [d.iteration, d.offered, d.selected, d.labels_new, d.labels_failed, d.labels_total]
-        rows.append([*counts, *errors, within, d.streak, number(sum(d.core_hours.values()))])
+        rows.append([*counts, *errors, within, d.streak, number(sum(d.core_hours.values()) * factor)])
     return Table(heads, rows, frozenset(range(len(heads))) - {6 + len(shown)})
 
 
@@ -130,8 +131,9 @@ def cost(record: CampaignRecord) -> Table:
     phases = list(dict.fromkeys(p for d in record.iterations for p in d.core_hours))
     hours = {p: sum(d.core_hours.get(p, 0.0) for d in record.iterations) for p in phases}
     total = sum(hours.values())
-    rows = [[p, number(h), f"{100 * h / total:.1f} %" if total else "–"] for p, h in hours.items()]
-    return Table(["Phase", "Core-hours", "Share"], rows, frozenset({1, 2}))
+    unit, factor = cost_unit(record)
+    rows = [[p, number(h * factor), f"{100 * h / total:.1f} %" if total else "–"] for p, h in hours.items()]
+    return Table(["Phase", unit.capitalize(), "Share"], rows, frozenset({1, 2}))
 
 
 def labels(record: CampaignRecord) -> Table:

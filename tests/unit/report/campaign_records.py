@@ -8,8 +8,8 @@ import numpy as np
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.label import LabelKind
-from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
 from magflow.execution.states import JobRecord, JobState
+from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
 from magflow.report.record import CampaignRecord
 from magflow.select.calibration import Assessment, ErrorStats
 
@@ -169,10 +169,10 @@ class Builder:
             "offered": self.offered, "selected": self.batch, "labels_new": usable, "labels_failed": failed,
             "labels_total": self.total, "labels_attempted": self.attempted,
             "failures": {"scf-unconverged": failed} if failed else {}, "exhausted": False,
-            "assessment": self.assessment(rmse) if rmse else None, "calibration": dict(_FACTOR) if rmse else {}, "rmse": rmse,
-            "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
-            "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {}, "core_hours": hours,
-            "core_hours_total": self.hours, "arrays": encode_arrays(arrays),
+            "assessment": self.assessment(rmse) if rmse else None, "calibration": dict(_FACTOR) if rmse else {},
+            "rmse": rmse, "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
+            "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {},
+            "core_hours": hours, "core_hours_total": self.hours, "arrays": encode_arrays(arrays),
         }  # fmt: skip
         self.parts["iterations"].append(IterationDoc(**self.base(i), **doc))
         self.parts["parities"].append(arrays)
@@ -235,13 +235,17 @@ def finished(iterations: int = 5, *, jobs: bool = True, level: dict | None = Non
     builder = Builder(level=level)
     for i in range(iterations):
         builder.iteration(i, failed=(2, 0, 3, 1, 0)[i % 5])
-    last = builder.parts["iterations"][-1]
-    outcome = OutcomeDoc(
-        **builder.base(iterations), name="feal-quick", reason="target-reached",
-        explanation="the ensemble predicted the new labels of 2 iterations in a row within every target",
-        labels=builder.total, core_hours=builder.hours, models=["u1", "u2"], calibration=last.calibration, rmse=last.rmse,
-    )  # fmt: skip
+    outcome = finished_outcome(builder, builder.parts["iterations"][-1])
     return builder.record(outcome=outcome, **({} if jobs else {"jobs": ()}))
+
+
+def finished_outcome(builder: Builder, last: IterationDoc) -> OutcomeDoc:
+    return OutcomeDoc(
+        **builder.base(last.iteration), name="feal-quick", reason="target-reached",
+        explanation="the ensemble predicted the new labels of 2 iterations in a row within every target",
+        labels=builder.total, core_hours=builder.hours, models=["u1", "u2"], calibration=last.calibration,
+        rmse=last.rmse,
+    )  # fmt: skip
 
 
 def batch_failed() -> CampaignRecord:
@@ -252,7 +256,8 @@ def batch_failed() -> CampaignRecord:
     builder.label(0, failed=24)
     builder.assess(0, 24)
     outcome = OutcomeDoc(
-        **builder.base(0), name="feal-quick", reason="batch-failed", explanation="all 24 labels of iteration 0 failed: scf-unconverged",
+        **builder.base(0), name="feal-quick", reason="batch-failed",
+        explanation="all 24 labels of iteration 0 failed: scf-unconverged",
         labels=0, core_hours=builder.hours, models=[], calibration={}, rmse={},
     )  # fmt: skip
     return builder.record(outcome=outcome)

@@ -42,7 +42,13 @@ def test_what_stands_beside_a_secret_stays():
 
 @pytest.mark.parametrize(
     "text",
-    ["tolvrs: 1e-8  # tolerance", "seed: 7\n\nstop:\n  labels: 120\n", "uri: mongodb://db.example/x", "passes: 3", "a @ b: c"],
+    [
+        "tolvrs: 1e-8  # tolerance",
+        "seed: 7\n\nstop:\n  labels: 120\n",
+        "uri: mongodb://db.example/x",
+        "passes: 3",
+        "a @ b: c",
+    ],
 )
 def test_other_text_is_left_alone(text):
     assert mask(text) == text
