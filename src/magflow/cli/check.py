@@ -59,7 +59,7 @@ def _table(file: Path, found: list[Finding]) -> None:
     for finding in found:
         typer.echo(finding.title)
         for probe in finding.probes:
-            typer.echo(f"  {'ok     ' if probe.ok else 'MISSING'}  {probe.name}: {probe.detail}")
+            typer.echo(f"  {'ok     ' if probe.ok else 'PROBLEM'}  {probe.name}: {probe.detail}")
             if probe.hint and not probe.ok:
                 typer.echo(f"           hint: {probe.hint}")
     ready = all(finding.ok for finding in found)

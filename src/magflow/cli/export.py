@@ -21,8 +21,8 @@ def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; a folder for deepmd and --models.")],
     form: Annotated[
-        ExportFormat, typer.Option("--format", "-f", help="Format of the labelled data.")
-    ] = ExportFormat.EXTXYZ,
+        ExportFormat | None, typer.Option("--format", "-f", help="Format of the labelled data. Default: extxyz.")
+    ] = None,
     models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
 ) -> None:
     """Write the labelled data, or the ensemble, of a campaign.
@@ -39,12 +39,15 @@ def export(
         magflow export runs/feal_quick --models -o potential
     """
     from magflow.campaign.directory import CampaignDirectory
+    from magflow.errors import InputError
     from magflow.io.export import write_dataset
     from magflow.stores.queries import labelled_frames, latest_ensemble
 
+    if models and form is not None:
+        raise InputError("--models and --format exclude each other", hint="--models writes one format only")
     store = CampaignDirectory.existing(directory).store
     if models:
         latest_ensemble(store).save(output)
         typer.echo(f"wrote the ensemble to {output}")
     else:
-        typer.echo(write_dataset(output, labelled_frames(store), form))
+        typer.echo(write_dataset(output, labelled_frames(store), form or ExportFormat.EXTXYZ))

@@ -33,7 +33,7 @@ from magflow.core.moments import as_vectors, is_collinear
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor, voigt
 from magflow.errors import InputError
-from magflow.io.keyvalues import format_comment, number, parse_comment
+from magflow.io.keyvalues import format_comment, parse_comment
 from magflow.io.records import Record, Writable, as_record, build_label, located, read_text, write_text
 
 LABEL_KEY = "magflow_label"
@@ -312,7 +312,7 @@ def format_frame(record: Record) -> str:
             raise InputError(f"an extra {kind} has a name this format uses", seen=", ".join(clash))
         own.update(extra)
     info["Properties"] = ":".join(_property(name, values) for name, values in columns.items())
-    rows = zip(*(_words(values) for values in columns.values()), strict=True)
+    rows = zip(*(_words(name, values) for name, values in columns.items()), strict=True)
     return f"{len(frame)}\n{format_comment(info)}\n" + "".join(" ".join(row) + "\n" for row in rows)
 
 
@@ -346,7 +346,14 @@ def _property(name: str, values: np.ndarray) -> str:
     return f"{name}:{kind}:{1 if values.ndim == 1 else values.shape[1]}"
 
 
-def _words(values: np.ndarray) -> list[str]:
+def _words(name: str, values: np.ndarray) -> list[str]:
     """One text per atom."""
-    to_text = str if values.dtype.kind == "U" else number
-    return [" ".join(to_text(v) for v in np.atleast_1d(row)) for row in values]
+    to_text: Callable[[Any], str] = {"U": str, "f": repr, "i": str, "b": "FT".__getitem__}[values.dtype.kind]
+    if values.dtype.kind == "f":
+        values = values.astype(float)
+    rows = values.tolist()
+    words = [to_text(v) for v in rows] if values.ndim == 1 else [" ".join(map(to_text, row)) for row in rows]
+    width = 1 if values.ndim == 1 else values.shape[1]
+    if values.dtype.kind == "U" and any(len(word.split()) != width for word in words):
+        raise InputError(f"column {name} cannot be written", seen="text with spaces", expected="single words")
+    return words

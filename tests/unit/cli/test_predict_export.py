@@ -187,3 +187,5 @@ def test_nothing_to_export(tmp_path):
         write_dataset(tmp_path / "a", Dataset(), "vasp")
     result = runner.invoke(app, ["export", str(tmp_path), "-o", str(tmp_path / "o")])
     assert result.exit_code == 2 and "no campaign here" in result.stderr
+    result = runner.invoke(app, ["export", str(tmp_path), "-o", "o", "--models", "--format", "extxyz"])
+    assert result.exit_code == 2 and "exclude each other" in result.stderr

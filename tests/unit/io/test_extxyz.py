@@ -251,3 +251,20 @@ def test_reference_fe_gap22(reference_data):
     slope, correlation = np.polyfit(work, difference, 1)[0], np.corrcoef(work, difference)[0, 1]
     assert correlation > 0.95
     assert slope == pytest.approx(1.0, abs=0.15)
+
+
+def test_columns_of_words_and_flags(tmp_path):
+    frame = Frame(("Fe", "Al"), np.eye(3) * 3, np.array([[0, 0, 0], [1.5, 1.5, 1.5]]))
+    columns = {
+        "site": np.array(["a", "bcc"]),
+        "fixed": np.array([True, False]),
+        "index": np.array([[1, 2], [3, 4]]),
+        "single": np.array([0.1, 0.2], dtype=np.float32),
+    }
+    write_extxyz(tmp_path / "x.xyz", [Record(frame, columns=columns)])
+    back = read_extxyz(tmp_path / "x.xyz")[0].columns
+    assert back.keys() == columns.keys()
+    assert all(np.array_equal(back[name], values) for name, values in columns.items())
+    for bad in (np.array(["a b", "c"]), np.array(["", "c"]), np.array([1j, 2]), np.zeros((2, 2, 2))):
+        with pytest.raises(InputError, match="column tag cannot be written"):
+            write_extxyz(tmp_path / "y.xyz", [Record(frame, columns={"tag": bad})])
