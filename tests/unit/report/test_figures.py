@@ -182,7 +182,7 @@ def test_drawing_is_reproducible():
 
 
 def test_text_of_a_figure_cannot_become_markup_or_mathematics():
-    hostile = "<script>alert(1)</script>$\\frac{1}{2}$"
+    hostile = "<script>a</script>$\\frac{1}{2}$"
     svg = to_svg(figures.stacked([hostile], {hostile: np.array([1.0])}, "x"), "a", hostile)
     assert "<script" not in svg
     texts = ["".join(t.itertext()) for t in ElementTree.fromstring(svg).iter("text")]
