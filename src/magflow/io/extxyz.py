@@ -49,6 +49,7 @@ _KINDS: dict[str, Callable[[str], Any]] = {
     "I": int,
     "L": {"T": True, "True": True, "F": False, "False": False}.__getitem__,
 }
+_TEXTS: dict[str, Callable[[Any], str]] = {"U": str, "f": repr, "i": str, "b": "FT".__getitem__}
 _MAX_ATOMS = 10_000_000
 
 
@@ -348,7 +349,7 @@ def _property(name: str, values: np.ndarray) -> str:
 
 def _words(name: str, values: np.ndarray) -> list[str]:
     """One text per atom."""
-    to_text: Callable[[Any], str] = {"U": str, "f": repr, "i": str, "b": "FT".__getitem__}[values.dtype.kind]
+    to_text = _TEXTS[values.dtype.kind]
     if values.dtype.kind == "f":
         values = values.astype(float)
     rows = values.tolist()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import lzma
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from magflow.core.frame import Frame
-from magflow.core.label import LabelKind
+from magflow.core.label import LabeledFrame, LabelKind
 from magflow.errors import InputError
 from magflow.io.mlip_cfg import ENERGY_DERIVATIVE, MAGNETIC_FORCE, read_cfg, write_cfg
 from strategies import ELEMENTS, frames, labeled_frames
@@ -60,6 +61,22 @@ def test_collinear_moments_stand_in_the_x_column(tmp_path):
     header, row = path.read_text().split("AtomData:")[1].splitlines()[:2]
     assert header.split()[-3:] == ["magmom_x", "magmom_y", "magmom_z"]
     assert row.split()[-3:] == ["2.5", "0.0", "0.0"]
+
+
+@relaxed
+@given(labeled_frames(magnetic=True, vector=False))
+def test_an_independent_reader_agrees(tmp_path, item):
+    """motep reads moments, energy, forces and stress (its own sign conversion) as the house holds them."""
+    motep = pytest.importorskip("motep.io.mlip.cfg")
+    item = LabeledFrame(item.frame, replace(item.label, magmoms=item.frame.magmoms, stress=np.arange(6) / 10))
+    path = tmp_path / "x.cfg"
+    write_cfg(path, [item], ELEMENTS)
+    results = motep.read_cfg(str(path)).calc.results
+    assert np.array_equal(results["magmoms"], item.frame.magmoms[:, 2])
+    assert results["energy"] == item.label.energy
+    assert np.allclose(results["stress"], item.label.stress, rtol=1e-13)
+    expected = -np.nan_to_num(item.label.magnetic_forces[:, 2], nan=0.0)
+    assert np.array_equal(results["en_der_mx"], expected)
 
 
 def test_moments_along_x_only_cannot_be_written(tmp_path):
