@@ -136,7 +136,7 @@ def check_against_undisturbed(tmp_path, rounds, generations, seed):
 
 
 def test_five_rounds_of_kill_9(tmp_path):
-    check_against_undisturbed(tmp_path, rounds=5, generations=30, seed=1)
+    check_against_undisturbed(tmp_path, rounds=5, generations=20, seed=1)
 
 
 @pytest.mark.slow

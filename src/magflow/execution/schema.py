@@ -46,7 +46,9 @@ STATEMENTS = (
     "CREATE INDEX IF NOT EXISTS edges_child ON edges (child)",
     "CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (id) WHERE state = 'READY'",
     "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker, lease) WHERE state = 'RUNNING'",
-    "CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, category)",
+    "CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (id) WHERE state = 'FAILED'",
+    # for counts; an index that began with the state would tempt SQLite to search all WAITING jobs for a child
+    "CREATE INDEX IF NOT EXISTS jobs_category ON jobs (category, state)",
     "CREATE INDEX IF NOT EXISTS jobs_flow ON jobs (flow) WHERE state IN ('WAITING', 'READY')",
     "CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (ended)",
 )

@@ -30,6 +30,23 @@ OTHER = b"\x00"
 
 _RANGE = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _MAX_INT = 2**63
+_MOST_PARAMETERS = 500
+
+
+@dataclass(frozen=True)
+class Term:
+    """One SQL condition on the columns of `fields`; the terms of a condition are joined by AND."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    fields: frozenset[str]
+
+    def without_index(self) -> str:
+        """The same, in a form that SQLite does not answer from an index (unary plus)."""
+        sql = self.sql
+        for field in self.fields:
+            sql = sql.replace(quoted(field), "+" + quoted(field))
+        return sql
 
 
 @dataclass(frozen=True)
@@ -38,18 +55,29 @@ class Condition:
 
     Attributes
     ----------
-    sql, parameters
-        The condition; ``""`` admits every row.
+    terms
+        All hold; none admits every row.
     exact
-        Whether the rows it admits match, but for those with :data:`OTHER` in one of `columns`.
-    columns
-        The columns it looked at.
+        Whether the rows it admits match, but for those with :data:`OTHER` in one of its columns.
     """
 
-    sql: str = ""
-    parameters: tuple[Any, ...] = ()
+    terms: tuple[Term, ...] = ()
     exact: bool = True
-    columns: frozenset[str] = frozenset()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields it looks at."""
+        return frozenset[str]().union(*(t.fields for t in self.terms))
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """Of all terms, in order."""
+        return tuple(x for t in self.terms for x in t.parameters)
+
+    def where(self, leading: Term | None = None) -> str:
+        """The WHERE clause; if `leading` is given, only that term may use an index."""
+        parts = [t.sql if leading in (None, t) else t.without_index() for t in self.terms]
+        return f" WHERE {' AND '.join(parts)}" if parts else ""
 
 
 NOTHING_KNOWN = Condition(exact=False)
@@ -108,20 +136,20 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
 def _equals(field: str, value: Any) -> Condition:
     name = quoted(field)
     if value is None:
-        return Condition(f"({name} IS NULL OR {name} = ?)", (OTHER,), True, frozenset([field]))
-    return Condition(f"{name} IN (?, ?)", (value, OTHER), True, frozenset([field]))
+        return _one(f"({name} IS NULL OR {name} = ?)", (OTHER,), field)
+    return _one(f"{name} IN (?, ?)", (value, OTHER), field)
 
 
 def _one_of(field: str, values: Sequence[Any]) -> Condition:
-    name, columns = quoted(field), frozenset([field])
-    if len(values) <= 500:
+    name = quoted(field)
+    if len(values) <= _MOST_PARAMETERS:
         marks = ", ".join("?" * (len(values) + 1))
-        return Condition(f"{name} IN ({marks})", (*values, OTHER), True, columns)
+        return _one(f"{name} IN ({marks})", (*values, OTHER), field)
     if not all(isinstance(v, str) for v in values):
         return NOTHING_KNOWN
     # one parameter instead of thousands: SQLite bounds their number
     sql = f"({name} IN (SELECT value FROM json_each(?)) OR {name} = ?)"  # noqa: S608
-    return Condition(sql, (json.dumps(list(values)), OTHER), True, columns)
+    return _one(sql, (json.dumps(list(values)), OTHER), field)
 
 
 def _compare(field: str, sign: str, value: Any) -> Condition:
@@ -131,29 +159,25 @@ def _compare(field: str, sign: str, value: Any) -> Condition:
         other_bound = f"{name} < x''" if sign[0] == ">" else f"{name} >= ''"
     else:
         other_bound = f"{name} < ''" if sign[0] == ">" else "1"
-    sql = f"(({name} {sign} ? AND {other_bound}) OR {name} = ?)"
-    return Condition(sql, (value, OTHER), True, frozenset([field]))
+    return _one(f"(({name} {sign} ? AND {other_bound}) OR {name} = ?)", (value, OTHER), field)
+
+
+def _one(sql: str, parameters: tuple[Any, ...], field: str) -> Condition:
+    return Condition((Term(sql, parameters, frozenset([field])),))
 
 
 def _all(conditions: Iterable[Condition]) -> Condition:
     parts = list(conditions)
-    return Condition(
-        " AND ".join(p.sql for p in parts if p.sql),
-        tuple(x for p in parts for x in p.parameters),
-        all(p.exact for p in parts),
-        frozenset[str]().union(*(p.columns for p in parts)),
-    )
+    return Condition(tuple(t for p in parts for t in p.terms), all(p.exact for p in parts))
 
 
 def _any(parts: list[Condition]) -> Condition:
-    if not parts or not all(p.sql for p in parts):
+    if not parts or not all(p.terms for p in parts):
         return NOTHING_KNOWN
-    return Condition(
-        "(" + " OR ".join(f"({p.sql})" for p in parts) + ")",
-        tuple(x for p in parts for x in p.parameters),
-        all(p.exact for p in parts),
-        frozenset[str]().union(*(p.columns for p in parts)),
-    )
+    sql = " OR ".join("(" + " AND ".join(t.sql for t in p.terms) + ")" for p in parts)
+    parameters = tuple(x for p in parts for x in p.parameters)
+    fields = frozenset[str]().union(*(p.fields for p in parts))
+    return Condition((Term(f"({sql})", parameters, fields),), all(p.exact for p in parts))
 
 
 def _is_plain(value: Any) -> bool:

@@ -32,6 +32,7 @@ from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filt
 
 SortSpec = Mapping[str, Sort | int]
 _CHUNK = 200  # documents read at a time
+_FEW = 100  # documents looked at to see which term of a filter is the narrowest
 _PLAIN, _ZLIB = b"\x00", b"\x01"  # first byte of each blob: how the BSON after it is held
 
 
@@ -111,8 +112,8 @@ class SQLiteStore(Store):
         """How many documents match `criteria`."""
         condition, con = self._compile(criteria)
         with connection.explained(self.path):
-            if condition.exact and not self._holds_other(con, condition.columns):
-                sql = f"SELECT count(*) FROM {self.table}{_where(condition)}"  # noqa: S608
+            if condition.exact and not self._holds_other(con, condition.fields):
+                sql = f"SELECT count(*) FROM {self.table}{self._where(con, condition)}"  # noqa: S608
                 return int(con.execute(sql, condition.parameters).fetchone()[0])
         return sum(1 for _ in self._matches(con, criteria, condition))
 
@@ -170,8 +171,8 @@ class SQLiteStore(Store):
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
             condition, _ = self._compile(criteria)
-            if condition.exact and not self._holds_other(con, condition.columns):
-                con.execute(f"DELETE FROM {self.table}{_where(condition)}", condition.parameters)  # noqa: S608
+            if condition.exact and not self._holds_other(con, condition.fields):
+                con.execute(f"DELETE FROM {self.table}{self._where(con, condition)}", condition.parameters)  # noqa: S608
                 return
             gone = [(i,) for i, _ in self._rows(con, criteria, condition)]
             con.executemany(f"DELETE FROM {self.table} WHERE id = ?", gone)  # noqa: S608
@@ -212,9 +213,10 @@ class SQLiteStore(Store):
     def distinct(self, field: str, criteria: dict | None = None, all_exist: bool = False) -> list:
         """The different values of `field`; those in a list count one by one."""
         condition, con = self._compile(criteria)
-        if field in self._columns and condition.exact and not self._holds_other(con, condition.columns | {field}):
+        if field in self._columns and condition.exact and not self._holds_other(con, condition.fields | {field}):
             name = quoted(field)
-            sql = f"SELECT {name} FROM {self.table}{_where(condition)} GROUP BY {name} HAVING {name} IS NOT NULL"  # noqa: S608
+            where = self._where(con, condition)
+            sql = f"SELECT {name} FROM {self.table}{where} GROUP BY {name} HAVING {name} IS NOT NULL"  # noqa: S608
             with connection.explained(self.path):
                 return [row[0] for row in con.execute(sql, condition.parameters)]
         values: list[Any] = []
@@ -296,6 +298,21 @@ class SQLiteStore(Store):
             for c in columns
         )
 
+    def _where(self, con: sqlite3.Connection, condition: Condition) -> str:
+        """The WHERE clause, led by the term that admits the fewest documents, found by looking at a few of each:
+        left to itself SQLite guesses, and may go through all documents of index 1 to find one uuid.
+        """
+        best, least = None, _FEW + 1
+        for term in condition.terms if len(condition.terms) > 1 else ():
+            sql = f"SELECT count(*) FROM (SELECT 1 FROM {self.table} WHERE {term.sql} LIMIT ?)"  # noqa: S608
+            with connection.explained(self.path):
+                number = con.execute(sql, (*term.parameters, _FEW)).fetchone()[0]
+            if number < least:
+                best, least = term, number
+            if number <= 1:
+                break
+        return condition.where(best)
+
     def _matches(
         self,
         con: sqlite3.Connection,
@@ -317,9 +334,10 @@ class SQLiteStore(Store):
         """Ids and documents that match. Ids first, then documents in chunks: no cursor stays open between two
         documents, so the caller may write, and the log can be checkpointed, while reading.
         """
-        by = [f"{quoted(k)} {'ASC' if d == 1 else 'DESC'}" for k, d in (order or {}).items()]
-        sql = f"SELECT id FROM {self.table}{_where(condition)} ORDER BY {', '.join([*by, 'id'])}"  # noqa: S608
-        exact = condition.exact and not self._holds_other(con, condition.columns)
+        plus = "+" if condition.terms else ""  # sort what was found rather than search in the order of an index
+        by = [f"{plus}{quoted(k)} {'ASC' if d == 1 else 'DESC'}" for k, d in (order or {}).items()]
+        sql = f"SELECT id FROM {self.table}{self._where(con, condition)} ORDER BY {', '.join([*by, plus + 'id'])}"  # noqa: S608
+        exact = condition.exact and not self._holds_other(con, condition.fields)
         if at_most and exact:
             sql += f" LIMIT {int(at_most)}"
         with connection.explained(self.path):
@@ -360,10 +378,6 @@ class SQLiteStore(Store):
             raise ValueError(validator.validation_errors(doc))
         self.logger.error(validator.validation_errors(doc))
         return False
-
-
-def _where(condition: Condition) -> str:
-    return f" WHERE {condition.sql}" if condition.sql else ""
 
 
 def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:

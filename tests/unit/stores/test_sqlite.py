@@ -205,6 +205,21 @@ def test_filters_on_declared_fields_use_their_index(store):
     assert "SCAN" not in plan
 
 
+def test_the_narrowest_term_of_a_filter_leads(store):
+    store.update([{"uuid": str(i), "a": 1, "s": "x"} for i in range(300)])
+    con = connection.connect(store.path)
+    plans = []
+    con.set_trace_callback(plans.append)
+    assert store.query_one({"a": 1, "uuid": "7", "s": "x"}, sort={"a": -1})["uuid"] == "7"
+    store.remove_docs({"s": "x", "uuid": "8"})
+    assert store.count({"s": "x", "a": 1}) == 299
+    con.set_trace_callback(None)
+    for beginning, index in (("SELECT id FROM docs WHERE", "docs:uuid"), ("DELETE FROM docs", "docs:uuid")):
+        statement = next(p for p in plans if p.startswith(beginning))
+        plan = " ".join(row[3] for row in con.execute("EXPLAIN QUERY PLAN " + statement))
+        assert f"INDEX {index}" in plan, plan
+
+
 def test_long_lists_of_values(store):
     store.update([{"uuid": f"u{i}", "a": i} for i in range(3000)])
     wanted = [f"u{i}" for i in range(0, 3000, 2)]
@@ -315,10 +330,11 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path):
     path = tmp_path / "s.db"
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
     writers = [subprocess.Popen([*command, str(k)], stdout=subprocess.PIPE) for k in range(3)]
-    time.sleep(2.5)
+    begun = [w.stdout.readline() for w in writers]
+    time.sleep(0.7)
     for writer in writers:
         writer.send_signal(signal.SIGKILL)
-    acknowledged = [len(w.communicate()[0].splitlines()) for w in writers]
+    acknowledged = [len((line + w.communicate()[0]).splitlines()) for line, w in zip(begun, writers, strict=True)]
     store = SQLiteStore(str(path), fields=["uuid", "n"])
     assert min(acknowledged) > 0
     for k, number in enumerate(acknowledged):

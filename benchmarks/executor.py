@@ -1,0 +1,98 @@
+"""Trivial jobs through the local executor and through jobflow's run_locally, in one run.
+
+    python benchmarks/executor.py [--sizes 100 1000 5000] [--workers 2]
+
+Each case runs in a fresh process. The time is from submission to the end of the last job, with the start of the
+workers; memory is the largest resident set of the main process and of any worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from jobflow import Flow, JobStore, job, run_locally
+
+
+@job
+def trivial(i):
+    return i
+
+
+def make_flow(size):
+    return Flow([trivial(i) for i in range(size)])
+
+
+def run_peer(size, workers):
+    from maggma.stores import MemoryStore
+
+    flow = make_flow(size)
+    began = time.perf_counter()
+    run_locally(flow, store=JobStore(MemoryStore()), log=False)
+    return {"seconds": time.perf_counter() - began}
+
+
+def run_executor(size, workers):
+    from magflow.execution.local import LocalExecutor
+
+    flow = make_flow(size)
+    with tempfile.TemporaryDirectory() as directory:
+        began = time.perf_counter()
+        executor = LocalExecutor(directory, workers=workers)
+        executor.submit(flow)
+        submitted = time.perf_counter()
+        summary = executor.run()
+        ended = time.perf_counter()
+        if sum(summary.counts.values()) != size or not summary.ok:
+            raise SystemExit(f"not all jobs completed: {summary}")
+        cost = executor.reader.categories()["light"]
+        return {"seconds": ended - began, "submit": submitted - began, "job_cpu": cost.cpu_seconds}
+
+
+CASES = {"executor": run_executor, "run_locally": run_peer}
+
+
+def run_case(case, size, workers):
+    """Run in a fresh process that imports this file as a module, as workers must."""
+    code = f"import executor; executor.child({case!r}, {size}, {workers})"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(case, size, workers):
+    result = CASES[case](size, workers)
+    for who, name in ((resource.RUSAGE_SELF, "main_mb"), (resource.RUSAGE_CHILDREN, "worker_mb")):
+        result[name] = resource.getrusage(who).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 5000])
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    start = run_case("executor", 1, options.workers)["seconds"]
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
+    print(f"start and end of the workers, one job: {start:.2f} s (included below)")
+    print(
+        f"{'jobs':>6} {'executor':>10} {'ms/job':>8} {'main MB':>8} {'worker MB':>10} {'run_locally':>12} {'ms/job':>8} {'MB':>6} {'ratio':>6}"
+    )
+    for size in options.sizes:
+        ours, peer = (run_case(case, size, options.workers) for case in CASES)
+        print(
+            f"{size:6d} {ours['seconds']:8.2f} s {1e3 * ours['seconds'] / size:8.2f} {ours['main_mb']:8.0f}"
+            f" {ours['worker_mb']:10.0f} {peer['seconds']:10.2f} s {1e3 * peer['seconds'] / size:8.2f}"
+            f" {peer['main_mb']:6.0f} {peer['seconds'] / ours['seconds']:6.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
