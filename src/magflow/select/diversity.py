@@ -10,16 +10,13 @@ _SAME = 1e-9
 """Squared distance, in units of the columns' variance, below which two descriptors are one."""
 
 
-def standardise(descriptors: FloatArray, known: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """Both arrays in units of the standard deviation of `descriptors`; columns that do not vary are dropped."""
-    descriptors = np.asarray(descriptors, dtype=float)
-    known = np.zeros((0, descriptors.shape[1])) if known is None else np.asarray(known, dtype=float)
-    mean, spread = descriptors.mean(axis=0), descriptors.std(axis=0)
+def standardise(descriptors: FloatArray, known: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both arrays in units of the standard deviation of both together; columns that do not vary are dropped."""
+    both = np.concatenate([np.asarray(descriptors, dtype=float), np.asarray(known, dtype=float)])
+    mean, spread = both.mean(axis=0), both.std(axis=0)
     keep = spread > 1e-8 * np.maximum(1.0, np.abs(mean))
-    # A known frame that differs only in a column in which the candidates do not is equally far from all of them.
-    return ((descriptors - mean) / np.where(keep, spread, 1.0))[:, keep], (
-        (known - mean) / np.where(keep, spread, 1.0)
-    )[:, keep]
+    both = (both[:, keep] - mean[keep]) / spread[keep]
+    return both[: len(descriptors)], both[len(descriptors) :]
 
 
 def farthest(points: FloatArray, taken: FloatArray, count: int) -> IntArray:

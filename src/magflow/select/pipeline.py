@@ -190,7 +190,7 @@ def _batch(
     if settings.fill and missing > 0 and len(accurate):
         # What is accurate is not ranked by its score: it is there for diversity alone.
         rest = _pool(offered, known, accurate, None, pool.descriptors[picks.chosen])
-        more = accurate[choose(rest, missing, settings).chosen]
+        more = accurate[choose(rest, missing, settings, share=1.0).chosen]
         _mark(reasons, more, Reason.FILLED)
         chosen = np.concatenate([chosen, more])
     return chosen

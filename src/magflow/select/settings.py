@@ -109,6 +109,10 @@ class DiversitySettings(_Model):
         0.5,
         description="share of the batch picked for space filling; the rest comes from the top scores",
     )
+    initial_fraction: Fraction = Field(
+        0.0,
+        description="share of the first batch picked for space filling; the rest is drawn at random",
+    )
     shortlist: int = Field(
         6, ge=1, description="the uncertain share is picked from this many times its number of top-scoring frames"
     )

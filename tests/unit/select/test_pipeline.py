@@ -33,7 +33,7 @@ def offered(energy: list[float], **kwargs: object) -> Offered:
 
 def test_the_first_batch_is_diverse_and_has_its_own_size():
     pool = frames(200)
-    settings = SelectSettings(initial=30, batch=5)
+    settings = SelectSettings(initial=30, batch=5, diversity={"initial_fraction": 1.0})
     found = select(Offered(pool, [""] * 200), settings=settings, targets=TARGETS)
     assert len(found.selected) == 30
     assert np.isnan(found.score).all()
@@ -47,6 +47,10 @@ def test_the_first_batch_is_diverse_and_has_its_own_size():
 
     random = [np.random.default_rng(s).choice(200, 30, replace=False) for s in range(20)]
     assert reach(found.selected) < np.mean([reach(r) for r in random])
+
+    drawn = select(Offered(pool, [""] * 200), settings=SelectSettings(initial=30), targets=TARGETS)
+    assert len(drawn.selected) == 30
+    assert set(drawn.reasons) == {Reason.SELECTED, Reason.NOT_DRAWN}
 
 
 def test_nothing_above_the_lower_level_means_exhausted():
@@ -119,3 +123,8 @@ def test_arrays_that_do_not_fit_are_refused():
         )
     with pytest.raises(InputError, match="negative"):
         select(offered([0.01]), settings=SelectSettings(), targets=TARGETS, budget=-1)
+
+
+def test_the_only_candidate_of_a_stratum_is_taken():
+    found = select(offered([0.01]), known=frames(4, 5), settings=SelectSettings(), targets=TARGETS)
+    assert found.selected.tolist() == [0]
