@@ -22,7 +22,6 @@ from magflow.core.label import LevelOfTheory
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.io.keyvalues import number
 from magflow.io.records import Record, Writable, as_record, build_label, located, read_text, write_text
 
 ENERGY_DERIVATIVE = 1
@@ -255,15 +254,15 @@ def _format(record: Record, elements: list[str], en_der_sign: int) -> str:
         _put(table, ("fx", "fy", "fz"), label.forces)
     _put(table, _MOMENTS, magmoms)
     _put(table, _DERIVATIVES, derivatives)
-    rows = [" ".join(number(v) for v in row) for row in zip(*table.values(), strict=True)]
+    rows = [" ".join(_number(v) for v in row) for row in zip(*table.values(), strict=True)]
     lines = ["BEGIN_CFG", " Size", f"    {len(frame)}", " Supercell"]
-    lines += ["    " + " ".join(map(number, vector)) for vector in frame.cell]
+    lines += ["    " + " ".join(map(_number, vector)) for vector in frame.cell]
     lines += [" AtomData:  " + " ".join(table), *(f"    {row}" for row in rows)]
     if label is not None:
-        lines += [" Energy", f"    {number(label.energy or 0.0)}"]
+        lines += [" Energy", f"    {_number(label.energy or 0.0)}"]
         if label.stress is not None:
             plus = -label.stress * frame.volume
-            lines += [" PlusStress:  " + " ".join(_STRESS_KEYS), "    " + " ".join(map(number, plus))]
+            lines += [" PlusStress:  " + " ".join(_STRESS_KEYS), "    " + " ".join(map(_number, plus))]
     lines += [
         f" Feature   {key}\t{value}" for key, value in record.info.items() if isinstance(value, str | int | float)
     ]
@@ -273,3 +272,10 @@ def _format(record: Record, elements: list[str], en_der_sign: int) -> str:
 def _put(table: dict[str, Sequence[Any]], names: tuple[str, ...], values: FloatArray | None) -> None:
     if values is not None:
         table.update(zip(names, values.T, strict=True))
+
+
+def _number(value: float | int) -> str:
+    """Shortest text that reads back as the same number, without an exponent, which some readers do not know."""
+    if isinstance(value, int | np.integer):
+        return str(value)
+    return np.format_float_positional(value, unique=True, trim="0")
