@@ -31,7 +31,7 @@ class MmtpFamily(BaseModel):
         description="even: products even in the moments, symmetric under M -> -M in one evaluation. "
         "paper: all products, with (E(M) + E(-M))/2 in use.",
     )
-    level: int = Field(default=8, ge=MIN_LEVEL, le=MAX_LEVEL, description="Level of the contraction basis, 2 to 20.")
+    level: int = Field(default=10, ge=MIN_LEVEL, le=MAX_LEVEL, description="Level of the contraction basis, 2 to 20.")
     cutoff: float = Field(default=5.0, gt=1.0, le=12.0, description="Neighbour cutoff, A.")
     r_min: float | None = Field(
         default=None, gt=0.0, description="Start of the radial polynomials, A; null: 0.95 of the closest training pair."
@@ -48,7 +48,7 @@ class MmtpFamily(BaseModel):
     radial_growth: float = Field(
         default=1.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."
     )
-    magnetic_growth: float = Field(default=4.0, ge=1.0, description="Factor on radial_ridge per degree in the moments.")
+    magnetic_growth: float = Field(default=6.0, ge=1.0, description="Factor on radial_ridge per degree in the moments.")
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
     max_iterations: int = Field(default=40, ge=1, description="Levenberg-Marquardt iterations.")
     tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")
