@@ -108,6 +108,15 @@ class PotentialEnsemble:
         }
         return EnsemblePrediction(raw.mean, replace(raw.deviation, **scaled))
 
+    def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, 6) eV/A^3 to add to the predicted stress before it is compared with labelled stresses.
+
+        Mean over the members of what their fits found (the Pulay stress of a fixed plane-wave cutoff); zero for a
+        family that does not tell them apart.
+        """
+        offsets = [m.label_stress_offset(frames) for m in self.members if hasattr(m, "label_stress_offset")]
+        return np.mean(offsets, axis=0) if offsets else np.zeros((len(frames), 6))
+
     def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, d) descriptors of the first member: all members see the same frames, one frame of reference is enough.
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from models import random_frame, random_potential
-from toy import toy_labels
+from mmtp_models import random_frame, random_potential
+from mmtp_toy import toy_labels
 
 from magflow.core.dataset import Dataset
 from magflow.errors import InputError, StoreError
@@ -42,6 +42,17 @@ def test_calibration_scales_the_deviation_only():
     np.testing.assert_allclose(calibrated.deviation.forces, 2.5 * raw.deviation.forces)
     np.testing.assert_allclose(calibrated.deviation.energy, raw.deviation.energy)
     np.testing.assert_allclose(calibrated.mean.forces, raw.mean.forces)
+
+
+def test_stress_offset_is_the_mean_of_the_members():
+    from dataclasses import replace
+
+    members = [random_potential(seed=s) for s in range(2)]
+    members = [replace(p, model=replace(p.model, pulay=np.array([0.1, 0.3 + k]))) for k, p in enumerate(members)]
+    frame = random_frame(0)
+    offset = PotentialEnsemble(tuple(members), "mmtp").label_stress_offset([frame])[0]
+    total = sum({"Al": 0.1, "Fe": 0.8}[s] for s in frame.species)
+    np.testing.assert_allclose(offset, np.array([1, 1, 1, 0, 0, 0]) * total / frame.volume)
 
 
 def test_round_trip(tmp_path):

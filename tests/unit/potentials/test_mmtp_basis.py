@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import random_potential
+from mmtp_models import random_potential
 
 from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import enumerate_basis
@@ -43,7 +43,7 @@ def test_level_out_of_range(level):
 
 def test_basis_functions_are_independent():
     potential = random_potential(level=12, n_psi=1, species=("Fe",))
-    from models import random_frame
+    from mmtp_models import random_frame
 
     frames = [random_frame(seed, ("Fe",)) for seed in range(30)]
     values = potential.basis_values(potential.geometry(frames))

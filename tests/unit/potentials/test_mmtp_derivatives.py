@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models import random_frame, random_potential
+from mmtp_models import random_frame, random_potential
 
 from magflow.core.frame import Frame
 from magflow.core.units import tensor

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mmtp_toy import random_frames, toy_labels
 from pydantic import ValidationError
-from toy import random_frames, toy_labels
 
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from models import random_frame, random_potential
+from mmtp_models import random_frame, random_potential
 
 from magflow.core.frame import Frame
 from magflow.errors import InputError

@@ -7,8 +7,8 @@ import pytest
 from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import random_frame, random_potential
-from toy import toy_labels
+from mmtp_models import random_frame, random_potential
+from mmtp_toy import toy_labels
 
 from magflow.errors import InputError, MissingToolError
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential, native

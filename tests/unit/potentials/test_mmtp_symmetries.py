@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import random_frame, random_potential
+from mmtp_models import random_frame, random_potential
 from scipy.spatial.transform import Rotation
 
 from magflow.core.frame import Frame
