@@ -15,6 +15,8 @@ from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 
+LABEL_KEY = "magflow_label"
+"""Key that carries what a label holds beside its numbers: level of theory, cost, attempts, details."""
 UNSPECIFIED = "unspecified"
 """Code and functional of a label whose file does not say how it was made."""
 
