@@ -33,7 +33,7 @@ from magflow.core.moments import as_vectors
 from magflow.core.types import FloatArray
 from magflow.core.units import voigt
 from magflow.errors import InputError
-from magflow.io.extxyz_writer import write_extxyz
+from magflow.io.extxyz_writer import format_frame, write_extxyz
 from magflow.io.keyvalues import parse_comment
 from magflow.io.records import LABEL_KEY, Record, build_label, located, read_text
 
@@ -42,7 +42,7 @@ REFERENCE = "reference_"
 LABEL_COLUMNS = ("forces", "force", "magnetic_forces")
 MOMENT_COLUMNS = ("magmoms", "target_magmoms", "initial_magmoms")
 
-__all__ = ["read_extxyz", "write_extxyz"]
+__all__ = ["format_frame", "read_extxyz", "write_extxyz"]
 
 _KINDS: dict[str, Callable[[str], Any]] = {
     "S": str,
