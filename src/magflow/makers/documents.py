@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from magflow import __version__
 from magflow.core.label import LabelKind
 
 
@@ -28,6 +29,7 @@ class CampaignDocument(BaseModel):
     campaign: str = Field(description="Id of the campaign: hash of the parts of the file that decide its science")
     iteration: int = Field(ge=0, description="Iteration the document belongs to, counted from 0")
     created_at: str = Field(default_factory=now, description="ISO 8601, UTC")
+    magflow: str = Field(default=__version__, description="Version of magflow that wrote the document")
 
 
 class CandidatesDoc(CampaignDocument):
