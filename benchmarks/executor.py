@@ -68,10 +68,17 @@ def run_case(case, size, workers):
 
 
 def child(case, size, workers):
+    before = cpu_seconds()
     result = CASES[case](size, workers)
+    result["cpu"] = cpu_seconds() - before
     for who, name in ((resource.RUSAGE_SELF, "main_mb"), (resource.RUSAGE_CHILDREN, "worker_mb")):
         result[name] = resource.getrusage(who).ru_maxrss / 1024
     print(json.dumps(result))
+
+
+def cpu_seconds():
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usages)
 
 
 def main():
@@ -82,16 +89,17 @@ def main():
     start = run_case("executor", 1, options.workers)["seconds"]
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {options.workers} workers")
     print(f"start and end of the workers, one job: {start:.2f} s (included below)")
-    print(
-        f"{'jobs':>6} {'executor':>10} {'ms/job':>8} {'main MB':>8} {'worker MB':>10} {'run_locally':>12} {'ms/job':>8} {'MB':>6} {'ratio':>6}"
-    )
+    titles = ("jobs", "executor s", "ms/job", "CPU ms/job", "main MB", "worker MB", "run_locally s", "ms/job")
+    print(" ".join(f"{t:>13}" for t in (*titles, "CPU ms/job", "MB", "ratio")))
     for size in options.sizes:
         ours, peer = (run_case(case, size, options.workers) for case in CASES)
-        print(
-            f"{size:6d} {ours['seconds']:8.2f} s {1e3 * ours['seconds'] / size:8.2f} {ours['main_mb']:8.0f}"
-            f" {ours['worker_mb']:10.0f} {peer['seconds']:10.2f} s {1e3 * peer['seconds'] / size:8.2f}"
-            f" {peer['main_mb']:6.0f} {peer['seconds'] / ours['seconds']:6.2f}"
-        )
+        numbers = [*columns(ours, size), ours["main_mb"], ours["worker_mb"], *columns(peer, size), peer["main_mb"]]
+        numbers.append(peer["seconds"] / ours["seconds"])
+        print(f"{size:13d} " + " ".join(f"{n:13.2f}" for n in numbers))
+
+
+def columns(result, size):
+    return result["seconds"], 1e3 * result["seconds"] / size, 1e3 * result["cpu"] / size
 
 
 if __name__ == "__main__":

@@ -93,7 +93,10 @@ class JobQueue:
 
     def is_drained(self) -> bool:
         """Whether nothing is ready or running."""
-        return self._one("SELECT 1 FROM jobs WHERE state = 'RUNNING' LIMIT 1") is None and not self.has_ready()
+        return (
+            self._one("SELECT 1 FROM jobs INDEXED BY jobs_running WHERE state = 'RUNNING' LIMIT 1") is None
+            and not self.has_ready()
+        )
 
     def version(self) -> int:
         """A number that changes when another connection has changed the file."""

@@ -12,28 +12,26 @@ operators such as ``$slice`` are refused.
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby, islice
 from typing import Any
 
 import bson
-from bson.errors import BSONError
 from maggma.core import Sort, Store
 from mongomock_ng.filtering import BsonComparable, filter_applies, resolve_sort_key
 from monty.json import jsanitize
 from pydash import get, has, set_
 
-from magflow.errors import InputError, StoreError
+from magflow.errors import InputError
 from magflow.stores import connection
+from magflow.stores.blob import pack, unpack, values_at
 from magflow.stores.projection import parse, project
 from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filter, quoted
 
 SortSpec = Mapping[str, Sort | int]
 _CHUNK = 200  # documents read at a time
 _FEW = 100  # documents looked at to see which term of a filter is the narrowest
-_PLAIN, _ZLIB = b"\x00", b"\x01"  # first byte of each blob: how the BSON after it is held
 
 
 class SQLiteStore(Store):
@@ -159,7 +157,9 @@ class SQLiteStore(Store):
         keys = key if isinstance(key, list) else [key or self.key]
         entries = docs if isinstance(docs, list) else [docs]
         clean = [jsanitize(d, allow_bson=True, recursive_msonable=True) for d in entries]
-        packed = [(d, self._pack(d)) for d in clean if self._valid(d)]
+        for doc in clean:
+            doc.pop("_id", None)
+        packed = [(d, pack(d, self.compress, self.name)) for d in clean if self._valid(d)]
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
             self._refresh(con)
@@ -222,7 +222,7 @@ class SQLiteStore(Store):
         values: list[Any] = []
         seen: set[bytes] = set()
         for doc in self._matches(con, criteria, condition):
-            for value in _values_at(doc, field.split(".")):
+            for value in values_at(doc, field.split(".")):
                 mark = bson.encode({"": value})
                 if mark not in seen:
                     seen.add(mark)
@@ -261,7 +261,8 @@ class SQLiteStore(Store):
         if new:
             sets = ", ".join(f"{quoted(f)} = ?" for f in new)
             for (i,) in con.execute(f"SELECT id FROM {self.table}").fetchall():  # noqa: S608
-                doc = self._unpack(con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()[0])  # noqa: S608
+                row = con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()  # noqa: S608
+                doc = unpack(row[0], self.name)
                 values = [column_value(doc, f.split(".")) for f in new]
                 con.execute(f"UPDATE {self.table} SET {sets} WHERE id = ?", (*values, i))  # noqa: S608
 
@@ -350,25 +351,11 @@ class SQLiteStore(Store):
                 blobs = dict(con.execute(select, chunk).fetchall())
             for i in chunk:
                 if i in blobs:  # or removed meanwhile
-                    doc = self._unpack(blobs[i])
+                    doc = unpack(blobs[i], self.name)
                     if exact or filter_applies(criteria or {}, doc):
                         yield i, doc
 
     # ---- documents
-
-    def _pack(self, doc: dict) -> bytes:
-        doc.pop("_id", None)
-        try:
-            blob = bson.encode(doc)
-        except (BSONError, OverflowError, ValueError, TypeError, AttributeError) as error:
-            raise StoreError("a document cannot be stored", where=self.name, seen=str(error)) from error
-        return _ZLIB + zlib.compress(blob, 1) if self.compress else _PLAIN + blob
-
-    def _unpack(self, blob: bytes) -> dict:
-        try:
-            return bson.decode(zlib.decompress(blob[1:]) if blob[:1] == _ZLIB else blob[1:])
-        except (BSONError, zlib.error) as error:
-            raise StoreError("a document of the store is damaged", where=self.name, seen=str(error)) from error
 
     def _valid(self, doc: dict) -> bool:
         validator = self.validator
@@ -378,19 +365,3 @@ class SQLiteStore(Store):
             raise ValueError(validator.validation_errors(doc))
         self.logger.error(validator.validation_errors(doc))
         return False
-
-
-def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """The values at a path, through lists on the way and in the end."""
-    if isinstance(value, list):
-        if path and path[0].isdigit() and int(path[0]) < len(value):
-            yield from _values_at(value[int(path[0])], path[1:])
-        for item in value:
-            if not path:
-                yield item
-            elif isinstance(item, Mapping):
-                yield from _values_at(item, path)
-    elif not path:
-        yield value
-    elif isinstance(value, Mapping) and path[0] in value:
-        yield from _values_at(value[path[0]], path[1:])
