@@ -102,11 +102,17 @@ class SanitySettings(_Model):
 
 
 class DiversitySettings(_Model):
-    """Farthest-point sampling of the batch."""
+    """Farthest-point sampling of the batch.
+
+    Defaults from the spin-lattice model Hamiltonian (2-atom Fe-Al cells, 40 to 100 labels, five seeds): at 80 labels
+    different frames among the most uncertain (shortlist 2 to 6) beat a random batch clearly and the other mixes by
+    about the scatter of the seeds. A first batch of farthest points made a worse ensemble at 40 labels, a better one at
+    60 and no difference later.
+    """
 
     enabled: bool = Field(True, description="pick by distance in descriptor space; off: by score alone")
     fraction: Fraction = Field(
-        0.5,
+        0.0,
         description="share of the batch picked for space filling; the rest comes from the top scores",
     )
     initial_fraction: Fraction = Field(
@@ -114,7 +120,7 @@ class DiversitySettings(_Model):
         description="share of the first batch picked for space filling; the rest is drawn at random",
     )
     shortlist: int = Field(
-        6, ge=1, description="the uncertain share is picked from this many times its number of top-scoring frames"
+        4, ge=1, description="the uncertain share is picked from this many times its number of top-scoring frames"
     )
     max_frames: int = Field(2000, ge=10, description="most candidates of one stratum that the sampling looks at")
 
