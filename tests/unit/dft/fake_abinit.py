@@ -82,9 +82,10 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
     )
     nstep = int(re.search(r"^nstep (\d+)", text, re.M).group(1))
     restarted = "getden_filepath" in text
-    if mode == "unconverged" or (mode == "converges-on-restart" and not restarted):
+    residual = "5.99E+03" if mode == "diverges" else "1.43E-02"
+    if mode in {"unconverged", "diverges"} or (mode == "converges-on-restart" and not restarted):
         print(UNCONVERGED)
-        step = f" ETOT {nstep:3d}  -24.129266851735     3.58E-04 6.11E-07 1.43E-02 4.5E-08 7.46E-03 0.827"
+        step = f" ETOT {nstep:3d}  -24.129266851735     3.58E-04 6.11E-07 {residual} 4.5E-08 7.46E-03 0.827"
     if re.search(r"^prtden 1", text, re.M):
         Path(f"{stem}o_DEN").write_bytes(b"density")
     write_netcdf(mode, stem, n, constrained="constraint_kind" in text)

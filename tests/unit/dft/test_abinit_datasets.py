@@ -78,7 +78,7 @@ def test_a_file_that_changed_is_not_unpacked(datasets, tmp_path):
 def test_a_cache_that_cannot_be_written(datasets, tmp_path):
     (tmp_path / "file").write_text("")
     dataset = find_datasets(["Fe"], "PBE", [datasets], {})["Fe"]
-    with pytest.raises(InputError, match="cache_dir"):
+    with pytest.raises(MissingToolError, match="cache_dir"):
         unpacked(dataset, tmp_path / "file")
 
 

@@ -98,7 +98,8 @@ def test_stand_in_ladder_restarts_from_the_density(fake, feal, tmp_path):
     first, second = ((tmp_path / "w" / f"attempt-{k}" / "run.abi").read_text() for k in (1, 2))
     assert "magcon_lambda 0.2\n" in first
     assert "magcon_lambda 0.05\n" in second
-    assert "nstep 200\n" in second
+    assert "nstep 60\n" in first
+    assert "nstep 120\n" in second
     assert 'getden_filepath "../attempt-1/runo_DEN"' in second
     assert label.cost.cpu_seconds == pytest.approx(sum(r["cpu_seconds"] for r in label.details["runs"]))
 
@@ -107,6 +108,19 @@ def test_stand_in_ladder_gives_up_after_the_attempts_it_may_make(fake, feal, tmp
     label = compute(fake("unconverged", attempts=2), feal, tmp_path / "w")
     assert label.attempts == 2
     assert [r["converged"] for r in label.details["runs"]] == [False, False]
+
+
+def test_stand_in_ladder_drops_a_density_that_is_worse_than_none(fake, feal, tmp_path):
+    compute(fake("diverges", attempts=2), feal, tmp_path / "w")
+    assert "getden_filepath" not in (tmp_path / "w" / "attempt-2" / "run.abi").read_text()
+
+
+def test_a_directory_that_cannot_be_used_fails_the_label(fake, feal, tmp_path):
+    engine = fake()
+    (tmp_path / "file").write_text("")
+    label = engine.label(feal, engine.level_of_theory(["Al", "Fe"]), tmp_path / "file" / "w")
+    assert label.failure.kind == FailureKind.CRASH
+    assert "run directory" in label.failure.message
 
 
 def test_overlapping_spheres_are_found_before_anything_runs(fake, tmp_path):

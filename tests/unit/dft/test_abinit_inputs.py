@@ -87,6 +87,13 @@ def test_positions_and_cell_are_written_in_bohr(shift):
     np.testing.assert_allclose(np.array(got["rprim"], float).reshape(3, 3) * BOHR, frame.cell, atol=1e-12)
 
 
+def test_no_line_is_longer_than_abinit_reads():
+    species = ("Fe", "Al") * 150
+    text = AbinitEngine().input_text(row_of(species), paw(species), {})
+    assert max(map(len, text.splitlines())) <= 132
+    assert len(variables(text)["typat"]) == 300
+
+
 def test_level_of_theory_of_the_quick_campaign_is_the_default():
     frame = row_of(("Fe", "Al"), [1.5, 0.0])
     got = variables(AbinitEngine().input_text(frame, paw(frame.species), {}))

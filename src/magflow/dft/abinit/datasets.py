@@ -167,7 +167,9 @@ def unpacked(dataset: PawDataset, cache: Path) -> Path:
     Raises
     ------
     InputError
-        If the file has changed since it was read, or the cache cannot be written.
+        If the file has changed since it was read.
+    MissingToolError
+        If the cache cannot be written.
     """
     target = cache / "datasets" / dataset.md5 / f"{dataset.element}.xml"
     if target.is_file():
@@ -183,7 +185,7 @@ def unpacked(dataset: PawDataset, cache: Path) -> Path:
         Path(name).chmod(0o644)
         Path(name).replace(target)
     except OSError as error:
-        raise InputError(
+        raise MissingToolError(
             "the dataset cache cannot be written",
             where=str(target),
             seen=error,

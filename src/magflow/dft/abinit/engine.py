@@ -85,7 +85,9 @@ class AbinitEngine(BaseModel):
         0.05, description="Largest share of a sphere's volume that another may cover; ABINIT's own limit is 0.05."
     )
     magcon_lambda: PositiveFloat = Field(0.2, description="Pace of the constraint: convergence only, no physics.")
-    nstep: PositiveInt = Field(100, description="SCF steps of the first attempt.")
+    nstep: PositiveInt = Field(
+        60, description="SCF steps of the first attempt; some 20 are usual, and later attempts get more."
+    )
     attempts: Annotated[int, Field(ge=1, le=5)] = Field(
         3, description="Attempts at an SCF cycle that does not converge: smaller magcon_lambda, more steps, restart."
     )

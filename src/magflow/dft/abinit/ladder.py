@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 _FOLDER = "attempt-"
 
+_WORTH_KEEPING = 10.0
+"""Potential residual (tolvrs) of a density that is a better start than atoms side by side; those begin at 1e3."""
+
 
 def rungs(attempts: int, magcon_lambda: float, nstep: int) -> list[dict[str, Any]]:
     """Variables of each attempt: the constraint is followed a quarter as fast, for as many steps more.
 
-    Every attempt but the first starts from the density of the one before it.
+    Every attempt but the first starts from the density of the one before it, if that had come close.
     """
     return [{"magcon_lambda": magcon_lambda / 4**i, "nstep": nstep * (i + 1)} for i in range(attempts)]
 
@@ -97,6 +100,13 @@ class Calculation:
     def run(self, workdir: Path) -> Label:
         """Attempt after attempt; whatever goes wrong with the calculation comes back as a failed label."""
         record = _Record()
+        try:
+            return self._run(workdir, record)
+        except OSError as error:  # no space left, read-only, directory gone
+            failure = Failure(FailureKind.CRASH, f"the run directory cannot be used: {error}")
+            return self._label(failure, record, "")
+
+    def _run(self, workdir: Path, record: _Record) -> Label:
         with self._folders(workdir) as root:
             for number, rung in enumerate(self.rungs, start=1):
                 folder = root / f"{_FOLDER}{number}"
@@ -109,10 +119,11 @@ class Calculation:
 
     def _attempt(self, folder: Path, rung: Mapping[str, Any], record: _Record) -> tuple[Finished, Output | Failure]:
         density = folder.parent / f"{_FOLDER}{len(record.runs)}" / f"{STEM}o_DEN"
+        residual = record.runs[-1]["residual"] if record.runs else np.inf
         changes = dict(rung) | {"prtden": int(len(record.runs) + 1 < len(self.rungs))}
         if not self.held.any():
             changes.pop("magcon_lambda", None)
-        if density.is_file():
+        if residual < _WORTH_KEEPING and density.is_file():
             changes["getden_filepath"] = f"../{density.parent.name}/{density.name}"
         left = None if self.time_limit_s is None else self.time_limit_s - (time.monotonic() - record.started)
         finished = run_abinit(folder, self.write(changes), self.links, self.launcher, left)
@@ -156,7 +167,7 @@ class Calculation:
             failure.kind,
             failure.message,
             cost=cost,
-            attempts=attempts,
+            attempts=max(attempts, 1),
             details=details | {"log_tail": tail},
         )
 
