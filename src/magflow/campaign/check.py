@@ -14,6 +14,7 @@ from magflow.core.protocols import Probe
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
 from magflow.explore.domain import sample
 from magflow.explore.geometry import nearest_distance
+from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
@@ -138,6 +139,15 @@ def _moments(spec: CampaignSpec) -> str:
             expected="a range of |m| in muB",
             hint=f"write `{missing[0]}: [0, 0]` if it is to carry none",
         )
+    for prototype in spec.system.prototypes:
+        if PrototypeOrdering.NM in prototype.orderings:
+            raise InputError(
+                "a frame without moments cannot be labelled with constrained or free moments",
+                where=f"prototype {prototype.name}",
+                seen="ordering NM",
+                expected="magnetic orderings (moments down to zero belong to them)",
+                hint="drop NM, or set label.settings.kind: non-magnetic",
+            )
     ranges = (f"{element} {low:g} to {high:g}" for element, (low, high) in sorted(spec.system.moments.items()))
     return "|m| in muB: " + (", ".join(ranges) or "none")
 

@@ -64,7 +64,8 @@ class _Lines:
     """Prints a line when phase or iteration change, and every 20 labels."""
 
     def __init__(self, directory: CampaignDirectory, console: Any) -> None:
-        self.directory, self.console, self.seen = directory, console, (None, None, -1)
+        self.directory, self.console = directory, console
+        self.seen: tuple[int | None, str | None, int] | None = None
 
     def __call__(self, progress: RunProgress) -> None:
         status = campaign_status(self.directory)

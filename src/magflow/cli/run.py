@@ -30,19 +30,17 @@ def run(
 
         magflow run campaign.yaml --dir runs/try --workers 4
     """
-    from magflow.campaign.check import check_campaign
+    from magflow.campaign.check import require_ready
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
     from magflow.cli.live import run_shown, show_ending
-    from magflow.errors import MissingToolError
     from magflow.execution.campaign import submit_campaign
     from magflow.report.files import write_results
 
     spec = load_campaign(file)
-    for probe in check_campaign(spec):
-        if not probe.ok:
-            raise MissingToolError(probe.detail, where=probe.name, hint=probe.hint or None)
-    here = CampaignDirectory.prepare(directory or Path("runs") / file.stem, file, spec)
+    directory = directory or Path("runs") / file.stem
+    require_ready(spec, directory)
+    here = CampaignDirectory.prepare(directory, file, spec)
     submit_campaign(here)
     while True:
         summary = run_shown(here, workers or spec.execution.workers, quiet=quiet)

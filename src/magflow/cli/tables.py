@@ -116,6 +116,7 @@ def _keys(criteria: Mapping[str, Any]) -> list[str]:
 
 
 def _matching(directory: CampaignDirectory, what: str, criteria: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, ModelDoc
     from magflow.stores import queries
 
     if what == "jobs":
@@ -123,8 +124,8 @@ def _matching(directory: CampaignDirectory, what: str, criteria: Mapping[str, An
     elif what == "frames":
         yield from queries.frames(directory.store, criteria)
     else:
-        found = {"labels": queries.labels, "models": queries.models, "iterations": queries.iterations}[what]
-        for document in found(directory.store, criteria=criteria):
+        kinds: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
+        for document in queries.documents(directory.store, kinds[what], criteria):
             yield document.model_dump(mode="json", exclude={"arrays"})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobflow import Flow, OutputReference
+from jobflow import Flow, Job, OutputReference
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
@@ -85,7 +85,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
     words = ("retry", attempts)
     again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, *words)
-    jobs = [again]
+    jobs: list[Flow | Job] = [again]
     if not unfinished(directory):
         jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))
     queue.submit(Flow(jobs, name=f"{maker.campaign.name} retry"), allow_external_references=True)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from jobflow import JobStore
+from maggma.core import Sort
 
 from magflow.core.arrays import decode_arrays
 from magflow.core.dataset import Dataset
@@ -51,12 +52,8 @@ def documents(
         Load the arrays too; without them the ``arrays`` field is a reference.
     """
     wanted = {"output.doc_type": _DOC_TYPES[kind]} | _below_output(criteria or {})
-    order = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
-    seen: set[str] = set()
+    order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
     for found in store.query(wanted, sort=order, load=arrays):
-        if found["uuid"] in seen:
-            continue
-        seen.add(found["uuid"])
         yield kind(**{k: v for k, v in found["output"].items() if not k.startswith("@")})
 
 
