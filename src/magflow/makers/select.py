@@ -11,7 +11,7 @@ import numpy as np
 from jobflow import Job, job
 
 from magflow.core.arrays import encode_arrays
-from magflow.core.frame import Frame
+from magflow.core.frame import Frame, unique_frames
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import SupportsGrades
 from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
@@ -55,8 +55,10 @@ class SelectMaker(PluginMaker):
     ) -> SelectionDoc:
         """Choose the batch of one iteration."""
         frames, sources = unpack_candidates(candidates.arrays)
-        trained = [item.configuration for b in batches for item in unpack_labelled(b.arrays)]
-        known = trained + [frame for b in batches for frame in unpack_failed(b.arrays)]
+        labelled = [item for b in batches for item in unpack_labelled(b.arrays)]
+        # Targets too: free moments end elsewhere, and the same start must not be offered again.
+        known = unique_frames([f for item in labelled for f in (item.configuration, item.frame)])
+        known += [frame for b in batches for frame in unpack_failed(b.arrays)]
         calibration = {} if previous is None else previous.calibration
         with Stopwatch() as watch:
             ensemble = ensemble_of(models) if models else None

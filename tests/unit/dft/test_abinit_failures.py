@@ -165,6 +165,13 @@ def test_free_atoms_have_no_magnetic_force(fake, feal, tmp_path):
     assert np.isnan(label.magnetic_forces[1]).all()
 
 
+def test_element_outside_the_level_of_theory(fake, feal, tmp_path):
+    engine = fake()
+    label = engine.label(feal, engine.level_of_theory(["Fe"]), tmp_path)
+    assert label.failure.kind == FailureKind.MISSING_DATASET
+    assert "Al" in label.failure.message
+
+
 def test_dataset_gone_since_the_campaign_began(fake, datasets, feal, tmp_path):
     engine = fake()
     level = engine.level_of_theory(["Al", "Fe"])

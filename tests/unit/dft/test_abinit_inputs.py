@@ -176,7 +176,15 @@ def test_largest_overlap_sees_every_periodic_image(seed):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"ecut": 10}, {"kpoints": [4, 4]}, {"kpoints": 0}, {"kind": "relaxed"}, {"attempts": 0}, {"ratsph_bohr": -1}],
+    [
+        {"ecut": 10},
+        {"kpoints": [4, 4]},
+        {"kpoints": 0},
+        {"kpoints": 4},
+        {"kind": "relaxed"},
+        {"attempts": 0},
+        {"ratsph_bohr": -1},
+    ],
 )
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="validation error"):

@@ -31,6 +31,8 @@ from magflow.errors import InputError
 from magflow.settings import MagflowSettings, load_settings
 
 Mesh = tuple[PositiveInt, PositiveInt, PositiveInt]
+Spacing = Annotated[float, Field(gt=0.0, le=1.0)]
+"""1/A; the upper bound keeps ``kpoints: 4`` from being taken for a spacing."""
 
 
 class AbinitEngine(BaseModel):
@@ -61,10 +63,10 @@ class AbinitEngine(BaseModel):
     )
     ecut_ha: PositiveFloat = Field(10.0, description="Plane-wave cutoff, hartree.")
     pawecutdg_ha: PositiveFloat = Field(20.0, description="Cutoff of the PAW double grid, hartree.")
-    kpoints: Mesh | PositiveFloat = Field(
+    kpoints: Mesh | Spacing = Field(
         (4, 4, 4),
         description="A fixed mesh [n1, n2, n3], the same for every cell; or the largest k-point spacing in 1/A "
-        "(2 pi included) for production.",
+        "(2 pi included, at most 1) for production.",
     )
     shift: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="Shift of the mesh; zeros: Gamma-centred.")
     tsmear_ha: PositiveFloat = Field(
@@ -185,6 +187,10 @@ class AbinitEngine(BaseModel):
 
     def _label(self, frame: Frame, level_of_theory: LevelOfTheory, workdir: Path) -> Label:
         settings = load_settings()
+        foreign = sorted(set(frame.species) - set(level_of_theory.datasets))
+        if foreign:
+            message = f"the level of theory has no dataset for {', '.join(foreign)}"
+            return Label.failed(frame, level_of_theory, FailureKind.MISSING_DATASET, message)
         try:
             self._check_level(level_of_theory)
             datasets = self.find_datasets(frame.species, settings)
