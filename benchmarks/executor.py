@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from jobflow import Flow, JobStore, job, run_locally
 
 
@@ -42,18 +44,29 @@ def run_peer(size, workers):
 def run_executor(size, workers):
     from magflow.execution.local import LocalExecutor
 
-    flow = make_flow(size)
+    flow, me, largest = make_flow(size), psutil.Process(), [0]
     with tempfile.TemporaryDirectory() as directory:
         began = time.perf_counter()
         executor = LocalExecutor(directory, workers=workers)
         executor.submit(flow)
         submitted = time.perf_counter()
-        summary = executor.run()
+        summary = executor.run(lambda _: largest.append(max((child_rss(c) for c in me.children()), default=0)))
         ended = time.perf_counter()
         if sum(summary.counts.values()) != size or not summary.ok:
             raise SystemExit(f"not all jobs completed: {summary}")
         cost = executor.reader.categories()["light"]
-        return {"seconds": ended - began, "submit": submitted - began, "job_cpu": cost.cpu_seconds}
+        return {
+            "seconds": ended - began,
+            "submit": submitted - began,
+            "job_cpu": cost.cpu_seconds,
+            "worker_mb": max(largest),
+        }
+
+
+def child_rss(process):
+    with suppress(psutil.Error):
+        return process.memory_info().rss / 2**20
+    return 0
 
 
 CASES = {"executor": run_executor, "run_locally": run_peer}
@@ -71,8 +84,7 @@ def child(case, size, workers):
     before = cpu_seconds()
     result = CASES[case](size, workers)
     result["cpu"] = cpu_seconds() - before
-    for who, name in ((resource.RUSAGE_SELF, "main_mb"), (resource.RUSAGE_CHILDREN, "worker_mb")):
-        result[name] = resource.getrusage(who).ru_maxrss / 1024
+    result["main_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result))
 
 

@@ -30,7 +30,7 @@ class StoreUnusableError(StoreError):
 
 def tag(directory: Path, worker: str = "") -> str:
     """Value of :data:`TAG` for a worker; without a name, what the tags of all workers of `directory` begin with."""
-    return f"{directory}:{worker}"
+    return f"{directory}:{worker}:" if worker else f"{directory}:"
 
 
 @contextmanager
