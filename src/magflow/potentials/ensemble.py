@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator
 from magflow.core import plugins
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress
 from magflow.core.types import FloatArray
 from magflow.errors import InputError, StoreError
@@ -23,6 +23,8 @@ from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
 FORMAT = "magflow-ensemble-1"
+CHUNK = 4096
+"""Frames whose neighbour lists are held at once."""
 _MEMBER = re.compile(r"member_\d{2,}\.bin")
 
 
@@ -89,8 +91,6 @@ class PotentialEnsemble:
         shares = getattr(first, "shares_geometry", None)
         if shares is None or not all(shares(m) for m in self.members):
             return [m.predict(frames) for m in self.members]
-        from magflow.core.prediction import concatenate
-
         parts: list[list[Prediction]] = [[] for _ in self.members]
         for at in range(0, max(len(frames), 1), CHUNK):
             geometry = first.geometry(frames[at : at + CHUNK])  # type: ignore[attr-defined]
@@ -201,10 +201,6 @@ class PotentialEnsemble:
             except OSError as error:
                 raise InputError("a member file cannot be read", where=str(directory / name)) from error
         return cls(tuple(members), manifest["family"], manifest["calibration"], manifest["metadata"])
-
-
-CHUNK = 4096
-"""Frames whose neighbour lists are held at once."""
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

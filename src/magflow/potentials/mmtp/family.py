@@ -48,7 +48,9 @@ class MmtpFamily(BaseModel):
     radial_growth: float = Field(
         default=1.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."
     )
-    magnetic_growth: float = Field(default=12.0, ge=1.0, description="Factor on radial_ridge per degree in the moments.")
+    magnetic_growth: float = Field(
+        default=12.0, ge=1.0, description="Factor on radial_ridge per degree in the moments."
+    )
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
     max_iterations: int = Field(default=40, ge=1, description="Levenberg-Marquardt iterations.")
     tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")

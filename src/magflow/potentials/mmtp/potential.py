@@ -10,7 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from magflow.core.frame import Frame
-from magflow.core.prediction import Prediction
+from magflow.core.prediction import Prediction, concatenate
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
@@ -72,8 +72,6 @@ class MmtpPotential:
             Unknown species, missing or non-collinear moments, atoms on top of each other, a prediction that is
             not finite.
         """
-        from magflow.core.prediction import concatenate
-
         parts = [
             self.predict_geometry(self.geometry(frames[at : at + CHUNK])) for at in range(0, max(len(frames), 1), CHUNK)
         ]

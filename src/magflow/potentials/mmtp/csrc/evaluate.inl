@@ -73,10 +73,6 @@ void fold(const Spec& s, const Parameters& p, int ti, const V* psi, const V* dps
             }
 }
 
-struct Side {
-    V x, y, z, inverse, d;
-};
-
 void evaluate(const Spec& s, const Parameters& p, const Geometry& g, const int32_t* atoms, int count, double* work,
               const Output& out) {
     const int ti = g.type[atoms[0]];
@@ -109,14 +105,12 @@ void evaluate(const Spec& s, const Parameters& p, const Geometry& g, const int32
     // Neighbours type by type, so that one coefficient table serves all lanes; short lanes are padded beyond the cutoff.
     int total = 0;
     int64_t at[W];
-    int32_t* pairs = reinterpret_cast<int32_t*>(buffer + int64_t(step) * 0);
-    // index table lives behind the neighbour records
     int max_n = 0;
     for (int l = 0; l < count; ++l) {
         const int n = int(g.first[atoms[l] + 1] - g.first[atoms[l]]);
         if (n > max_n) max_n = n;
     }
-    pairs = reinterpret_cast<int32_t*>(buffer + int64_t(max_n + 1) * s.n_types * step);
+    int32_t* pairs = reinterpret_cast<int32_t*>(buffer + int64_t(max_n + 1) * s.n_types * step);
     const V zero = splat(0.0);
     for (int tj = 0; tj < s.n_types; ++tj) {
         const double scale_j = s.n_psi > 1 ? 1.0 / s.max_moment.data()[tj] : 0.0;
