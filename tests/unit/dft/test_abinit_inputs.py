@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magflow.core.frame import Frame
@@ -46,6 +46,7 @@ def row_of(species, moments=None, held=None):
 atoms = st.lists(st.tuples(st.sampled_from(sorted(VALENCE)), st.booleans()), min_size=1, max_size=12)
 
 
+@settings(deadline=None)  # first calls import packages
 @given(atoms)
 def test_types_say_of_every_atom_what_it_is_and_whether_it_is_held(atoms):
     species, held = zip(*atoms, strict=True)
@@ -56,6 +57,7 @@ def test_types_say_of_every_atom_what_it_is_and_whether_it_is_held(atoms):
     assert first == sorted(first)  # order of first appearance, which is ABINIT's
 
 
+@settings(deadline=None)  # first calls import packages
 @given(atoms, st.randoms())
 def test_shuffling_atoms_moves_their_lines_along(atoms, random):
     random.shuffle(atoms)
@@ -78,6 +80,7 @@ def test_shuffling_atoms_moves_their_lines_along(atoms, random):
     assert not spinat[:, :2].any()
 
 
+@settings(deadline=None)  # first calls import packages
 @given(st.lists(st.floats(-50, 50), min_size=3, max_size=3))
 def test_positions_and_cell_are_written_in_bohr(shift):
     frame = row_of(("Fe", "Al"))
@@ -138,6 +141,7 @@ def test_mesh_from_a_spacing():
     assert kpoint_mesh(cubic, (2, 3, 4)) == (2, 3, 4)
 
 
+@settings(deadline=None)  # first calls import packages
 @given(st.floats(0.05, 2.0), st.integers(0, 2**32 - 1))
 def test_spacing_is_never_exceeded_and_never_wasted(spacing, seed):
     cell = 4 * np.eye(3) + np.random.default_rng(seed).normal(size=(3, 3)) * 0.5
@@ -158,6 +162,7 @@ def test_overlap_of_spheres_apart_and_inside_each_other():
     np.testing.assert_array_equal(overlap_fraction(np.array([3.0, 0.5]), a, b), [0.0, 1.0])
 
 
+@settings(deadline=None)  # first calls import packages
 @given(st.integers(0, 2**32 - 1))
 def test_largest_overlap_sees_every_periodic_image(seed):
     rng = np.random.default_rng(seed)
