@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# First imports under load take longer than hypothesis allows one example.
+settings.register_profile("magflow", deadline=None)
+settings.load_profile("magflow")
 
 _DEFAULT = Path(__file__).parents[2] / "shared" / "data"
 

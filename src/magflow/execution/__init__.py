@@ -1,0 +1,1 @@
+"""Where a Flow runs: local workers on a durable queue."""

@@ -65,7 +65,8 @@ def decide(progress: Progress, rules: StopRules) -> tuple[StopReason, str] | Non
             f"the ensemble predicted the new labels of {progress.streak} iterations in a row within every target",
         )
     if progress.exhausted:
-        return StopReason.POOL_EXHAUSTED, "nothing offered was worth a label: below the lower trust level, a duplicate or unphysical"
+        explanation = "nothing offered was worth a label: below the lower trust level, a duplicate or unphysical"
+        return StopReason.POOL_EXHAUSTED, explanation
     if rules.labels is not None and progress.labels >= rules.labels:
         return StopReason.LABEL_BUDGET, f"the budget of {rules.labels} labels is spent"
     if rules.core_hours is not None and progress.core_hours >= rules.core_hours:
