@@ -1,8 +1,8 @@
 """Label efficiency: labels that active selection needs to reach the error that random selection reaches with N.
 
 Both strategies use the campaign's own selection, family and bagging on the same pool, with the same rules for the first
-batch and the same held-out test frames; the peer is `strategy: random` in the same run. Without `--pool` the labels come from the
-spin-lattice MODEL HAMILTONIAN; with `--pool FILE.extxyz` (labelled frames, e.g. `magflow export DIR`) from that file.
+batch and the same held-out test frames; the peer is `strategy: random` in the same run. Without `--pool` the labels
+come from the spin-lattice MODEL HAMILTONIAN; with `--pool FILE.extxyz` (labelled frames, e.g. `magflow export DIR`) from that file.
 
     python benchmarks/label_efficiency.py
     python benchmarks/label_efficiency.py --pool abinit_pool.extxyz --json out.json

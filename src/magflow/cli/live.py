@@ -30,7 +30,8 @@ def run_shown(directory: CampaignDirectory, workers: int, quiet: bool = False) -
 
     from magflow.execution.local import LocalExecutor
 
-    executor = LocalExecutor(directory.path, workers=workers)
+    store = None if directory.spec.store is None else directory.store
+    executor = LocalExecutor(directory.path, store=store, workers=workers)
     console = Console(stderr=True)
     if quiet:
         return executor.run()

@@ -46,7 +46,7 @@ class MmtpFamily(BaseModel):
     weights: MmtpWeights = Field(default_factory=MmtpWeights, description="Weights of the four quantities.")
     radial_ridge: float = Field(default=1.0, ge=0.0, description="Penalty on radial coefficients.")
     radial_growth: float = Field(
-        default=1.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."
+        default=5.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."
     )
     magnetic_growth: float = Field(
         default=12.0, ge=1.0, description="Factor on radial_ridge per degree in the moments."
