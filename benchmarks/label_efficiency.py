@@ -2,7 +2,7 @@
 
 Both strategies use the campaign's own selection, family and bagging on the same pool, with the same rules for the first
 batch and the same held-out test frames; the peer is `strategy: random` in the same run. Without `--pool` the labels
-come from the spin-lattice MODEL HAMILTONIAN; with `--pool FILE.extxyz` (labelled frames, e.g. `magflow export DIR`) from that file.
+come from the spin-lattice MODEL HAMILTONIAN; with `--pool FILE.extxyz` (e.g. from `magflow export DIR`) from that file.
 
     python benchmarks/label_efficiency.py
     python benchmarks/label_efficiency.py --pool abinit_pool.extxyz --json out.json
@@ -152,16 +152,15 @@ def main() -> None:
               f"reaches with {rows['random'][-1]['labels']}")  # fmt: skip
     for strategy in ("random", "active"):
         print(
-            f"\n{strategy}: labels, mean RMSE/target (min-max over seeds), mean RMSE per quantity, calibrated deviation / RMSE"
+            f"\n{strategy}: labels, mean RMSE/target (range), RMSE per quantity, calibrated deviation / RMSE"
         )
         for k in range(min(len(r["rows"][strategy]) for r in results)):
             at = [r["rows"][strategy][k] for r in results]
             scores = [score(a) for a in at]
             rmse = "  ".join(f"{q} {1e3 * np.mean([a[q] for a in at]):7.2f}" for q in QUANTITIES)
             spread = " ".join(f"{np.mean([a['spread'][q] for a in at]):.2f}" for q in QUANTITIES)
-            print(
-                f"{at[0]['labels']:5d}  {np.mean(scores):6.2f} ({min(scores):.2f}-{max(scores):.2f})  {rmse} m[unit]  {spread}"
-            )
+            span = f"({min(scores):.2f}-{max(scores):.2f})"
+            print(f"{at[0]['labels']:5d}  {np.mean(scores):6.2f} {span}  {rmse} m[unit]  {spread}")
     ratios = [r["rows"]["random"][-1]["labels"] / r["needed"] for r in results]
     print(f"\nlabels saved: factor {np.mean(ratios):.2f} (seeds: {', '.join(f'{x:.2f}' for x in ratios)})")
     if args.json:

@@ -18,8 +18,8 @@ from magflow.core import plugins
 HEAD = """# The campaign file
 
 One YAML file says what the potential is for, how good it has to be, and how it is to be made. `magflow init` writes a
-commented one, `magflow check FILE` explains every error as `FILE:LINE key: seen, expected, hint`, `magflow schema` prints
-a JSON schema for editors. Unknown keys are refused.
+commented one, `magflow check FILE` explains every error as `FILE:LINE key: seen, expected, hint`, `magflow schema`
+prints a JSON schema for editors. Unknown keys are refused.
 
 A campaign's directory keeps a copy of its file. Run it again with a larger budget (`stop.labels`, `stop.core_hours`,
 `stop.iterations`) or another `execution` section and it goes on; anything else makes it another campaign, which needs
