@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from magflow.core import plugins
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
+from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress
 from magflow.core.types import FloatArray
@@ -224,6 +225,25 @@ def member_seed(seed: int, member: int) -> int:
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
 
 
+def member_sample(dataset: Dataset, seed: int, fraction: float | None) -> list[LabeledFrame]:
+    """The labels one member is trained on: a share without replacement, in the order of the dataset, or a bootstrap.
+
+    On 120 constrained-DFT labels members that each see 80 % make a more accurate mean than bootstrap members, which
+    see 63 %, and a deviation that tells as much.
+
+    Raises
+    ------
+    InputError
+        If the fraction is out of range.
+    """
+    if fraction is None:
+        return dataset.bootstrap(seed)
+    if not 0.0 < fraction <= 1.0:
+        raise InputError("sample of a member out of range", seen=fraction, expected="0 < fraction <= 1, or none")
+    n = max(1, round(fraction * len(dataset)))
+    return dataset.take(np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n]).tolist())
+
+
 def fit_member(
     family: PotentialFamily,
     dataset: Dataset,
@@ -231,21 +251,19 @@ def fit_member(
     elements: Sequence[str],
     seed: int,
     member: int,
-    bagging: bool = True,
-    validation: float = 0.0,
+    fraction: float | None = 0.8,
     start: Potential | None = None,
     progress: Progress | None = None,
 ) -> tuple[Potential, FitReport]:
-    """One member of an ensemble: its own seed, its own validation labels and, with bagging, its own bootstrap sample.
+    """One member of an ensemble: its own sample of the labels and its own seed.
 
     Parameters
     ----------
     seed
         Seed of the ensemble; the same `seed` and `member` give the same model.
-    validation
-        Share of the labels kept aside to stop the fit early.
+    fraction
+        Share of the labels each member sees; None: a bootstrap sample (see :func:`member_sample`).
     """
     own = member_seed(seed, member)
-    rest, aside = dataset.split(validation, own)
-    train = rest.bootstrap(own) if bagging else list(rest)
-    return family.fit(train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress)
+    sample = member_sample(dataset, own, fraction)
+    return family.fit(sample, elements=elements, seed=own, start=start, progress=progress)

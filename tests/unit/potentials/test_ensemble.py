@@ -9,7 +9,7 @@ from mmtp_toy import toy_labels
 
 from magflow.core.dataset import Dataset
 from magflow.errors import InputError, StoreError
-from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_seed
+from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_sample, member_seed
 from magflow.potentials.mmtp import MmtpFamily
 
 FRAMES = [random_frame(seed, n=1 + seed % 4) for seed in range(6)]
@@ -81,6 +81,17 @@ def test_bagging_is_reproducible_and_members_differ():
     first, again, other = (fit_member(family, data, member=k, **fit)[0].to_bytes() for k in (0, 0, 1))
     assert first == again and first != other
     assert len({member_seed(s, k) for s in range(10) for k in range(10)}) == 100
+
+
+def test_samples_of_the_members():
+    data = Dataset(toy_labels(20, seed=0))
+    samples = [[i.label_id for i in member_sample(data, seed, 0.8)] for seed in range(5)]
+    assert all(len(set(s)) == 16 for s in samples)
+    assert len({tuple(s) for s in samples}) == 5
+    bootstrap = [i.label_id for i in member_sample(data, 0, None)]
+    assert len(bootstrap) == 20 and len(set(bootstrap)) < 20
+    with pytest.raises(InputError, match="sample"):
+        member_sample(data, 0, 1.2)
 
 
 class TestBadInput:
