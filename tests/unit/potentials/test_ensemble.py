@@ -88,10 +88,16 @@ def test_samples_of_the_members():
     samples = [[i.label_id for i in member_sample(data, seed, 0.8)] for seed in range(5)]
     assert all(len(set(s)) == 16 for s in samples)
     assert len({tuple(s) for s in samples}) == 5
-    bootstrap = [i.label_id for i in member_sample(data, 0, None)]
-    assert len(bootstrap) == 20 and len(set(bootstrap)) < 20
     with pytest.raises(InputError, match="sample"):
         member_sample(data, 0, 1.2)
+
+
+def test_validation_labels_are_kept_aside():
+    data = Dataset(toy_labels(40, seed=0))
+    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
+    _, report = fit_member(family, data, elements=("Al", "Fe"), seed=1, member=0, bagging=False, validation=0.25)
+    assert "validation" in report.rmse
+    assert 20 <= report.details["unique_labels"] < 40
 
 
 class TestBadInput:
