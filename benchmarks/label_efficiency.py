@@ -151,9 +151,7 @@ def main() -> None:
         print(f"seed {seed} ({time.perf_counter() - begin:.0f} s): active needs {needed:.0f} labels for what random "
               f"reaches with {rows['random'][-1]['labels']}")  # fmt: skip
     for strategy in ("random", "active"):
-        print(
-            f"\n{strategy}: labels, mean RMSE/target (range), RMSE per quantity, calibrated deviation / RMSE"
-        )
+        print(f"\n{strategy}: labels, mean RMSE/target (range), RMSE per quantity, calibrated deviation / RMSE")
         for k in range(min(len(r["rows"][strategy]) for r in results)):
             at = [r["rows"][strategy][k] for r in results]
             scores = [score(a) for a in at]

@@ -88,9 +88,9 @@ class TrainSpec(Section):
 
     family: str = Field(description="Name of the potential family.")
     ensemble: int = Field(5, ge=1, le=64, description="Potentials in the ensemble; the deviation needs at least 2.")
-    bagging: bool = Field(True, description="Each member learns from its own bootstrap sample of the labels.")
+    bagging: bool = Field(True, description="Each member learns from its own random 80 % of the labels.")
     validation: float = Field(
-        0.1, ge=0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
+        0.0, ge=0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
     )
     warm_start: bool = Field(
         False, description="Start each member from its predecessor of the last iteration instead of from scratch."

@@ -133,7 +133,7 @@ class PotentialFamily(Protocol):
 
 @runtime_checkable
 class Ensemble(Protocol):
-    """K potentials of one family that differ by seed and bootstrap."""
+    """K potentials of one family that differ by seed and sample."""
 
     @property
     def members(self) -> tuple[Potential, ...]:

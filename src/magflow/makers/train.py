@@ -59,7 +59,7 @@ class TrainMaker(PluginMaker):
     members
         Size of the ensemble.
     bagging
-        Each member learns from its own bootstrap sample.
+        Each member learns from its own share of the labels, drawn without replacement.
     validation
         Share of the labels each member keeps aside to stop early.
     warm_start
@@ -70,7 +70,7 @@ class TrainMaker(PluginMaker):
     campaign: Campaign
     members: int = 5
     bagging: bool = True
-    validation: float = 0.1
+    validation: float = 0.0
     warm_start: bool = False
     name: str = "train"
 
