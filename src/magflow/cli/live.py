@@ -84,8 +84,8 @@ def line(status: CampaignStatus) -> str:
         parts.append(f"{status.labels_failed} failed")
     parts += [shown(q, v) for q, v in status.errors.items()]
     parts.append(f"{status.core_hours:.2f} core-h")
-    if status.seconds_left:
-        parts.append(f"at most {age(status.seconds_left)} of labels left")
+    if (status.seconds_left or 0) >= 1:
+        parts.append(f"at most {age(status.seconds_left or 0)} of labels left")
     return "  ".join(parts)
 
 
@@ -115,8 +115,8 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     facts.add_row("cost", cost)
     if elapsed is not None:
         facts.add_row("elapsed", age(elapsed))
-    if status.seconds_left:
-        facts.add_row("left", f"at most {age(status.seconds_left)} of labels")
+    if (status.seconds_left or 0) >= 1:
+        facts.add_row("left", f"at most {age(status.seconds_left or 0)} of labels")
     for job in status.running[:4]:
         facts.add_row("running", f"{job['name']} ({age(job['seconds'])})")
     if status.label_budget:

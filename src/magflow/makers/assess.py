@@ -18,7 +18,7 @@ from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.select.calibration import assess
+from magflow.select.calibration import assess, compare
 from magflow.select.stopping import Progress, StopRules, decide
 
 
@@ -134,33 +134,13 @@ def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> E
 
 def parity(prediction: EnsemblePrediction, items: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:
     """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` (raw) of all labelled components; energy per atom."""
-    counts = prediction.mean.counts
-    true = {
-        "energy": np.array([item.label.energy for item in items]) / counts,
-        "forces": np.concatenate([_or_nan(item.label.forces, (len(item.frame), 3)) for item in items]),
-        "stress": np.array([_or_nan(item.label.stress, (6,)) for item in items]),
-        "magnetic_forces": np.concatenate(
-            [_or_nan(item.label.magnetic_forces, (len(item.frame), 3)) for item in items]
-        ),
-    }
     arrays = {}
     for quantity in QUANTITIES:
-        mean, spread = getattr(prediction.mean, quantity), getattr(prediction.deviation, quantity)
-        if mean is None:
-            continue
-        if quantity == "energy":
-            mean, spread = mean / counts, spread / counts
-        known = np.isfinite(true[quantity])
-        if quantity == "magnetic_forces":
-            known = np.concatenate([item.magnetic_force_mask for item in items])
-        arrays[f"{quantity}_true"] = true[quantity][known]
-        arrays[f"{quantity}_predicted"] = mean[known]
-        arrays[f"{quantity}_deviation"] = spread[known]
+        compared = compare(prediction, items, quantity)
+        arrays[f"{quantity}_true"] = compared.true
+        arrays[f"{quantity}_predicted"] = compared.predicted
+        arrays[f"{quantity}_deviation"] = compared.deviation
     return arrays
-
-
-def _or_nan(values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    return np.full(shape, np.nan) if values is None else values
 
 
 def _mean_rmse(models: Sequence[ModelDoc]) -> dict[str, float]:

@@ -121,7 +121,8 @@ def assess(
     errors, calibration = {}, {}
     strata: dict[str, dict[str, ErrorStats]] = {}
     for quantity in QUANTITIES:
-        error, sigma, owner = residuals(prediction, labels, quantity)
+        compared = compare(prediction, labels, quantity)
+        error, sigma, owner = compared.error, compared.deviation, compared.owner
         if not len(error):
             continue
         errors[quantity] = _stats(error, sigma, owner)
@@ -139,17 +140,30 @@ def assess(
     return Assessment(errors, strata, calibration, len(labels))
 
 
-def residuals(
-    prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quantity: str
-) -> tuple[FloatArray, FloatArray, np.ndarray]:
-    """Signed errors (prediction - label), raw deviations and the label each belongs to, flat, where there is a label.
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Labelled components of one quantity, flat: label, prediction, raw deviation, and the index of their label.
 
-    Magnetic forces count where :attr:`LabeledFrame.magnetic_force_mask` says so.
+    Energies are per atom. Magnetic forces count where :attr:`LabeledFrame.magnetic_force_mask` says so.
     """
+
+    true: FloatArray
+    predicted: FloatArray
+    deviation: FloatArray
+    owner: np.ndarray
+
+    @property
+    def error(self) -> FloatArray:
+        """Prediction - label."""
+        return self.predicted - self.true
+
+
+def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quantity: str) -> Compared:
+    """Set a prediction of the configurations of `labels` beside what they say; empty where either has nothing."""
     mean, spread = getattr(prediction.mean, quantity), getattr(prediction.deviation, quantity)
     empty = np.zeros(0)
     if mean is None or not len(labels):
-        return empty, empty, np.zeros(0, dtype=np.int64)
+        return Compared(empty, empty, empty, np.zeros(0, dtype=np.int64))
     counts = prediction.mean.counts
     index = np.arange(len(labels))
     if quantity == "energy":
@@ -164,7 +178,7 @@ def residuals(
     known = np.isfinite(true)
     if quantity == "magnetic_forces":
         known &= np.concatenate([item.magnetic_force_mask for item in labels])
-    return (mean - true)[known], spread[known], owner[known]
+    return Compared(true[known], mean[known], spread[known], owner[known])
 
 
 def combine(assessments: Sequence[Assessment], *, previous: Mapping[str, float] | None = None) -> Assessment:
@@ -251,4 +265,4 @@ def _pool_calibrations(parts: Sequence[Calibration], total: ErrorStats, previous
     )
 
 
-__all__ = ["Assessment", "Bin", "Calibration", "ErrorStats", "assess", "calibrate", "combine", "residuals"]
+__all__ = ["Assessment", "Bin", "Calibration", "Compared", "ErrorStats", "assess", "calibrate", "combine", "compare"]

@@ -37,7 +37,7 @@ def test_quick_campaign_is_the_one_asked_for(campaign_file):
     assert (engine.tolvrs, engine.ratsph_bohr, engine.functional) == (1e-8, 2.2, "PBE")
     assert engine.kind is LabelKind.CONSTRAINED
     assert spec.explore.domain.volume == (-0.09, 0.09)
-    assert (spec.explore.domain.strain, spec.explore.domain.displacement) == (0.03, 0.1)
+    assert (spec.explore.domain.strain, spec.explore.domain.displacement) == (0.03, 0.14)
     assert spec.system.moments == {"Fe": (0.0, 2.8), "Al": (0.0, 0.1)}
     assert spec.stop.labels == 120
     assert {p.name: p.builder.a for p in spec.system.prototypes} == {"B2-FeAl": 2.884, "bcc-Fe": 2.836}
