@@ -73,7 +73,9 @@ class _Lines:
         now = (status.iteration, status.phase, status.labels // 20)
         if now != self.seen and status.phase is not None:
             self.seen = now
-            self.console.print(f"[{age(progress.elapsed):>12}] {line(status)}", highlight=False, markup=False)
+            self.console.print(
+                f"[{age(progress.elapsed):>12}] {line(status)}", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 def line(status: CampaignStatus) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -84,14 +85,10 @@ def _value(text: str) -> Any:
     words = {"true": True, "false": False, "null": None, "none": None}
     if plain.lower() in words:
         return words[plain.lower()]
-    try:
-        return int(plain)
-    except ValueError:
-        pass
-    try:
-        return float(plain)
-    except ValueError:
-        return plain
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(plain)
+    return plain
 
 
 def rows(directory: CampaignDirectory, what: str, question: Question) -> list[dict[str, Any]]:
