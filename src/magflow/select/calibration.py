@@ -13,7 +13,7 @@ from magflow.core.prediction import QUANTITIES, EnsemblePrediction
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.select.quotas import stratum
-from magflow.select.reliability import PRIOR_STRENGTH, Bin, Calibration, calibrate, expected_calibration_error, shrink
+from magflow.select.reliability import PRIOR_STRENGTH, Bin, Calibration, calibrate
 
 
 @dataclass(frozen=True)
@@ -181,24 +181,6 @@ def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quan
     return Compared(true[known], mean[known], spread[known], owner[known])
 
 
-def combine(assessments: Sequence[Assessment], *, previous: Mapping[str, float] | None = None) -> Assessment:
-    """One assessment of all labels together, as if :func:`assess` had seen them at once.
-
-    Errors and factors are exact; rank correlation and coverage are averaged over the samples, bins are kept side by
-    side.
-    """
-    parts = [a for a in assessments if a.labels]
-    strata: dict[str, dict[str, ErrorStats]] = {}
-    for name in sorted({s for a in parts for s in a.strata}):
-        strata[name] = _pool_all([a.strata[name] for a in parts if name in a.strata])
-    errors = _pool_all([a.errors for a in parts])
-    calibration = {}
-    for quantity, total in errors.items():
-        shares = [a.calibration[quantity] for a in parts if quantity in a.calibration]
-        calibration[quantity] = _pool_calibrations(shares, total, (previous or {}).get(quantity, 1.0))
-    return Assessment(errors, strata, calibration, sum(a.labels for a in parts))
-
-
 def _plain(d: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in d.items() if not k.startswith("@")}
 
@@ -219,50 +201,4 @@ def _stats(error: FloatArray, sigma: FloatArray, owner: np.ndarray) -> ErrorStat
     )
 
 
-def _pool_all(parts: Sequence[Mapping[str, ErrorStats]]) -> dict[str, ErrorStats]:
-    return {q: _pool([p[q] for p in parts if q in p]) for q in QUANTITIES if any(q in p for p in parts)}
-
-
-def _pool(parts: Sequence[ErrorStats]) -> ErrorStats:
-    n = np.array([p.n for p in parts], dtype=float)
-    total = n.sum()
-
-    def quadratic(values: list[float]) -> float:
-        return float(np.sqrt((n * np.square(values)).sum() / total))
-
-    return ErrorStats(
-        n=int(total),
-        frames=sum(p.frames for p in parts),
-        rmse=quadratic([p.rmse for p in parts]),
-        mae=float((n * [p.mae for p in parts]).sum() / total),
-        max=max(p.max for p in parts),
-        deviation_rms=quadratic([p.deviation_rms for p in parts]),
-    )
-
-
-def _pool_calibrations(parts: Sequence[Calibration], total: ErrorStats, previous: float) -> Calibration:
-    raw = total.rmse / total.deviation_rms if total.deviation_rms > 0 and total.rmse > 0 else None
-    factor = shrink(raw, total.frames, previous, PRIOR_STRENGTH)
-    rescaled = [Bin(b.count, b.deviation / p.factor * factor, b.error) for p in parts for b in p.bins]
-    bins = tuple(sorted(rescaled, key=lambda b: b.deviation))
-    coverages = [(p.samples, p.coverage) for p in parts if p.coverage is not None]
-    ranks = [(p.samples, p.spearman) for p in parts if p.spearman is not None]
-    return Calibration(
-        factor=factor,
-        samples=total.n,
-        raw_factor=raw,
-        deviation_rms=total.deviation_rms,
-        error_rms=total.rmse,
-        spearman=float(np.average([r for _, r in ranks], weights=[n for n, _ in ranks])) if ranks else None,
-        expected_error=expected_calibration_error(bins),
-        coverage=(
-            float(np.average([c[0] for _, c in coverages], weights=[n for n, _ in coverages])),
-            float(np.average([c[1] for _, c in coverages], weights=[n for n, _ in coverages])),
-        )
-        if coverages
-        else None,
-        bins=bins,
-    )
-
-
-__all__ = ["Assessment", "Bin", "Calibration", "Compared", "ErrorStats", "assess", "calibrate", "combine", "compare"]
+__all__ = ["Assessment", "Bin", "Calibration", "Compared", "ErrorStats", "assess", "calibrate", "compare"]

@@ -1,8 +1,11 @@
 r"""How large the true error is for a given ensemble deviation, and whether the deviation means anything at all.
 
-The factor of a quantity is the ratio of root mean squares, :math:`c = \sqrt{\sum e^2 / \sum \sigma^2}`: with it the
-mean calibrated variance equals the mean squared error, whatever the distribution. With few labels the ratio is noisy,
-so its logarithm is drawn towards the previous factor as if that came from `prior_strength` samples.
+The factor of a quantity is :math:`c = \sqrt{\pi/2}\, \langle |e| \rangle / \langle \sigma \rangle`, the scale of
+:math:`e \sim N(0, c^2 \sigma^2)`. Means rather than root mean squares, because those belong to the few samples of
+largest deviation: active selection makes sure there are some, and on constrained-DFT labels their factor was half of
+what typical frames needed. The ratio of means rather than the mean of ratios, because the deviation of a few members
+is itself noisy, and often near zero by chance. With few labels the factor is noisy too, so its logarithm is drawn
+towards the previous one as if that came from `prior_strength` labels.
 """
 
 from __future__ import annotations
@@ -121,7 +124,8 @@ def calibrate(
     n = len(sigma)
     deviation_rms, error_rms = rms(sigma), rms(error)
     # Zero error over many labels (a perfect potential) would give the factor 0 for ever: keep the old one.
-    raw = error_rms / deviation_rms if deviation_rms > 0 and error_rms > 0 else None
+    usable = deviation_rms > 0 and error_rms > 0
+    raw = float(np.sqrt(np.pi / 2) * np.abs(error).mean() / sigma.mean()) if usable else None
     factor = shrink(raw, n if weight is None else weight, previous, prior_strength)
     if not n:
         return Calibration(factor=factor)

@@ -11,7 +11,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.errors import InputError
-from magflow.select.calibration import Assessment, assess, calibrate, combine
+from magflow.select.calibration import Assessment, assess, calibrate
 from magflow.select.reliability import Calibration
 
 THEORY = LevelOfTheory("test", "1", LabelKind.CONSTRAINED, "none")
@@ -37,12 +37,13 @@ def test_a_deviation_that_means_nothing_shows():
 
 
 def test_few_labels_move_the_factor_little():
-    few = calibrate(np.ones(2), np.full(2, 8.0), previous=1.0, prior_strength=10)
-    many = calibrate(np.ones(500), np.full(500, 8.0), previous=1.0, prior_strength=10)
+    eight = 8.0 * np.sqrt(2 / np.pi)  # mean size of a normal error of width 8
+    few = calibrate(np.ones(2), np.full(2, eight), previous=1.0, prior_strength=10)
+    many = calibrate(np.ones(500), np.full(500, eight), previous=1.0, prior_strength=10)
     assert few.factor == pytest.approx(8 ** (2 / 12))
     assert many.factor == pytest.approx(8 ** (500 / 510))
     assert few.raw_factor == pytest.approx(8.0)
-    assert calibrate(np.ones(2), np.full(2, 8.0), prior_strength=0).factor == pytest.approx(8.0)
+    assert calibrate(np.ones(2), np.full(2, eight), prior_strength=0).factor == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_errors_and_factors_of_a_known_ensemble():
     prediction, items = labels_and_prediction(300, 0)
     found = assess(prediction, items, prior_strength=0)
     # The mean of three members is off by sigma / sqrt(3), while they spread by sigma.
-    assert found.rmse["energy"] == pytest.approx(0.01 / np.sqrt(3), rel=0.15)
+    assert found.rmse["energy"] == pytest.approx(0.01 / np.sqrt(3), rel=0.2)
     assert found.rmse["forces"] == pytest.approx(0.1 / np.sqrt(3), rel=0.1)
     assert found.factors == pytest.approx(dict.fromkeys(found.factors, 1 / np.sqrt(3)), rel=0.15)
     assert found.errors["forces"].n == 450 * 3
@@ -125,22 +126,13 @@ def test_an_assessment_survives_json():
     assert Calibration.from_dict(found.calibration["energy"].as_dict()) == found.calibration["energy"]
 
 
-def test_combined_assessments_equal_one_of_everything():
-    (pa, a), (pb, b) = labels_and_prediction(40, 2), labels_and_prediction(25, 3)
-
-    def joined(side):
-        x, y = getattr(pa, side), getattr(pb, side)
-        names = ("counts", "energy", "forces", "stress", "magnetic_forces")
-        return Prediction(*(np.concatenate([getattr(x, n), getattr(y, n)]) for n in names))
-
-    whole = assess(EnsemblePrediction(joined("mean"), joined("deviation")), a + b)
-    parts = combine([assess(pa, a), Assessment(), assess(pb, b)])
-    assert parts.labels == whole.labels == 65
-    assert parts.rmse == pytest.approx(whole.rmse)
-    assert parts.factors == pytest.approx(whole.factors)
-    for quantity, errors in whole.errors.items():
-        assert vars(parts.errors[quantity]) == pytest.approx(vars(errors))
-        assert sum(x.count for x in parts.calibration[quantity].bins) == errors.n
+def test_a_few_samples_of_large_deviation_do_not_decide_for_the_others():
+    rng = np.random.default_rng(1)
+    sigma = np.concatenate([np.full(900, 1.0), np.full(20, 20.0)])
+    error = np.where(sigma > 1, 0.5, 2.0) * sigma * rng.normal(size=len(sigma))
+    found = calibrate(sigma, error, prior_strength=0)
+    assert found.error_rms / found.deviation_rms < 1.0
+    assert found.factor > 1.3
 
 
 def test_no_labels_and_no_magnetic_forces():
