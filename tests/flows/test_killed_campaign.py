@@ -19,7 +19,7 @@ from magflow.stores import queries
 
 
 def start(file: Path, directory: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "magflow.cli.app", "run", str(file), "--dir", str(directory), "--quiet"]
+    command = [sys.executable, "-m", "magflow", "run", str(file), "--dir", str(directory), "--quiet"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
