@@ -11,7 +11,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
-	@echo "make test-slow  the slow tests: 50 rounds of kill -9, a whole campaign on ABINIT"
+	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
 
