@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
-import numpy as np
-
 from magflow.core.arrays import digest
 from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
@@ -88,7 +86,7 @@ class Dataset(Sequence[LabeledFrame]):
         return Dataset((*self, *other), mixed=self.mixed or other.mixed)
 
     def take(self, indices: Iterable[int]) -> list[LabeledFrame]:
-        """Items by index, repeats kept: for bootstrap samples."""
+        """Items by index."""
         return [self._items[i] for i in indices]
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -107,8 +105,3 @@ class Dataset(Sequence[LabeledFrame]):
             self.filter(lambda item: item.label_id not in second),
             self.filter(lambda item: item.label_id in second),
         )
-
-    def bootstrap(self, seed: int) -> list[LabeledFrame]:
-        """A bootstrap sample: len(self) draws with replacement."""
-        rng = np.random.default_rng(seed)
-        return self.take(rng.integers(0, len(self), len(self)))

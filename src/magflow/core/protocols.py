@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ase.calculators.calculator import Calculator
 
-from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.prediction import EnsemblePrediction, Prediction
@@ -141,16 +140,3 @@ class Ensemble(Protocol):
 
     def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
         """Mean and deviation of every quantity."""
-
-
-__all__ = [
-    "Dataset",
-    "Ensemble",
-    "FitReport",
-    "LabelEngine",
-    "Potential",
-    "PotentialFamily",
-    "Probe",
-    "Progress",
-    "SupportsGrades",
-]

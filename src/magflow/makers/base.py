@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from jobflow import Job, Maker, OutputReference
@@ -16,7 +17,7 @@ from magflow.core.arrays import digest
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "magflow")
 
 
-class Category:
+class Category(StrEnum):
     """Kinds of work, for executors that send them to different resources; kept in ``job.metadata["category"]``."""
 
     DFT = "dft"
@@ -68,10 +69,10 @@ class PluginMaker(Maker):
         return d
 
 
-def prepare(job: Job, uuid_: str, category: str, *, expose_store: bool = False) -> Job:
+def prepare(job: Job, uuid_: str, category: Category, *, expose_store: bool = False) -> Job:
     """Give a job its uuid, category and access to the store."""
     job.set_uuid(uuid_)
-    job.metadata["category"] = category
+    job.metadata["category"] = str(category)
     job.config.expose_store = expose_store
     return job
 

@@ -27,13 +27,10 @@ def test_conditions(text, expected):
     assert parse_condition(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "state", "state =", "= 3", "state == == 3 4x(", "a b c"])
+@pytest.mark.parametrize("text", ["", "state", "state =", "= 3", "a b c"])
 def test_what_is_no_condition_is_refused(text):
-    if text == "state == == 3 4x(":
-        assert parse_condition(text)[0] == "state"
-    else:
-        with pytest.raises(InputError, match="condition"):
-            parse_condition(text)
+    with pytest.raises(InputError, match="condition"):
+        parse_condition(text)
 
 
 def test_a_question_keeps_every_condition_on_the_same_key():
