@@ -183,6 +183,11 @@ class Problem:
             loss += float(residual @ residual)
         return jtj, jtr, loss
 
+    def loss_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """|r|^2, weighted, and its gradient by the unknowns."""
+        _, jtr, loss = self.normal(parameters)
+        return loss, 2.0 * jtr
+
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""
         return float(((residuals * self.targets.weights) ** 2).sum())
