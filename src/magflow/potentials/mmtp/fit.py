@@ -17,10 +17,12 @@ from magflow.potentials.mmtp.basis import enumerate_basis
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.grade import build_active_set
 from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
-from magflow.potentials.mmtp.optimise import Outcome, Stopping, levenberg_marquardt
+from magflow.potentials.mmtp.objective import Objective
+from magflow.potentials.mmtp.optimise import Plan, minimise
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import magnetic_scale, prepare, with_unknowns
 from magflow.potentials.mmtp.residuals import Problem, check_collinear
+from magflow.potentials.mmtp.state import State
 
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.family import MmtpFamily
@@ -92,15 +94,14 @@ def _fit(
     held = (
         Problem.of(model, validation, np.ones(len(validation), dtype=np.int64), family.weights) if validation else None
     )
-    outcome = levenberg_marquardt(
-        problem,
-        unknowns,
-        prior,
-        Stopping(family.max_iterations, family.tolerance, family.patience),
+    outcome = minimise(
+        Objective(problem, prior),
+        Plan(family.max_iterations, family.max_iterations, family.tolerance, family.patience),
+        State.at(unknowns),
         monitor=(lambda p: held.loss(held.residuals(p))) if held else None,
-        report=_reporter(progress, family.max_iterations),
+        observe=_observer(progress, family.max_iterations),
     )
-    potential = finish(with_unknowns(model, outcome.parameters), problem.geometry)
+    potential = finish(with_unknowns(model, outcome.best), problem.geometry)
     cost = Cost(time.process_time() - cpu, time.perf_counter() - began, 1)
     report = _report(outcome, problem, held, cost, _details(potential.model, items))
     if progress:
@@ -185,16 +186,16 @@ def _details(model: MmtpModel, items: Sequence[LabeledFrame]) -> dict[str, Any]:
     }
 
 
-def _reporter(progress: Progress | None, total: int) -> Callable[[int, float], None] | None:
+def _observer(progress: Progress | None, total: int) -> Callable[[State], None] | None:
     if progress is None:
         return None
-    return lambda iteration, objective: progress(
-        min(iteration / total, 0.99), f"iteration {iteration}: {objective:.4g}"
+    return lambda state: progress(
+        min(state.iteration / total, 0.99), f"iteration {state.iteration}: {state.objective:.4g}"
     )
 
 
-def _report(outcome: Outcome, problem: Problem, held: Problem | None, cost: Cost, details: dict[str, Any]) -> FitReport:
-    rmse = {"train": problem.rmse(problem.residuals(outcome.parameters))}
+def _report(outcome: State, problem: Problem, held: Problem | None, cost: Cost, details: dict[str, Any]) -> FitReport:
+    rmse = {"train": problem.rmse(problem.residuals(outcome.best))}
     if held:
-        rmse["validation"] = held.rmse(held.residuals(outcome.parameters))
-    return FitReport(outcome.converged, outcome.iterations, rmse, cost, tuple(outcome.history), details)
+        rmse["validation"] = held.rmse(held.residuals(outcome.best))
+    return FitReport(outcome.converged, outcome.iteration, rmse, cost, tuple(outcome.history), details)

@@ -1,150 +1,117 @@
-"""Regularised Levenberg-Marquardt on normal equations."""
+"""Minimisation: Levenberg-Marquardt, then BFGS from its inverse Hessian.
+
+Levenberg-Marquardt gets far in a few iterations, but each needs the whole Jacobian. BFGS started from the inverse of
+its last J^T J needs only gradients, which cost a small part of that. The Jacobian may be that of a sample of the
+labels: BFGS mends what the sample got wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
+from magflow.potentials.mmtp.bfgs import begin_bfgs, bfgs_round
+from magflow.potentials.mmtp.levenberg import levenberg_marquardt_step
+from magflow.potentials.mmtp.objective import Objective
+from magflow.potentials.mmtp.state import State
 
-
-class LeastSquares(Protocol):
-    """What the optimiser needs to know of a problem."""
-
-    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        """J^T J, J^T r, |r|^2."""
-
-    def residuals(self, parameters: FloatArray) -> FloatArray:
-        """Residuals, not weighted."""
-
-    def loss(self, residuals: FloatArray) -> float:
-        """Weighted sum of squares."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prior:
-    """Gaussian prior: the penalty is sum precision (p - centre)^2."""
-
-    precision: FloatArray
-    centre: FloatArray
-
-    def penalty(self, parameters: FloatArray) -> float:
-        """Value of the penalty."""
-        return float((self.precision * (parameters - self.centre) ** 2).sum())
-
-
-@dataclass(eq=False)
-class Outcome:
-    """Where the optimiser ended."""
-
-    parameters: FloatArray
-    converged: bool = False
-    iterations: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+Monitor = Callable[[FloatArray], float]
+Observer = Callable[[State], None]
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """When to stop: iterations, relative decrease of the objective, iterations without a better `monitor`."""
+class Plan:
+    """How a minimum is looked for.
+
+    Parameters
+    ----------
+    max_iterations
+        Levenberg-Marquardt iterations and BFGS rounds together.
+    newton_iterations
+        Levenberg-Marquardt iterations before BFGS takes over; BFGS never does if it is `max_iterations` or more.
+    tolerance
+        The relative decrease of the objective in one iteration that ends the search.
+    patience
+        Iterations without a smaller validation loss that end it.
+    """
 
     max_iterations: int
+    newton_iterations: int
     tolerance: float
     patience: int
 
 
-def levenberg_marquardt(
-    problem: LeastSquares,
-    start: FloatArray,
-    prior: Prior,
-    stopping: Stopping,
+def minimise(
+    objective: Objective,
+    plan: Plan,
+    state: State,
     *,
-    monitor: Callable[[FloatArray], float] | None = None,
-    report: Callable[[int, float], None] | None = None,
-) -> Outcome:
-    """Minimise |r(p)|^2 + prior.
-
-    Steps solve (J^T J + P + mu D) s = -(J^T r + P (p - p0)), D the diagonal of the first two terms; the damping mu
-    follows Nielsen's rule (Madsen, Nielsen, Tingleff, "Methods for non-linear least squares problems", 2004).
+    sample: Objective | None = None,
+    monitor: Monitor | None = None,
+    observe: Observer | None = None,
+) -> State:
+    """Go on from `state` until the plan is done.
 
     Parameters
     ----------
+    state
+        ``State.at(start)``, or where an earlier search was stopped: the result is the same as if it had not been.
+        Changed in place, and returned.
+    sample
+        What Levenberg-Marquardt minimises instead, before BFGS takes over.
     monitor
-        Validation loss; the parameters with the smallest one are returned, and the fit stops after
-        `stopping.patience` iterations without a smaller one.
-    report
-        Called after each iteration with its number and the objective.
+        Validation loss; ``state.best`` becomes the parameters with the smallest one.
+    observe
+        Called after each iteration.
 
     Raises
     ------
     InputError
         If the objective is not finite at the start.
     """
-    p = start.copy()
-    jtj, jtr, data = problem.normal(p)
-    objective = data + prior.penalty(p)
-    if not np.isfinite(objective):
+    newton_only = plan.newton_iterations >= plan.max_iterations
+    rough = objective if newton_only or sample is None else sample
+    if not state.iteration:
+        _begin(rough, state, monitor)
+    while not state.converged and state.iteration < plan.max_iterations:
+        if state.iteration < plan.newton_iterations:
+            before = state.objective
+            moved = levenberg_marquardt_step(rough, state)
+            final = newton_only
+        else:
+            if state.inverse_hessian is None:
+                begin_bfgs(objective, rough, state)
+            before, final = state.objective, True
+            moved = bfgs_round(objective, state)
+        state.iteration += 1
+        _note(state, monitor)
+        small = not moved or before - state.objective < plan.tolerance * before
+        state.converged = (final and small) or (monitor is not None and state.since_best >= plan.patience)
+        if observe:
+            observe(state)
+    return state
+
+
+def _begin(objective: Objective, state: State, monitor: Monitor | None) -> None:
+    state.objective = objective.value(state.parameters)
+    if not np.isfinite(state.objective):
         raise InputError(
             "the fit starts from values that are not finite", hint="look for broken labels or a broken start"
         )
-    best = Outcome(p.copy())
-    best_monitor = monitor(p) if monitor else np.inf
-    since_best = 0
-    outcome = Outcome(p)
-    damping, growth = 1e-3, 2.0
-    for iteration in range(1, stopping.max_iterations + 1):
-        matrix = jtj + np.diag(prior.precision)
-        gradient = jtr + prior.precision * (p - prior.centre)
-        accepted = False
-        while not accepted and damping < 1e12:
-            step = _solve(matrix, gradient, damping)
-            trial = p + step
-            residuals = problem.residuals(trial)
-            value = problem.loss(residuals) + prior.penalty(trial)
-            predicted = float(step @ (damping * np.diag(matrix) * step - gradient))
-            if np.isfinite(value) and value < objective and predicted > 0.0:
-                ratio = (objective - value) / predicted
-                damping *= max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-                growth, accepted = 2.0, True
-            else:
-                damping *= growth
-                growth *= 2.0
-        if not accepted:
-            outcome.converged = True
-            break
-        decrease = (objective - value) / objective
-        p, objective = trial, value
-        outcome.iterations = iteration
-        row = {"iteration": float(iteration), "objective": objective, "damping": damping}
-        if monitor:
-            row["monitor"] = monitor(p)
-            since_best += 1
-            if row["monitor"] < best_monitor:
-                best_monitor, since_best = row["monitor"], 0
-                best.parameters = p.copy()
-        outcome.history.append(row)
-        if report:
-            report(iteration, objective)
-        if decrease < stopping.tolerance or (monitor and since_best >= stopping.patience):
-            outcome.converged = True
-            break
-        if iteration < stopping.max_iterations:
-            jtj, jtr, _ = problem.normal(p)
-    outcome.parameters = best.parameters if monitor else p
-    return outcome
+    if monitor:
+        state.best_monitor = monitor(state.parameters)
 
 
-def _solve(matrix: FloatArray, gradient: FloatArray, damping: float) -> FloatArray:
-    diagonal = np.diag(matrix).copy()
-    scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))
-    scaled = matrix * scale[:, None] * scale[None, :]
-    scaled[np.diag_indices_from(scaled)] += damping + 1e-14
-    try:
-        factor = cho_factor(scaled, lower=True, check_finite=False)
-    except LinAlgError:
-        return -scale * np.linalg.lstsq(scaled, scale * gradient, rcond=1e-14)[0]
-    return -scale * cho_solve(factor, scale * gradient, check_finite=False)
+def _note(state: State, monitor: Monitor | None) -> None:
+    """Write the iteration down, and whether it gave the best point so far."""
+    row = {"iteration": float(state.iteration), "objective": state.objective}
+    state.since_best += 1
+    if monitor:
+        row["monitor"] = monitor(state.parameters)
+    if not monitor or row["monitor"] < state.best_monitor:
+        state.best, state.best_monitor, state.since_best = state.parameters, row.get("monitor", np.inf), 0
+    state.history.append(row)

@@ -15,7 +15,7 @@ import numpy as np
 from magflow.core.label import LabeledFrame
 from magflow.core.types import FloatArray
 from magflow.potentials.mmtp.model import MmtpModel
-from magflow.potentials.mmtp.optimise import Prior
+from magflow.potentials.mmtp.objective import Prior
 from magflow.potentials.mmtp.residuals import Problem
 
 if TYPE_CHECKING:

@@ -1,0 +1,65 @@
+"""What a fit minimises: a weighted sum of squares and a Gaussian prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from magflow.core.types import FloatArray
+
+
+class LeastSquares(Protocol):
+    """What the optimiser needs to know of a problem."""
+
+    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """J^T J, J^T r, |r|^2."""
+
+    def loss_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """|r|^2 and its gradient."""
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Residuals, not weighted."""
+
+    def loss(self, residuals: FloatArray) -> float:
+        """Weighted sum of squares."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Gaussian prior: the penalty is sum precision (p - centre)^2."""
+
+    precision: FloatArray
+    centre: FloatArray
+
+    def penalty(self, parameters: FloatArray) -> float:
+        """Value of the penalty."""
+        return float((self.precision * (parameters - self.centre) ** 2).sum())
+
+    def gradient(self, parameters: FloatArray) -> FloatArray:
+        """Gradient of the penalty."""
+        return 2.0 * self.precision * (parameters - self.centre)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """|r(p)|^2 + penalty."""
+
+    problem: LeastSquares
+    prior: Prior
+
+    def value(self, parameters: FloatArray) -> float:
+        """Without derivatives."""
+        return self.problem.loss(self.problem.residuals(parameters)) + self.prior.penalty(parameters)
+
+    def value_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """Value and gradient."""
+        loss, gradient = self.problem.loss_and_gradient(parameters)
+        return loss + self.prior.penalty(parameters), gradient + self.prior.gradient(parameters)
+
+    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Half the Gauss-Newton Hessian and half the gradient."""
+        jtj, jtr, _ = self.problem.normal(parameters)
+        jtj[np.diag_indices_from(jtj)] += self.prior.precision
+        return jtj, jtr + 0.5 * self.prior.gradient(parameters)
