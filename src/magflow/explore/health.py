@@ -25,6 +25,8 @@ class HealthReason(StrEnum):
     MOMENT_COLLAPSE = "moment-collapse"
     MOMENT_FLIP = "moment-flip"
     MOMENT_AT_BOUND = "moment-at-bound"
+    MOMENTS_ALL_ZERO = "moments-all-zero"
+    VOLUME_CHANGE = "volume-change"
     RELAXATION_UNCONVERGED = "moments-not-relaxed"
 
 

@@ -1,26 +1,20 @@
-"""Moments relaxed at fixed atoms on the mean of the ensemble."""
+"""Moments relaxed at fixed atoms on a potential or on the mean of an ensemble."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from magflow.core.frame import Frame
-from magflow.core.moments import collinear
-from magflow.core.protocols import Ensemble
-from magflow.core.types import FloatArray
+from magflow.core.protocols import Ensemble, Potential
 from magflow.errors import InputError
-from magflow.explore.candidate import MomentRanges, site_moments
-from magflow.explore.health import HealthReason, moment_changes
+from magflow.explore.candidate import MomentRanges
+from magflow.explore.health import HealthReason
+from magflow.explore.relax_coordinates import Held
+from magflow.explore.relax_joint import Relaxation, relax_many
+from magflow.explore.relax_settings import TOLERANCE, RelaxSettings
 
-TOLERANCE = 1e-3
-"""eV/muB; moments count as relaxed when no magnetic force that is free to act exceeds it."""
-
-
-class _NotFiniteError(Exception):
-    """The ensemble gave an energy or a gradient that is not finite; ends the minimisation."""
+_STILL = frozenset({Held.CELL, Held.ATOMS})
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +31,8 @@ class RelaxedMoments:
         Largest magnetic force left, eV/muB; one that pushes a moment against its bound does not count.
     energy
         eV per cell.
-    iterations
-        Iterations of the minimiser.
+    evaluations
+        Predictions spent on this frame.
     health
         Moments that collapsed, turned over or ended at a bound; energies or gradients that were not finite, in which
         case the frame is the one it started from.
@@ -48,81 +42,60 @@ class RelaxedMoments:
     converged: bool
     magnetic_force_max: float
     energy: float
-    iterations: int
+    evaluations: int
     health: tuple[HealthReason, ...]
 
 
 def relax_moments(
     frame: Frame,
-    ensemble: Ensemble,
+    model: Ensemble | Potential,
     bounds: MomentRanges,
     *,
     tolerance: float = TOLERANCE,
-    max_iterations: int = 200,
+    max_evaluations: int = 200,
 ) -> RelaxedMoments:
-    """Minimise the mean energy over the collinear moments at fixed atoms (L-BFGS-B, exact gradients).
+    """Minimise the energy over the collinear moments at fixed atoms, with exact gradients.
 
     Parameters
     ----------
     frame
         Collinear frame; its moments are the start.
-    ensemble
-        Its mean magnetic forces are the gradient.
+    model
+        Its (mean) magnetic forces are the gradient.
     bounds
         Range of |m| by element, muB; every moment stays in [-high, high], the range a potential is fitted on.
     tolerance
         eV/muB.
-    max_iterations
-        Iterations after which it gives up.
+    max_evaluations
+        Predictions after which it gives up.
 
     Raises
     ------
     InputError
-        If the frame has no moments or is non-collinear, or the ensemble knows no moments.
+        If the frame has no moments or is non-collinear, or the model knows no moments.
     """
-    if frame.magmoms is None:
+    return relax_moments_many([frame], model, bounds, tolerance=tolerance, max_evaluations=max_evaluations)[0]
+
+
+def relax_moments_many(
+    frames: Sequence[Frame],
+    model: Ensemble | Potential,
+    bounds: MomentRanges,
+    *,
+    tolerance: float = TOLERANCE,
+    max_evaluations: int = 200,
+) -> list[RelaxedMoments]:
+    """:func:`relax_moments` of many frames with one prediction call per step for all that are not converged."""
+    if any(frame.magmoms is None for frame in frames):
         raise InputError("a frame without moments has none to relax", where="moment relaxation")
-    start = collinear(frame.magmoms)
-    high = site_moments(frame.species, bounds).high
-
-    def evaluate(m: FloatArray) -> tuple[float, FloatArray]:
-        mean = ensemble.predict([frame.replace(magmoms=m)]).mean
-        if mean.magnetic_forces is None:
-            raise InputError("the ensemble knows no moments", where="moment relaxation", hint="use a magnetic family")
-        if not (np.isfinite(mean.energy).all() and np.isfinite(mean.magnetic_forces).all()):
-            raise _NotFiniteError
-        return float(mean.energy[0]), -mean.magnetic_forces[:, 2]
-
-    try:
-        return _minimised(frame, start, evaluate, high, tolerance, max_iterations)
-    except _NotFiniteError:
-        return RelaxedMoments(frame, False, float("nan"), float("nan"), 0, (HealthReason.NOT_FINITE,))
+    settings = RelaxSettings(_STILL, magnetic_forces_tolerance=tolerance, max_evaluations=max_evaluations)
+    return [_summary(r) for r in relax_many(frames, model, bounds, settings)]
 
 
-def _minimised(
-    frame: Frame,
-    start: FloatArray,
-    evaluate: Callable[[FloatArray], tuple[float, FloatArray]],
-    high: FloatArray,
-    tolerance: float,
-    max_iterations: int,
-) -> RelaxedMoments:
-    """The minimisation itself: from `start` (N,) within +-`high` (N,), muB."""
-    from scipy.optimize import minimize
-
-    result = minimize(
-        evaluate,
-        np.clip(start, -high, high),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(-high, high, strict=True)),
-        options={"maxiter": max_iterations, "ftol": 0.0, "gtol": 0.5 * tolerance},
-    )
-    energy, gradient = evaluate(result.x)
-    pushed_out = ((result.x >= high) & (gradient < 0)) | ((result.x <= -high) & (gradient > 0))
-    left = float(np.abs(np.where(pushed_out, 0.0, gradient)).max())
-    relaxed = frame.replace(magmoms=result.x)
-    health = moment_changes(np.asarray(frame.magmoms), np.asarray(relaxed.magmoms))
-    if np.any(pushed_out & (high > 0)):
-        health = (*health, HealthReason.MOMENT_AT_BOUND)
-    return RelaxedMoments(relaxed, left <= tolerance, left, energy, int(result.nit), health)
+def _summary(relaxation: Relaxation) -> RelaxedMoments:
+    r = relaxation
+    if not r.steps:
+        return RelaxedMoments(r.frame, False, float("nan"), float("nan"), r.evaluations, r.health)
+    end = r.steps[-1]
+    left = end.residuals.magnetic_forces or 0.0
+    return RelaxedMoments(r.frame, r.converged, left, end.energy, r.evaluations, r.health)
