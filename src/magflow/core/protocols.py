@@ -120,8 +120,13 @@ class PotentialFamily(Protocol):
         validation: Sequence[LabeledFrame] = (),
         start: Potential | None = None,
         progress: Progress | None = None,
+        workdir: Path | None = None,
     ) -> tuple[Potential, FitReport]:
-        """Fit one model; `train` may hold repeats (a bootstrap sample). `start` warm-starts the fit."""
+        """Fit one model; `train` may hold repeats (a bootstrap sample). `start` warm-starts the fit.
+
+        `workdir` is a directory of this fit alone: one that was killed goes on from what it left there, with the same
+        result, and raises InputError if that belongs to another fit. None: nothing is left anywhere.
+        """
 
     def load(self, data: bytes) -> Potential:
         """Inverse of :meth:`Potential.to_bytes`. Raises InputError on a corrupt model."""

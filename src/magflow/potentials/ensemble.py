@@ -256,6 +256,7 @@ def fit_member(
     validation: float = 0.0,
     start: Potential | None = None,
     progress: Progress | None = None,
+    workdir: Path | None = None,
 ) -> tuple[Potential, FitReport]:
     """One member of an ensemble: its own seed, its own validation labels and, with bagging, its own sample.
 
@@ -271,4 +272,6 @@ def fit_member(
     own = member_seed(seed, member)
     rest, aside = dataset.split(validation, own)
     train = member_sample(rest, own) if bagging else list(rest)
-    return family.fit(train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress)
+    return family.fit(
+        train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress, workdir=workdir
+    )

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
 from magflow.potentials.mmtp import MmtpFamily, MmtpWeights
-from magflow.potentials.mmtp.fit import energy_reference, unique_items
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.prior import magnetic_scale
+from magflow.potentials.mmtp.task import energy_reference, unique_items
 
 # the toy is smooth and free of noise: a weaker prior than that for DFT labels
 FAMILY = MmtpFamily(level=6, cutoff=4.5, n_radial=6, radial_growth=2.0, magnetic_growth=4.0, max_iterations=25)

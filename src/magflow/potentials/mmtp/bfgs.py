@@ -22,7 +22,7 @@ TRIALS = 10
 def begin_bfgs(objective: Objective, rough: Objective, state: State) -> None:
     """Prepare `state` for :func:`bfgs_round` with the Gauss-Newton Hessian of `rough`."""
     matrix, _ = rough.normal(state.parameters)
-    state.inverse_hessian = 0.5 * inverse(matrix)
+    state.inverse_hessian = np.ascontiguousarray(0.5 * inverse(matrix))
     state.objective, state.previous = objective.value(state.parameters), np.nan
 
 

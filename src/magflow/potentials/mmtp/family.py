@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,7 @@ from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.residuals import MmtpWeights
+from magflow.potentials.mmtp.task import FitTask
 
 
 class MmtpFamily(BaseModel):
@@ -78,6 +80,7 @@ class MmtpFamily(BaseModel):
         validation: Sequence[LabeledFrame] = (),
         start: Potential | None = None,
         progress: Progress | None = None,
+        workdir: Path | None = None,
     ) -> tuple[MmtpPotential, FitReport]:
         """Fit one potential.
 
@@ -89,25 +92,21 @@ class MmtpFamily(BaseModel):
             If given, the parameters with the smallest loss on it are kept, and the fit stops after `patience`
             iterations without a better one.
         start
-            A potential of the same settings to go on from.
+            A potential of the same form, level, cutoff and elements to go on from; its ranges of distance and moments
+            are widened where the labels need it.
+        workdir
+            Where a checkpoint is kept, for a fit that is killed to go on from; created if absent.
 
         Raises
         ------
         InputError
             No labels, non-collinear moments, labels with and without moments, unknown elements, a warm start of
-            another shape, values that are not finite.
+            another shape, values that are not finite, a checkpoint of another fit.
         """
         if start is not None and not isinstance(start, MmtpPotential):
             raise InputError("the warm start is of another family", seen=getattr(start, "family", type(start).__name__))
-        return fit_mmtp(
-            self,
-            train,
-            species=tuple(sorted(set(elements))),
-            seed=seed,
-            validation=validation,
-            start=start,
-            progress=progress,
-        )
+        species = tuple(sorted(set(elements)))
+        return fit_mmtp(self, FitTask(train, validation, species, seed, start, progress, workdir))
 
     def load(self, data: bytes) -> MmtpPotential:
         """Inverse of :meth:`MmtpPotential.to_bytes`."""

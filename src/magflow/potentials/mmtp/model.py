@@ -20,7 +20,7 @@ from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
 FORMAT = "magflow-mmtp-1"
-_DAMAGE = (
+READ_ERRORS = (
     *(ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError),
     *(OverflowError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile),
 )
@@ -190,7 +190,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         model = MmtpModel(**header, basis=basis, **rest)
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")
-    except _DAMAGE as error:
+    except READ_ERRORS as error:
         raise InputError(
             "not a usable mMTP model", seen=f"{len(data)} bytes: {error}", hint="the file may be damaged"
         ) from error

@@ -27,6 +27,32 @@ class LeastSquares(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Magnified:
+    """A sample of labels that stands for `factor` times as many."""
+
+    sample: LeastSquares
+    factor: float
+
+    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """J^T J, J^T r, |r|^2."""
+        jtj, jtr, loss = self.sample.normal(parameters)
+        return self.factor * jtj, self.factor * jtr, self.factor * loss
+
+    def loss_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """|r|^2 and its gradient."""
+        loss, gradient = self.sample.loss_and_gradient(parameters)
+        return self.factor * loss, self.factor * gradient
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Residuals of the sample, not weighted."""
+        return self.sample.residuals(parameters)
+
+    def loss(self, residuals: FloatArray) -> float:
+        """Weighted sum of squares."""
+        return self.factor * self.sample.loss(residuals)
+
+
+@dataclass(frozen=True, eq=False)
 class Prior:
     """Gaussian prior: the penalty is sum precision (p - centre)^2."""
 

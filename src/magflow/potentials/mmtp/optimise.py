@@ -50,7 +50,7 @@ def minimise(
     plan: Plan,
     state: State,
     *,
-    sample: Objective | None = None,
+    rough: Objective | None = None,
     monitor: Monitor | None = None,
     observe: Observer | None = None,
 ) -> State:
@@ -61,8 +61,8 @@ def minimise(
     state
         ``State.at(start)``, or where an earlier search was stopped: the result is the same as if it had not been.
         Changed in place, and returned.
-    sample
-        What Levenberg-Marquardt minimises instead, before BFGS takes over.
+    rough
+        What Levenberg-Marquardt minimises instead of `objective` before BFGS takes over.
     monitor
         Validation loss; ``state.best`` becomes the parameters with the smallest one.
     observe
@@ -74,7 +74,7 @@ def minimise(
         If the objective is not finite at the start.
     """
     newton_only = plan.newton_iterations >= plan.max_iterations
-    rough = objective if newton_only or sample is None else sample
+    rough = objective if newton_only or rough is None else rough
     if not state.iteration:
         _begin(rough, state, monitor)
     while not state.converged and state.iteration < plan.max_iterations:
@@ -90,7 +90,7 @@ def minimise(
         state.iteration += 1
         _note(state, monitor)
         small = not moved or before - state.objective < plan.tolerance * before
-        state.converged = (final and small) or (monitor is not None and state.since_best >= plan.patience)
+        state.converged = bool((final and small) or (monitor is not None and state.since_best >= plan.patience))
         if observe:
             observe(state)
     return state

@@ -15,8 +15,7 @@ import numpy as np
 from magflow.core.label import LabeledFrame
 from magflow.core.types import FloatArray
 from magflow.potentials.mmtp.model import MmtpModel
-from magflow.potentials.mmtp.objective import Prior
-from magflow.potentials.mmtp.residuals import Problem
+from magflow.potentials.mmtp.objective import LeastSquares, Prior
 
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.family import MmtpFamily
@@ -73,14 +72,15 @@ def radial_size(model: MmtpModel, magnetic: FloatArray) -> FloatArray:
     return np.broadcast_to(factor, shape).ravel() / (model.cutoff - model.r_min) ** 2
 
 
-def prepare(
+def prior_and_start(
     family: MmtpFamily,
-    problem: Problem,
+    model: MmtpModel,
+    problem: LeastSquares,
     energies: FloatArray,
     magnetic: FloatArray,
     *,
     seed: int,
-    warm: MmtpModel | None,
+    warm: bool,
 ) -> tuple[Prior, FloatArray]:
     """Gaussian prior and first values of the unknowns.
 
@@ -90,31 +90,33 @@ def prepare(
 
     Parameters
     ----------
+    problem
+        Least squares of `model`.
     energies
         (T,) eV, energy reference of each species.
     magnetic
         (T,) see :func:`magnetic_scale`.
     warm
-        Go on from this model's parameters instead.
+        Go on from the parameters of `model` instead.
     """
-    model = problem.model
     zeta, degree, _ = radial_degrees(model)
     size = radial_size(model, magnetic)
     radial, linear = slice(0, model.n_radial), slice(model.n_radial, model.n_radial + model.basis.n_scalar)
-    centre = np.zeros(problem.size)
+    unknowns = len(model.parameters) + len(model.pulay)
+    centre = np.zeros(unknowns)
     centre[linear.stop : len(model.parameters)] = energies
     # The prior is that of a fresh fit also for a warm start, so that the objective means the same.
     fresh = centre.copy()
     spread = START_SPREAD * START_DECAY**zeta * np.where(degree > 0, START_MAGNETIC, 1.0)
     fresh[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
     jtj, jtr, _ = problem.normal(fresh)
-    precision = np.full(problem.size, FREE)
+    precision = np.full(unknowns, FREE)
     precision[radial] = family.radial_ridge / size**2 * family.radial_growth**zeta * family.magnetic_growth**degree
     scale = np.diag(jtj)[linear]
     precision[linear] = family.linear_ridge * scale + 1e-12 * max(float(scale.max()), 1.0)
     prior = Prior(precision, centre)
-    if warm is not None:
-        return prior, np.concatenate([warm.parameters, warm.pulay])
-    rest = slice(linear.start, problem.size)
+    if warm:
+        return prior, np.concatenate([model.parameters, model.pulay])
+    rest = slice(linear.start, unknowns)
     fresh[rest] -= np.linalg.solve(jtj[rest, rest] + np.diag(precision[rest]), jtr[rest])
     return prior, fresh

@@ -1,0 +1,200 @@
+"""What a fit is asked for, and the problem that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magflow.core.label import LabeledFrame
+from magflow.core.protocols import Progress
+from magflow.core.types import FloatArray, IntArray
+from magflow.errors import InputError
+from magflow.potentials.mmtp.basis import enumerate_basis
+from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
+from magflow.potentials.mmtp.objective import LeastSquares, Magnified, Prior
+from magflow.potentials.mmtp.optimise import Plan
+from magflow.potentials.mmtp.potential import MmtpPotential
+from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_start
+from magflow.potentials.mmtp.ranges import closest_pair, largest_moments, moment_ranges, radial_start, widened
+from magflow.potentials.mmtp.residuals import Problem, check_collinear
+
+if TYPE_CHECKING:
+    from magflow.potentials.mmtp.family import MmtpFamily
+
+NEWTON_ITERATIONS = 5
+"""Levenberg-Marquardt iterations before BFGS takes over."""
+ROWS_PER_UNKNOWN = 12
+"""Label rows per unknown above which BFGS takes over at all, and which the sample before it keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitTask:
+    """What one fit is asked for; see :meth:`MmtpFamily.fit`."""
+
+    train: Sequence[LabeledFrame]
+    validation: Sequence[LabeledFrame]
+    species: tuple[str, ...]
+    seed: int
+    start: MmtpPotential | None = None
+    progress: Progress | None = None
+    workdir: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A task made ready for the optimiser.
+
+    Parameters
+    ----------
+    items
+        The training labels, each once.
+    problem, held
+        Least squares of the training and of the validation labels.
+    rough
+        `problem`, or a sample of its labels standing for all of them.
+    prior, unknowns
+        See :func:`~magflow.potentials.mmtp.prior.prior_and_start`.
+    """
+
+    items: list[LabeledFrame]
+    problem: Problem
+    held: Problem | None
+    rough: LeastSquares
+    prior: Prior
+    unknowns: FloatArray
+    plan: Plan
+
+
+def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
+    """The problem of a task.
+
+    Where labels are many, Levenberg-Marquardt works on a sample of them and BFGS takes over soon
+    (:mod:`magflow.potentials.mmtp.optimise`); where they are few, its Jacobian is cheap and it goes all the way.
+
+    Raises
+    ------
+    InputError
+        See :meth:`MmtpFamily.fit`.
+    """
+    if not task.train:
+        raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
+    check_collinear([*task.train, *task.validation])
+    items, repeats = unique_items(task.train)
+    model = _model(family, task, items)
+    problem = Problem.of(model, items, repeats, family.weights)
+    rough = _sample(family, problem, items, repeats, task.seed)
+    prior, unknowns = prior_and_start(
+        family,
+        model,
+        rough,
+        energy_reference(items, task.species),
+        magnetic_scale(items, model),
+        seed=task.seed,
+        warm=task.start is not None,
+    )
+    held = None
+    if task.validation:
+        held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), family.weights)
+    newton = family.max_iterations if rough is problem else NEWTON_ITERATIONS
+    plan = Plan(family.max_iterations, newton, family.tolerance, family.patience)
+    return Prepared(items, problem, held, rough, prior, unknowns, plan)
+
+
+def _model(family: MmtpFamily, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
+    if task.start is None:
+        return blank_model(family, items, task.species)
+    check_start(family, task.start.model, task.species, items)
+    return widened(task.start.model, [item.configuration for item in items])
+
+
+def _sample(
+    family: MmtpFamily, problem: Problem, items: Sequence[LabeledFrame], repeats: IntArray, seed: int
+) -> LeastSquares:
+    """A random part of the labels with :data:`ROWS_PER_UNKNOWN` rows per unknown, magnified to stand for all."""
+    share = ROWS_PER_UNKNOWN * problem.size / max(int((problem.targets.weights > 0.0).sum()), 1)
+    if share >= 1.0:
+        return problem
+    size = max(1, round(share * len(items)))
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:size])
+    part = Problem.of(problem.model, [items[k] for k in chosen], repeats[chosen], family.weights)
+    return Magnified(part, len(items) / size)
+
+
+def unique_items(items: Sequence[LabeledFrame]) -> tuple[list[LabeledFrame], IntArray]:
+    """Each label once, and how often it came: a repeated label weighs more and costs nothing."""
+    index: dict[str, int] = {}
+    for item in items:
+        index[item.label_id] = index.get(item.label_id, 0) + 1
+    first = {item.label_id: item for item in reversed(items)}
+    return [first[key] for key in index], np.array(list(index.values()), dtype=np.int64)
+
+
+def energy_reference(items: Sequence[LabeledFrame], species: tuple[str, ...]) -> FloatArray:
+    """(T,) eV per atom of each species: least squares, of smallest norm where compositions do not fix it."""
+    counts = np.array([[item.frame.species.count(s) for s in species] for item in items], dtype=float)
+    energies = np.array([item.label.energy for item in items], dtype=float)
+    return np.linalg.lstsq(counts, energies, rcond=None)[0]
+
+
+def moment_polynomials(family: MmtpFamily, items: Sequence[LabeledFrame]) -> int:
+    """Chebyshev polynomials of a moment in a model for `items`; 1 for labels without moments."""
+    return family.moment_polynomials if items[0].configuration.magmoms is not None else 1
+
+
+def blank_model(family: MmtpFamily, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> MmtpModel:
+    """The form asked for, with ranges from the settings or from the labels, and parameters zero."""
+    basis = enumerate_basis(family.level)
+    frames = [item.configuration for item in items]
+    n_psi = moment_polynomials(family, items)
+    found = moment_ranges(largest_moments(frames, species))
+    ranges = [family.max_moment.get(s, m) for s, m in zip(species, found.tolist(), strict=True)]
+    r_min = family.r_min
+    if r_min is None:
+        r_min = radial_start(closest_pair(frames, species, family.cutoff), family.cutoff)
+    size = (
+        len(species) ** 2 * basis.n_mu * family.n_radial * len(moment_pairs(family.form, n_psi))
+        + basis.n_scalar
+        + len(species)
+    )
+    return MmtpModel(
+        species=species,
+        form=family.form,
+        level=family.level,
+        cutoff=family.cutoff,
+        r_min=r_min,
+        n_phi=family.n_radial,
+        n_psi=n_psi,
+        symmetrise=family.form is Form.PAPER,
+        extend=True,
+        max_moment=np.array(ranges),
+        basis=basis,
+        parameters=np.zeros(size),
+        pulay=np.zeros(len(species)),
+    )
+
+
+def check_start(family: MmtpFamily, model: MmtpModel, species: tuple[str, ...], items: Sequence[LabeledFrame]) -> None:
+    """Refuse a warm start from a potential of another shape.
+
+    Raises
+    ------
+    InputError
+        Naming the setting that differs.
+    """
+    pairs = {
+        "species": (model.species, species),
+        "form": (model.form, family.form),
+        "level": (model.level, family.level),
+        "cutoff": (model.cutoff, family.cutoff),
+        "n_radial": (model.n_phi, family.n_radial),
+        "n_psi": (model.n_psi, moment_polynomials(family, items)),
+    }
+    for name, (seen, expected) in pairs.items():
+        if seen != expected:
+            raise InputError(
+                f"the warm start differs in {name}", seen=seen, expected=str(expected), hint="start afresh instead"
+            )
