@@ -51,6 +51,16 @@ class MmtpPotential:
         """Whether it knows moments."""
         return self.model.magnetic
 
+    @property
+    def max_moment(self) -> dict[str, float]:
+        """Element to the largest moment it was fitted on, muB."""
+        return dict(zip(self.species, self.model.max_moment.tolist(), strict=True))
+
+    @property
+    def r_min(self) -> float:
+        """Shortest distance it was fitted on, A."""
+        return self.model.r_min
+
     def geometry(self, frames: Sequence[Frame]) -> Geometry:
         """Neighbour lists for :meth:`predict_geometry`; can be shared by potentials of one family and cutoff."""
         return build_geometry(frames, self.species, self.cutoff, magnetic=self.magnetic)
