@@ -120,17 +120,17 @@ def test_rows_of_the_fit_agree_with_the_evaluation(potential):
     frames = [random_frame(5), random_frame(6, n=2)]
     geometry = potential.geometry(frames)
     spec, parameters = potential.model.spec, potential.model.parameters
-    raw = kernel().evaluate(spec, parameters, *geometry.kernel_arguments)
-    design = kernel().Design(spec, *geometry.kernel_arguments)
+    raw = kernel().evaluate(spec, parameters, geometry.packing(spec.n_types), geometry.moment, geometry.vector)
+    design = kernel().Design(spec, *geometry.design_arguments)
     values, _ = design.jacobian(spec, parameters, 0, 2, np.ones(design.row_begin(2)), False)
     expected = []
     for k, frame in enumerate(frames):
         atoms = slice(4 * k, 4 * k + len(frame))
         expected += [
             [raw["energy"][atoms].sum()],
-            raw["gradient"][atoms].ravel(),
+            raw["gradient"][atoms, :3].ravel(),
             raw["virial"][k],
-            raw["moment"][atoms],
+            raw["gradient"][atoms, 3],
         ]
     np.testing.assert_allclose(values, np.concatenate(expected), rtol=1e-9, atol=1e-9)
 
@@ -140,7 +140,7 @@ def test_jacobian(potential, byte_limit):
     frames = [random_frame(7), random_frame(8, n=2)]
     geometry = potential.geometry(frames)
     spec, parameters = potential.model.spec, potential.model.parameters
-    design = kernel().Design(spec, *geometry.kernel_arguments, byte_limit=byte_limit)
+    design = kernel().Design(spec, *geometry.design_arguments, byte_limit=byte_limit)
     assert design.stored == bool(byte_limit)
     weight = np.random.default_rng(0).uniform(0.5, 2.0, design.row_begin(2))
     _, jacobian = design.jacobian(spec, parameters, 0, 2, weight, True)
@@ -155,10 +155,40 @@ def test_jacobian(potential, byte_limit):
 
 
 @pytest.mark.parametrize("name", kernel().instruction_sets())
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_gradient_of_energies_and_of_a_tangent(potential, name, sign):
+    """The one-sweep gradient by the parameters against the rows of the Jacobian."""
+    frames = [random_frame(seed, n=n) for seed, n in enumerate([4, 3, 2, 1, 4])]
+    geometry = potential.geometry(frames)
+    spec, parameters = potential.model.spec, potential.model.parameters
+    rng = np.random.default_rng(3)
+    energy, atom, strain = rng.normal(size=5), rng.normal(size=(len(geometry.type), 4)), rng.normal(size=(5, 6))
+    gradient = kernel().parameter_gradient(
+        *(spec, parameters, geometry.packing(spec.n_types, name), geometry.moment, geometry.vector),
+        *(sign, energy, atom, strain),
+    )
+    seen = geometry if sign > 0 else geometry.reversed()
+    design = kernel().Design(spec, *seen.design_arguments)
+    rows = []
+    for k, frame in enumerate(frames):
+        mine = slice(geometry.offsets[k], geometry.offsets[k] + len(frame))
+        rows += [[energy[k]], atom[mine, :3].ravel(), strain[k], sign * atom[mine, 3]]
+    _, jacobian = design.jacobian(spec, parameters, 0, 5, np.ones(design.row_begin(5)), True)
+    expected = np.concatenate(rows) @ jacobian
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", kernel().instruction_sets())
 def test_instruction_sets_agree(potential, name):
     geometry = potential.geometry([random_frame(seed, n=n) for seed, n in enumerate([4, 3, 2, 1, 4, 4])])
-    arguments = (potential.model.spec, potential.model.parameters, *geometry.kernel_arguments)
-    reference = kernel().evaluate(*arguments, instruction_set="baseline", basis=True)
-    other = kernel().evaluate(*arguments, instruction_set=name, basis=True)
+    n_types = len(potential.species)
+
+    def evaluate(chosen):
+        packing = geometry.packing(n_types, chosen)
+        return kernel().evaluate(
+            potential.model.spec, potential.model.parameters, packing, geometry.moment, geometry.vector, basis=True
+        )
+
+    reference, other = evaluate("baseline"), evaluate(name)
     for key, value in reference.items():
         np.testing.assert_allclose(other[key], value, rtol=1e-10, atol=1e-10)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from vesin import NeighborList
@@ -13,6 +14,7 @@ from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
+from magflow.potentials.mmtp.native import kernel
 
 UNPHYSICAL = 0.5
 """A; two atoms closer than this are an error, not an extrapolation."""
@@ -49,6 +51,7 @@ class Geometry:
     neighbour: np.ndarray
     vector: FloatArray
     magnetic: bool
+    packings: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def offsets(self) -> IntArray:
@@ -56,9 +59,24 @@ class Geometry:
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     @cached_property
-    def kernel_arguments(self) -> tuple[object, ...]:
-        """In the order the kernel takes them."""
+    def design_arguments(self) -> tuple[object, ...]:
+        """In the order the kernel's ``Design`` takes them."""
         return (self.type, self.moment, self.frame, len(self.counts), self.first, self.neighbour, self.vector)
+
+    def packing(self, n_types: int, instruction_set: str = "") -> Any:
+        """The neighbours in the order of the kernel's SIMD lanes; kept, also for the reversed moments.
+
+        Parameters
+        ----------
+        instruction_set
+            One of ``kernel().instruction_sets()``; empty: the fastest here.
+        """
+        key = (n_types, instruction_set)
+        if key not in self.packings:
+            self.packings[key] = kernel().Packing(
+                n_types, len(self.counts), self.type, self.frame, self.first, self.neighbour, instruction_set
+            )
+        return self.packings[key]
 
     @property
     def closest(self) -> float:

@@ -21,6 +21,8 @@ from magflow.potentials.mmtp.native import kernel
 
 CHUNK = 4096
 """Frames per batch: bounds the memory of the neighbour lists."""
+_REVERSAL = np.array([1.0, 1.0, 1.0, -1.0])
+"""Signs of dE/dr and of dE/dm under M -> -M."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +91,7 @@ class MmtpPotential:
 
     def predict_geometry(self, geometry: Geometry) -> Prediction:
         """Prediction from prepared neighbour lists."""
-        raw = self._evaluate(geometry)
-        if self.model.symmetrise and self.magnetic:
-            flipped = self._evaluate(geometry.reversed())
-            raw = {k: 0.5 * (v + (-flipped[k] if k == "moment" else flipped[k])) for k, v in raw.items()}
+        raw = self.evaluate(geometry)
         n = len(geometry.counts)
         energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n).astype(float)
         if not np.isfinite(energy).all():
@@ -101,10 +100,10 @@ class MmtpPotential:
             )
         magnetic_forces = None
         if self.magnetic:
-            magnetic_forces = np.zeros_like(raw["gradient"])
-            magnetic_forces[:, 2] = -raw["moment"]
+            magnetic_forces = np.zeros((len(geometry.type), 3))
+            magnetic_forces[:, 2] = -raw["gradient"][:, 3]
         return Prediction(
-            geometry.counts, energy, -raw["gradient"], raw["virial"] / geometry.volumes[:, None], magnetic_forces
+            geometry.counts, energy, -raw["gradient"][:, :3], raw["virial"] / geometry.volumes[:, None], magnetic_forces
         )
 
     def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
@@ -118,23 +117,36 @@ class MmtpPotential:
             row[:3] = sum(constants[s] for s in frame.species) / frame.volume
         return out
 
-    def _evaluate(self, geometry: Geometry, **options: bool) -> dict[str, Any]:
-        return kernel().evaluate(self.model.spec, self.model.parameters, *geometry.kernel_arguments, **options)
+    def evaluate(self, geometry: Geometry, **options: Any) -> dict[str, Any]:
+        """What the kernel says, symmetrised where the energy is.
+
+        Parameters
+        ----------
+        options
+            ``gradients`` (True), ``basis`` (False).
+
+        Returns
+        -------
+        dict
+            ``energy`` (N,) eV; with gradients ``gradient`` (N, 4) dE/dr (eV/A) and dE/dm (eV/muB), ``virial`` (n, 6)
+            dE/d(strain) (eV); with basis ``basis`` (N, n_scalar).
+        """
+        model, packing = self.model, geometry.packing(len(self.species))
+        here = (model.spec, model.parameters, packing, geometry.moment, geometry.vector)
+        raw = kernel().evaluate(*here, **options)
+        if model.symmetrise and self.magnetic:
+            flipped = kernel().evaluate(*here, sign=-1.0, **options)
+            for name, values in flipped.items():
+                raw[name] = 0.5 * (raw[name] + (values * _REVERSAL if name == "gradient" else values))
+        return raw
 
     def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, each atom's share."""
-        geometry = self.geometry(frames)
-        energy = self._evaluate(geometry, gradients=False)["energy"]
-        if self.model.symmetrise and self.magnetic:
-            energy = 0.5 * (energy + self._evaluate(geometry.reversed(), gradients=False)["energy"])
-        return energy
+        return self.evaluate(self.geometry(frames), gradients=False)["energy"]
 
     def basis_values(self, geometry: Geometry) -> FloatArray:
         """(sum N, n_scalar) basis functions B_alpha of every atom, symmetrised where the energy is."""
-        values = self._evaluate(geometry, gradients=False, basis=True)["basis"]
-        if self.model.symmetrise and self.magnetic:
-            values = 0.5 * (values + self._evaluate(geometry.reversed(), gradients=False, basis=True)["basis"])
-        return values
+        return self.evaluate(geometry, gradients=False, basis=True)["basis"]
 
     def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, 2 T n_scalar + T) per species: fraction of the atoms, mean and standard deviation of each basis function.

@@ -82,6 +82,52 @@ def _along_z(magnetic_forces: FloatArray | None) -> FloatArray | None:
     return None if magnetic_forces is None else -magnetic_forces[:, 2]
 
 
+@dataclass(frozen=True, eq=False)
+class RowLayout:
+    """Where energy, dE/dr, dE/d(strain) and dE/dm of n frames with N atoms sit among the rows.
+
+    Parameters
+    ----------
+    begin
+        (n + 1,) first row of each frame: its energy.
+    positions, strain, moments
+        Rows of dE/dr (N, 3), dE/d(strain) (n, 6) and dE/dm (N,).
+    """
+
+    begin: IntArray
+    positions: IntArray
+    strain: IntArray
+    moments: IntArray
+
+    @classmethod
+    def of(cls, geometry: Geometry) -> RowLayout:
+        """The layout of the frames of `geometry`."""
+        counts = geometry.counts
+        begin = np.concatenate([[0], np.cumsum(4 * counts + 7)])
+        within = np.arange(len(geometry.frame)) - geometry.offsets[geometry.frame]
+        first = begin[geometry.frame]
+        return cls(
+            begin,
+            (first + 1 + 3 * within)[:, None] + np.arange(3),
+            (begin[:-1] + 1 + 3 * counts)[:, None] + np.arange(6),
+            first + 7 + 3 * counts[geometry.frame] + within,
+        )
+
+    def flat(self, energy: FloatArray, gradient: FloatArray, strain: FloatArray) -> FloatArray:
+        """(rows,) of energy (n,), dE/dr and dE/dm (N, 4), dE/d(strain) (n, 6)."""
+        out = np.empty(self.begin[-1])
+        out[self.begin[:-1]] = energy
+        out[self.positions] = gradient[:, :3]
+        out[self.strain] = strain
+        out[self.moments] = gradient[:, 3]
+        return out
+
+    def split(self, rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Inverse of :meth:`flat`."""
+        atom = np.concatenate([rows[self.positions], rows[self.moments][:, None]], axis=1)
+        return rows[self.begin[:-1]], atom, rows[self.strain]
+
+
 def pulay_columns(geometry: Geometry, n_species: int) -> FloatArray:
     """(rows, T) what one unit of each species' Pulay constant adds to a row: its atoms, on the diagonal of the strain.
 
@@ -92,13 +138,10 @@ def pulay_columns(geometry: Geometry, n_species: int) -> FloatArray:
     """
     composition = np.zeros((len(geometry.counts), n_species))
     np.add.at(composition, (geometry.frame, geometry.type), 1.0)
-    sizes = 1 + 3 * geometry.counts + 6 + geometry.counts
-    frame = np.repeat(np.arange(len(sizes)), sizes)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    within = np.arange(len(frame)) - starts[frame]
-    first = 1 + 3 * geometry.counts[frame]
-    diagonal = (within >= first) & (within < first + 3)
-    return np.where(diagonal[:, None], composition[frame], 0.0)
+    layout = RowLayout.of(geometry)
+    columns = np.zeros((layout.begin[-1], n_species))
+    columns[layout.strain[:, :3]] = composition[:, None, :]
+    return columns
 
 
 @dataclass(eq=False)
@@ -112,13 +155,21 @@ class Problem:
     geometry: Geometry
     targets: Targets
     pulay: FloatArray
-    designs: tuple[Any, ...] = field(init=False)
+    layout: RowLayout = field(init=False)
 
     def __post_init__(self) -> None:
-        geometries = [self.geometry]
-        if self.model.symmetrise and self.model.magnetic:
-            geometries.append(self.geometry.reversed())
-        self.designs = tuple(kernel().Design(self.model.spec, *g.kernel_arguments) for g in geometries)
+        self.layout = RowLayout.of(self.geometry)
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        """Of the moments the energy is the mean over."""
+        return (1.0, -1.0) if self.model.symmetrise and self.model.magnetic else (1.0,)
+
+    @cached_property
+    def designs(self) -> tuple[Any, ...]:
+        """The kernel's tables for the Jacobian, one per sign."""
+        geometries = [self.geometry, self.geometry.reversed()][: len(self.signs)]
+        return tuple(kernel().Design(self.model.spec, *g.design_arguments) for g in geometries)
 
     @classmethod
     def of(cls, model: MmtpModel, items: Sequence[LabeledFrame], repeats: IntArray, weights: MmtpWeights) -> Problem:
@@ -139,54 +190,77 @@ class Problem:
         n = len(self.geometry.counts)
         edges, rows = [0], 0
         for f in range(n):
-            size = self.designs[0].row_begin(f + 1) - self.designs[0].row_begin(f)
+            size = self.layout.begin[f + 1] - self.layout.begin[f]
             if rows and rows + size > CHUNK_ROWS:
                 edges.append(f)
                 rows = 0
             rows += size
         return list(zip(edges, [*edges[1:], n], strict=True)) if n else []
 
-    def rows(self, parameters: FloatArray, begin: int, end: int, *, derivatives: bool) -> tuple[FloatArray, FloatArray]:
+    def split(self, unknowns: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Parameters of the model, and the Pulay constants."""
+        n = len(unknowns) - self.pulay.shape[1]
+        return unknowns[:n], unknowns[n:]
+
+    def rows(self, unknowns: FloatArray, begin: int, end: int) -> tuple[FloatArray, FloatArray]:
         """Values and weighted Jacobian of the frames ``begin .. end``."""
-        design, unknowns = self.designs[0], self.pulay.shape[1]
-        parameters, constants = parameters[: len(parameters) - unknowns], parameters[len(parameters) - unknowns :]
-        span = slice(design.row_begin(begin), design.row_begin(end))
+        parameters, constants = self.split(unknowns)
+        span = slice(self.layout.begin[begin], self.layout.begin[end])
         weight = self.targets.weights[span]
-        values, jacobian = design.jacobian(self.model.spec, parameters, begin, end, weight, derivatives)
+        values, jacobian = self.designs[0].jacobian(self.model.spec, parameters, begin, end, weight, True)
         if len(self.designs) == 2:
-            v, j = self.designs[1].jacobian(self.model.spec, parameters, begin, end, weight, derivatives)
+            v, j = self.designs[1].jacobian(self.model.spec, parameters, begin, end, weight, True)
             sign = np.where(self.targets.quantity[span] == QUANTITIES.index("magnetic_forces"), -0.5, 0.5)
             values = 0.5 * values + sign * v
-            if derivatives:
-                jacobian *= 0.5
-                jacobian += sign[:, None] * j
+            jacobian *= 0.5
+            jacobian += sign[:, None] * j
         values = values + self.pulay[span] @ constants
-        if derivatives:
-            jacobian = np.concatenate([jacobian, weight[:, None] * self.pulay[span]], axis=1)
-        return values, jacobian
+        return values, np.concatenate([jacobian, weight[:, None] * self.pulay[span]], axis=1)
 
-    def residuals(self, parameters: FloatArray) -> FloatArray:
+    def residuals(self, unknowns: FloatArray) -> FloatArray:
         """(rows,) value minus target, not weighted; zero where there is no target."""
-        parts = [self.rows(parameters, a, b, derivatives=False)[0] for a, b in self.chunks]
-        return (np.concatenate(parts) - self.targets.values) * (self.targets.weights > 0.0)
+        parameters, constants = self.split(unknowns)
+        packing = self.geometry.packing(len(self.model.species))
+        values = np.zeros(len(self.targets.values))
+        for sign in self.signs:
+            raw = kernel().evaluate(
+                self.model.spec, parameters, packing, self.geometry.moment, self.geometry.vector, sign=sign
+            )
+            raw["gradient"][:, 3] *= sign
+            values += self.layout.flat(self._energies(raw["energy"]), raw["gradient"], raw["virial"])
+        values = values / len(self.signs) + self.pulay @ constants
+        return (values - self.targets.values) * (self.targets.weights > 0.0)
 
-    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    def _energies(self, per_atom: FloatArray) -> FloatArray:
+        return np.bincount(self.geometry.frame, weights=per_atom, minlength=len(self.geometry.counts))
+
+    def normal(self, unknowns: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """J^T J, J^T r and |r|^2, weighted."""
-        size = len(parameters)
+        size = len(unknowns)
         jtj, jtr, loss = np.zeros((size, size)), np.zeros(size), 0.0
         for a, b in self.chunks:
-            values, jacobian = self.rows(parameters, a, b, derivatives=True)
-            span = slice(self.designs[0].row_begin(a), self.designs[0].row_begin(b))
+            values, jacobian = self.rows(unknowns, a, b)
+            span = slice(self.layout.begin[a], self.layout.begin[b])
             residual = (values - self.targets.values[span]) * self.targets.weights[span]
             jtj += jacobian.T @ jacobian
             jtr += jacobian.T @ residual
             loss += float(residual @ residual)
         return jtj, jtr, loss
 
-    def loss_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
-        """|r|^2, weighted, and its gradient by the unknowns."""
-        _, jtr, loss = self.normal(parameters)
-        return loss, 2.0 * jtr
+    def loss_and_gradient(self, unknowns: FloatArray) -> tuple[float, FloatArray]:
+        """|r|^2, weighted, and its gradient by the unknowns, without a Jacobian.
+
+        The gradient is that of one number, sum of (2 weight^2 r) x row: an energy and a directional derivative of the
+        energy, which the kernel differentiates in one sweep forward and one back.
+        """
+        residuals = self.residuals(unknowns)
+        pull = 2.0 * self.targets.weights**2 * residuals
+        energy, atom, strain = self.layout.split(pull / len(self.signs))
+        parameters, _ = self.split(unknowns)
+        packing = self.geometry.packing(len(self.model.species))
+        here = (self.model.spec, parameters, packing, self.geometry.moment, self.geometry.vector)
+        slope = sum(kernel().parameter_gradient(*here, sign, energy, atom, strain) for sign in self.signs)
+        return self.loss(residuals), np.concatenate([slope, pull @ self.pulay])
 
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""

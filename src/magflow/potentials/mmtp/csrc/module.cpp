@@ -10,6 +10,7 @@
 #include <string>
 
 #include "design.hpp"
+#include "packing.hpp"
 #include "spec.hpp"
 
 namespace nb = nanobind;
@@ -33,27 +34,6 @@ nb::ndarray<nb::numpy, T> owned(std::vector<T>&& values, std::vector<std::size_t
 
 void require(bool ok, const char* what) {
     if (!ok) throw std::invalid_argument(what);
-}
-
-const std::vector<const mmtp::Engine*>& engines() {
-    static const std::vector<const mmtp::Engine*> found = [] {
-        std::vector<const mmtp::Engine*> list;
-#ifdef MMTP_X86
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-            list.push_back(&mmtp::engine_avx512);
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) list.push_back(&mmtp::engine_avx2);
-#endif
-        list.push_back(&mmtp::engine_baseline);
-        return list;
-    }();
-    return found;
-}
-
-const mmtp::Engine& engine(const std::string& name) {
-    for (const auto* e : engines())
-        if (name.empty() || name == e->name) return *e;
-    throw std::invalid_argument("instruction set not available here: " + name);
 }
 
 Spec make_spec(int n_types, int n_mu, int n_phi, int n_psi, double r_min, double cutoff, bool extend,
@@ -89,16 +69,30 @@ Spec make_spec(int n_types, int n_mu, int n_phi, int n_psi, double r_min, double
         s.mono_rank.push_back(mono.data()[3 * k + 2]);
         require(s.mono_parent[k] >= 0 && s.mono_parent[k] <= k && s.mono_axis[k] >= 0 && s.mono_axis[k] < 3, "bad monomial");
     }
+    // The kernels want the basic moments ordered by mu.
+    std::vector<std::int32_t> order(s.n_basic), place(s.n_basic);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return s.basic_mu[a] < s.basic_mu[b]; });
+    const auto mu = s.basic_mu, of_mono = s.basic_mono;
+    s.basic_begin.assign(n_mu + 1, 0);
+    for (int k = 0; k < s.n_basic; ++k) {
+        s.basic_mu[k] = mu[order[k]];
+        s.basic_mono[k] = of_mono[order[k]];
+        place[order[k]] = k;
+        ++s.basic_begin[s.basic_mu[k] + 1];
+    }
+    std::partial_sum(s.basic_begin.begin(), s.basic_begin.end(), s.basic_begin.begin());
+    const auto placed = [&](std::int32_t moment) { return moment < s.n_basic ? place[moment] : moment; };
     s.n_moments = s.n_basic;
     for (std::size_t k = 0; k < times.shape(0); ++k) {
         const std::int32_t* t = times.data() + 3 * k;
         require(t[0] >= 0 && t[1] >= 0 && t[0] < t[2] && t[1] < t[2] && t[2] >= s.n_basic, "bad product");
-        s.times.push_back({t[0], t[1], t[2], mult.data()[k]});
+        s.times.push_back({placed(t[0]), placed(t[1]), t[2], mult.data()[k]});
         s.n_moments = std::max(s.n_moments, t[2] + 1);
     }
     for (int k = 0; k < s.n_scalar; ++k) {
-        s.scalar.push_back(scalar.data()[k]);
-        require(s.scalar[k] >= 0 && s.scalar[k] < s.n_moments, "bad scalar");
+        require(scalar.data()[k] >= 0 && scalar.data()[k] < s.n_moments, "bad scalar");
+        s.scalar.push_back(placed(scalar.data()[k]));
     }
     return s;
 }
@@ -123,45 +117,55 @@ mmtp::Parameters parameters(const Spec& s, const Doubles& p) {
     return {p.data(), p.data() + s.n_radial(), p.data() + s.n_radial() + s.n_scalar};
 }
 
-nb::dict evaluate(const Spec& s, Doubles p, Ints type, Doubles moment, Ints frame, std::int64_t n_frames, Longs first,
-                  Ints neighbour, Doubles vector, bool gradients, bool basis, const std::string& instruction_set) {
+// Neighbours in lane order, with the engine they were laid out for.
+struct Packed {
+    mmtp::Packing packing;
+    const mmtp::Engine& engine;
+};
+
+mmtp::State state(const mmtp::Lanes& lanes, const Doubles& moment, const Doubles& vector, double sign) {
+    require(std::int64_t(moment.size()) == lanes.n_atoms, "wrong number of moments");
+    require(std::int64_t(vector.size()) == 3 * lanes.n_pairs, "wrong number of vectors");
+    return {vector.data(), moment.data(), sign};
+}
+
+nb::dict evaluate(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign, bool gradients, bool basis) {
     const mmtp::Parameters q = parameters(s, p);
-    const mmtp::Engine& e = engine(instruction_set);
-    std::vector<double> energy, gradient, virial, dm, values;
+    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::State where = state(lanes, moment, vector, sign);
+    require(lanes.n_types == s.n_types, "neighbours of another number of species");
+    const std::size_t n = lanes.n_atoms, frames = lanes.n_frames, width = s.n_scalar;
+    std::vector<double> energy(n), gradient(gradients ? 4 * n : 0), virial(gradients ? 6 * frames : 0), values(basis ? n * width : 0);
     {
         nb::gil_scoped_release release;
-        const mmtp::Geometry g = geometry(s, type, moment, frame, n_frames, first, neighbour, vector);
-        energy.assign(g.n_atoms, 0.0);
-        gradient.assign(gradients ? 3 * g.n_atoms : 0, 0.0);
-        virial.assign(gradients ? 6 * n_frames : 0, 0.0);
-        dm.assign(gradients ? g.n_atoms : 0, 0.0);
-        values.assign(basis ? g.n_atoms * s.n_scalar : 0, 0.0);
-        const mmtp::Output out{energy.data(), gradients ? gradient.data() : nullptr, virial.data(), dm.data(),
-                               basis ? values.data() : nullptr};
-        // Blocks hold atoms of one type, in order; equally crowded atoms sit together because frames do.
-        std::vector<std::int32_t> order(g.n_atoms);
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return g.type[a] < g.type[b]; });
-        std::int64_t widest = 0;
-        for (std::int64_t i = 0; i < g.n_atoms; ++i) widest = std::max(widest, g.first[i + 1] - g.first[i]);
-        std::vector<double> work(e.workspace(s, int(widest)) + 64);
-        for (std::int64_t k = 0; k < g.n_atoms;) {
-            std::int64_t end = k + 1;
-            while (end < g.n_atoms && end - k < e.lanes && g.type[order[end]] == g.type[order[k]]) ++end;
-            e.evaluate(s, q, g, order.data() + k, int(end - k), work.data(), out);
-            k = end;
-        }
+        mmtp::evaluate(packed.engine, s, q, lanes, where,
+                       {energy.data(), gradients ? gradient.data() : nullptr, virial.data(), basis ? values.data() : nullptr});
     }
     nb::dict result;
-    const std::size_t n = type.shape(0);
     result["energy"] = owned(std::move(energy), {n});
     if (gradients) {
-        result["gradient"] = owned(std::move(gradient), {n, 3});
-        result["virial"] = owned(std::move(virial), {std::size_t(n_frames), 6});
-        result["moment"] = owned(std::move(dm), {n});
+        result["gradient"] = owned(std::move(gradient), {n, 4});
+        result["virial"] = owned(std::move(virial), {frames, 6});
     }
-    if (basis) result["basis"] = owned(std::move(values), {n, std::size_t(s.n_scalar)});
+    if (basis) result["basis"] = owned(std::move(values), {n, width});
     return result;
+}
+
+nb::ndarray<nb::numpy, double> parameter_gradient(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign,
+                                                  Doubles energy, Doubles atom, Doubles strain) {
+    const mmtp::Parameters q = parameters(s, p);
+    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::State where = state(lanes, moment, vector, sign);
+    require(lanes.n_types == s.n_types, "neighbours of another number of species");
+    require(std::int64_t(energy.size()) == lanes.n_frames && std::int64_t(strain.size()) == 6 * lanes.n_frames, "wrong number of frames");
+    require(std::int64_t(atom.size()) == 4 * lanes.n_atoms, "wrong number of atoms");
+    std::vector<double> out(s.n_parameters());
+    {
+        nb::gil_scoped_release release;
+        mmtp::gradient(packed.engine, s, q, lanes, where, {energy.data(), atom.data(), strain.data()}, out.data());
+    }
+    const std::size_t n = out.size();
+    return owned(std::move(out), {n});
 }
 
 }  // namespace
@@ -172,17 +176,32 @@ NB_MODULE(_kernel, m) {
     nb::class_<Spec>(m, "Spec")
         .def_prop_ro("n_parameters", &Spec::n_parameters)
         .def_prop_ro("n_radial", &Spec::n_radial)
+        .def_ro("n_types", &Spec::n_types)
         .def_ro("n_scalar", &Spec::n_scalar)
         .def_ro("n_moments", &Spec::n_moments);
     m.def("make_spec", &make_spec, nb::kw_only(), "n_types"_a, "n_mu"_a, "n_phi"_a, "n_psi"_a, "r_min"_a, "cutoff"_a, "extend"_a,
           "max_moment"_a, "pairs"_a, "basic"_a, "mono"_a, "times"_a, "mult"_a, "scalar"_a);
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
-        for (const auto* e : engines()) names.emplace_back(e->name);
+        for (const auto* e : mmtp::engines()) names.emplace_back(e->name);
         return names;
     });
-    m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "type"_a, "moment"_a, "frame"_a, "n_frames"_a, "first"_a, "neighbour"_a,
-          "vector"_a, nb::kw_only(), "gradients"_a = true, "basis"_a = false, "instruction_set"_a = "");
+    nb::class_<Packed>(m, "Packing")
+        .def(
+            "__init__",
+            [](Packed* self, int n_types, std::int64_t n_frames, Ints type, Ints frame, Longs first, Ints neighbour, const std::string& name) {
+                const std::int64_t n = std::int64_t(type.shape(0)), pairs = std::int64_t(neighbour.shape(0));
+                require(std::int64_t(frame.shape(0)) == n, "atom arrays differ in length");
+                require(std::int64_t(first.shape(0)) == n + 1 && first.data()[n] == pairs, "bad neighbour offsets");
+                const mmtp::Engine& e = mmtp::engine(name);
+                nb::gil_scoped_release release;
+                new (self) Packed{mmtp::Packing(e.lanes, n_types, n, n_frames, type.data(), frame.data(), first.data(), neighbour.data()), e};
+            },
+            "n_types"_a, "n_frames"_a, "type"_a, "frame"_a, "first"_a, "neighbour"_a, "instruction_set"_a = "");
+    m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, nb::kw_only(), "sign"_a = 1.0,
+          "gradients"_a = true, "basis"_a = false);
+    m.def("parameter_gradient", &parameter_gradient, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, "sign"_a, "energy"_a,
+          "atom"_a, "strain"_a);
 
     nb::class_<mmtp::Design>(m, "Design")
         .def("__init__",

@@ -1,9 +1,12 @@
-// The shape of one mMTP: sizes, index tables and ranges. Plain data, shared by every instruction set.
+// The shape of one mMTP, the atoms it is evaluated on and what comes out. Plain data, shared by every instruction set.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace mmtp {
+
+constexpr int kMaxPhi = 24, kMaxPsi = 6, kMaxMu = 8;
 
 struct Times {
     std::int32_t left, right, out;
@@ -16,7 +19,7 @@ struct Spec {
     int n_phi = 0;      // Chebyshev polynomials of the distance
     int n_psi = 0;      // Chebyshev polynomials of a moment
     int n_pairs = 0;    // products psi_beta(m_i) psi_gamma(m_j) in use
-    int n_basic = 0;    // basic moments M_{mu,(a,b,c)}
+    int n_basic = 0;    // basic moments M_{mu,(a,b,c)}, ordered by mu
     int n_mono = 0;     // distinct monomials (a,b,c), each the child of an earlier one
     int n_moments = 0;  // basic and derived moments
     int n_scalar = 0;   // basis functions B_alpha
@@ -26,6 +29,7 @@ struct Spec {
     std::vector<double> max_moment;
     std::vector<std::int32_t> pair_beta, pair_gamma;
     std::vector<std::int32_t> basic_mu, basic_mono;
+    std::vector<std::int32_t> basic_begin;  // [mu] first basic moment of each radial function, and the end
     std::vector<std::int32_t> mono_parent, mono_axis, mono_rank;
     std::vector<Times> times;
     std::vector<std::int32_t> scalar;
@@ -52,24 +56,54 @@ struct Geometry {
     const double* vector = nullptr;  // [pair][3], from atom to neighbour, A
 };
 
+// Blocks of `lanes` atoms of one type; a slot holds one neighbour of every atom of a block. See packing.hpp.
+struct Lanes {
+    int lanes = 0, n_types = 0;
+    std::int64_t n_atoms = 0, n_frames = 0, n_blocks = 0, n_pairs = 0;
+    int most_slots = 0;                        // of one block
+    const std::int32_t* type = nullptr;        // [block]
+    const std::int32_t* count = nullptr;       // [block] atoms; the other lanes repeat the first
+    const std::int32_t* atom = nullptr;        // [block][lane]
+    const std::int32_t* frame = nullptr;       // [atom]
+    const std::int64_t* slot_begin = nullptr;  // [block][type + 1] slots of neighbours of each type
+    const std::int32_t* pair = nullptr;        // [slot][lane] index into the pairs, -1: empty
+    const std::int32_t* neighbour = nullptr;   // [slot][lane] atom; the own one where the slot is empty
+};
+
+// Where the atoms are: everything that changes while the neighbours stay the same.
+struct State {
+    const double* vector = nullptr;  // [pair][3] A
+    const double* moment = nullptr;  // [atom] muB
+    double sign = 1.0;               // factor on every moment
+};
+
 struct Output {
     double* energy = nullptr;    // [atom]
-    double* gradient = nullptr;  // [atom][3], dE/dr
+    double* gradient = nullptr;  // [atom][4], dE/dr and dE/dm; null: energies only
     double* virial = nullptr;    // [frame][6], dE/d(strain), Voigt
-    double* moment = nullptr;    // [atom], dE/dm
     double* basis = nullptr;     // [atom][alpha], or null
 };
 
-// One block of atoms of one type per call; see evaluate.inl.
-using EvaluateFunction = void (*)(const Spec&, const Parameters&, const Geometry&, const std::int32_t* atoms, int count,
-                                  double* workspace, const Output&);
-using WorkspaceFunction = std::int64_t (*)(const Spec&, int max_neighbours);
+// The functional whose gradient by the parameters is wanted: sum_f energy[f] E_f + dE along a tangent.
+struct Tangent {
+    const double* energy = nullptr;  // [frame]
+    const double* atom = nullptr;    // [atom][4] of positions and moment
+    const double* strain = nullptr;  // [frame][6]
+};
+
+// The work of one block, one atom per SIMD lane; see evaluate.inl and gradient.inl.
+using EvaluateFunction = void (*)(const Spec&, const Parameters&, const Lanes&, std::int64_t block, const State&, double* workspace,
+                                  const Output&);
+using GradientFunction = void (*)(const Spec&, const Parameters&, const Lanes&, std::int64_t block, const State&, const Tangent&,
+                                  double* workspace, double* sums);  // sums: [parameter][lane], added to
+using WorkspaceFunction = std::int64_t (*)(const Spec&, int most_slots);
 
 struct Engine {
     const char* name;
     int lanes;
     EvaluateFunction evaluate;
-    WorkspaceFunction workspace;
+    GradientFunction gradient;
+    WorkspaceFunction evaluate_workspace, gradient_workspace;  // doubles
 };
 
 extern const Engine engine_baseline;
@@ -77,5 +111,9 @@ extern const Engine engine_baseline;
 extern const Engine engine_avx2;
 extern const Engine engine_avx512;
 #endif
+
+// Engines this processor can run, fastest first; an unknown name throws std::invalid_argument.
+const std::vector<const Engine*>& engines();
+const Engine& engine(const std::string& name);
 
 }  // namespace mmtp

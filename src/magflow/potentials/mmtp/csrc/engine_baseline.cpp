@@ -1,4 +1,4 @@
 #define MMTP_LANES 2
 #define MMTP_ENGINE engine_baseline
 #define MMTP_NAME "baseline"
-#include "evaluate.inl"
+#include "engine.inl"

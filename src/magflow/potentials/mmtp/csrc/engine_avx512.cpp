@@ -1,4 +1,4 @@
 #define MMTP_LANES 8
 #define MMTP_ENGINE engine_avx512
 #define MMTP_NAME "avx512"
-#include "evaluate.inl"
+#include "engine.inl"

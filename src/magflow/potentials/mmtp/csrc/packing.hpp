@@ -1,0 +1,31 @@
+// Atoms and neighbours in the order of the SIMD lanes, for one list of neighbours.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "spec.hpp"
+
+namespace mmtp {
+
+class Packing {
+  public:
+    // Throws std::invalid_argument where an index is out of range.
+    Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_frames, const std::int32_t* type, const std::int32_t* frame,
+            const std::int64_t* first, const std::int32_t* neighbour);
+    Lanes lanes() const;
+
+  private:
+    void add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const std::int64_t* first,
+                   const std::int32_t* neighbour);
+
+    int lanes_, n_types_, most_slots_ = 0;
+    std::int64_t n_atoms_, n_frames_, n_pairs_;
+    std::vector<std::int32_t> block_type_, count_, atom_, frame_, pair_, neighbour_;
+    std::vector<std::int64_t> slot_begin_;
+};
+
+// All blocks, one after the other: the same answer on every run. `out` is overwritten.
+void evaluate(const Engine&, const Spec&, const Parameters&, const Lanes&, const State&, const Output& out);
+void gradient(const Engine&, const Spec&, const Parameters&, const Lanes&, const State&, const Tangent&, double* out);
+
+}  // namespace mmtp

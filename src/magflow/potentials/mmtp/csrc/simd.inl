@@ -1,0 +1,168 @@
+// Vectors of MMTP_LANES doubles, Chebyshev polynomials on them, and the neighbours of a block as such vectors.
+//
+// Included once per instruction set, inside an anonymous namespace. No standard-library templates here: one that is
+// instantiated with wider instructions must not be shared with the baseline.
+
+constexpr int W = MMTP_LANES;
+typedef double V __attribute__((vector_size(8 * MMTP_LANES)));
+typedef double Pair __attribute__((vector_size(16)));
+
+inline V splat(double x) { return x - V{}; }
+
+inline V root(V x) {
+#if MMTP_LANES == 8 && defined(__AVX512F__)
+    return (V)_mm512_sqrt_pd((__m512d)x);
+#elif MMTP_LANES == 4 && defined(__AVX__)
+    return (V)_mm256_sqrt_pd((__m256d)x);
+#else
+    V v;
+    for (int l = 0; l < W; ++l) v[l] = sqrt(x[l]);
+    return v;
+#endif
+}
+
+inline V positive(V x) { return x > V{} ? x : V{}; }
+
+inline double sum(V x) {
+    double s = 0.0;
+    for (int l = 0; l < W; ++l) s += x[l];
+    return s;
+}
+
+// T_n(x) and T_n'(x); beyond [-1, 1] the tangent at the end is followed when `extend` is set.
+inline void chebyshev(V x, int n, bool extend, V* t, V* dt) {
+    const V one = splat(1.0);
+    V beyond = V{};
+    if (extend) {
+        const V clamped = x > one ? one : (x < -one ? -one : x);
+        beyond = x - clamped;
+        x = clamped;
+    }
+    t[0] = one;
+    dt[0] = V{};
+    if (n > 1) {
+        t[1] = x;
+        dt[1] = one;
+    }
+    const V twice = 2.0 * x;
+    for (int k = 2; k < n; ++k) {
+        t[k] = twice * t[k - 1] - t[k - 2];
+        dt[k] = twice * dt[k - 1] + (2.0 * t[k - 1] - dt[k - 2]);
+    }
+    if (extend)
+        for (int k = 1; k < n; ++k) t[k] += dt[k] * beyond;
+}
+
+// Adds x, y, z, m of every lane to the four numbers of that lane's atom.
+inline void scatter(V x, V y, V z, V m, const int32_t* atom, double* target) {
+#if MMTP_LANES == 8
+    const V part[4] = {__builtin_shufflevector(x, y, 0, 8, 2, 10, 4, 12, 6, 14), __builtin_shufflevector(z, m, 0, 8, 2, 10, 4, 12, 6, 14),
+                       __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15), __builtin_shufflevector(z, m, 1, 9, 3, 11, 5, 13, 7, 15)};
+#elif MMTP_LANES == 4
+    const V part[4] = {__builtin_shufflevector(x, y, 0, 4, 2, 6), __builtin_shufflevector(z, m, 0, 4, 2, 6),
+                       __builtin_shufflevector(x, y, 1, 5, 3, 7), __builtin_shufflevector(z, m, 1, 5, 3, 7)};
+#else
+    const V part[4] = {__builtin_shufflevector(x, y, 0, 2), __builtin_shufflevector(z, m, 0, 2), __builtin_shufflevector(x, y, 1, 3),
+                       __builtin_shufflevector(z, m, 1, 3)};
+#endif
+    const Pair* row = reinterpret_cast<const Pair*>(part);
+    for (int l = 0; l < W; ++l) {
+        Pair* t = reinterpret_cast<Pair*>(target + 4 * int64_t(atom[l]));
+        const Pair* r = row + (l % 2) * W + l / 2;
+        t[0] += r[0];
+        t[1] += r[W / 2];
+    }
+}
+
+// psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i.
+inline void fold(const Spec& s, const Parameters& p, int ti, const V* psi, const V* dpsi, V* c, V* d) {
+    const int64_t size = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
+    for (int64_t k = 0; k < size; ++k) c[k] = d[k] = V{};
+    const double* q = p.radial + int64_t(ti) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
+    const int32_t *beta = s.pair_beta.data(), *gamma = s.pair_gamma.data();
+    for (int tm = 0; tm < s.n_types * s.n_mu; ++tm)
+        for (int z = 0; z < s.n_phi; ++z)
+            for (int b = 0; b < s.n_pairs; ++b, ++q) {
+                const int64_t k = (int64_t(tm) * s.n_psi + gamma[b]) * s.n_phi + z;
+                c[k] += *q * psi[beta[b]];
+                d[k] += *q * dpsi[beta[b]];
+            }
+}
+
+struct Radial {
+    double slope, shift;
+    explicit Radial(const Spec& s) : slope(2.0 / (s.cutoff - s.r_min)), shift((s.cutoff + s.r_min) / (s.cutoff - s.r_min)) {}
+};
+
+// One neighbour per lane: unit vector u, distance d, moment; (R_cut - d)^2 = fc; phi, psi and their derivatives.
+template <int NPHI, int NPSI>
+struct Neighbour {
+    V u[3], r[3], d, inverse, fc, dfc;
+    V phi[NPHI ? NPHI : kMaxPhi], dphi[NPHI ? NPHI : kMaxPhi], psi[NPSI ? NPSI : kMaxPsi], dpsi[NPSI ? NPSI : kMaxPsi];
+
+    // Empty lanes sit beyond the cutoff, where everything vanishes. dphi and dpsi are by distance (A) and moment (muB).
+    inline void load(const Spec& s, const Radial& radial, const State& state, const int32_t* pair, const int32_t* atom, double scale) {
+        const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
+        double x[4][W] __attribute__((aligned(64)));
+        for (int l = 0; l < W; ++l) {
+            if (pair[l] >= 0) {
+                const double* v = state.vector + 3 * int64_t(pair[l]);
+                x[0][l] = v[0];
+                x[1][l] = v[1];
+                x[2][l] = v[2];
+            } else {
+                x[0][l] = x[1][l] = 0.0;
+                x[2][l] = 2.0 * s.cutoff;
+            }
+            x[3][l] = state.moment[atom[l]];
+        }
+        for (int a = 0; a < 3; ++a) r[a] = *reinterpret_cast<const V*>(x[a]);
+        d = root(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
+        inverse = 1.0 / d;
+        for (int a = 0; a < 3; ++a) u[a] = r[a] * inverse;
+        const V t = positive(s.cutoff - d);
+        fc = t * t;
+        dfc = -2.0 * t;
+        const V reach = d < s.cutoff ? d : splat(s.cutoff);
+        chebyshev(reach * radial.slope - radial.shift, n_phi, s.extend, phi, dphi);
+        for (int k = 0; k < n_phi; ++k) dphi[k] *= radial.slope;
+        if (n_psi == 1) {
+            psi[0] = splat(1.0);
+            dpsi[0] = V{};
+            return;
+        }
+        chebyshev(*reinterpret_cast<const V*>(x[3]) * (state.sign * scale), n_psi, s.extend, psi, dpsi);
+        for (int k = 0; k < n_psi; ++k) dpsi[k] *= scale;
+    }
+};
+
+inline double moment_scale(const Spec& s, int type) { return s.n_psi > 1 ? 1.0 / s.max_moment.data()[type] : 0.0; }
+
+// psi_beta(m_i) of the atoms of a block and the derivative by m_i.
+inline void own_moments(const Spec& s, const Lanes& lanes, const State& state, int64_t block, V* psi, V* dpsi) {
+    const double scale = moment_scale(s, lanes.type[block]);
+    V m;
+    for (int l = 0; l < W; ++l) m[l] = state.moment[lanes.atom[block * W + l]];
+    chebyshev(m * (state.sign * scale), s.n_psi, s.extend, psi, dpsi);
+    for (int b = 0; b < s.n_psi; ++b) dpsi[b] *= scale;
+}
+
+// The products that lead from the basic moments to the basis functions.
+inline void contract(const Spec& s, V* moment) {
+    for (int k = s.n_basic; k < s.n_moments; ++k) moment[k] = V{};
+    const Times* times = s.times.data();
+    const int64_t n = int64_t(s.times.size());
+    for (int64_t k = 0; k < n; ++k) moment[times[k].out] += times[k].mult * moment[times[k].left] * moment[times[k].right];
+}
+
+// Monomials of G unit vectors: mono[k][g].
+template <int G>
+inline void monomials(const Spec& s, const V (*u)[G], V (*mono)[G]) {
+    const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
+    for (int g = 0; g < G; ++g) mono[0][g] = splat(1.0);
+    for (int k = 1; k < s.n_mono; ++k) {
+        const V* above = mono[parent[k]];
+        const V* along = u[axis[k]];
+        for (int g = 0; g < G; ++g) mono[k][g] = above[g] * along[g];
+    }
+}
