@@ -13,8 +13,9 @@ from magflow.core.frame import Frame
 from magflow.core.units import BOHR
 from magflow.dft.abinit import AbinitEngine
 from magflow.dft.abinit.datasets import PawDataset
-from magflow.dft.abinit.inputs import atom_types, band_count, kpoint_mesh
-from magflow.dft.abinit.spheres import largest_overlap, overlap_fraction
+from magflow.dft.abinit.inputs import atom_types, band_count
+from magflow.dft.kpoints import kpoint_mesh
+from magflow.dft.spheres import largest_overlap, overlap_fraction
 
 VALENCE = {"Fe": 8.0, "Al": 3.0, "Cr": 6.0}
 NUMBERS = {"Fe": 26, "Al": 13, "Cr": 24}

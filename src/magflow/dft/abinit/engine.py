@@ -23,16 +23,14 @@ from magflow.dft.abinit.datasets import (
     find_datasets,
     unpacked,
 )
-from magflow.dft.abinit.inputs import InputText, band_count, kpoint_mesh
+from magflow.dft.abinit.inputs import InputText, band_count
 from magflow.dft.abinit.ladder import Calculation, rungs
 from magflow.dft.abinit.run import Launcher
-from magflow.dft.abinit.spheres import largest_overlap
+from magflow.dft.kpoints import Mesh, Spacing, kpoint_mesh, kpoint_parameters
+from magflow.dft.levels import check_level
+from magflow.dft.spheres import largest_overlap
 from magflow.errors import InputError
 from magflow.settings import MagflowSettings, load_settings
-
-Mesh = tuple[PositiveInt, PositiveInt, PositiveInt]
-Spacing = Annotated[float, Field(gt=0.0, le=1.0)]
-"""1/A; the upper bound keeps ``kpoints: 4`` from being taken for a spacing."""
 
 
 class AbinitEngine(BaseModel):
@@ -119,11 +117,10 @@ class AbinitEngine(BaseModel):
 
     def _parameters(self, elements: Sequence[str]) -> dict[str, Any]:
         """What must match for two labels to compare; magcon_lambda, nstep and the like stay out."""
-        mesh = isinstance(self.kpoints, tuple)
         parameters: dict[str, Any] = {
             "ecut_ha": self.ecut_ha,
             "pawecutdg_ha": self.pawecutdg_ha,
-            "kpoint_mesh" if mesh else "kpoint_spacing_per_a": list(self.kpoints) if mesh else self.kpoints,  # type: ignore[arg-type]
+            **kpoint_parameters(self.kpoints),
             "kpoint_shift": list(self.shift),
             "smearing": "fermi-dirac",
             "tsmear_ha": self.tsmear_ha,
@@ -192,7 +189,7 @@ class AbinitEngine(BaseModel):
             message = f"the level of theory has no dataset for {', '.join(foreign)}"
             return Label.failed(frame, level_of_theory, FailureKind.MISSING_DATASET, message)
         try:
-            self._check_level(level_of_theory)
+            check_level(self.level_of_theory(sorted(level_of_theory.datasets)), level_of_theory)
             datasets = self.find_datasets(frame.species, settings)
         except MixedFunctionalsError as error:
             return Label.failed(frame, level_of_theory, FailureKind.MIXED_FUNCTIONALS, str(error))
@@ -222,17 +219,6 @@ class AbinitEngine(BaseModel):
         if self.kind != LabelKind.CONSTRAINED:
             return np.zeros(len(frame), bool)
         return np.ones(len(frame), bool) if frame.constrained is None else frame.constrained
-
-    def _check_level(self, level: LevelOfTheory) -> None:
-        own = self.level_of_theory(sorted(level.datasets))
-        if own.fingerprint != level.fingerprint:
-            mine, theirs = own.as_dict(), level.as_dict()
-            raise InputError(
-                "this engine works at another level of theory than was asked for",
-                seen={k: v for k, v in mine.items() if v != theirs[k]},
-                expected=str({k: v for k, v in theirs.items() if v != mine[k]}),
-                hint="ABINIT, a dataset or a setting has changed since the campaign began",
-            )
 
     def _unfit(self, frame: Frame) -> tuple[FailureKind, str] | None:
         """Why `frame` cannot be computed; None if it can."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-import numpy as np
 from ase.data import atomic_numbers
 
 from magflow.core.frame import Frame
@@ -49,15 +48,6 @@ def atom_types(species: Sequence[str], held: Sequence[bool] | BoolArray) -> Atom
         tuple(flag for _, flag in order),
         tuple(order.index(key) + 1 for key in keys),
     )
-
-
-def kpoint_mesh(cell: FloatArray, kpoints: tuple[int, int, int] | float) -> tuple[int, int, int]:
-    """The mesh itself, or the smallest one whose spacing |b_i| / n_i is not above `kpoints` (1/A, 2 pi included)."""
-    if isinstance(kpoints, tuple):
-        return kpoints
-    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    a, b, c = (max(1, ceil(length / kpoints - 1e-8)) for length in lengths)
-    return a, b, c
 
 
 def band_count(species: Sequence[str], valence: Mapping[str, float], bands_per_electron: float) -> int:

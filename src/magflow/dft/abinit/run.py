@@ -16,25 +16,14 @@ from subprocess import run as run_command
 from magflow.core.label import Failure, FailureKind
 from magflow.dft.abinit.datasets import INSTALL_HINT
 from magflow.dft.abinit.output import Output, TruncatedOutputError, error_message, read_output, scf_steps
+from magflow.dft.mpi import mpi_command, mpi_environment
 from magflow.dft.process import Finished, run_program
 from magflow.errors import MissingToolError
 
 STEM = "run"
 
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMPI_MCA_ess_singleton_isolated": "1",  # without mpirun, Open MPI need not start a daemon: 0.1 s per run
-}
-"""One thread: without the second, BLAS threads burn as much CPU again."""
-
-_OPENMPI_AS_ROOT = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-}
-"""What ``mpirun --allow-run-as-root --oversubscribe`` sets; other launchers do not look at it. In a container
-the user is root and the cores that MPI counts are not the cores that there are."""
+_ENVIRONMENT = {"OMPI_MCA_ess_singleton_isolated": "1"}
+"""Without mpirun, Open MPI need not start a daemon: 0.1 s per run."""
 
 _INPUT_ERROR = 14
 
@@ -49,14 +38,12 @@ class Launcher:
 
     def command(self, input_file: str) -> list[str]:
         """The input file goes first: after an option ABINIT reads its standard input instead."""
-        prefix = [*shlex.split(self.mpirun), "-n", str(self.cores)] if self.cores > 1 else []
-        return [*prefix, *shlex.split(self.abinit), input_file]
+        return [*mpi_command(self.abinit, self.mpirun, self.cores), input_file]
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables the run needs."""
-        as_root = self.cores > 1 and hasattr(os, "geteuid") and os.geteuid() == 0
-        return {**_ENVIRONMENT, **(_OPENMPI_AS_ROOT if as_root else {})}
+        return {**_ENVIRONMENT, **mpi_environment(self.cores)}
 
     def version(self) -> str:
         """ABINIT's version. Raises MissingToolError if it is absent or does not say."""
@@ -76,7 +63,7 @@ def _version(command: str, path: str, _mtime: int) -> str:
             capture_output=True,
             text=True,
             timeout=60,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, **mpi_environment(1)},
         )
     except (OSError, TimeoutExpired) as error:
         raise MissingToolError("ABINIT does not run", where=path, hint=str(error)) from error
