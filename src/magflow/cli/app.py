@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from magflow.errors import MagflowError
 
-COMMANDS = ("init", "check", "run", "status", "query", "retry", "report", "export", "predict", "schema")
+COMMANDS = ("init", "check", "run", "status", "query", "retry", "report", "export", "predict", "relax", "schema")
 """In the order of ``magflow --help``."""
 
 DEBUG = "MAGFLOW_DEBUG"

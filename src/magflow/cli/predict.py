@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from magflow.potentials.ensemble import PotentialEnsemble
 
 
 def predict(
@@ -37,11 +34,12 @@ def predict(
     """
     import json
 
+    from magflow.cli.models import open_ensemble
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
 
     records = read_extxyz(frames, labels=False)
-    ensemble = _ensemble(models)
+    ensemble = open_ensemble(models)
     check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
     ensemble = ensemble.calibrated({}) if raw else ensemble
     wanted = [record.frame for record in records]
@@ -50,26 +48,6 @@ def predict(
     write_extxyz(output, predicted_records(records, prediction, grades=grades))
     told = summary(prediction, grades)
     typer.echo(json.dumps({"output": str(output), **told}) if as_json else f"wrote {output}: " + _sentence(told))
-
-
-def _ensemble(path: Path) -> PotentialEnsemble:
-    """The ensemble saved in `path`, or the newest one of the campaign in `path`."""
-    from magflow.errors import InputError
-    from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
-
-    if (path / MANIFEST).is_file():
-        return PotentialEnsemble.load(path)
-    from magflow.campaign.directory import IDENTITY, CampaignDirectory
-    from magflow.stores.queries import latest_ensemble
-
-    if not (path / IDENTITY).is_file():
-        raise InputError(
-            "neither an ensemble nor a campaign",
-            where=str(path),
-            expected=f"a directory that holds {MANIFEST} or {IDENTITY}",
-            hint="`magflow export DIR --models -o MODELS` writes an ensemble",
-        )
-    return latest_ensemble(CampaignDirectory(path).store)
 
 
 def _sentence(told: dict) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from magflow.core.frame import Frame
@@ -19,6 +18,7 @@ from magflow.errors import InputError
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+from magflow.io.configuration import read_configuration
 
 
 class CrystalStructure(StrEnum):
@@ -278,17 +278,8 @@ def _from_builder(builder: BuilderSettings, where: str) -> Frame:
 
 def _from_file(path: Path, where: str) -> Frame:
     where = f"{where}, {path}"
-    if not path.is_file():
-        raise InputError("no such structure file", where=where)
-    if path.suffix in {".xyz", ".extxyz"}:
-        from magflow.io.extxyz import read_extxyz
-
-        frames = [r.configuration for r in read_extxyz(path, labels=False)]
-    else:
-        frames = [_from_atoms(a) for a in _read_ase(path, where)]
-    if len(frames) != 1:
-        raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations")
-    nearest = nearest_distance(frames[0])
+    frame = read_configuration(path, where=where)
+    nearest = nearest_distance(frame)
     if nearest < _SAME_PLACE:
         raise InputError(
             "two atoms at the same place",
@@ -296,20 +287,4 @@ def _from_file(path: Path, where: str) -> Frame:
             seen=f"{nearest:.3f} A apart",
             hint="partial occupancies have to be resolved into one species per site",
         )
-    return frames[0]
-
-
-def _read_ase(path: Path, where: str) -> list[Atoms]:
-    from ase.io import read
-
-    try:
-        images = read(path, index=":")
-    # ASE's readers raise whatever their parsing trips over; the file is the user's, so it is an input error
-    except Exception as error:
-        raise InputError(f"the structure file cannot be read: {type(error).__name__}: {error}", where=where) from error
-    return images if isinstance(images, list) else [images]
-
-
-def _from_atoms(atoms: Atoms) -> Frame:
-    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, moments)
+    return frame

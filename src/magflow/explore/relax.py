@@ -10,7 +10,7 @@ from magflow.core.protocols import Ensemble, Potential
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.health import HealthReason
-from magflow.explore.relax_coordinates import Held
+from magflow.explore.relax_held import Held
 from magflow.explore.relax_joint import Relaxation, relax_many
 from magflow.explore.relax_settings import TOLERANCE, RelaxSettings
 

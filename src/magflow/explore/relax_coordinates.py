@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.core.units import tensor
 from magflow.explore.candidate import MomentRanges, site_moments
 from magflow.explore.relax_descent import pushed_out
+from magflow.explore.relax_held import Held
 
 ATOM_STIFFNESS = 12.0
 """eV/A^2, of one atom of a transition metal among its neighbours."""
@@ -34,16 +34,6 @@ _LONGEST_MOVE = 0.15
 _LONGEST_STRAIN = 0.03
 _LONGEST_TURN = 0.5
 """muB; largest change of a moment in one step."""
-
-
-class Held(StrEnum):
-    """What a relaxation keeps as it is."""
-
-    CELL = "cell"
-    SHAPE = "shape"
-    VOLUME = "volume"
-    ATOMS = "atoms"
-    MOMENTS = "moments"
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,17 @@ from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.geometry import nearest_distance, too_close
 from magflow.explore.health import HealthReason, moment_changes
-from magflow.explore.relax_coordinates import Held, JointCoordinates, Residuals
+from magflow.explore.relax_coordinates import JointCoordinates, Residuals
 from magflow.explore.relax_descent import Descent
+from magflow.explore.relax_held import Held
 from magflow.explore.relax_settings import RelaxSettings, Unmet
 
 _DISTANCE_SHARE = 0.7
+
+BROKEN = frozenset(
+    {HealthReason.NOT_FINITE, HealthReason.MIN_DISTANCE, HealthReason.VOLUME_CHANGE, HealthReason.ENERGY_BLOW_UP}
+)
+"""What ends a relaxation before it has converged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +70,11 @@ class Relaxation:
     evaluations: int
     steps: tuple[RelaxStep, ...]
     health: tuple[HealthReason, ...]
+
+    @property
+    def broken(self) -> bool:
+        """Whether something of :data:`BROKEN` ended it."""
+        return not BROKEN.isdisjoint(self.health)
 
     @property
     def enthalpy(self) -> float:
@@ -253,9 +264,8 @@ class _Run:
         end = self.steps[-1]
         unmet = self.settings.unmet(end.residuals)
         converged = not unmet and not self.health
-        return Relaxation(
-            end.frame, converged, unmet, self.evaluations, tuple(self.steps), (*self.health, *self._moments(end))
-        )
+        health = (*self.health, *self._moments(end))
+        return Relaxation(end.frame, converged, unmet, self.evaluations, tuple(self.steps), health)
 
     def _moments(self, end: RelaxStep) -> list[HealthReason]:
         """What became of the moments."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
-from magflow.explore.relax_coordinates import Held, Residuals
+from magflow.explore.relax_coordinates import Residuals
+from magflow.explore.relax_held import Held
 
 TOLERANCE = 1e-3
 """eV/muB; moments count as relaxed when no magnetic force that is free to act exceeds it."""
