@@ -12,7 +12,6 @@ from mmtp_toy import toy_labels
 
 from magflow.errors import InputError, MissingToolError
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential, native
-from magflow.potentials.mmtp.grade import build_active_set, maxvol
 from magflow.potentials.mmtp.model import Form
 
 
@@ -109,22 +108,6 @@ def test_a_frame_takes_the_grade_of_its_worst_atom(fitted):
 def test_no_active_set():
     with pytest.raises(InputError, match="active set"):
         random_potential().grades([random_frame(0)])
-
-
-def test_a_type_never_seen_has_an_infinite_grade():
-    rng = np.random.default_rng(0)
-    active = build_active_set(np.zeros(20, int), rng.normal(size=(20, 3)), 2)
-    grades = active.grades(np.array([0, 1]), rng.normal(size=(2, 3)))
-    assert np.isfinite(grades[0]) and np.isinf(grades[1])
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 8), st.integers(0, 40), st.integers(0, 1000))
-def test_maxvol_bounds_every_row(r, extra, seed):
-    rows = np.random.default_rng(seed).normal(size=(r + extra, r))
-    chosen = maxvol(rows)
-    assert len(set(chosen.tolist())) == r
-    assert np.abs(rows @ np.linalg.inv(rows[chosen])).max() <= 1.001 + 1e-9
 
 
 def test_kernel_that_is_not_built(monkeypatch):

@@ -11,7 +11,7 @@ from magflow.core.label import Cost
 from magflow.core.protocols import FitReport
 from magflow.potentials.mmtp.checkpoint import Checkpoint, fit_key
 from magflow.potentials.mmtp.geometry import Geometry
-from magflow.potentials.mmtp.grade import build_active_set
+from magflow.potentials.mmtp.grade import select_active_set
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.objective import Objective
 from magflow.potentials.mmtp.optimise import minimise
@@ -91,8 +91,7 @@ def _key(family: MmtpFamily, task: FitTask, ready: Prepared) -> str:
 
 def finish(model: MmtpModel, geometry: Geometry) -> MmtpPotential:
     """The potential with the active set of the training environments."""
-    bare = MmtpPotential(model)
-    return MmtpPotential(model, build_active_set(geometry.type, bare.basis_values(geometry), len(model.species)))
+    return MmtpPotential(model, select_active_set(MmtpPotential(model), geometry))
 
 
 def _report(state: State, ready: Prepared, cost: Cost, model: MmtpModel) -> FitReport:

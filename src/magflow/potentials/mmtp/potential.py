@@ -15,7 +15,7 @@ from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
-from magflow.potentials.mmtp.grade import ActiveSet
+from magflow.potentials.mmtp.grade import ActiveSet, active_set_from_arrays
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.native import kernel
 
@@ -174,18 +174,24 @@ class MmtpPotential:
         Raises
         ------
         InputError
-            If the potential carries no active set.
+            If the potential carries no active set, or one that grades whole frames only.
         """
-        if self.active is None:
-            raise InputError("the potential carries no active set", hint="fit it, or load one that was fitted")
-        geometry = self.geometry(frames)
-        return self.active.grades(geometry.type, self.basis_values(geometry))
+        return self._active().atom_grades(self, self.geometry(frames))
 
     def grades(self, frames: Sequence[Frame]) -> FloatArray:
-        """(n,) the largest grade of each frame's atoms."""
-        atoms = self.atom_grades(frames)
-        starts = np.concatenate([[0], np.cumsum([len(f) for f in frames])[:-1]]).astype(int)
-        return np.maximum.reduceat(atoms, starts) if len(frames) else np.zeros(0)
+        """(n,) grade of every frame: the largest of its atoms, unless the active set is one of whole frames.
+
+        Raises
+        ------
+        InputError
+            If the potential carries no active set.
+        """
+        return self._active().frame_grades(self, self.geometry(frames))
+
+    def _active(self) -> ActiveSet:
+        if self.active is None:
+            raise InputError("the potential carries no active set", hint="fit it, or load one that was fitted")
+        return self.active
 
     def to_bytes(self) -> bytes:
         """``.npz``: model and active set."""
@@ -201,7 +207,7 @@ class MmtpPotential:
             If the bytes are no usable model.
         """
         model, extra = decode(data)
-        return cls(model, ActiveSet.from_arrays(extra, len(model.species)) if extra else None)
+        return cls(model, active_set_from_arrays(extra, model) if extra else None)
 
     def calculator(self) -> Calculator:
         """ASE calculator."""
