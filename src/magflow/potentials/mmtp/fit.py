@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from magflow.core.label import Cost
+from magflow.core.label import Cost, LabeledFrame
+from magflow.core.prediction import EnsemblePrediction
 from magflow.core.protocols import FitReport
 from magflow.potentials.mmtp.checkpoint import Checkpoint, fit_key
 from magflow.potentials.mmtp.geometry import Geometry
@@ -17,8 +20,10 @@ from magflow.potentials.mmtp.objective import Objective
 from magflow.potentials.mmtp.optimise import minimise
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import with_unknowns
+from magflow.potentials.mmtp.residuals import Problem
 from magflow.potentials.mmtp.state import State
 from magflow.potentials.mmtp.task import FitTask, Prepared, prepare
+from magflow.potentials.strata import UsualVolume, residual_report
 
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.family import MmtpFamily
@@ -62,7 +67,7 @@ def _fit(family: MmtpFamily, task: FitTask) -> tuple[MmtpPotential, FitReport]:
     if checkpoint:
         checkpoint.save(state, watch.cost, now=True)
     potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry)
-    report = _report(state, ready, watch.cost, potential.model)
+    report = _report(state, ready, watch.cost, potential)
     if task.progress:
         task.progress(1.0, "fitted")
     return potential, report
@@ -94,12 +99,23 @@ def finish(model: MmtpModel, geometry: Geometry) -> MmtpPotential:
     return MmtpPotential(model, select_active_set(MmtpPotential(model), geometry))
 
 
-def _report(state: State, ready: Prepared, cost: Cost, model: MmtpModel) -> FitReport:
-    rmse = {"train": ready.problem.rmse(ready.problem.residuals(state.best))}
-    if ready.held:
-        rmse["validation"] = ready.held.rmse(ready.held.residuals(state.best))
-    details = _details(model, len(ready.items))
+def _report(state: State, ready: Prepared, cost: Cost, potential: MmtpPotential) -> FitReport:
+    usual_volume = UsualVolume.of([item.frame for item in ready.items])
+    rmse, residuals = {}, {}
+    parts = {"train": (ready.problem, ready.items), "validation": (ready.held, ready.held_items)}
+    for name, (problem, items) in parts.items():
+        if problem is not None:
+            rmse[name] = problem.rmse(problem.residuals(state.best))
+            residuals[name] = residual_report(items, _as_labelled(potential, problem, items), usual_volume)
+    details = _details(potential.model, len(ready.items)) | {"residuals": residuals}
     return FitReport(state.converged, state.iteration, rmse, cost, tuple(state.history), details)
+
+
+def _as_labelled(potential: MmtpPotential, problem: Problem, items: Sequence[LabeledFrame]) -> EnsemblePrediction:
+    """What the labels of `items` are expected to say."""
+    prediction = potential.predict_geometry(problem.geometry)
+    offset = potential.label_stress_offset([item.frame for item in items])
+    return EnsemblePrediction.from_members([replace(prediction, stress=prediction.stress + offset)])
 
 
 def _details(model: MmtpModel, labels: int) -> dict[str, Any]:

@@ -50,10 +50,10 @@ class Prepared:
 
     Parameters
     ----------
-    items
-        The training labels, each once.
+    items, held_items
+        The training labels, each once, and the validation labels.
     problem, held
-        Least squares of the training and of the validation labels.
+        Their least squares.
     rough
         `problem`, or a sample of its labels standing for all of them.
     prior, unknowns
@@ -61,6 +61,7 @@ class Prepared:
     """
 
     items: list[LabeledFrame]
+    held_items: list[LabeledFrame]
     problem: Problem
     held: Problem | None
     rough: LeastSquares
@@ -101,7 +102,7 @@ def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
         held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), family.weights)
     newton = family.max_iterations if rough is problem else NEWTON_ITERATIONS
     plan = Plan(family.max_iterations, newton, family.tolerance, family.patience)
-    return Prepared(items, problem, held, rough, prior, unknowns, plan)
+    return Prepared(items, list(task.validation), problem, held, rough, prior, unknowns, plan)
 
 
 def _model(family: MmtpFamily, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
