@@ -254,7 +254,9 @@ class _Run:
             return HealthReason.MIN_DISTANCE
         if abs(now.frame.volume / start.frame.volume - 1.0) > s.max_volume_change:
             return HealthReason.VOLUME_CHANGE
-        if abs(now.enthalpy - start.enthalpy) > s.energy_window * len(now.frame):
+        # under pressure one of the two may fall far for a good reason, never both
+        fall = min(start.energy - now.energy, start.enthalpy - now.enthalpy)
+        if fall > s.energy_window * len(now.frame):
             return HealthReason.ENERGY_BLOW_UP
         return None
 

@@ -52,7 +52,7 @@ class RelaxSettings:
     max_volume_change
         Relative change of the volume that ends it.
     energy_window
-        Change of the enthalpy that ends it, eV/atom: further than any metal relaxes, the potential has a hole.
+        Fall of energy and enthalpy that ends it, eV/atom: no metal relaxes that far, the potential has a hole.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from magflow.core.prediction import EnsemblePrediction
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.explore.health import HealthReason
-from magflow.explore.relax import relax_moments
+from magflow.explore.relax import relax_moments, relax_moments_many
 
 
 @pytest.fixture
@@ -100,3 +100,31 @@ def test_collapse_is_reported(build, b2_feal, ensemble, moments):
     relaxed = relax_moments(squeezed, ensemble, moments)
     assert relaxed.converged
     assert HealthReason.MOMENT_COLLAPSE in relaxed.health
+
+
+def test_many_frames_share_each_prediction_call(quick, exact, moments):
+    calls = []
+
+    class Watched:
+        members = exact.members
+
+        def predict(self, frames):
+            calls.append(len(frames))
+            return exact.predict(frames)
+
+    frames = [p.frame for p in quick] * 2
+    together = relax_moments_many(frames, Watched(), moments)
+    assert len(calls) == max(r.evaluations for r in together)
+    assert sum(calls) == sum(r.evaluations for r in together)
+    assert calls == sorted(calls, reverse=True)  # those that are converged are not asked again
+    for frame, r in zip(frames, together, strict=True):
+        assert r.frame == relax_moments(frame, exact, moments).frame
+
+
+def test_frames_near_equilibrium_take_few_predictions(quick, ensemble, moments):
+    """As MD asks for it every few steps."""
+    start = relax_moments(quick[1].frame, ensemble, moments).frame
+    moved = start.replace(positions=start.positions + np.random.default_rng(0).normal(0, 0.02, (2, 3)))
+    again = relax_moments(moved, ensemble, moments)
+    assert again.converged
+    assert again.evaluations <= 6
