@@ -68,13 +68,13 @@ class Basis:
     def monomials(self) -> tuple[np.ndarray, np.ndarray]:
         """(n_mono, 3) parent, axis and rank of each monomial, and (n_basic,) the monomial of each basic moment.
 
-        Every monomial is an earlier one times one coordinate; parents no moment asks for are added.
+        Every monomial is an earlier one times one coordinate; those that derivatives need and no moment asks for are
+        added.
         """
         wanted = {tuple(int(x) for x in row[1:]) for row in self.basic} | {(0, 0, 0)}
-        for powers in sorted(wanted, key=sum, reverse=True):
-            while sum(powers):
-                powers = _parent(powers)[0]
-                wanted.add(powers)
+        for rank in range(max(map(sum, wanted)), 0, -1):
+            for powers in [p for p in wanted if sum(p) == rank]:
+                wanted |= {tuple(p - (a == axis) for a, p in enumerate(powers)) for axis in range(3) if powers[axis]}
         ordered = sorted(wanted, key=lambda p: (sum(p), p))
         index = {powers: k for k, powers in enumerate(ordered)}
         table = [(0, 0, 0)]

@@ -16,8 +16,8 @@ namespace {
 
 #include "gradient.inl"
 
-// Slots handled at a time: as many as keep their monomials and the adjoints of these in the first cache.
-inline bool wide(const Spec& s) { return s.n_mono * W * 8 * 4 * 2 <= 24 * 1024; }
+// Slots handled at a time: as many as keep their monomials in the first cache.
+inline bool wide(const Spec& s) { return int64_t(s.n_inner) * W * 8 * 4 <= 16 * 1024; }
 
 template <int NPHI, int NPSI>
 void evaluate_sized(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,

@@ -5,7 +5,7 @@ inline int record_size(const Spec& s) { return 5 + 4 * s.n_mu; }
 
 inline int64_t evaluate_workspace(const Spec& s, int most_slots) {
     const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
-    return W * (2 * fold + 2 * int64_t(s.n_moments) + 8 * int64_t(s.n_mono) + int64_t(most_slots) * record_size(s));
+    return W * (2 * fold + 2 * int64_t(s.n_moments) + 4 * int64_t(s.n_inner) + 4 * int64_t(s.slopes.size()) + int64_t(most_slots) * (record_size(s) + 4));
 }
 
 // f_mu = fc sum_{gamma,zeta} c psi_gamma(m_j) phi_zeta(d) of one slot, and its derivatives.
@@ -47,14 +47,25 @@ inline void add_moments(const Spec& s, const V* record, int step, V (*mono)[G], 
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
     monomials<G>(s, u, mono);
-    const int32_t* of = s.basic_mono.data();
+    const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V f[G];
-        for (int g = 0; g < G; ++g) f[g] = record[g * step + 5 + 4 * mu];
-        for (int k = s.basic_begin.data()[mu]; k < s.basic_begin.data()[mu + 1]; ++k) {
+        V f[G], along[3][G];
+        for (int g = 0; g < G; ++g) {
+            f[g] = record[g * step + 5 + 4 * mu];
+            for (int a = 0; a < 3; ++a) along[a][g] = f[g] * u[a][g];
+        }
+        const int edge = s.edge_basic.data()[mu], end = s.basic_begin.data()[mu + 1];
+        int k = s.basic_begin.data()[mu];
+        for (; k < edge; ++k) {
             V total = moment[k];
             const V* m = mono[of[k]];
             for (int g = 0; g < G; ++g) total += f[g] * m[g];
+            moment[k] = total;
+        }
+        for (; k < end; ++k) {
+            V total = moment[k];
+            const V *m = mono[parent[of[k]]], *w = along[axis[of[k]]];
+            for (int g = 0; g < G; ++g) total += w[g] * m[g];
             moment[k] = total;
         }
     }
@@ -66,42 +77,22 @@ struct Sums {
 
 // dE/dr_ij, dE/dm_j and dE/dm_i of G slots from the adjoints of the basic moments.
 template <int G>
-inline void add_gradients(const Spec& s, const V* record, int step, V (*mono)[G], V (*bar)[G], const V* adjoint,
-                          const int32_t* neighbour, double* gradient, Sums& sums) {
+inline void add_gradients(const Spec& s, const V* record, int step, V (*mono)[G], const V (*coefficient)[4], const int32_t* neighbour,
+                          double* gradient, Sums& sums) {
     V u[3][G], radial[G], by_j[G], gu[3][G];
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
     monomials<G>(s, u, mono);
     for (int g = 0; g < G; ++g) radial[g] = by_j[g] = gu[0][g] = gu[1][g] = gu[2][g] = V{};
-    for (int k = 0; k < s.n_mono; ++k)
-        for (int g = 0; g < G; ++g) bar[k][g] = V{};
-    const int32_t* of = s.basic_mono.data();
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V f[G], p[G];
-        for (int g = 0; g < G; ++g) f[g] = record[g * step + 5 + 4 * mu], p[g] = V{};
-        for (int k = s.basic_begin.data()[mu]; k < s.basic_begin.data()[mu + 1]; ++k) {
-            const V a = adjoint[k];
-            const V* m = mono[of[k]];
-            V* t = bar[of[k]];
-            for (int g = 0; g < G; ++g) {
-                p[g] += a * m[g];
-                t[g] += a * f[g];
-            }
-        }
+        V p[G], slope[3][G];
+        polynomial<G>(s, mu, u, mono, coefficient, p, slope);
         for (int g = 0; g < G; ++g) {
-            const V* r = record + g * step + 6 + 4 * mu;
-            radial[g] += p[g] * r[0];
-            by_j[g] += p[g] * r[1];
-            sums.moment += p[g] * r[2];
-        }
-    }
-    const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
-    for (int k = s.n_mono - 1; k > 0; --k) {
-        const V *above = mono[parent[k]], *along = u[axis[k]], *mine = bar[k];
-        V *to = bar[parent[k]], *direction = gu[axis[k]];
-        for (int g = 0; g < G; ++g) {
-            direction[g] += mine[g] * above[g];
-            to[g] += mine[g] * along[g];
+            const V* r = record + g * step + 5 + 4 * mu;
+            for (int a = 0; a < 3; ++a) gu[a][g] += r[0] * slope[a][g];
+            radial[g] += p[g] * r[1];
+            by_j[g] += p[g] * r[2];
+            sums.moment += p[g] * r[3];
         }
     }
     for (int g = 0; g < G; ++g) {
@@ -132,8 +123,8 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     V* moment = dc + n_fold;
     V* adjoint = moment + s.n_moments;
     V* mono = adjoint + s.n_moments;
-    V* bar = mono + 4 * int64_t(s.n_mono);
-    V* records = bar + 4 * int64_t(s.n_mono);
+    V(*coefficient)[4] = reinterpret_cast<V(*)[4]>(mono + 4 * int64_t(s.n_inner));
+    V* records = reinterpret_cast<V*>(coefficient + s.slopes.size());
 
     V psi[kMaxPsi], dpsi[kMaxPsi];
     own_moments(s, lanes, state, block, psi, dpsi);
@@ -142,16 +133,18 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
     Neighbour<NPHI, NPSI> n;
+    const int total = int(begin[s.n_types] - begin[0]);
+    V* where = records + int64_t(total) * step;
+    gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, reinterpret_cast<double*>(where));
     V* record = records;
     for (int tj = 0; tj < s.n_types; ++tj) {
         const int64_t row = int64_t(tj) * s.n_mu * s.n_psi * s.n_phi;
         const double scale = moment_scale(s, tj);
-        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += step) {
-            n.load(s, radial, state, lanes.pair + k * W, lanes.neighbour + k * W, scale);
+        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += step, where += 4) {
+            n.load(s, radial, state, where, scale);
             radial_record<NPHI, NPSI>(s, n, c + row, dc + row, record);
         }
     }
-    const int total = int(begin[s.n_types] - begin[0]);
 
     for (int k = 0; k < s.n_basic; ++k) moment[k] = V{};
     int done = 0;
@@ -181,13 +174,12 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     }
     Sums sums = {};
     const int32_t* neighbour = lanes.neighbour + begin[0] * W;
+    slope_coefficients(s, adjoint, coefficient);
     done = 0;
     for (; done + G <= total; done += G)
-        add_gradients<G>(s, records + done * step, step, reinterpret_cast<V(*)[G]>(mono), reinterpret_cast<V(*)[G]>(bar), adjoint,
-                         neighbour + done * W, out.gradient, sums);
+        add_gradients<G>(s, records + done * step, step, reinterpret_cast<V(*)[G]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
     for (; done < total; ++done)
-        add_gradients<1>(s, records + done * step, step, reinterpret_cast<V(*)[1]>(mono), reinterpret_cast<V(*)[1]>(bar), adjoint,
-                         neighbour + done * W, out.gradient, sums);
+        add_gradients<1>(s, records + done * step, step, reinterpret_cast<V(*)[1]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
     for (int l = 0; l < count; ++l) {
         double* target = out.gradient + 4 * int64_t(atom[l]);
         for (int a = 0; a < 3; ++a) target[a] += sums.gradient[a][l];

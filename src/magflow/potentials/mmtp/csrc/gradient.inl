@@ -13,7 +13,13 @@ struct TangentRecord {
 
 inline int64_t gradient_workspace(const Spec& s, int most_slots) {
     const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
-    return W * (4 * fold + 4 * int64_t(s.n_moments) + 8 * int64_t(s.n_mono) + int64_t(most_slots) * TangentRecord(s).size);
+    return W * (4 * fold + 4 * int64_t(s.n_moments) + 8 * int64_t(s.n_inner) + 8 * int64_t(s.slopes.size()) + int64_t(most_slots) * (TangentRecord(s).size + 8));
+}
+
+inline void gather_tangents(const int32_t* atom, int64_t slots, const double* tangent, double* out) {
+    for (int64_t k = 0; k < slots; ++k, atom += W, out += 4 * W)
+        for (int l = 0; l < W; ++l)
+            for (int x = 0; x < 4; ++x) out[x * W + l] = tangent[4 * int64_t(atom[l]) + x];
 }
 
 template <int NPHI, int NPSI>
@@ -55,36 +61,37 @@ inline void tangent_record(const Spec& s, const TangentRecord& at, const Neighbo
 }
 
 template <int G>
-inline void tangent_monomials(const Spec& s, const V* record, int step, V (*mono)[G], V (*dmono)[G]) {
+inline void add_tangent_moments(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], V (*dmono)[G], V* moment, V* dmoment) {
     V u[3][G], du[3][G];
-    for (int a = 0; a < 3; ++a)
+    for (int x = 0; x < 3; ++x)
         for (int g = 0; g < G; ++g) {
-            u[a][g] = record[g * step + a];
-            du[a][g] = record[g * step + 3 + a];
+            u[x][g] = record[g * at.size + x];
+            du[x][g] = record[g * at.size + 3 + x];
         }
     monomials<G>(s, u, mono);
-    const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
+    const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
     for (int g = 0; g < G; ++g) dmono[0][g] = V{};
-    for (int k = 1; k < s.n_mono; ++k)
+    for (int k = 1; k < s.n_inner; ++k)
         for (int g = 0; g < G; ++g) dmono[k][g] = dmono[parent[k]][g] * u[axis[k]][g] + mono[parent[k]][g] * du[axis[k]][g];
-}
-
-template <int G>
-inline void add_tangent_moments(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], V (*dmono)[G], V* moment, V* dmoment) {
-    tangent_monomials<G>(s, record, at.size, mono, dmono);
-    const int32_t* of = s.basic_mono.data();
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V f[G], df[G];
+        V f[G], df[G], along[3][G], dalong[3][G];
         for (int g = 0; g < G; ++g) {
             f[g] = record[g * at.size + at.radial + 2 * mu];
             df[g] = record[g * at.size + at.radial + 2 * mu + 1];
+            for (int x = 0; x < 3; ++x) {
+                along[x][g] = f[g] * u[x][g];
+                dalong[x][g] = df[g] * u[x][g] + f[g] * du[x][g];
+            }
         }
-        for (int k = s.basic_begin.data()[mu]; k < s.basic_begin.data()[mu + 1]; ++k) {
+        const int edge = s.edge_basic.data()[mu], end = s.basic_begin.data()[mu + 1];
+        for (int k = s.basic_begin.data()[mu]; k < end; ++k) {
+            const int from = k < edge ? of[k] : parent[of[k]];
+            const V *m = mono[from], *dm = dmono[from];
+            const V *w = k < edge ? f : along[axis[of[k]]], *dw = k < edge ? df : dalong[axis[of[k]]];
             V total = moment[k], dtotal = dmoment[k];
-            const V *m = mono[of[k]], *dm = dmono[of[k]];
             for (int g = 0; g < G; ++g) {
-                total += f[g] * m[g];
-                dtotal += df[g] * m[g] + f[g] * dm[g];
+                total += w[g] * m[g];
+                dtotal += dw[g] * m[g] + w[g] * dm[g];
             }
             moment[k] = total;
             dmoment[k] = dtotal;
@@ -92,24 +99,26 @@ inline void add_tangent_moments(const Spec& s, const TangentRecord& at, const V*
     }
 }
 
-// The coefficients' share of G slots: `a` and `b` are the adjoints of the tangents and of the values of the moments.
+// The coefficients' share of G slots: `a` and `b` are the slope coefficients of the adjoints of the tangents and of the
+// values of the moments.
 template <int NPHI, int NPSI, int G>
-inline void add_coefficients(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], V (*dmono)[G], const V* a, const V* b,
-                             V* gc, V* gd) {
+inline void add_coefficients(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], const V (*a)[4], const V (*b)[4], V* gc,
+                             V* gd) {
     const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
-    tangent_monomials<G>(s, record, at.size, mono, dmono);
-    const int32_t* of = s.basic_mono.data();
+    V u[3][G];
+    for (int x = 0; x < 3; ++x)
+        for (int g = 0; g < G; ++g) u[x][g] = record[g * at.size + x];
+    monomials<G>(s, u, mono);
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V p[G], q[G];
-        for (int g = 0; g < G; ++g) p[g] = q[g] = V{};
-        for (int k = s.basic_begin.data()[mu]; k < s.basic_begin.data()[mu + 1]; ++k) {
-            const V ak = a[k], bk = b[k];
-            const V *m = mono[of[k]], *dm = dmono[of[k]];
-            for (int g = 0; g < G; ++g) {
-                p[g] += bk * m[g] + ak * dm[g];
-                q[g] += ak * m[g];
-            }
+        V p[G], q[G], slope[3][G];
+        polynomial<G>(s, mu, u, mono, a, q, slope);
+        for (int g = 0; g < G; ++g) {
+            const V* r = record + g * at.size;
+            p[g] = slope[0][g] * r[3] + slope[1][g] * r[4] + slope[2][g] * r[5];
         }
+        for (int k = s.slope_begin.data()[mu]; k < s.leaf_begin.data()[mu]; ++k)
+            for (int g = 0; g < G; ++g) p[g] += b[k][0] * mono[s.slopes.data()[k].mono][g];
+        add_leaves<G>(s, mu, s.leaf_begin.data()[mu], u, mono, b, p);
         for (int y = 0; y < n_psi; ++y, gc += n_phi, gd += n_phi) {
             V by_phi[G], by_dphi[G], by_own[G];
             for (int g = 0; g < G; ++g) {
@@ -151,8 +160,10 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     V* a = dmoment + s.n_moments;
     V* b = a + s.n_moments;
     V* mono = b + s.n_moments;
-    V* dmono = mono + 4 * int64_t(s.n_mono);
-    V* records = dmono + 4 * int64_t(s.n_mono);
+    V* dmono = mono + 4 * int64_t(s.n_inner);
+    V(*a_slope)[4] = reinterpret_cast<V(*)[4]>(dmono + 4 * int64_t(s.n_inner));
+    V(*b_slope)[4] = a_slope + s.slopes.size();
+    V* records = reinterpret_cast<V*>(b_slope + s.slopes.size());
 
     V psi[kMaxPsi], dpsi[kMaxPsi], weight = V{}, ti_r[3], ti_m, strain[6];
     own_moments(s, lanes, state, block, psi, dpsi);
@@ -170,17 +181,17 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
     Neighbour<NPHI, NPSI> n;
+    const int total = int(begin[s.n_types] - begin[0]);
+    V* where = records + int64_t(total) * at.size;
+    V* change = where + 4 * int64_t(total);
+    gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, reinterpret_cast<double*>(where));
+    gather_tangents(lanes.neighbour + begin[0] * W, total, tangent.atom, reinterpret_cast<double*>(change));
     V* record = records;
     for (int tj = 0; tj < s.n_types; ++tj) {
         const double scale = moment_scale(s, tj);
-        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += at.size) {
-            n.load(s, radial, state, lanes.pair + k * W, lanes.neighbour + k * W, scale);
-            double x[4][W] __attribute__((aligned(64)));
-            for (int l = 0; l < W; ++l) {
-                const double* v = tangent.atom + 4 * int64_t(lanes.neighbour[k * W + l]);
-                for (int y = 0; y < 4; ++y) x[y][l] = v[y];
-            }
-            const V* t = reinterpret_cast<const V*>(x);
+        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += at.size, where += 4, change += 4) {
+            n.load(s, radial, state, where, scale);
+            const V* t = change;
             const V *e = strain, *r = n.r;
             const V dr[3] = {t[0] - ti_r[0] + e[0] * r[0] + 0.5 * (e[5] * r[1] + e[4] * r[2]),
                              t[1] - ti_r[1] + e[1] * r[1] + 0.5 * (e[5] * r[0] + e[3] * r[2]),
@@ -188,7 +199,6 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
             tangent_record<NPHI, NPSI>(s, at, n, dr, state.sign * t[3], c + tj * row_size, dc + tj * row_size, record);
         }
     }
-    const int total = int(begin[s.n_types] - begin[0]);
     for (int k = 0; k < s.n_moments; ++k) moment[k] = dmoment[k] = V{};
     int done = 0;
     for (; done + G <= total; done += G)
@@ -223,16 +233,18 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         b[t.right] += wb * left + wa * dleft;
     }
 
+    slope_coefficients(s, a, a_slope);
+    slope_coefficients(s, b, b_slope);
     for (int64_t k = 0; k < n_fold; ++k) gc[k] = gd[k] = V{};
     for (int tj = 0; tj < s.n_types; ++tj) {
         V *c_row = gc + tj * row_size, *d_row = gd + tj * row_size;
         int64_t k = begin[tj];
         for (; k + G <= begin[tj + 1]; k += G)
-            add_coefficients<NPHI, NPSI, G>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[G]>(mono),
-                                            reinterpret_cast<V(*)[G]>(dmono), a, b, c_row, d_row);
+            add_coefficients<NPHI, NPSI, G>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[G]>(mono), a_slope,
+                                            b_slope, c_row, d_row);
         for (; k < begin[tj + 1]; ++k)
-            add_coefficients<NPHI, NPSI, 1>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[1]>(mono),
-                                            reinterpret_cast<V(*)[1]>(dmono), a, b, c_row, d_row);
+            add_coefficients<NPHI, NPSI, 1>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[1]>(mono), a_slope,
+                                            b_slope, c_row, d_row);
     }
     V* by_radial = reinterpret_cast<V*>(out) + int64_t(ti) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
     const int32_t *beta = s.pair_beta.data(), *gamma = s.pair_gamma.data();

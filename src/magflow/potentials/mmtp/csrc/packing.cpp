@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 
@@ -14,10 +15,15 @@ void check(bool ok, const char* what) {
     if (!ok) throw std::invalid_argument(what);
 }
 
-double* aligned(std::vector<double>& store) {
-    const auto raw = reinterpret_cast<std::uintptr_t>(store.data());
-    return reinterpret_cast<double*>((raw + 63) / 64 * 64);
-}
+// Room for doubles on a cache line, not filled.
+class Room {
+  public:
+    explicit Room(std::int64_t size) : store_(new double[size + 8]) {}
+    double* data() const { return reinterpret_cast<double*>((reinterpret_cast<std::uintptr_t>(store_.get()) + 63) / 64 * 64); }
+
+  private:
+    std::unique_ptr<double[]> store_;
+};
 
 }  // namespace
 
@@ -111,15 +117,17 @@ void evaluate(const Engine& e, const Spec& s, const Parameters& p, const Lanes& 
     std::fill(out.energy, out.energy + lanes.n_atoms, 0.0);
     if (out.gradient) std::fill(out.gradient, out.gradient + 4 * lanes.n_atoms, 0.0);
     if (out.gradient) std::fill(out.virial, out.virial + 6 * lanes.n_frames, 0.0);
-    std::vector<double> work(e.evaluate_workspace(s, lanes.most_slots) + 8);
-    for (std::int64_t b = 0; b < lanes.n_blocks; ++b) e.evaluate(s, p, lanes, b, state, aligned(work), out);
+    const Room work(e.evaluate_workspace(s, lanes.most_slots));
+    for (std::int64_t b = 0; b < lanes.n_blocks; ++b) e.evaluate(s, p, lanes, b, state, work.data(), out);
 }
 
 void gradient(const Engine& e, const Spec& s, const Parameters& p, const Lanes& lanes, const State& state, const Tangent& tangent,
               double* out) {
-    std::vector<double> work(e.gradient_workspace(s, lanes.most_slots) + 8), sums(s.n_parameters() * e.lanes + 8, 0.0);
-    for (std::int64_t b = 0; b < lanes.n_blocks; ++b) e.gradient(s, p, lanes, b, state, tangent, aligned(work), aligned(sums));
-    const double* of_lanes = aligned(sums);
+    const std::int64_t size = std::int64_t(s.n_parameters()) * e.lanes;
+    const Room work(e.gradient_workspace(s, lanes.most_slots)), sums(size);
+    double* of_lanes = sums.data();
+    std::fill(of_lanes, of_lanes + size, 0.0);
+    for (std::int64_t b = 0; b < lanes.n_blocks; ++b) e.gradient(s, p, lanes, b, state, tangent, work.data(), of_lanes);
     for (int k = 0; k < s.n_parameters(); ++k) out[k] = std::accumulate(of_lanes + k * e.lanes, of_lanes + (k + 1) * e.lanes, 0.0);
 }
 

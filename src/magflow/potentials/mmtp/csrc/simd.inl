@@ -76,17 +76,34 @@ inline void scatter(V x, V y, V z, V m, const int32_t* atom, double* target) {
 
 // psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i.
 inline void fold(const Spec& s, const Parameters& p, int ti, const V* psi, const V* dpsi, V* c, V* d) {
-    const int64_t size = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
-    for (int64_t k = 0; k < size; ++k) c[k] = d[k] = V{};
     const double* q = p.radial + int64_t(ti) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
-    const int32_t *beta = s.pair_beta.data(), *gamma = s.pair_gamma.data();
-    for (int tm = 0; tm < s.n_types * s.n_mu; ++tm)
-        for (int z = 0; z < s.n_phi; ++z)
-            for (int b = 0; b < s.n_pairs; ++b, ++q) {
-                const int64_t k = (int64_t(tm) * s.n_psi + gamma[b]) * s.n_phi + z;
-                c[k] += *q * psi[beta[b]];
-                d[k] += *q * dpsi[beta[b]];
+    const int32_t *beta = s.pair_beta.data(), *of = s.of_gamma.data(), *begin = s.gamma_begin.data();
+    for (int tm = 0; tm < s.n_types * s.n_mu; ++tm, q += int64_t(s.n_phi) * s.n_pairs)
+        for (int g = 0; g < s.n_psi; ++g)
+            for (int z = 0; z < s.n_phi; ++z, ++c, ++d) {
+                V value = V{}, slope = V{};
+                for (int k = begin[g]; k < begin[g + 1]; ++k) {
+                    const double x = q[z * s.n_pairs + of[k]];
+                    value += x * psi[beta[of[k]]];
+                    slope += x * dpsi[beta[of[k]]];
+                }
+                *c = value;
+                *d = slope;
             }
+}
+
+// Vectors to the neighbours of a block and their moments, [slot][x, y, z, m]; empty lanes sit beyond the cutoff, where
+// everything vanishes.
+inline void gather(const Spec& s, const State& state, const int32_t* pair, const int32_t* atom, int64_t slots, double* out) {
+    const double beyond[3] = {0.0, 0.0, 2.0 * s.cutoff};
+    for (int64_t k = 0; k < slots; ++k, pair += W, atom += W, out += 4 * W)
+        for (int l = 0; l < W; ++l) {
+            const double* v = pair[l] >= 0 ? state.vector + 3 * int64_t(pair[l]) : beyond;
+            out[l] = v[0];
+            out[W + l] = v[1];
+            out[2 * W + l] = v[2];
+            out[3 * W + l] = state.moment[atom[l]];
+        }
 }
 
 struct Radial {
@@ -100,23 +117,10 @@ struct Neighbour {
     V u[3], r[3], d, inverse, fc, dfc;
     V phi[NPHI ? NPHI : kMaxPhi], dphi[NPHI ? NPHI : kMaxPhi], psi[NPSI ? NPSI : kMaxPsi], dpsi[NPSI ? NPSI : kMaxPsi];
 
-    // Empty lanes sit beyond the cutoff, where everything vanishes. dphi and dpsi are by distance (A) and moment (muB).
-    inline void load(const Spec& s, const Radial& radial, const State& state, const int32_t* pair, const int32_t* atom, double scale) {
+    // `where` is a slot of `gather`. dphi and dpsi are by distance (A) and moment (muB).
+    inline void load(const Spec& s, const Radial& radial, const State& state, const V* where, double scale) {
         const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
-        double x[4][W] __attribute__((aligned(64)));
-        for (int l = 0; l < W; ++l) {
-            if (pair[l] >= 0) {
-                const double* v = state.vector + 3 * int64_t(pair[l]);
-                x[0][l] = v[0];
-                x[1][l] = v[1];
-                x[2][l] = v[2];
-            } else {
-                x[0][l] = x[1][l] = 0.0;
-                x[2][l] = 2.0 * s.cutoff;
-            }
-            x[3][l] = state.moment[atom[l]];
-        }
-        for (int a = 0; a < 3; ++a) r[a] = *reinterpret_cast<const V*>(x[a]);
+        for (int a = 0; a < 3; ++a) r[a] = where[a];
         d = root(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
         inverse = 1.0 / d;
         for (int a = 0; a < 3; ++a) u[a] = r[a] * inverse;
@@ -131,7 +135,7 @@ struct Neighbour {
             dpsi[0] = V{};
             return;
         }
-        chebyshev(*reinterpret_cast<const V*>(x[3]) * (state.sign * scale), n_psi, s.extend, psi, dpsi);
+        chebyshev(where[3] * (state.sign * scale), n_psi, s.extend, psi, dpsi);
         for (int k = 0; k < n_psi; ++k) dpsi[k] *= scale;
     }
 };
@@ -155,14 +159,54 @@ inline void contract(const Spec& s, V* moment) {
     for (int64_t k = 0; k < n; ++k) moment[times[k].out] += times[k].mult * moment[times[k].left] * moment[times[k].right];
 }
 
-// Monomials of G unit vectors: mono[k][g].
+// Monomials below the highest rank of G unit vectors: mono[k][g].
 template <int G>
 inline void monomials(const Spec& s, const V (*u)[G], V (*mono)[G]) {
     const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
     for (int g = 0; g < G; ++g) mono[0][g] = splat(1.0);
-    for (int k = 1; k < s.n_mono; ++k) {
+    for (int k = 1; k < s.n_inner; ++k) {
         const V* above = mono[parent[k]];
         const V* along = u[axis[k]];
         for (int g = 0; g < G; ++g) mono[k][g] = above[g] * along[g];
     }
+}
+
+// Adjoints of the basic moments in the order of the slopes: [slope][value, d/dx, d/dy, d/dz].
+inline void slope_coefficients(const Spec& s, const V* adjoint, V (*out)[4]) {
+    const Slope* slope = s.slopes.data();
+    for (int k = 0; k < s.slope_begin.data()[s.n_mu]; ++k)
+        for (int a = 0; a < 4; ++a) out[k][a] = slope[k].basic[a] < 0 ? V{} : slope[k].power[a] * adjoint[slope[k].basic[a]];
+}
+
+// Adds the values of the polynomial of one mu at G unit vectors, from the given slope on: terms without slopes.
+template <int G>
+inline void add_leaves(const Spec& s, int mu, int k, const V (*u)[G], const V (*mono)[G], const V (*coefficient)[4], V* value) {
+    const Slope* of = s.slopes.data();
+    const int edge = s.edge_begin.data()[mu], end = s.slope_begin.data()[mu + 1];
+    for (; k < edge; ++k)
+        for (int g = 0; g < G; ++g) value[g] += coefficient[k][0] * mono[of[k].mono][g];
+    if (k == end) return;
+    V along[3][G];
+    for (int g = 0; g < G; ++g) along[0][g] = along[1][g] = along[2][g] = V{};
+    for (; k < end; ++k)
+        for (int g = 0; g < G; ++g) along[of[k].axis][g] += coefficient[k][0] * mono[of[k].mono][g];
+    for (int g = 0; g < G; ++g) value[g] += u[0][g] * along[0][g] + u[1][g] * along[1][g] + u[2][g] * along[2][g];
+}
+
+// Value and gradient of the polynomial of one mu at G unit vectors.
+template <int G>
+inline void polynomial(const Spec& s, int mu, const V (*u)[G], const V (*mono)[G], const V (*coefficient)[4], V* value, V (*slope)[G]) {
+    for (int g = 0; g < G; ++g) value[g] = slope[0][g] = slope[1][g] = slope[2][g] = V{};
+    const Slope* of = s.slopes.data();
+    const int inner = s.leaf_begin.data()[mu];
+    for (int k = s.slope_begin.data()[mu]; k < inner; ++k) {
+        const V *m = mono[of[k].mono], *c = coefficient[k];
+        for (int g = 0; g < G; ++g) {
+            value[g] += c[0] * m[g];
+            slope[0][g] += c[1] * m[g];
+            slope[1][g] += c[2] * m[g];
+            slope[2][g] += c[3] * m[g];
+        }
+    }
+    add_leaves<G>(s, mu, inner, u, mono, coefficient, value);
 }

@@ -13,6 +13,15 @@ struct Times {
     double mult;
 };
 
+// A monomial u of one mu, for the value and the gradient of sum_k a_k u_k: which basic moments it is the monomial of, and
+// which its product with x, y, z; -1: none. `power` is the derivative's factor. Where `axis` is not -1, the value is that
+// of the product with this axis.
+struct Slope {
+    std::int32_t mono, axis;
+    std::int32_t basic[4];
+    double power[4];
+};
+
 struct Spec {
     int n_types = 0;
     int n_mu = 0;       // radial functions
@@ -28,9 +37,16 @@ struct Spec {
     bool extend = true;  // continue phi and psi linearly beyond their ranges
     std::vector<double> max_moment;
     std::vector<std::int32_t> pair_beta, pair_gamma;
+    std::vector<std::int32_t> of_gamma, gamma_begin;  // pairs by gamma
     std::vector<std::int32_t> basic_mu, basic_mono;
     std::vector<std::int32_t> basic_begin;  // [mu] first basic moment of each radial function, and the end
+    std::vector<std::int32_t> edge_basic;   // [mu] from here on the monomial has the highest rank
+    int n_inner = 0;  // monomials below the highest rank; the others come last and are only ever used as parent times axis
     std::vector<std::int32_t> mono_parent, mono_axis, mono_rank;
+    std::vector<Slope> slopes;              // ordered by mu
+    std::vector<std::int32_t> slope_begin;  // [mu], and the end
+    std::vector<std::int32_t> leaf_begin;   // [mu] from here on the slopes have a value only,
+    std::vector<std::int32_t> edge_begin;   // and from here on that of a product with an axis
     std::vector<Times> times;
     std::vector<std::int32_t> scalar;
 
