@@ -15,7 +15,10 @@ from typer.core import TyperGroup
 
 from magflow.errors import MagflowError
 
-COMMANDS = ("init", "check", "run", "status", "query", "retry", "report", "export", "predict", "relax", "schema")
+COMMANDS = (
+    *("init", "check", "run", "status", "query", "retry", "report"),
+    *("export", "train", "predict", "relax", "schema"),
+)
 """In the order of ``magflow --help``."""
 
 DEBUG = "MAGFLOW_DEBUG"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from magflow.makers.base import Campaign, Category, PluginMaker, prepare, refere
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
-from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.ensemble import as_labelled
 from magflow.select.calibration import assess, compare
 from magflow.select.stopping import Progress, StopRules, decide
 
@@ -119,17 +119,6 @@ class AssessMaker(PluginMaker):
         )
         made.name = f"assess {iteration}"
         return prepare(made, self.campaign.uuid_for("assess", iteration, *words), Category.LIGHT)
-
-
-def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> EnsemblePrediction:
-    """What the labels of `items` are expected to say: the raw prediction, its stress with what only labels carry.
-
-    Stresses at a fixed plane-wave cutoff hold a Pulay term that the energy, and so the potential, has not.
-    """
-    frames = [item.configuration for item in items]
-    prediction = ensemble.predict(frames)
-    stress = prediction.mean.stress + ensemble.label_stress_offset(frames)
-    return EnsemblePrediction(replace(prediction.mean, stress=stress), prediction.deviation)
 
 
 def parity(prediction: EnsemblePrediction, items: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:

@@ -226,6 +226,17 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> EnsemblePrediction:
+    """What the labels of `items` are expected to say: the raw prediction, its stress with what only labels carry.
+
+    Stresses at a fixed plane-wave cutoff hold a Pulay term that the energy, and so the potential, has not.
+    """
+    frames = [item.configuration for item in items]
+    prediction = ensemble.predict(frames)
+    stress = prediction.mean.stress + ensemble.label_stress_offset(frames)
+    return EnsemblePrediction(replace(prediction.mean, stress=stress), prediction.deviation)
+
+
 def member_seed(seed: int, member: int) -> int:
     """Seed of one member: members of one ensemble, and ensembles of different seeds, all differ."""
     return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])

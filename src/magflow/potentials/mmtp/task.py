@@ -25,7 +25,7 @@ from magflow.potentials.mmtp.residuals import Problem, check_collinear
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.family import MmtpFamily
 
-NEWTON_ITERATIONS = 5
+NEWTON_ITERATIONS = 8
 """Levenberg-Marquardt iterations before BFGS takes over."""
 ROWS_PER_UNKNOWN = 12
 """Label rows per unknown above which BFGS takes over at all, and which the sample before it keeps."""
