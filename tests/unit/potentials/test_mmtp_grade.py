@@ -192,32 +192,44 @@ def test_motep_selects_the_same_set(tmp_path, scope, mode):
 
 @pytest.fixture(scope="module")
 def mlip(reference_data, tmp_path_factory):
-    """Potential, frames and grades of MLIP, and its rows in MLIP's own coefficients."""
+    """A potential MLIP trained, and the configurations it graded."""
     folder = reference_data / "mtp_reference" / "multi_10"
     path = tmp_path_factory.mktemp("mlip") / "out.cfg"
     path.write_bytes(lzma.decompress((folder / "out.cfg.xz").read_bytes()))
-    records = read_cfg(path, ["Fe", "Al", "Cr"])
-    potential = read_mtp(folder / "pot.mtp", ["Fe", "Al", "Cr"])
-    rows = parameter_rows(potential.model, potential.geometry([r.configuration for r in records]))
-    scaling = float(re.search(r"scaling = (\S+)", (folder / "pot.mtp").read_text())[1])
-    rows[:, : potential.model.n_radial] *= scaling
-    return potential, records, rows, scaling
+    return folder / "pot.mtp", read_cfg(path, ["Fe", "Al", "Cr"])
 
 
-def test_mlip_wrote_these_grades(mlip):
-    """MLIP's file holds its whole training set: selecting from it gives every printed digit of all 27027 grades."""
-    potential, records, rows, scaling = mlip
-    active = ParameterActiveSet.select(Scope.SITES, rows)
-    active = replace(active, inverse=active.inverse * _units(potential, scaling)[:, None])
-    potential = replace(potential, active=active)
+def test_grades_are_those_mlip_wrote(mlip, tmp_path):
+    """Every printed digit of 27027 grades, by selecting from MLIP's training set and by way of a selection state.
+
+    The potential comes without its selection state; its training set is what MLIP graded. MLIP's units decide what
+    1e-6 of a coefficient is, and so which virtual rows stay: radial coefficients stand in the file over `scaling`.
+    """
+    path, records = mlip
     frames = [record.configuration for record in records]
-    np.testing.assert_allclose(
-        potential.atom_grades(frames), np.concatenate([r.columns["nbh_grades"] for r in records]), rtol=0, atol=6e-6
-    )
-    of_frames = [float(r.info["MV_grade"]) for r in records[:50]]
-    np.testing.assert_allclose(potential.grades(frames[:50]), of_frames, rtol=0, atol=6e-6)
+    printed = np.concatenate([record.columns["nbh_grades"] for record in records])
+    potential = read_mtp(path, ["Fe", "Al", "Cr"])
+    model = potential.model
+    scaling = float(re.search(r"scaling = (\S+)", path.read_text())[1])
+    units = np.where(np.arange(model.spec.n_parameters) < model.n_radial, scaling, 1.0)
+
+    rows = parameter_rows(model, potential.geometry(frames)) * units
+    inverse = ParameterActiveSet.select(Scope.SITES, rows).inverse
+    (tmp_path / "pot.mtp").write_bytes(path.read_bytes() + _as_mlip_saves(inverse, model))
+    loaded = read_mtp(tmp_path / "pot.mtp", ["Fe", "Al", "Cr"])
+    np.testing.assert_allclose(loaded.active.inverse, inverse * units[:, None], rtol=1e-12)
+    np.testing.assert_allclose(loaded.atom_grades(frames), printed, rtol=0, atol=6e-6)
+    of_frames = [float(record.info["MV_grade"]) for record in records[:50]]
+    np.testing.assert_allclose(loaded.grades(frames[:50]), of_frames, rtol=0, atol=6e-6)
 
 
-def _units(potential, scaling):
-    """MLIP's parameters are ours, but for the radial ones, which are ours over `scaling`."""
-    return np.where(np.arange(potential.model.spec.n_parameters) < potential.model.n_radial, scaling, 1.0)
+def _as_mlip_saves(inverse, model):
+    """The block as MLIP-3 streams it; its coefficients are radial, species, linear."""
+    radial, linear, species = np.split(inverse, [model.n_radial, model.n_radial + model.basis.n_scalar])
+    inverse = np.concatenate([radial, species, linear])
+    n, zero, one = len(inverse), f"{0.0:.16e}", f"{1.0:.16e}"
+    text = f"\n#MVS_v1.1\nenergy_weight {zero}\nforce_weight {zero}\nstress_weight {zero}\n"
+    text += f"site_en_weight {one}\nweight_scaling 2\n#"
+    matrices = np.linalg.inv(inverse).tobytes() + inverse.T.tobytes()
+    links = "".join(f"{row} {row % 7}\n" for row in range(n))
+    return text.encode() + matrices + f"\n#\n{links}#\nBEGIN_CFG\nEND_CFG\n".encode()
