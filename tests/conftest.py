@@ -22,3 +22,13 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}; set MAGFLOW_REFERENCE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def deepmd_kit() -> None:
+    """The test runs deepmd-kit; it is skipped, visibly, where there is none."""
+    from magflow.potentials.deepmd.child import probe
+
+    found = probe()
+    if not found.ok:
+        pytest.skip(f"{found.detail}; {found.hint}")

@@ -26,7 +26,15 @@ class MagflowSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MAGFLOW_", extra="forbid", frozen=True)
 
     abinit_command: str = Field("abinit", min_length=1, description="ABINIT executable: a name on PATH or a path.")
+    vasp_command: str = Field("vasp_std", min_length=1, description="VASP executable for collinear calculations.")
+    vasp_ncl_command: str = Field(
+        "vasp_ncl", min_length=1, description="VASP executable for noncollinear and constrained calculations."
+    )
     mpirun_command: str = Field("mpirun", min_length=1, description="MPI launcher, used for more than one core.")
+    deepmd_python: str | None = Field(
+        None, min_length=1, description="Python whose environment has deepmd-kit; None: the one magflow runs in."
+    )
+    deepmd_threads: int = Field(1, ge=1, description="Threads of one training or inference process of deepmd-kit.")
     dataset_dirs: tuple[Path, ...] = Field(
         (Path("/usr/share/gpaw-setups"), Path("~/.magflow/datasets")),
         description="Folders searched, in this order, for PAW datasets.",

@@ -1,0 +1,183 @@
+"""From labels to a trained Deep Potential."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magflow.core.arrays import digest
+from magflow.core.label import Cost, LabeledFrame
+from magflow.core.protocols import FitReport, Potential, Progress
+from magflow.errors import InputError, StoreError
+from magflow.potentials.deepmd import data, inputs, training
+from magflow.potentials.deepmd.child import server, versions
+from magflow.potentials.deepmd.inputs import TRAIN, VALIDATION
+from magflow.potentials.deepmd.potential import DeepmdPotential
+
+if TYPE_CHECKING:
+    from magflow.potentials.deepmd.family import DeepmdFamily
+
+PREFIX = "training-"
+"""Start of the name of a training's directory."""
+
+
+def fit_deepmd(
+    family: DeepmdFamily,
+    train: Sequence[LabeledFrame],
+    *,
+    species: tuple[str, ...],
+    seed: int,
+    validation: Sequence[LabeledFrame] = (),
+    start: Potential | None = None,
+    progress: Progress | None = None,
+    workdir: Path | None = None,
+) -> tuple[DeepmdPotential, FitReport]:
+    """Fit one potential; see :meth:`magflow.potentials.deepmd.family.DeepmdFamily.fit`."""
+    began, cpu = time.perf_counter(), time.process_time()
+    if not train:
+        raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
+    data.check(train, species, magnetic=family.magnetic, part="train")
+    data.check(validation, species, magnetic=family.magnetic, part="validation")
+    origin = None if start is None else _origin(start, family.name)
+    model = family.form(train, species)
+    if origin is not None:
+        model = _from_start(model, origin)
+    with _directory(workdir, family, model, train, validation, origin, seed) as directory:
+        trained = training.train(
+            directory,
+            steps=family.steps,
+            patience=family.patience,
+            start=None if start is None else {"refit": "--finetune", "keep": "--init-model"}[family.start_bias],
+            progress=progress,
+        )
+        answer = server().ask(op="slim", path=str(trained.checkpoint))
+    potential = DeepmdPotential(answer["checkpoint"].tobytes(), json.loads(str(answer["definition"])))
+    rmse = {TRAIN: errors(potential, train)}
+    if validation:
+        rmse[VALIDATION] = errors(potential, validation)
+    if progress:
+        progress(1.0, "trained")
+    own = Cost(time.process_time() - cpu, 0.0)
+    cost = replace(trained.cost + own, wall_seconds=max(trained.cost.wall_seconds, time.perf_counter() - began))
+    details = {
+        "best_step": trained.step,
+        "stopped_early": trained.stopped_early,
+        "virtual_scale_a_per_mub": model.get("spin", {}).get("virtual_scale"),
+        **versions(),
+    }
+    return potential, FitReport(True, trained.curve.step, rmse, cost, trained.curve.history(), details)
+
+
+def _origin(start: Potential, family: str) -> DeepmdPotential:
+    if not isinstance(start, DeepmdPotential) or start.family != family:
+        raise InputError(
+            "the warm start is of another family", seen=getattr(start, "family", type(start).__name__), expected=family
+        )
+    return start
+
+
+def _from_start(model: dict[str, Any], start: DeepmdPotential) -> dict[str, Any]:
+    """Section ``model`` with the sizes of the potential to start from, which has to be of the same form."""
+    inputs.same_form(model, start.model)
+    descriptor = model["descriptor"] | {"sel": start.model["descriptor"]["sel"]}
+    spin = {"spin": start.model["spin"]} if "spin" in start.model else {}
+    return model | {"descriptor": descriptor} | spin
+
+
+@contextmanager
+def _directory(
+    workdir: Path | None,
+    family: DeepmdFamily,
+    model: Mapping[str, Any],
+    train: Sequence[LabeledFrame],
+    validation: Sequence[LabeledFrame],
+    start: DeepmdPotential | None,
+    seed: int,
+) -> Iterator[Path]:
+    """The directory of this very training, in `workdir` or a temporary one, held for this process.
+
+    Its name is a hash of all files the training reads: an interrupted fit finds its own checkpoints, another fit
+    finds that they are not its own.
+
+    Raises
+    ------
+    InputError
+        If `workdir` holds another training.
+    StoreError
+        If it cannot be written, or another process trains in it.
+    """
+    with ExitStack() as stack:
+        root = workdir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="magflow-deepmd-")))
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            prepared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".new-", dir=root))) / "training"
+            _write(prepared, family, model, train, validation, start, seed)
+            files = sorted(path for path in prepared.rglob("*") if path.is_file())
+            key = digest([part for f in files for part in (str(f.relative_to(prepared)).encode(), f.read_bytes())])
+            directory = root / f"{PREFIX}{key}"
+            if others := sorted(p.name for p in root.glob(f"{PREFIX}*") if p != directory):
+                raise InputError(
+                    "the directory holds another training",
+                    where=str(root),
+                    seen=others[0],
+                    expected=directory.name,
+                    hint="use the labels and settings of that training, or remove it to start afresh",
+                )
+            if not directory.exists():
+                prepared.rename(directory)
+        except OSError as error:
+            raise StoreError(f"the training cannot be written: {error.strerror}", where=str(root)) from error
+        stack.enter_context(training.locked(directory))
+        yield directory
+
+
+def _write(
+    directory: Path,
+    family: DeepmdFamily,
+    model: Mapping[str, Any],
+    train: Sequence[LabeledFrame],
+    validation: Sequence[LabeledFrame],
+    start: DeepmdPotential | None,
+    seed: int,
+) -> None:
+    """Everything the training reads."""
+    species = model["type_map"]
+    systems = {
+        part: [
+            folder.relative_to(directory)
+            for folder in data.write_systems(directory / part, items, species, magnetic=family.magnetic)
+        ]
+        for part, items in ((TRAIN, train), (VALIDATION, validation))
+    }
+    metric = inputs.validation_metric(family, validation)
+    frozen = family.freeze_descriptor and start is not None
+    content = inputs.training_input(family, model, systems, metric, seed, freeze_descriptor=frozen)
+    (directory / training.INPUT).write_text(json.dumps(content, indent=1, sort_keys=True))
+    if start is not None:
+        (directory / training.START).write_bytes(start.checkpoint)
+        (directory / "start_bias").write_text(family.start_bias)
+
+
+def errors(potential: DeepmdPotential, items: Sequence[LabeledFrame]) -> dict[str, float]:
+    """RMSE by quantity, house units; energy per atom, and only components that are labelled."""
+    prediction = potential.predict([item.configuration for item in items])
+    found: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "magnetic_forces": []}
+    for i, item in enumerate(items):
+        one, label = prediction.frame(i), item.label
+        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]
+        if label.forces is not None:
+            found["forces"].append((one.forces - label.forces).ravel())
+        if label.stress is not None:
+            found["stress"].append(one.stress[0] - label.stress)
+        if label.magnetic_forces is not None and one.magnetic_forces is not None:
+            mask = item.magnetic_force_mask
+            found["magnetic_forces"].append((one.magnetic_forces - label.magnetic_forces)[mask])
+    return {q: float(np.sqrt(np.mean(np.concatenate(d) ** 2))) for q, d in found.items() if sum(map(np.size, d))}
