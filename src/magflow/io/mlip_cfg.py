@@ -66,6 +66,8 @@ def read_cfg(
     starts = [i for i, line in enumerate(lines) if line.strip() == "BEGIN_CFG"]
     if not starts:
         raise InputError("the file holds no configuration", where=str(path), expected="BEGIN_CFG ... END_CFG")
+    with located(f"{path}: before the first configuration"):
+        _nothing_but_space(lines[: starts[0]])
     records = []
     for count, (start, stop) in enumerate(zip(starts, [*starts[1:], len(lines)], strict=True), start=1):
         with located(f"{path}: configuration {count} (line {start + 1})"):
@@ -77,8 +79,16 @@ def read_cfg(
 def _block(lines: list[str]) -> list[str]:
     for i, line in enumerate(lines):
         if line.strip() == "END_CFG":
+            _nothing_but_space(lines[i + 1 :])
             return [text for text in lines[:i] if text.strip()]
     raise InputError("the configuration does not end", expected="END_CFG", hint="the file may be truncated")
+
+
+def _nothing_but_space(lines: list[str]) -> None:
+    """Refuse what may be a configuration whose first line is damaged."""
+    for line in lines:
+        if line.strip():
+            raise InputError("something stands outside of BEGIN_CFG and END_CFG", seen=line.strip()[:60])
 
 
 def _parse(lines: list[str]) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def _parse(lines: list[str]) -> dict[str, Any]:
         match head.rstrip(":"):
             case "Size":
                 text = lines[i].strip() if i < len(lines) else ""
-                if not text.isdigit() or int(text) < 1:
+                if not text.isdecimal() or int(text) < 1:
                     raise InputError("Size is malformed", seen=text[:60], expected="a positive integer")
                 found["size"] = int(text)
                 i += 1
@@ -230,7 +240,10 @@ def write_cfg(
 
 
 def _format(record: Record, elements: list[str], en_der_sign: int) -> str:
-    frame, label = record.configuration, record.label
+    frame = record.configuration
+    # A failed calculation has no energy to write: its frame goes without a label.
+    energy = None if record.label is None else record.label.energy
+    label = None if energy is None else record.label
     unknown = sorted(set(frame.species) - set(elements))
     if unknown:
         raise InputError("an element has no type", seen=", ".join(unknown), expected="only " + ", ".join(elements))
@@ -258,11 +271,11 @@ def _format(record: Record, elements: list[str], en_der_sign: int) -> str:
     lines = ["BEGIN_CFG", " Size", f"    {len(frame)}", " Supercell"]
     lines += ["    " + " ".join(map(_number, vector)) for vector in frame.cell]
     lines += [" AtomData:  " + " ".join(table), *(f"    {row}" for row in rows)]
-    if label is not None:
-        lines += [" Energy", f"    {_number(label.energy or 0.0)}"]
-        if label.stress is not None:
-            plus = -label.stress * frame.volume
-            lines += [" PlusStress:  " + " ".join(_STRESS_KEYS), "    " + " ".join(map(_number, plus))]
+    if energy is not None:
+        lines += [" Energy", f"    {_number(energy)}"]
+    if label is not None and label.stress is not None:
+        plus = -label.stress * frame.volume
+        lines += [" PlusStress:  " + " ".join(_STRESS_KEYS), "    " + " ".join(map(_number, plus))]
     lines += [
         f" Feature   {key}\t{value}" for key, value in record.info.items() if isinstance(value, str | int | float)
     ]

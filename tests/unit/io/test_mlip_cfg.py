@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from magflow.core.frame import Frame
-from magflow.core.label import LabeledFrame, LabelKind
+from magflow.core.label import FailureKind, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.mlip_cfg import ENERGY_DERIVATIVE, MAGNETIC_FORCE, read_cfg, write_cfg
+from magflow.io.records import Record
 from strategies import ELEMENTS, frames, labeled_frames
 
 relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+thorough = settings(relaxed, max_examples=150)
 
 
 def only_along_x(frame):
@@ -53,6 +56,14 @@ def test_frames_without_labels_survive(tmp_path, frame):
     record = read_cfg(path, ELEMENTS)[0]
     assert record.label is None
     assert record.frame.frame_id == Frame(frame.species, frame.cell, frame.positions, frame.magmoms).frame_id
+
+
+def test_a_failed_label_leaves_its_frame_without_one(tmp_path):
+    frame = Frame(("Fe",), np.eye(3) * 3, np.zeros((1, 3)), np.array([2.5]))
+    level = LevelOfTheory("abinit", "10", LabelKind.CONSTRAINED, "PBE")
+    label = Label.failed(frame, level, FailureKind.SCF_UNCONVERGED, "no")
+    write_cfg(tmp_path / "x.cfg", [Record(frame, label)], ["Fe"])
+    assert read_cfg(tmp_path / "x.cfg", ["Fe"])[0].label is None
 
 
 def test_collinear_moments_stand_in_the_x_column(tmp_path):
@@ -169,6 +180,7 @@ END_CFG
         ("-1.5", "nan", "energy has a value that is not finite"),
         ("xx yy zz", "xx xx zz", "PlusStress is malformed"),
         (" Energy", " Enthalpy", "not a section"),
+        ("END_CFG\n", "END_CFG\nBEGIN_CF\n", "outside of BEGIN_CFG"),
     ],
 )
 def test_malformed_configurations_are_named(tmp_path, old, new, message):
@@ -189,3 +201,66 @@ def test_good_file_and_sign_of_stress(tmp_path):
     path.write_text("nothing")
     with pytest.raises(InputError, match="no configuration"):
         read_cfg(path, ["Fe"])
+
+
+def changed_file_is_an_error_or_records(tmp_path, data):
+    path = tmp_path / "changed.cfg"
+    path.write_bytes(data)
+    try:
+        records = read_cfg(path, ["Fe", "Al"], en_der_sign=MAGNETIC_FORCE)
+    except InputError as error:
+        assert str(path) in str(error)
+    else:
+        for record in records:
+            assert np.isfinite(record.frame.positions).all()
+            assert record.label is None or np.isfinite(record.label.energy)
+
+
+@pytest.fixture
+def magnetic_file():
+    columns = "fx fy fz magmom_x magmom_y magmom_z en_der_mx en_der_my en_der_mz"
+    text = GOOD.replace("fx fy fz", columns).replace("1 0 0 0 0 0 0 0", "1 0 0 0 0 0 0 0 2.5 0 0 -0.1 0 0")
+    return text.encode() * 2
+
+
+@thorough
+@given(st.data())
+def test_any_byte_changed(tmp_path, magnetic_file, data):
+    at, byte = data.draw(st.integers(0, len(magnetic_file) - 1)), data.draw(st.integers(0, 255))
+    changed_file_is_an_error_or_records(tmp_path, magnetic_file[:at] + bytes([byte]) + magnetic_file[at + 1 :])
+
+
+@thorough
+@given(st.data(), st.sampled_from(["lose", "double", "move"]))
+def test_any_line_lost_doubled_or_moved(tmp_path, magnetic_file, data, change):
+    lines = magnetic_file.splitlines(keepends=True)
+    at, to = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+    kept = lines[:at] + lines[at + 1 :]
+    changed = {"lose": kept, "double": lines[: at + 1] + lines[at:], "move": [*kept[:to], lines[at], *kept[to:]]}[
+        change
+    ]
+    changed_file_is_an_error_or_records(tmp_path, b"".join(changed))
+
+
+@thorough
+@given(st.data())
+def test_any_word_replaced(tmp_path, magnetic_file, data):
+    words = re.split(rb"(\s+)", magnetic_file)
+    at = data.draw(st.integers(0, len(words) - 1))
+    words[at] = data.draw(
+        st.sampled_from(["", "x", "nan", "-1", "1e999", "99999999999999", "²", "1_0", "{", "0x10"])
+    ).encode()
+    changed_file_is_an_error_or_records(tmp_path, b"".join(words))
+
+
+@thorough
+@given(st.data())
+def test_any_end_cut_off(tmp_path, magnetic_file, data):
+    at = data.draw(st.integers(0, len(magnetic_file) - 9))
+    path = tmp_path / "cut.cfg"
+    path.write_bytes(magnetic_file[:at])
+    if magnetic_file[:at].strip().endswith(b"END_CFG"):
+        assert len(read_cfg(path, ["Fe"], en_der_sign=MAGNETIC_FORCE)) == magnetic_file[:at].count(b"END_CFG")
+        return
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        read_cfg(path, ["Fe"], en_der_sign=MAGNETIC_FORCE)
