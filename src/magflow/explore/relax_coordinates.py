@@ -97,7 +97,7 @@ class JointCoordinates:
         return cls(frame, _strains(held), Held.ATOMS not in held, sites, high, pressure)
 
     @property
-    def _scales(self) -> FloatArray:
+    def scales(self) -> FloatArray:
         """(size,) the square root of the curvature expected along each variable, eV^(1/2) per its unit."""
         return np.sqrt(self._blocks(CELL_STIFFNESS * self.reference.volume, ATOM_STIFFNESS, MOMENT_STIFFNESS))
 
@@ -111,18 +111,18 @@ class JointCoordinates:
     def start(self) -> FloatArray:
         """(size,) the reference itself."""
         positions = self.reference.positions.ravel() if self.moving else np.zeros(0)
-        return np.concatenate([np.zeros(len(self.strains)), positions, self._moments(self.reference)]) * self._scales
+        return np.concatenate([np.zeros(len(self.strains)), positions, self._moments(self.reference)]) * self.scales
 
     @property
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Two (size,): only moments have any."""
-        high = self._blocks(np.inf, np.inf, self.high) * self._scales
+        high = self._blocks(np.inf, np.inf, self.high) * self.scales
         return -high, high
 
     @property
     def longest(self) -> FloatArray:
         """(size,) largest change in one step."""
-        return self._blocks(_LONGEST_STRAIN, _LONGEST_MOVE, _LONGEST_TURN) * self._scales
+        return self._blocks(_LONGEST_STRAIN, _LONGEST_MOVE, _LONGEST_TURN) * self.scales
 
     def frame(self, x: FloatArray) -> Frame:
         """The frame at `x` (size,)."""
@@ -160,7 +160,7 @@ class JointCoordinates:
             parts.append(-(prediction.forces @ deformation).ravel())
         if len(self.sites) and prediction.magnetic_forces is not None:
             parts.append(-prediction.magnetic_forces[self.sites, 2])
-        return np.concatenate([*parts, np.zeros(0)]) / self._scales
+        return np.concatenate([*parts, np.zeros(0)]) / self.scales
 
     def residuals(self, frame: Frame, prediction: Prediction) -> Residuals:
         """Distance from equilibrium of `frame`."""
@@ -192,7 +192,7 @@ class JointCoordinates:
 
     def _split(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Logarithmic strain (3, 3), positions in the undeformed cell (N, 3) A, moments (n,) muB."""
-        plain = x / self._scales
+        plain = x / self.scales
         k, n = len(self.strains), len(self.sites)
         positions = plain[k : len(x) - n].reshape(-1, 3) if self.moving else self.reference.positions
         return np.einsum("k,kab->ab", plain[:k], self.strains), positions, plain[len(x) - n :]
