@@ -180,8 +180,8 @@ def write_mtp(potential: MmtpPotential, path: Path | str, *, dialect: Dialect = 
 
     An even potential is written with the products it leaves out at zero. A symmetrised one is written raw: its
     energy in use, (E(M) + E(-M))/2, is for the reader to form. An active set in all parameters follows as MLIP's
-    selection state if the file's form is the one it grades (all products, not symmetrised); others have no place in
-    the format.
+    selection state (binary: readers of text alone, motep among them, refuse it) if the file's form is the one it
+    grades: all products, not symmetrised. Other active sets have no place in the format.
 
     Raises
     ------
@@ -191,40 +191,51 @@ def write_mtp(potential: MmtpPotential, path: Path | str, *, dialect: Dialect = 
         If the file cannot be written.
     """
     model = potential.model
-    n, n_psi = len(model.species), model.n_psi
+    data = "\n".join([*_head(model, dialect), *_radial_lines(model), *_tables(model.basis), *_linear_lines(model), ""])
+    block = b""
+    if isinstance(potential.active, ParameterActiveSet) and model.form is Form.PAPER and not model.symmetrise:
+        block = b"\n" + selection_state(potential.active, model)
+    try:
+        Path(path).write_bytes(data.encode("ascii") + block)
+    except OSError as error:
+        raise StoreError(f"cannot write the potential: {error.strerror}", where=str(path)) from error
+    return Path(path)
+
+
+def _head(model: MmtpModel, dialect: Dialect) -> list[str]:
     ranges = set(model.max_moment.tolist())
-    if n_psi > 1 and len(ranges) > 1:
+    if model.magnetic and len(ranges) > 1:
         raise InputError(
             "an .mtp file holds one magnetic range for all species",
             seen=dict(zip(model.species, model.max_moment.tolist(), strict=True)),
             hint="set max_moment to one value for all elements before the fit",
         )
-    radial = np.zeros((n, n, model.basis.n_mu, model.n_phi, n_psi, n_psi))
-    radial[..., model.pairs[:, 0], model.pairs[:, 1]] = model.parameters[: model.n_radial].reshape(
-        n, n, model.basis.n_mu, model.n_phi, len(model.pairs)
-    )
-    linear, species = np.split(model.parameters[model.n_radial :], [model.basis.n_scalar])
     lines = ["MTP", "version = 1.1.0", "potential_name = magflow", "scaling = 1.000000000000000e+00"]
-    lines += [f"species_count = {n}", "potential_tag = ", "radial_basis_type = RBChebyshev"]
+    lines += [f"species_count = {len(model.species)}", "potential_tag = ", "radial_basis_type = RBChebyshev"]
     lines += [f"\tmin_dist = {model.r_min:.17g}", f"\tmax_dist = {model.cutoff:.17g}"]
     lines += [f"\tradial_basis_size = {model.n_phi}"]
-    if n_psi > 1:
-        lines += _magnetic_lines(ranges.pop(), n_psi, dialect)
-    lines += [f"\tradial_funcs_count = {model.basis.n_mu}", "\tradial_coeffs"]
+    if model.magnetic:
+        lines += _magnetic_lines(ranges.pop(), model.n_psi, dialect)
+    return [*lines, f"\tradial_funcs_count = {model.basis.n_mu}", "\tradial_coeffs"]
+
+
+def _radial_lines(model: MmtpModel) -> list[str]:
+    n, n_mu, n_psi = len(model.species), model.basis.n_mu, model.n_psi
+    radial = np.zeros((n, n, n_mu, model.n_phi, n_psi, n_psi))
+    radial[..., model.pairs[:, 0], model.pairs[:, 1]] = model.parameters[: model.n_radial].reshape(
+        n, n, n_mu, model.n_phi, len(model.pairs)
+    )
+    lines = []
     for i in range(n):
         for j in range(n):
             lines.append(f"\t\t{i}-{j}")
-            lines += [f"\t\t\t{_braced(radial[i, j, mu].ravel())}" for mu in range(model.basis.n_mu)]
-    lines += _tables(model.basis)
-    lines += [f"species_coeffs = {_braced(species)}", f"moment_coeffs = {_braced(linear)}"]
-    data = "\n".join([*lines, ""]).encode("ascii")
-    if isinstance(potential.active, ParameterActiveSet) and model.form is Form.PAPER and not model.symmetrise:
-        data += b"\n" + selection_state(potential.active, model)
-    try:
-        Path(path).write_bytes(data)
-    except OSError as error:
-        raise StoreError(f"cannot write the potential: {error.strerror}", where=str(path)) from error
-    return Path(path)
+            lines += [f"\t\t\t{_braced(radial[i, j, mu].ravel())}" for mu in range(n_mu)]
+    return lines
+
+
+def _linear_lines(model: MmtpModel) -> list[str]:
+    linear, species = np.split(model.parameters[model.n_radial :], [model.basis.n_scalar])
+    return [f"species_coeffs = {_braced(species)}", f"moment_coeffs = {_braced(linear)}"]
 
 
 def _magnetic_lines(top: float, n_psi: int, dialect: Dialect) -> list[str]:
