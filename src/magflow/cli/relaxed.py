@@ -20,7 +20,7 @@ from magflow.explore.relax_joint import relax as relax_frame
 from magflow.explore.relax_settings import RelaxSettings
 from magflow.explore.relax_starts import MultiStart, relax_from_starts
 from magflow.io.extxyz import write_extxyz
-from magflow.io.predictions import EXTRAPOLATION, check_predictable, predicted_records
+from magflow.io.predictions import check_predictable, predicted_records
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
 
@@ -165,10 +165,8 @@ def show(outcome: Outcome, output: Path | None) -> None:
     if r.health:
         console.print(f"[yellow]look at[/yellow] {', '.join(str(h) for h in r.health)}")
     if outcome.after.outside:
-        console.print(
-            f"[red]outside the training set[/red]: extrapolation grade {outcome.after.grade:.3g}, above"
-            f" {EXTRAPOLATION:g}; label this state before you rely on it"
-        )
+        reasons = "; ".join(outcome.after.outside)
+        console.print(f"[red]outside the training set[/red]: {reasons}; label this state before you rely on it")
     if output is not None:
         console.print(f"wrote {output}", markup=False)
 

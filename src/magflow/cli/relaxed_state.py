@@ -29,12 +29,18 @@ class Row(NamedTuple):
 class State:
     """One state of the structure and what the ensemble says of it.
 
-    `grade` is None if the family has none.
+    Parameters
+    ----------
+    grade
+        Extrapolation grade; None if the family has none.
+    shortest_known
+        Shortest distance the members were fitted on, A; 0 if they do not say.
     """
 
     frame: Frame
     prediction: EnsemblePrediction
     grade: float | None
+    shortest_known: float = 0.0
 
     @property
     def mean(self) -> Prediction:
@@ -42,9 +48,15 @@ class State:
         return self.prediction.mean
 
     @property
-    def outside(self) -> bool:
-        """Whether it lies outside the training set."""
-        return self.grade is not None and self.grade > EXTRAPOLATION
+    def outside(self) -> list[str]:
+        """Why it lies outside the training set; empty if it does not."""
+        reasons = []
+        if self.grade is not None and self.grade > EXTRAPOLATION:
+            reasons.append(f"extrapolation grade {self.grade:.3g}, above {EXTRAPOLATION:g}")
+        shortest = nearest_distance(self.frame)
+        if shortest < self.shortest_known:
+            reasons.append(f"atoms {shortest:.3f} A apart, fitted down to {self.shortest_known:.3f} A")
+        return reasons
 
     def rows(self) -> list[Row]:
         """What a person reads."""
@@ -99,11 +111,13 @@ class State:
 def states(ensemble: PotentialEnsemble, frames: Sequence[Frame]) -> list[State]:
     """What the ensemble says of each frame."""
     prediction, grades = ensemble.predict(frames), grades_of(ensemble, frames)
+    shortest_known = max(getattr(member, "r_min", 0.0) for member in ensemble.members)
     return [
         State(
             frame,
             EnsemblePrediction(prediction.mean.frame(i), prediction.deviation.frame(i)),
             None if grades is None else float(grades[i]),
+            shortest_known,
         )
         for i, frame in enumerate(frames)
     ]

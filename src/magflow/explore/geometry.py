@@ -26,11 +26,15 @@ def too_close(cells: FloatArray, positions: FloatArray, shortest: float) -> Bool
 
 def nearest_distance(frame: Frame) -> float:
     """Shortest distance between two atoms of a frame, images included, A."""
-    # every atom has an image at the shortest lattice vector, so nothing nearest lies beyond it
-    reach = float(np.linalg.norm(frame.cell, axis=1).min()) * 1.001
-    search = NeighborList(cutoff=reach, full_list=False, n_threads=1)
-    (distances,) = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="d")
-    return float(distances.min())
+    # every atom has an image at the shortest lattice vector, so nothing nearest lies beyond it; most are far nearer
+    farthest = float(np.linalg.norm(frame.cell, axis=1).min()) * 1.001
+    reach = min(1.5 * float(np.cbrt(frame.volume / len(frame))), farthest)
+    while True:
+        search = NeighborList(cutoff=reach, full_list=False, n_threads=1)
+        (distances,) = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="d")
+        if distances.size:
+            return float(distances.min())
+        reach = min(2.0 * reach, farthest)
 
 
 def repeated(frame: Frame, repeats: tuple[int, int, int]) -> Frame:

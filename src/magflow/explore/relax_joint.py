@@ -177,7 +177,7 @@ def _forgiving(model: Ensemble | Potential, frames: Sequence[Frame]) -> list[Pre
 def _told(going: Sequence[_Run]) -> str:
     run = max(going, key=lambda r: r.worst)
     left = run.settings.unmet(run.steps[-1].residuals)
-    return f"{run.evaluations} predictions, {left[0]}" if left else f"{run.evaluations} predictions"
+    return f"prediction {run.evaluations}: {left[0]}"
 
 
 @dataclass(eq=False)

@@ -103,7 +103,8 @@ def test_a_state_the_model_does_not_know_is_called_so(models, structure):
     write_extxyz(structure, [squeezed.replace(cell=0.8 * squeezed.cell, positions=0.8 * squeezed.positions)])
     result = relax(models, structure, "--fix", "cell", "--fix", "atoms", "--moments", "keep")
     assert result.exit_code == 0
-    assert "outside the training set" in result.stdout
+    assert "outside the training set: extrapolation grade" in result.stdout
+    assert "A apart, fitted down to" in result.stdout
     assert json.loads(relax(models, structure, "--fix", "cell", "--fix", "atoms", "--json").stdout)[
         "outside_training_set"
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, rosen, rosen_der
 
@@ -46,6 +46,7 @@ def test_a_curved_valley():
     assert spent < 120
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0.05, 1.5))
 def test_with_bounds_it_agrees_with_scipy(seed, half):
     fun, _ = quadratic(6, seed)

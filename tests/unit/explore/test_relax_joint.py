@@ -80,7 +80,7 @@ class TestKnownMinima:
         assert r.evaluations < 60
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_at_fixed_moments_it_agrees_with_ase(seed):
     frame = distorted(("Fe", "Al"), seed, moments=(1.0, 0.0))
     ours = relax(frame, MODEL, None, replace(TIGHT, held={Held.MOMENTS}))
