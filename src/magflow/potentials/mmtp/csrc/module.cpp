@@ -11,32 +11,19 @@
 #include <stdexcept>
 #include <string>
 
+#include "arrays.hpp"
 #include "design.hpp"
 #include "packing.hpp"
 #include "spec.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
-using mmtp::Spec;
+using mmtp::Doubles, mmtp::Ints, mmtp::Longs, mmtp::Spec;
+using mmtp::owned, mmtp::require;
+
+void bind_dynamics(nb::module_&);
 
 namespace {
-
-template <typename T>
-using In = nb::ndarray<const T, nb::numpy, nb::c_contig, nb::device::cpu>;
-using Doubles = In<double>;
-using Ints = In<std::int32_t>;
-using Longs = In<std::int64_t>;
-
-template <typename T>
-nb::ndarray<nb::numpy, T> owned(std::vector<T>&& values, std::vector<std::size_t> shape) {
-    auto* kept = new std::vector<T>(std::move(values));
-    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return nb::ndarray<nb::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
-}
-
-void require(bool ok, const char* what) {
-    if (!ok) throw std::invalid_argument(what);
-}
 
 // The gradient of every polynomial sum_k a_k u_k, by mu, in terms of lower monomials.
 void add_slopes(Spec& s) {
@@ -294,4 +281,5 @@ NB_MODULE(_kernel, m) {
                                       owned(std::move(jac), {derivatives ? std::size_t(n) : 0, std::size_t(s.n_parameters())}));
             },
             "spec"_a, "parameters"_a, "begin"_a, "end"_a, "weight"_a, "derivatives"_a = true);
+    bind_dynamics(m);
 }

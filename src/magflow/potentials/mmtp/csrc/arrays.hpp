@@ -1,0 +1,30 @@
+// NumPy arrays in and out of the bindings.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace mmtp {
+
+template <typename T>
+using In = nanobind::ndarray<const T, nanobind::numpy, nanobind::c_contig, nanobind::device::cpu>;
+using Doubles = In<double>;
+using Ints = In<std::int32_t>;
+using Longs = In<std::int64_t>;
+
+template <typename T>
+nanobind::ndarray<nanobind::numpy, T> owned(std::vector<T>&& values, std::vector<std::size_t> shape) {
+    auto* kept = new std::vector<T>(std::move(values));
+    nanobind::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nanobind::ndarray<nanobind::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
+}
+
+inline void require(bool ok, const char* what) {
+    if (!ok) throw std::invalid_argument(what);
+}
+
+}  // namespace mmtp

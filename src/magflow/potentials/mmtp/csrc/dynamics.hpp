@@ -1,0 +1,113 @@
+// Molecular dynamics of many cells side by side on the mean of potentials that share species and cutoff.
+//
+// Units: A, eV, amu and their time A sqrt(amu/eV), which is ASE's.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "packing.hpp"
+#include "spec.hpp"
+
+namespace mmtp {
+
+using Vec3 = std::array<double, 3>;
+using Cell = std::array<Vec3, 3>;  // rows are lattice vectors
+
+// Why a run ended; in the order of magflow.core.dynamics.Stop.
+enum class Stop : int { none, not_finite, min_distance, energy, temperature, deviation };
+
+// How one run moves and where it ends.
+struct Settings {
+    double timestep = 0.0;
+    double friction = 0.0;  // of the Langevin baths; 0: none
+    double kt = 0.0;        // eV
+    double pressure = 0.0;  // eV/A^3
+    double piston_mass = 0.0;
+    int pistons = 0;  // 0: the cell is fixed, 1: its volume moves, 3: its lengths along x, y, z
+    std::uint64_t key = 0;
+    double min_distance = 0.0, min_energy = 0.0, max_energy = 0.0, max_kinetic = 0.0, max_deviation = 0.0;
+};
+
+// One run: what it is and where it has got to.
+struct Run {
+    Settings settings;
+    std::vector<std::int32_t> type;
+    std::vector<double> mass, moment;
+    std::vector<Vec3> position, velocity, force;
+    Cell cell;
+    Vec3 piston = {};   // momenta
+    double heat = 0.0;  // energy received from the baths, eV
+    std::int64_t step = 0;
+
+    double energy = 0.0, energy_deviation = 0.0, deviation = 0.0, closest = 0.0;
+    std::array<double, 6> virial = {};  // dE/d(strain), Voigt, eV
+    Stop stop = Stop::none;
+
+    // Neighbours within the cutoff and the skin where the atoms were when the list was made.
+    std::vector<std::int64_t> first;
+    std::vector<std::int32_t> neighbour, image;  // image: [pair][3] lattice vectors to add
+    std::vector<Vec3> shift;                     // the same, A
+    std::vector<Vec3> listed_position;
+    Cell listed_cell = {};
+
+    double kinetic() const;
+    double volume() const;
+    bool finite() const;
+    void set_shifts();
+    // Whether no pair can have come within `cutoff` that a list made with `reach` does not hold.
+    bool list_holds(double cutoff, double reach) const;
+    void first_half();   // up to the new positions
+    void second_half();  // with the new forces
+    void check();        // sets `stop`
+
+  private:
+    void kick(double dt);
+    void drift(double dt);
+    void resize(double dt);
+    void exchange_heat();
+    double piston_energy() const;
+};
+
+struct Member {
+    std::vector<double> parameters;
+    Spec spec;
+    bool symmetrise;  // use (E(M) + E(-M))/2
+};
+
+// Runs that are evaluated together: enough atoms to fill the SIMD lanes.
+class Group;
+
+class Dynamics {
+  public:
+    Dynamics(const Engine&, std::vector<Member>, double reach, double deviation_factor);
+    Dynamics(const Dynamics&) = delete;
+    ~Dynamics();
+    std::size_t add(Run);
+    std::vector<Run>& runs() { return runs_; }
+    void set_neighbours(std::size_t run, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
+                        std::vector<std::int32_t> image);
+    void set_moments(std::size_t run, std::vector<double> moment);
+    void retire(std::size_t run);
+    // Energies and forces where the runs are; every run needs a valid list.
+    void evaluate();
+    // Makes steps until every run has stopped or has made `steps`. Returns the runs that need a new list before it can
+    // go on (call again with the same target): none when it is done. `pause` is called now and then, between steps.
+    std::vector<std::size_t> advance(std::int64_t step, const std::function<void()>& pause);
+
+  private:
+    void regroup();
+
+    const Engine& engine_;
+    std::vector<Member> members_;
+    double reach_, deviation_factor_;
+    std::vector<Run> runs_;
+    std::vector<char> under_way_, going_;  // first half made; neither stopped nor retired
+    std::vector<std::size_t> group_of_;
+    std::vector<std::unique_ptr<Group>> groups_;
+    bool grouped_ = false;
+};
+
+}  // namespace mmtp
