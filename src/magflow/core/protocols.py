@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ase.calculators.calculator import Calculator
 
+from magflow.core.dynamics import Motion, Observation, Stop
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.prediction import EnsemblePrediction, Prediction
@@ -145,3 +146,39 @@ class Ensemble(Protocol):
 
     def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
         """Mean and deviation of every quantity."""
+
+
+class Propagator(Protocol):
+    """Moves a batch of runs; the splitting and the random numbers are those of :mod:`magflow.core.dynamics`.
+
+    A run does not depend on the others. One that meets a limit stays where it met it; the others go on.
+    """
+
+    def advance(self, step: int) -> None:
+        """Move every run that has neither stopped nor been retired until it has made `step` steps.
+
+        An interrupt from the keyboard is heeded between two steps and leaves all runs usable.
+        """
+
+    def stop(self, run: int) -> Stop | None:
+        """Which limit a run met."""
+
+    def observe(self, run: int) -> Observation:
+        """Where a run is. Raises InputError if that is not finite."""
+
+    def set_magmoms(self, magmoms: Mapping[int, FloatArray]) -> None:
+        """Go on with other moments (N, 3), muB, of some runs; what it changes of their energy counts as heat."""
+
+    def retire(self, run: int) -> None:
+        """Leave a run where it is from now on."""
+
+
+@runtime_checkable
+class SupportsDynamics(Protocol):
+    """An ensemble that can move many runs by itself, faster than one call of `predict` per step."""
+
+    def dynamics(self, motions: Sequence[Motion]) -> Propagator | None:
+        """A propagator on the mean of the members, or None if these members cannot be moved together.
+
+        Raises InputError on an unknown species or missing moments.
+        """

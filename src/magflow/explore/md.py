@@ -1,33 +1,30 @@
-"""Molecular dynamics on the mean of the ensemble, at fixed moments, until the ensemble no longer knows.
+"""Short Langevin molecular dynamics on the mean of the ensemble, until the ensemble no longer knows.
 
-All starts run side by side as one batch (one call of the ensemble per step) with the BAOAB splitting of Langevin
-dynamics of Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34 (2013); a pressure, if asked for, is held by
-isotropic scaling after Berendsen et al., J. Chem. Phys. 81, 3684 (1984): enough to explore, not to average over.
+All starts run side by side (:mod:`magflow.explore.propagation`), at fixed moments or with moments that are relaxed
+again and again; a pressure, if asked for, is held by a Langevin piston.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
-from ase.data import atomic_masses
-from ase.units import fs
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from magflow.core.dynamics import Integration, Limits, Motion, Pistons, in_ase_time, piston_mass, pressure_from_gpa
 from magflow.core.frame import Frame
-from magflow.core.prediction import EnsemblePrediction
-from magflow.core.protocols import Ensemble, SupportsGrades
-from magflow.core.types import FloatArray
-from magflow.core.units import EV_PER_A3_IN_GPA, KB
+from magflow.core.prediction import Prediction
+from magflow.core.protocols import Ensemble
+from magflow.core.units import KB
 from magflow.explore.candidate import Candidate, MomentRanges
-from magflow.explore.geometry import nearest_distance, repeated, too_close
+from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.health import HealthReason, counted
-from magflow.explore.relax import relax_moments
+from magflow.explore.relax import relax_moments_many
+from magflow.explore.watching import UNKNOWN, Sighting, Watch, watch
 
-_BULK_MODULUS_GPA = 170.0
 _BAROSTAT_FS = 500.0
 
 
@@ -42,7 +39,7 @@ class MdSettings(BaseModel):
     starts: int = Field(default=6, ge=1, description="runs per iteration")
     supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats of the prototype cell")
     friction_per_ps: float = Field(default=10.0, gt=0, description="Langevin friction, 1/ps")
-    pressure_gpa: float | None = Field(default=None, description="GPa, held by isotropic scaling; none: fixed cell")
+    pressure_gpa: float | None = Field(default=None, description="GPa, held by a piston; none: fixed cell")
     snapshot_interval: int = Field(default=10, ge=1, description="steps between snapshots and grades")
     max_snapshots: int = Field(default=20, ge=2, description="snapshots offered per run")
     grade_break: float = Field(default=10.0, gt=0, description="extrapolation grade at which a run stops")
@@ -50,7 +47,10 @@ class MdSettings(BaseModel):
     energy_window: float = Field(default=3.0, gt=0, description="rise of the energy it stops at, eV/atom")
     heat_factor: float = Field(default=15.0, gt=1, description="multiple of the temperature it stops at")
     min_distance_factor: float = Field(default=0.6, gt=0, lt=1, description="share of the first shortest distance")
-    relax_moments: bool = Field(default=True, description="relax the moments first; they are fixed in the run")
+    relax_moments: bool = Field(default=True, description="relax the moments first")
+    relax_moments_every: int | None = Field(
+        default=None, ge=1, description="steps between relaxations of the moments on the way; none: they are fixed"
+    )
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -95,50 +95,6 @@ class _Snapshots:
         return [*self.spread, *self.recent]
 
 
-@dataclass(eq=False)
-class _Run:
-    """One trajectory: its present state, no history but the snapshots."""
-
-    frame: Frame
-    source: str
-    temperature: float
-    rng: np.random.Generator
-    snapshots: _Snapshots
-    masses: FloatArray  # (N, 1) amu
-    shortest: float
-    velocities: FloatArray  # (N, 3)
-    forces: FloatArray  # (N, 3) eV/A
-    energy: float
-    energy_start: float
-
-    @property
-    def kinetic_temperature(self) -> float:
-        """Instantaneous, K."""
-        return float((self.masses * self.velocities**2).sum() / (3 * len(self.frame) * KB))
-
-    def kick(self, dt: float) -> None:
-        self.velocities = self.velocities + dt * self.forces / self.masses
-
-    def drift(self, dt: float, friction: float) -> None:
-        """Half a step, friction and noise, half a step."""
-        keep = np.exp(-friction * dt)
-        half = self.frame.positions + 0.5 * dt * self.velocities
-        noise = np.sqrt((1.0 - keep**2) * KB * self.temperature / self.masses)
-        self.velocities = keep * self.velocities + noise * self.rng.normal(size=half.shape)
-        self.frame = self.frame.replace(positions=half + 0.5 * dt * self.velocities)
-
-    def receive(self, prediction: EnsemblePrediction, stress_shift: float | None, dt: float) -> None:
-        """Take over energy and forces; scale the cell if a pressure is held."""
-        mean = prediction.mean
-        self.energy, self.forces = float(mean.energy[0]), mean.forces
-        if stress_shift is not None:
-            excess = -float(mean.stress[0, :3].mean()) * EV_PER_A3_IN_GPA - stress_shift
-            change = np.clip(dt / (_BAROSTAT_FS * fs) * excess / (3.0 * _BULK_MODULUS_GPA), -1e-3, 1e-3)
-            if np.isfinite(change):
-                scale = 1.0 + float(change)
-                self.frame = self.frame.replace(cell=self.frame.cell * scale, positions=self.frame.positions * scale)
-
-
 def run_md(
     starts: Sequence[Candidate], ensemble: Ensemble, settings: MdSettings, moments: MomentRanges, seed: int
 ) -> MdOutcome:
@@ -165,38 +121,30 @@ def run_md(
     """
     met: list[HealthReason] = []
     runs = _prepare(starts, ensemble, settings, moments, seed, met)
-    candidates: list[Candidate] = []
-    grader = _grader(ensemble)
-    dt, friction = settings.timestep_fs * fs, settings.friction_per_ps / (1000.0 * fs)
-    for step in range(1, settings.steps + 1):
-        if not runs:
-            break
-        for run in runs:
-            run.kick(0.5 * dt)
-            run.drift(dt, friction)
-        prediction = ensemble.predict([run.frame for run in runs])
-        grades = np.zeros(len(runs))
-        if grader is not None and step % settings.snapshot_interval == 0:
-            grades = grader.grades([run.frame for run in runs])
-        going = []
-        for run, one, grade in zip(runs, _split(prediction), grades, strict=True):
-            frame = run.frame
-            run.receive(one, settings.pressure_gpa, dt)
-            run.kick(0.5 * dt)
-            reason = _problem(run, frame, settings) or _unknown(one, float(grade), settings)
-            if reason in (None, HealthReason.GRADE_BREAK, HealthReason.DEVIATION_BREAK) and (
-                reason or step % settings.snapshot_interval == 0
-            ):
-                run.snapshots.add(frame)
-            if reason is None and step == settings.steps:
-                reason = HealthReason.COMPLETED
-            if reason is None:
-                going.append(run)
-            else:
-                met.append(reason)
-                candidates += [Candidate(f, run.source) for f in run.snapshots.frames()]
-        runs = going
+    snapshots = [_Snapshots(settings.max_snapshots) for _ in runs]
+    looks = Watch(settings.snapshot_interval, settings.grade_break, settings.relax_moments_every, moments)
+    for sighting in watch(ensemble, [run.motion for run in runs], settings.steps, looks):
+        if _worth_keeping(sighting, settings.snapshot_interval):
+            snapshots[sighting.run].add(sighting.observation.motion.frame)  # type: ignore[union-attr]
+        if sighting.reason is not None:
+            met.append(sighting.reason)
+    candidates = [Candidate(f, run.source) for run, kept in zip(runs, snapshots, strict=True) for f in kept.frames()]
     return MdOutcome(candidates, counted(met))
+
+
+def _worth_keeping(sighting: Sighting, interval: int) -> bool:
+    """A look at a sound state, or the state at which the ensemble knew no more."""
+    if sighting.observation is None or sighting.observation.motion.step == 0:
+        return False
+    if sighting.reason is None or sighting.reason is HealthReason.COMPLETED:
+        return sighting.observation.motion.step % interval == 0
+    return sighting.reason in UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    motion: Motion
+    source: str
 
 
 def _prepare(
@@ -206,73 +154,63 @@ def _prepare(
     moments: MomentRanges,
     seed: int,
     met: list[HealthReason],
-) -> list[_Run]:
-    """Runs at time zero; a start with unrelaxed moments or non-finite forces is counted and left out."""
-    runs = []
+) -> list[_Start]:
+    """Runs at time zero; a start with unrelaxed moments or a prediction that is not finite is counted and left out."""
+    frames: list[Frame | None] = [repeated(start.frame, settings.supercell) for start in starts]
+    if settings.relax_moments:
+        frames = _relaxed(frames, ensemble, moments, met)
+    left = [k for k, frame in enumerate(frames) if frame is not None]
+    if not left:
+        return []
+    prediction = ensemble.predict([frames[k] for k in left]).mean  # type: ignore[misc]
     streams = np.random.SeedSequence(seed).spawn(len(starts))
-    for k, (start, stream) in enumerate(zip(starts, streams, strict=True)):
-        frame = repeated(start.frame, settings.supercell)
-        if settings.relax_moments and frame.magmoms is not None:
-            relaxed = relax_moments(frame, ensemble, moments)
-            met.extend(relaxed.health)
-            if not relaxed.converged:
-                met.append(HealthReason.RELAXATION_UNCONVERGED)
-                continue
-            frame = relaxed.frame
-        temperature = settings.temperatures_k[k % len(settings.temperatures_k)]
-        origin = start.source.split(":", 1)[-1]
-        rng = np.random.default_rng(stream)
-        masses = atomic_masses[frame.numbers][:, None]
-        mean = ensemble.predict([frame]).mean
-        if not (np.isfinite(mean.energy).all() and np.isfinite(mean.forces).all()):
+    out = []
+    for i, k in enumerate(left):
+        one = prediction.frame(i)
+        if not (np.isfinite(one.energy).all() and np.isfinite(one.forces).all()):
             met.append(HealthReason.NOT_FINITE)
             continue
-        runs.append(
-            _Run(
-                frame,
-                f"md:{origin}:{temperature:g}K",
-                temperature,
-                rng,
-                _Snapshots(settings.max_snapshots),
-                masses,
-                settings.min_distance_factor * nearest_distance(frame),
-                rng.normal(size=(len(frame), 3)) * np.sqrt(KB * temperature / masses),
-                mean.forces,
-                float(mean.energy[0]),
-                float(mean.energy[0]),
-            )
+        temperature = settings.temperatures_k[k % len(settings.temperatures_k)]
+        origin = starts[k].source.split(":", 1)[-1]
+        key = int(streams[k].generate_state(1, np.uint64)[0])
+        out.append(
+            _Start(_motion(frames[k], one, settings, temperature, key), f"md:{origin}:{temperature:g}K")  # type: ignore[arg-type]
         )
-    return runs
+    return out
 
 
-def _grader(ensemble: Ensemble) -> SupportsGrades | None:
-    """The ensemble, if it and its members have extrapolation grades."""
-    graded = isinstance(ensemble, SupportsGrades) and all(isinstance(m, SupportsGrades) for m in ensemble.members)
-    return ensemble if graded else None  # type: ignore[return-value]
+def _relaxed(
+    frames: Sequence[Frame | None], ensemble: Ensemble, moments: MomentRanges, met: list[HealthReason]
+) -> list[Frame | None]:
+    """The frames with their moments relaxed, None where that failed; those without moments as they are."""
+    out = list(frames)
+    magnetic = [k for k, frame in enumerate(frames) if frame is not None and frame.magmoms is not None]
+    relaxations = relax_moments_many([frames[k] for k in magnetic], ensemble, moments)  # type: ignore[misc]
+    for k, relaxed in zip(magnetic, relaxations, strict=True):
+        met.extend(relaxed.health)
+        if not relaxed.converged:
+            met.append(HealthReason.RELAXATION_UNCONVERGED)
+        out[k] = relaxed.frame if relaxed.converged else None
+    return out
 
 
-def _split(prediction: EnsemblePrediction) -> Iterable[EnsemblePrediction]:
-    for i in range(len(prediction.mean)):
-        yield EnsemblePrediction(prediction.mean.frame(i), prediction.deviation.frame(i))
-
-
-def _problem(run: _Run, frame: Frame, settings: MdSettings) -> HealthReason | None:
-    """What is wrong with the present state, if anything; `frame` is what the forces belong to."""
-    if not (np.isfinite(run.energy) and np.isfinite(run.forces).all() and np.isfinite(run.velocities).all()):
-        return HealthReason.NOT_FINITE
-    if too_close(frame.cell[None], frame.positions[None], run.shortest)[0]:
-        return HealthReason.MIN_DISTANCE
-    if abs(run.energy - run.energy_start) > settings.energy_window * len(frame):
-        return HealthReason.ENERGY_BLOW_UP
-    if run.kinetic_temperature > settings.heat_factor * run.temperature:
-        return HealthReason.TEMPERATURE_EXPLOSION
-    return None
-
-
-def _unknown(prediction: EnsemblePrediction, grade: float, settings: MdSettings) -> HealthReason | None:
-    """Whether the ensemble says that it does not know this state."""
-    if grade > settings.grade_break:
-        return HealthReason.GRADE_BREAK
-    if prediction.frame_deviation("forces")[0] > settings.forces_deviation_break:
-        return HealthReason.DEVIATION_BREAK
-    return None
+def _motion(frame: Frame, prediction: Prediction, settings: MdSettings, temperature: float, key: int) -> Motion:
+    pistons = Pistons.NONE if settings.pressure_gpa is None else Pistons.VOLUME
+    how = Integration(
+        timestep=in_ase_time(settings.timestep_fs),
+        friction=settings.friction_per_ps / in_ase_time(1000.0),
+        temperature=temperature,
+        pressure=pressure_from_gpa(settings.pressure_gpa or 0.0),
+        pistons=pistons,
+        piston_mass=piston_mass(frame, temperature, in_ase_time(_BAROSTAT_FS), pistons) if pistons else 0.0,
+        key=key,
+    )
+    energy, window = float(prediction.energy[0]), settings.energy_window * len(frame)
+    limits = Limits(
+        min_distance=settings.min_distance_factor * nearest_distance(frame),
+        min_energy=energy - window,
+        max_energy=energy + window,
+        max_kinetic=1.5 * len(frame) * KB * settings.heat_factor * temperature,
+        max_deviation=settings.forces_deviation_break,
+    )
+    return Motion.start(frame, how, limits)

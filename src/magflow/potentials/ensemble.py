@@ -14,10 +14,11 @@ from ase.calculators.calculator import Calculator
 
 from magflow.core import plugins
 from magflow.core.dataset import Dataset
+from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
-from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress
+from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress, Propagator
 from magflow.core.types import FloatArray
 from magflow.errors import InputError, StoreError
 from magflow.potentials.calculator import FrameCalculator
@@ -92,11 +93,22 @@ class PotentialEnsemble:
         """Whether a member reads moments."""
         return any(getattr(m, "magnetic", True) for m in self.members)
 
+    @property
+    def _share_geometry(self) -> bool:
+        shares = getattr(self.members[0], "shares_geometry", None)
+        return shares is not None and all(shares(m) for m in self.members)
+
+    def dynamics(self, motions: Sequence[Motion]) -> Propagator | None:
+        """Molecular dynamics on the mean, if the family can move the members together; None otherwise."""
+        together = getattr(self.members[0], "dynamics_with", None)
+        if together is None or not self._share_geometry:
+            return None
+        return together(self.members, motions, self.calibration)
+
     def member_predictions(self, frames: Sequence[Frame]) -> list[Prediction]:
         """One prediction per member; members that can share neighbour lists do."""
         first = self.members[0]
-        shares = getattr(first, "shares_geometry", None)
-        if shares is None or not all(shares(m) for m in self.members):
+        if not self._share_geometry:
             return [m.predict(frames) for m in self.members]
         parts: list[list[Prediction]] = [[] for _ in self.members]
         for at in range(0, max(len(frames), 1), CHUNK):

@@ -102,8 +102,8 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
     moments, types = [], []
     atoms = pairs = 0
     for k, frame in enumerate(frames):
-        types.append(_types(frame, index, k))
-        moments.append(_moments(frame, k) if magnetic else np.zeros(len(frame)))
+        types.append(type_indices(frame, index, k))
+        moments.append(collinear_moments(frame, k) if magnetic else np.zeros(len(frame)))
         i, j, d = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="ijD")
         first.append(pairs + np.cumsum(np.bincount(i.astype(np.int64), minlength=len(frame))))
         neighbour.append((j + np.uint64(atoms)).astype(np.int32))
@@ -126,7 +126,8 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
     return geometry
 
 
-def _types(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:
+def type_indices(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:
+    """(N,) index of each atom's species; `k` is how an error names the frame."""
     unknown = sorted(set(frame.species) - set(index))
     if unknown:
         raise InputError(
@@ -138,7 +139,8 @@ def _types(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:
     return np.array([index[s] for s in frame.species], dtype=np.int32)
 
 
-def _moments(frame: Frame, k: int) -> FloatArray:
+def collinear_moments(frame: Frame, k: int) -> FloatArray:
+    """(N,) moments along z, muB; `k` is how an error names the frame."""
     if frame.magmoms is None:
         raise InputError(
             "a magnetic potential needs moments and this frame has none",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction, concatenate
+from magflow.core.protocols import Propagator
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
@@ -105,6 +107,14 @@ class MmtpPotential:
         return Prediction(
             geometry.counts, energy, -raw["gradient"][:, :3], raw["virial"] / geometry.volumes[:, None], magnetic_forces
         )
+
+    def dynamics_with(
+        self, members: Sequence[MmtpPotential], motions: Sequence[Motion], calibration: Mapping[str, float]
+    ) -> Propagator:
+        """Molecular dynamics on the mean of `members`, which share their geometry."""
+        from magflow.potentials.mmtp.dynamics import MmtpPropagator
+
+        return MmtpPropagator(members, motions, calibration=calibration)
 
     def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, 6) eV/A^3, what the labels' stress holds beyond dE/d(strain)/V: the Pulay stress of their fixed cutoff.

@@ -1,0 +1,156 @@
+"""Molecular dynamics in the kernel: the propagator of ensembles of mMTPs that share species and cutoff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from vesin import NeighborList
+
+from magflow.core.dynamics import Motion, Observation, Stop
+from magflow.core.types import FloatArray
+from magflow.core.units import KB
+from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
+from magflow.potentials.mmtp.native import kernel
+
+if TYPE_CHECKING:
+    from magflow.potentials.mmtp.potential import MmtpPotential
+
+SKIN = 0.3
+"""A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it."""
+
+_STOPS = (None, *Stop)
+
+
+class MmtpPropagator:
+    """Steps made in the kernel; Python lists neighbours when an atom has moved too far.
+
+    Parameters
+    ----------
+    members
+        Potentials that share a geometry; their mean moves the atoms.
+    motions
+        Where the runs start.
+    calibration
+        Factors of the deviations, by quantity.
+    skin
+        See :data:`SKIN`.
+
+    Raises
+    ------
+    InputError
+        Unknown species, missing or non-collinear moments.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[MmtpPotential],
+        motions: Sequence[Motion],
+        *,
+        calibration: Mapping[str, float] | None = None,
+        skin: float = SKIN,
+        instruction_set: str = "",
+    ) -> None:
+        first, factors = members[0], calibration or {}
+        self._energy_factor = factors.get("energy", 1.0)
+        self._magnetic = first.magnetic
+        self._motions = list(motions)
+        self._search = NeighborList(cutoff=first.cutoff + skin, full_list=True, sorted=True, n_threads=1)
+        parts = [(m.model.spec, m.model.parameters, m.model.symmetrise and m.magnetic) for m in members]
+        self._native = kernel().Dynamics(parts, first.cutoff + skin, factors.get("forces", 1.0), instruction_set)
+        index = {symbol: k for k, symbol in enumerate(first.species)}
+        for k, motion in enumerate(motions):
+            self._add(k, motion, index)
+        self._native.evaluate()
+
+    def _add(self, k: int, motion: Motion, index: dict[str, int]) -> None:
+        frame = motion.frame
+        self._native.add(
+            _settings(motion),
+            type=type_indices(frame, index, k),
+            mass=np.ascontiguousarray(motion.masses[:, 0]),
+            moment=collinear_moments(frame, k) if self._magnetic else np.zeros(len(frame)),
+            position=frame.positions,
+            velocity=np.ascontiguousarray(motion.velocities),
+            cell=frame.cell,
+            piston=np.ascontiguousarray(motion.piston),
+            heat=motion.heat,
+            step=motion.step,
+        )
+        self._list_neighbours(k, *(motion.listed or (frame.positions, frame.cell)))
+
+    def _list_neighbours(self, run: int, positions: FloatArray, cell: FloatArray) -> None:
+        i, j, shift = self._search.compute(points=positions, box=cell, periodic=True, quantities="ijS")
+        counts = np.bincount(i.astype(np.int64), minlength=len(positions))
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        image = np.ascontiguousarray(shift, dtype=np.int32)
+        self._native.set_neighbours(run, first, j.astype(np.int32), image, positions, cell)
+
+    def advance(self, step: int) -> None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        while unlisted := self._native.advance(step):
+            for run in unlisted:
+                self._list_neighbours(run, self._native.position(run), self._native.cell(run))
+
+    def stop(self, run: int) -> Stop | None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        return _STOPS[self._native.scalars(run)["stop"]]
+
+    def observe(self, run: int) -> Observation:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        native, before = self._native, self._motions[run]
+        seen = native.scalars(run)
+        frame = before.frame.replace(cell=native.cell(run), positions=native.position(run))
+        motion = replace(
+            before,
+            frame=frame,
+            velocities=native.velocity(run),
+            piston=native.piston(run),
+            heat=seen["heat"],
+            step=seen["step"],
+            listed=(native.listed_position(run), native.listed_cell(run)),
+        )
+        return Observation(
+            motion,
+            seen["energy"],
+            native.force(run),
+            native.virial(run) / frame.volume,
+            self._energy_factor * seen["energy_deviation"] / len(frame),
+            seen["forces_deviation"],
+        )
+
+    def set_magmoms(self, magmoms: Mapping[int, FloatArray]) -> None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        before = {run: self._native.scalars(run)["energy"] for run in magmoms}
+        for run, moments in magmoms.items():
+            frame = self._motions[run].frame.replace(magmoms=moments)
+            self._motions[run] = replace(self._motions[run], frame=frame)
+            self._native.set_moments(run, collinear_moments(frame, run))
+        self._native.evaluate()
+        for run, energy in before.items():
+            self._native.add_heat(run, self._native.scalars(run)["energy"] - energy)
+
+    def retire(self, run: int) -> None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        self._native.retire(run)
+
+
+def _settings(motion: Motion) -> dict[str, Any]:
+    """As the kernel reads them."""
+    how, limits = motion.integration, motion.limits
+    return {
+        "timestep": how.timestep,
+        "friction": how.friction,
+        "kt": KB * how.temperature,
+        "pressure": how.pressure,
+        "piston_mass": how.piston_mass,
+        "pistons": int(how.pistons),
+        "key": how.key,
+        "min_distance": limits.min_distance,
+        "min_energy": limits.min_energy,
+        "max_energy": limits.max_energy,
+        "max_kinetic": limits.max_kinetic,
+        "max_deviation": limits.max_deviation,
+    }
