@@ -16,6 +16,7 @@ from magflow.potentials.mmtp.fit import fit_mmtp
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.potential import MmtpPotential
+from magflow.potentials.mmtp.promote import PromotionSettings
 from magflow.potentials.mmtp.residuals import MmtpWeights
 from magflow.potentials.mmtp.task import FitTask
 
@@ -54,6 +55,10 @@ class MmtpFamily(BaseModel):
         default=12.0, ge=1.0, description="Factor on radial_ridge per degree in the moments."
     )
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
+    promotion: PromotionSettings = Field(
+        default_factory=PromotionSettings,
+        description="What magnetic labels do to a non-magnetic potential the fit starts from.",
+    )
     max_iterations: int = Field(default=40, ge=1, description="Levenberg-Marquardt iterations.")
     tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")
     patience: int = Field(default=8, ge=1, description="Iterations without a better validation loss that end a fit.")
@@ -93,7 +98,8 @@ class MmtpFamily(BaseModel):
             iterations without a better one.
         start
             A potential of the same form, level, cutoff and elements to go on from; its ranges of distance and moments
-            are widened where the labels need it.
+            are widened where the labels need it. A non-magnetic one is promoted first if the labels have moments
+            (:mod:`magflow.potentials.mmtp.promote`).
         workdir
             Where a checkpoint is kept, for a fit that is killed to go on from; created if absent.
 

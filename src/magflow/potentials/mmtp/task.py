@@ -19,6 +19,7 @@ from magflow.potentials.mmtp.objective import LeastSquares, Magnified, Prior
 from magflow.potentials.mmtp.optimise import Plan
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_start
+from magflow.potentials.mmtp.promote import hold, promote
 from magflow.potentials.mmtp.ranges import closest_pair, largest_moments, moment_ranges, radial_start, widened
 from magflow.potentials.mmtp.residuals import Problem, check_collinear
 
@@ -97,6 +98,8 @@ def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
         seed=task.seed,
         warm=task.start is not None,
     )
+    if task.start is not None and model.magnetic and not task.start.magnetic:
+        prior = hold(prior, model, family.promotion)
     held = None
     if task.validation:
         held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), family.weights)
@@ -108,8 +111,11 @@ def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
 def _model(family: MmtpFamily, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
     if task.start is None:
         return blank_model(family, items, task.species)
-    check_start(family, task.start.model, task.species, items)
-    return widened(task.start.model, [item.configuration for item in items])
+    start, n_psi = task.start, moment_polynomials(family, items)
+    if n_psi > 1 and not start.magnetic and start.species == task.species:
+        start = promote(start, family.form, n_psi, _moment_ranges(family, items, task.species))
+    check_start(family, start.model, task.species, items)
+    return widened(start.model, [item.configuration for item in items])
 
 
 def _sample(
@@ -151,8 +157,6 @@ def blank_model(family: MmtpFamily, items: Sequence[LabeledFrame], species: tupl
     basis = enumerate_basis(family.level)
     frames = [item.configuration for item in items]
     n_psi = moment_polynomials(family, items)
-    found = moment_ranges(largest_moments(frames, species))
-    ranges = [family.max_moment.get(s, m) for s, m in zip(species, found.tolist(), strict=True)]
     r_min = family.r_min
     if r_min is None:
         r_min = radial_start(closest_pair(frames, species, family.cutoff), family.cutoff)
@@ -171,11 +175,17 @@ def blank_model(family: MmtpFamily, items: Sequence[LabeledFrame], species: tupl
         n_psi=n_psi,
         symmetrise=family.form is Form.PAPER,
         extend=True,
-        max_moment=np.array(ranges),
+        max_moment=_moment_ranges(family, items, species),
         basis=basis,
         parameters=np.zeros(size),
         pulay=np.zeros(len(species)),
     )
+
+
+def _moment_ranges(family: MmtpFamily, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> FloatArray:
+    """(T,) muB, as the settings say or from the labels."""
+    found = moment_ranges(largest_moments([item.configuration for item in items], species))
+    return np.array([family.max_moment.get(s, m) for s, m in zip(species, found.tolist(), strict=True)])
 
 
 def check_start(family: MmtpFamily, model: MmtpModel, species: tuple[str, ...], items: Sequence[LabeledFrame]) -> None:

@@ -1,0 +1,126 @@
+"""A non-magnetic MTP written as an mMTP, and fits that start from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mmtp_models import RANGES, random_frame, random_potential
+from mmtp_toy import toy_labels
+
+from magflow.errors import InputError
+from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.mmtp.model import Form
+from magflow.potentials.mmtp.objective import Prior
+from magflow.potentials.mmtp.promote import Hold, PromotionSettings, hold, moment_free, promote
+
+FORMS = [(Form.EVEN, 3), (Form.EVEN, 5), (Form.PAPER, 2), (Form.PAPER, 4)]
+QUICK = {"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 8}
+
+
+@pytest.fixture
+def plain():
+    return random_potential(n_psi=1, seed=3)
+
+
+@pytest.mark.parametrize(("form", "n_psi"), FORMS)
+def test_promotion_keeps_energy_forces_and_stress_at_any_moments(plain, form, n_psi):
+    magnetic = promote(plain, form, n_psi, RANGES)
+    frames = [random_frame(seed) for seed in range(6)]
+    # beyond the fitted range of moments too, where psi follows its tangent
+    frames += [f.replace(magmoms=4.0 * f.magmoms) for f in frames]
+    before, after = plain.predict([f.non_magnetic() for f in frames]), magnetic.predict(frames)
+    assert magnetic.magnetic and not plain.magnetic
+    for name in ("energy", "forces", "stress"):
+        scale = np.abs(getattr(before, name)).max()
+        assert np.abs(getattr(after, name) - getattr(before, name)).max() < 1e-13 * max(scale, 1.0), name
+    assert not after.magnetic_forces.any()
+
+
+@pytest.mark.parametrize(("form", "n_psi"), FORMS)
+def test_derivatives_of_a_promoted_potential_that_was_moved(plain, form, n_psi):
+    magnetic = promote(plain, form, n_psi, RANGES)
+    rng = np.random.default_rng(0)
+    magnetic.model.parameters[:] += 1e-3 * rng.normal(size=len(magnetic.model.parameters))
+    frame = random_frame(1)
+    p = magnetic.predict([frame])
+    for name, exact in (("positions", p.forces), ("magmoms", p.magnetic_forces)):
+        direction = rng.normal(size=(len(frame), 3)) * (1.0 if name == "positions" else np.array([0.0, 0.0, 1.0]))
+        h = 1e-5
+        ends = [frame.replace(**{name: getattr(frame, name) + s * h * direction}) for s in (1, -1)]
+        slope = -np.diff(magnetic.predict(ends).energy)[0] / (2 * h)
+        assert slope == pytest.approx(-(exact * direction).sum(), rel=1e-6, abs=1e-6), name
+
+
+def test_what_cannot_be_promoted_is_refused(plain):
+    with pytest.raises(InputError, match="already"):
+        promote(random_potential(), Form.EVEN, 3, RANGES)
+    with pytest.raises(InputError, match="would not read"):
+        promote(plain, Form.EVEN, 1, RANGES)
+    with pytest.raises(InputError, match="no range"):
+        promote(plain, Form.EVEN, 3, {"Fe": 2.0})
+    with pytest.raises(InputError, match="not usable"):
+        promote(plain, Form.EVEN, 3, [1.0, 0.0])
+
+
+def test_the_prior_is_centred_on_what_was_taken_over(plain):
+    model = promote(plain, Form.EVEN, 3, RANGES).model
+    n = len(model.parameters) + len(model.pulay)
+    fresh = Prior(np.full(n, 2.0), np.zeros(n))
+    linear = slice(model.n_radial, model.n_radial + model.basis.n_scalar)
+    held = hold(fresh, model, PromotionSettings(linear=Hold.FREE, strength=7.0))
+    own = np.flatnonzero(moment_free(model))
+    assert len(own) == plain.model.n_radial
+    assert np.array_equal(held.centre[own], plain.model.parameters[: plain.model.n_radial])
+    assert (held.precision[own] == 14.0).all()
+    magnetic = np.flatnonzero(~moment_free(model))
+    assert not held.centre[magnetic].any() and (held.precision[magnetic] == 2.0).all()
+    assert not held.centre[linear].any() and (held.precision[linear] == 2.0).all()
+    assert np.array_equal(held.centre[linear.stop : -2], model.parameters[linear.stop :])
+    frozen = hold(fresh, model, PromotionSettings(radial=Hold.FROZEN))
+    assert (frozen.precision[own] > 1e10).all() and not (fresh.centre.any() or (fresh.precision != 2.0).any())
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_magnetic_fit_starts_from_a_non_magnetic_potential(form):
+    family = MmtpFamily(form=form, **QUICK)
+    plain, _ = family.fit(toy_labels(30, 1, magnetic=False), elements=("Al", "Fe"), seed=1)
+    assert not plain.magnetic
+    few = toy_labels(6, 2)
+    tuned, report = family.fit(few, elements=("Al", "Fe"), seed=1, start=plain)
+    assert tuned.magnetic and tuned.model.form is form and tuned.active is not None
+    assert report.iterations > 0
+    test = toy_labels(30, 3)
+    scratch, _ = family.fit(few, elements=("Al", "Fe"), seed=1)
+
+    def error(potential):
+        predicted = potential.predict([i.configuration for i in test]).forces
+        return np.sqrt(((predicted - np.concatenate([i.label.forces for i in test])) ** 2).mean())
+
+    assert error(tuned) < 0.7 * error(scratch)
+
+
+def test_frozen_coefficients_stay_and_held_ones_stay_near():
+    family = MmtpFamily(**QUICK)
+    plain, _ = family.fit(toy_labels(20, 1, magnetic=False), elements=("Al", "Fe"), seed=1)
+    moved = {}
+    settings = {
+        "frozen": PromotionSettings(radial=Hold.FROZEN, linear=Hold.FROZEN),
+        "tight": PromotionSettings(strength=1e4),
+        "held": PromotionSettings(),
+    }
+    for name, promotion in settings.items():
+        changed = family.model_copy(update={"promotion": promotion})
+        model = changed.fit(toy_labels(12, 2), elements=("Al", "Fe"), seed=1, start=plain)[0].model
+        kept = model.parameters[: model.n_radial][moment_free(model)]
+        size = np.abs(plain.model.parameters[: plain.model.n_radial]).max()
+        moved[name] = np.abs(kept - plain.model.parameters[: plain.model.n_radial]).max() / size
+    assert moved["frozen"] < 1e-6 < moved["tight"] < moved["held"]
+
+
+def test_a_start_of_other_elements_or_another_level_is_refused():
+    family = MmtpFamily(**QUICK)
+    plain, _ = family.fit(toy_labels(10, 1, magnetic=False), elements=("Al", "Fe"), seed=1)
+    with pytest.raises(InputError, match="differs in species"):
+        family.fit(toy_labels(6, 2), elements=("Al", "Cr", "Fe"), seed=1, start=plain)
+    with pytest.raises(InputError, match="differs in level"):
+        MmtpFamily(**{**QUICK, "level": 8}).fit(toy_labels(6, 2), elements=("Al", "Fe"), seed=1, start=plain)
