@@ -115,7 +115,8 @@ inline void add_gradients(const Spec& s, const V* record, int step, V (*mono)[G]
 template <int NPHI, int NPSI, int G>
 void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,
                     const Output& out) {
-    const int ti = lanes.type[block], count = lanes.count[block], step = record_size(s);
+    const int count = lanes.count[block], step = record_size(s);
+    const int32_t* type = lanes.type + block * W;
     const int64_t n_fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
     const int32_t* atom = lanes.atom + block * W;
     V* c = reinterpret_cast<V*>(work);
@@ -128,7 +129,7 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
 
     V psi[kMaxPsi], dpsi[kMaxPsi];
     own_moments(s, lanes, state, block, psi, dpsi);
-    fold(s, p, ti, psi, dpsi, c, dc);
+    fold(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
@@ -152,7 +153,8 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     for (; done < total; ++done) add_moments<1>(s, records + done * step, step, reinterpret_cast<V(*)[1]>(mono), moment);
     contract(s, moment);
     for (int k = 0; k < s.n_moments; ++k) adjoint[k] = V{};
-    V energy = splat(p.species[ti]);
+    V energy;
+    for (int l = 0; l < W; ++l) energy[l] = p.species[type[l]];
     for (int a = 0; a < s.n_scalar; ++a) {
         const int k = s.scalar.data()[a];
         energy += p.linear[a] * moment[k];

@@ -146,7 +146,8 @@ template <int NPHI, int NPSI>
 void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, const Tangent& tangent,
                     double* work, double* out) {
     constexpr int G = 2;
-    const int ti = lanes.type[block], count = lanes.count[block];
+    const int count = lanes.count[block];
+    const int32_t* type = lanes.type + block * W;
     const TangentRecord at(s);
     const int64_t n_fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
     const int64_t row_size = int64_t(s.n_mu) * s.n_psi * s.n_phi;
@@ -176,7 +177,7 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         if (l < count) weight[l] = tangent.energy[f];
     }
     for (int k = 0; k < s.n_psi; ++k) dpsi[k] *= ti_m;  // tangents of psi_beta(m_i) from here on
-    fold(s, p, ti, psi, dpsi, c, dc);
+    fold(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
@@ -223,7 +224,9 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         a[m] += p.linear[k];
         b[m] += weight * p.linear[k];
     }
-    by_linear[s.n_scalar + ti] += weight;
+    V mask;
+    for (int t = 0; t < s.n_types; ++t)
+        if (lanes_of(type, t, mask)) by_linear[s.n_scalar + t] += mask * weight;
     for (int64_t k = n_times - 1; k >= 0; --k) {
         const Times& t = times[k];
         const V wa = t.mult * a[t.out], wb = t.mult * b[t.out], left = moment[t.left], dleft = dmoment[t.left];
@@ -246,12 +249,15 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
             add_coefficients<NPHI, NPSI, 1>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[1]>(mono), a_slope,
                                             b_slope, c_row, d_row);
     }
-    V* by_radial = reinterpret_cast<V*>(out) + int64_t(ti) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
     const int32_t *beta = s.pair_beta.data(), *gamma = s.pair_gamma.data();
-    for (int tm = 0; tm < s.n_types * s.n_mu; ++tm)
-        for (int z = 0; z < s.n_phi; ++z)
-            for (int y = 0; y < s.n_pairs; ++y, ++by_radial) {
-                const int64_t k = (int64_t(tm) * s.n_psi + gamma[y]) * s.n_phi + z;
-                *by_radial += psi[beta[y]] * gc[k] + dpsi[beta[y]] * gd[k];
-            }
+    for (int t = 0; t < s.n_types; ++t) {
+        if (!lanes_of(type, t, mask)) continue;
+        V* by_radial = reinterpret_cast<V*>(out) + int64_t(t) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
+        for (int tm = 0; tm < s.n_types * s.n_mu; ++tm)
+            for (int z = 0; z < s.n_phi; ++z)
+                for (int y = 0; y < s.n_pairs; ++y, ++by_radial) {
+                    const int64_t k = (int64_t(tm) * s.n_psi + gamma[y]) * s.n_phi + z;
+                    *by_radial += mask * (psi[beta[y]] * gc[k] + dpsi[beta[y]] * gd[k]);
+                }
+    }
 }

@@ -47,7 +47,7 @@ Packing::Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_fr
     std::vector<std::int32_t> of_first_type(n_atoms, 0);
     for (std::int64_t i = 0; i < n_atoms; ++i)
         for (std::int64_t k = first[i]; k < first[i + 1]; ++k) of_first_type[i] += type[neighbour[k]] == 0;
-    std::vector<std::int32_t> mine;
+    std::vector<std::int32_t> mine, rest;
     for (int t = 0; t < n_types; ++t) {
         mine.clear();
         for (std::int64_t i = 0; i < n_atoms; ++i)
@@ -59,16 +59,21 @@ Packing::Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_fr
                 return of_first_type[x] != of_first_type[y] ? of_first_type[x] < of_first_type[y] : nx < ny;
             });
         }
-        for (std::size_t a = 0; a < mine.size(); a += lanes)
-            add_block(mine.data() + a, int(std::min<std::size_t>(lanes, mine.size() - a)), type, first, neighbour);
+        const std::size_t full = mine.size() / lanes * lanes;
+        for (std::size_t a = 0; a < full; a += lanes) add_block(mine.data() + a, lanes, type, first, neighbour);
+        rest.insert(rest.end(), mine.begin() + full, mine.end());
     }
+    for (std::size_t a = 0; a < rest.size(); a += lanes)
+        add_block(rest.data() + a, int(std::min<std::size_t>(lanes, rest.size() - a)), type, first, neighbour);
 }
 
 void Packing::add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const std::int64_t* first,
                         const std::int32_t* neighbour) {
-    block_type_.push_back(type[atoms[0]]);
     count_.push_back(count);
-    for (int l = 0; l < lanes_; ++l) atom_.push_back(atoms[l < count ? l : 0]);
+    for (int l = 0; l < lanes_; ++l) {
+        atom_.push_back(atoms[l < count ? l : 0]);
+        type_.push_back(type[atom_.back()]);
+    }
     const std::int64_t begin = slot_begin_.back();
     std::int64_t slot = begin;
     for (int t = 0; t < n_types_; ++t) {
@@ -100,10 +105,10 @@ Lanes Packing::lanes() const {
     v.n_types = n_types_;
     v.n_atoms = n_atoms_;
     v.n_frames = n_frames_;
-    v.n_blocks = std::int64_t(block_type_.size());
+    v.n_blocks = std::int64_t(count_.size());
     v.n_pairs = n_pairs_;
     v.most_slots = most_slots_;
-    v.type = block_type_.data();
+    v.type = type_.data();
     v.count = count_.data();
     v.atom = atom_.data();
     v.frame = frame_.data();

@@ -20,7 +20,7 @@ class Packing {
 
     int lanes_, n_types_, most_slots_ = 0;
     std::int64_t n_atoms_, n_frames_, n_pairs_;
-    std::vector<std::int32_t> block_type_, count_, atom_, frame_, pair_, neighbour_;
+    std::vector<std::int32_t> type_, count_, atom_, frame_, pair_, neighbour_;
     std::vector<std::int64_t> slot_begin_;
 };
 

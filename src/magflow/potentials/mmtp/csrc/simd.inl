@@ -74,22 +74,43 @@ inline void scatter(V x, V y, V z, V m, const int32_t* atom, double* target) {
     }
 }
 
-// psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i.
-inline void fold(const Spec& s, const Parameters& p, int ti, const V* psi, const V* dpsi, V* c, V* d) {
-    const double* q = p.radial + int64_t(ti) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
+// 1 in the lanes whose atom is of a type, 0 in the others; false where there is none.
+inline bool lanes_of(const int32_t* type, int wanted, V& mask) {
+    bool any = false;
+    for (int l = 0; l < W; ++l) {
+        mask[l] = type[l] == wanted;
+        any |= type[l] == wanted;
+    }
+    return any;
+}
+
+// psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i. `type`: of each lane.
+inline void fold(const Spec& s, const Parameters& p, const int32_t* type, const V* psi, const V* dpsi, V* c, V* d) {
     const int32_t *beta = s.pair_beta.data(), *of = s.of_gamma.data(), *begin = s.gamma_begin.data();
-    for (int tm = 0; tm < s.n_types * s.n_mu; ++tm, q += int64_t(s.n_phi) * s.n_pairs)
-        for (int g = 0; g < s.n_psi; ++g)
-            for (int z = 0; z < s.n_phi; ++z, ++c, ++d) {
-                V value = V{}, slope = V{};
-                for (int k = begin[g]; k < begin[g + 1]; ++k) {
-                    const double x = q[z * s.n_pairs + of[k]];
-                    value += x * psi[beta[of[k]]];
-                    slope += x * dpsi[beta[of[k]]];
+    bool first = true;
+    for (int t = 0; t < s.n_types; ++t) {
+        V mask, mine[kMaxPsi], dmine[kMaxPsi];
+        if (!lanes_of(type, t, mask)) continue;
+        for (int b = 0; b < s.n_psi; ++b) {
+            mine[b] = mask * psi[b];
+            dmine[b] = mask * dpsi[b];
+        }
+        V *value = c, *slope = d;
+        const double* q = p.radial + int64_t(t) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
+        for (int tm = 0; tm < s.n_types * s.n_mu; ++tm, q += int64_t(s.n_phi) * s.n_pairs)
+            for (int g = 0; g < s.n_psi; ++g)
+                for (int z = 0; z < s.n_phi; ++z, ++value, ++slope) {
+                    V x = first ? V{} : *value, dx = first ? V{} : *slope;
+                    for (int k = begin[g]; k < begin[g + 1]; ++k) {
+                        const double w = q[z * s.n_pairs + of[k]];
+                        x += w * mine[beta[of[k]]];
+                        dx += w * dmine[beta[of[k]]];
+                    }
+                    *value = x;
+                    *slope = dx;
                 }
-                *c = value;
-                *d = slope;
-            }
+        first = false;
+    }
 }
 
 // Vectors to the neighbours of a block and their moments, [slot][x, y, z, m]; empty lanes sit beyond the cutoff, where
@@ -144,10 +165,12 @@ inline double moment_scale(const Spec& s, int type) { return s.n_psi > 1 ? 1.0 /
 
 // psi_beta(m_i) of the atoms of a block and the derivative by m_i.
 inline void own_moments(const Spec& s, const Lanes& lanes, const State& state, int64_t block, V* psi, V* dpsi) {
-    const double scale = moment_scale(s, lanes.type[block]);
-    V m;
-    for (int l = 0; l < W; ++l) m[l] = state.moment[lanes.atom[block * W + l]];
-    chebyshev(m * (state.sign * scale), s.n_psi, s.extend, psi, dpsi);
+    V m, scale;
+    for (int l = 0; l < W; ++l) {
+        m[l] = state.sign * state.moment[lanes.atom[block * W + l]];
+        scale[l] = moment_scale(s, lanes.type[block * W + l]);
+    }
+    chebyshev(m * scale, s.n_psi, s.extend, psi, dpsi);
     for (int b = 0; b < s.n_psi; ++b) dpsi[b] *= scale;
 }
 

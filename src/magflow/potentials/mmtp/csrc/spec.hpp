@@ -72,13 +72,14 @@ struct Geometry {
     const double* vector = nullptr;  // [pair][3], from atom to neighbour, A
 };
 
-// Blocks of `lanes` atoms of one type; a slot holds one neighbour of every atom of a block. See packing.hpp.
+// Blocks of `lanes` atoms, of one type where there are enough; a slot holds one neighbour of every atom of a block. See
+// packing.hpp.
 struct Lanes {
     int lanes = 0, n_types = 0;
     std::int64_t n_atoms = 0, n_frames = 0, n_blocks = 0, n_pairs = 0;
     int most_slots = 0;                        // of one block
-    const std::int32_t* type = nullptr;        // [block]
     const std::int32_t* count = nullptr;       // [block] atoms; the other lanes repeat the first
+    const std::int32_t* type = nullptr;        // [block][lane]
     const std::int32_t* atom = nullptr;        // [block][lane]
     const std::int32_t* frame = nullptr;       // [atom]
     const std::int64_t* slot_begin = nullptr;  // [block][type + 1] slots of neighbours of each type
