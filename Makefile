@@ -7,11 +7,12 @@ DIR    ?= runs/$(basename $(notdir $(FILE)))
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines run test test-slow test-all lint docs-test benchmarks clean
+.PHONY: help install engines run test test-slow test-deepmd test-all lint docs-test benchmarks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
 	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs"
+	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
 
@@ -30,6 +31,10 @@ $(VENV)/.installed-test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $(VENV)/.installed $@
 
+$(VENV)/.installed-deepmd: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[deepmd]'
+	@touch $@
+
 install: $(VENV)/.installed
 
 engines:
@@ -44,7 +49,10 @@ test: $(VENV)/.installed-test engines lint
 test-slow: $(VENV)/.installed-test engines
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
-test-all: test test-slow
+test-deepmd: $(VENV)/.installed-deepmd
+	$(BIN)/python -m pytest -m deepmd --timeout 3600
+
+test-all: test test-slow test-deepmd
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from magflow.core import plugins
 from magflow.core.arrays import decode_arrays, encode_arrays
 from magflow.core.dataset import Dataset
 from magflow.core.protocols import Potential
-from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
+from magflow.makers.base import Campaign, Category, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
@@ -79,17 +79,16 @@ class TrainMaker(PluginMaker):
         """Fit one member on everything labelled so far."""
         dataset = dataset_of(batches)
         seed = self.campaign.seed_for("train", member)
-        with Stopwatch() as watch:
-            potential, report = fit_member(
-                self.family,
-                dataset,
-                elements=self.campaign.elements,
-                seed=seed,
-                member=member,
-                bagging=self.bagging,
-                validation=self.validation,
-                start=None if previous is None else potential_of(previous),
-            )
+        potential, report = fit_member(
+            self.family,
+            dataset,
+            elements=self.campaign.elements,
+            seed=seed,
+            member=member,
+            bagging=self.bagging,
+            validation=self.validation,
+            start=None if previous is None else potential_of(previous),
+        )
         return ModelDoc(
             campaign=self.campaign.id,
             iteration=iteration,
@@ -103,8 +102,8 @@ class TrainMaker(PluginMaker):
             level_of_theory=dataset.levels_of_theory[0].as_dict(),
             converged=report.converged,
             rmse={part: dict(values) for part, values in report.rmse.items()},
-            cpu_seconds=watch.cpu_seconds,
-            wall_seconds=watch.wall_seconds,
+            cpu_seconds=report.cost.cpu_seconds,
+            wall_seconds=report.cost.wall_seconds,
             arrays=encode_arrays({"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}),
         )
 

@@ -79,7 +79,7 @@ def prepare() -> dict[str, str]:
 
 
 def versions() -> None:
-    """Print the versions as JSON, after importing what a training imports."""
+    """Print the versions as JSON, having imported what a training imports."""
     found = prepare()
     importlib.import_module("deepmd.pt.entrypoints.main")
     print(json.dumps(found))
@@ -97,6 +97,7 @@ class Server:
     """Loads checkpoints and evaluates them."""
 
     def __init__(self) -> None:
+        self.versions = prepare()
         self.models: OrderedDict[str, Any] = OrderedDict()
 
     def answer(self, request: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -107,15 +108,13 @@ class Server:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def do_slim(self, request: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The checkpoint at ``path`` without the state of its optimiser, and the definition of its model."""
+        """The weights of the checkpoint at ``path``, without the state of its optimiser, and what runs here."""
         import torch
 
         state = torch.load(str(request["path"]), map_location="cpu", weights_only=True)
-        state = state.get("model", state)
         buffer = io.BytesIO()
-        torch.save({"model": state}, buffer)
-        definition = json.dumps(state["_extra_state"]["model_params"], sort_keys=True, default=str)
-        return {"checkpoint": np.frombuffer(buffer.getvalue(), dtype=np.uint8), "definition": definition}
+        torch.save(state["model"], buffer)
+        return {"checkpoint": np.frombuffer(buffer.getvalue(), dtype=np.uint8), "versions": json.dumps(self.versions)}
 
     def do_load(self, request: dict[str, np.ndarray]) -> dict[str, Any]:
         """Make the bytes ``checkpoint`` known as ``model``; deepmd-kit reads weights only and runs no code of them."""
@@ -153,7 +152,6 @@ def serve() -> None:
     """Answer requests until stdin closes. Whatever else prints to stdout is sent to stderr."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    prepare()
     server = Server()
     while (request := receive(requests)) is not None:
         send(answers, server.answer(request))

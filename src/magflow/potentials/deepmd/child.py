@@ -137,6 +137,9 @@ class Server:
                 answer = receive(process.stdout)  # type: ignore[arg-type]
             except OSError:
                 answer = None
+            except BaseException:  # Ctrl-C: the answer to this request must not be taken for that to the next
+                self._end()
+                raise
             if answer is None:
                 seen = last_line(self._noise)
                 self._end()
@@ -171,6 +174,7 @@ class Server:
             for stream in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):
                     stream.close()  # type: ignore[union-attr]
+            process.kill()
             process.wait()
 
 

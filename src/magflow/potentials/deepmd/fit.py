@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from magflow.core.label import Cost, LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Progress
 from magflow.errors import InputError, StoreError
 from magflow.potentials.deepmd import data, inputs, training
-from magflow.potentials.deepmd.child import server, versions
+from magflow.potentials.deepmd.child import server
 from magflow.potentials.deepmd.inputs import TRAIN, VALIDATION
 from magflow.potentials.deepmd.potential import DeepmdPotential
 
@@ -50,6 +49,7 @@ def fit_deepmd(
     model = family.form(train, species)
     if origin is not None:
         model = _from_start(model, origin)
+    prepared = time.perf_counter()
     with _directory(workdir, family, model, train, validation, origin, seed) as directory:
         trained = training.train(
             directory,
@@ -58,22 +58,22 @@ def fit_deepmd(
             start=None if start is None else {"refit": "--finetune", "keep": "--init-model"}[family.start_bias],
             progress=progress,
         )
+        ended = time.perf_counter()
         answer = server().ask(op="slim", path=str(trained.checkpoint))
-    potential = DeepmdPotential(answer["checkpoint"].tobytes(), json.loads(str(answer["definition"])))
+    potential = DeepmdPotential(answer["checkpoint"].tobytes(), model)
     rmse = {TRAIN: errors(potential, train)}
     if validation:
         rmse[VALIDATION] = errors(potential, validation)
     if progress:
         progress(1.0, "trained")
-    own = Cost(time.process_time() - cpu, 0.0)
-    cost = replace(trained.cost + own, wall_seconds=max(trained.cost.wall_seconds, time.perf_counter() - began))
+    around = Cost(time.process_time() - cpu, time.perf_counter() - ended + prepared - began)
     details = {
         "best_step": trained.step,
         "stopped_early": trained.stopped_early,
         "virtual_scale_a_per_mub": model.get("spin", {}).get("virtual_scale"),
-        **versions(),
+        **json.loads(str(answer["versions"])),
     }
-    return potential, FitReport(True, trained.curve.step, rmse, cost, trained.curve.history(), details)
+    return potential, FitReport(True, trained.curve.step, rmse, trained.cost + around, trained.curve.history(), details)
 
 
 def _origin(start: Potential, family: str) -> DeepmdPotential:

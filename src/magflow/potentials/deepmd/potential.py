@@ -34,7 +34,7 @@ class DeepmdPotential:
     Parameters
     ----------
     checkpoint
-        deepmd-kit's PyTorch checkpoint without the state of the optimiser.
+        The weights of a PyTorch checkpoint of deepmd-kit, as a file of ``torch.save``.
     model
         Section ``model`` of the input it was trained with.
     """
