@@ -259,7 +259,9 @@ class Problem:
         parameters, _ = self.split(unknowns)
         packing = self.geometry.packing(len(self.model.species))
         here = (self.model.spec, parameters, packing, self.geometry.moment, self.geometry.vector)
-        slope = sum(kernel().parameter_gradient(*here, sign, energy, atom, strain) for sign in self.signs)
+        slope = np.zeros(len(parameters))
+        for sign in self.signs:
+            slope += kernel().parameter_gradient(*here, sign, energy, atom, strain)
         return self.loss(residuals), np.concatenate([slope, pull @ self.pulay])
 
     def loss(self, residuals: FloatArray) -> float:
