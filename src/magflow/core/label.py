@@ -38,6 +38,7 @@ class FailureKind(StrEnum):
     CRASH = "crash"
     TIME_LIMIT = "time-limit"
     TRUNCATED_OUTPUT = "truncated-output"
+    INCONSISTENT = "inconsistent"
     WORKER_LOST = "worker-lost"
 
 

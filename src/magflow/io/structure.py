@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 _CARTESIAN = "cartesian_position"
+_INDEX = "frame_index"
 
 
 def to_structure(frame: Frame) -> Structure:
@@ -68,6 +69,16 @@ def from_structure(structure: Structure) -> Frame:
         _moments(structure),
         None if constrained is None else np.array(constrained, dtype=bool),
     )
+
+
+def site_order(frame: Frame) -> list[int]:
+    """The order in which pymatgen's writers put the atoms of `frame`: the k-th site they write is atom ``order[k]``.
+
+    Species stand in blocks by electronegativity; within one the order is kept.
+    """
+    structure = to_structure(frame)
+    structure.add_site_property(_INDEX, list(range(len(frame))))
+    return [site.properties[_INDEX] for site in structure.get_sorted_structure()]
 
 
 def _positions(structure: Structure) -> FloatArray:

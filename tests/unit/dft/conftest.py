@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import replay_vasp
 from magflow.core.frame import Frame
 from magflow.dft.abinit import AbinitEngine
+from magflow.dft.process import Finished, tail
 
 FAKE = Path(__file__).with_name("fake_abinit.py")
 HAVE_ABINIT = shutil.which("abinit") is not None and Path("/usr/share/gpaw-setups/Fe.PBE.gz").is_file()
@@ -77,3 +80,28 @@ def abinit():
     """The real ABINIT with the datasets of gpaw-data, or a visible skip."""
     if not HAVE_ABINIT:
         pytest.skip("abinit and gpaw-data are not installed")
+
+
+@pytest.fixture
+def potcars(tmp_path, monkeypatch):
+    """A folder of stand-in POTCARs (headers only) where pymatgen looks for them."""
+    from pymatgen.core import SETTINGS
+
+    folder = replay_vasp.write_potcars(tmp_path / "potcars")
+    monkeypatch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def replayed(potcars, monkeypatch):
+    """VASP replayed in this process; the value lists the folders it ran in."""
+    runs: list[Path] = []
+
+    def run(command, *, cwd, log, env=None, time_limit_s=None):
+        runs.append(cwd)
+        with contextlib.chdir(cwd), log.open("w") as sink, contextlib.redirect_stdout(sink):
+            returncode = replay_vasp.main()
+        return Finished(returncode, False, 1.0, 1.0, tail(log))
+
+    monkeypatch.setattr("magflow.dft.vasp.calculation.run_program", run)
+    return runs

@@ -1,0 +1,158 @@
+"""Read what VASP leaves behind, with pymatgen: ``vasprun.xml`` for numbers, ``OUTCAR`` for moments and the end.
+
+- energy: ``e_fr_energy``, the free energy TOTEN that forces derive from. (``e_0_energy`` is extrapolated, and VASP
+  5.4.4 writes the entropy term under that name.) With a penalty it contains E_p.
+- stress: kbar, positive in compression.
+- moments: the tables "magnetization (x)", with (y) and (z) in a noncollinear run; of a collinear one the component
+  along the axis is called x.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magflow.core.types import FloatArray
+from magflow.core.units import EV_PER_A3_IN_GPA, voigt
+
+_END = "General timing and accounting informations for this job"
+_VERSION = re.compile(r"\d+(?:\.\d+){1,2}")
+_ERROR = re.compile(
+    r"^[ |*]*((?:VERY BAD NEWS|ERROR|Error|internal error|LAPACK|BRMIX: very serious|ZBRENT).*?)[ |*]*$", re.M
+)
+
+
+class TruncatedOutputError(Exception):
+    """Output that a finished run would have is not there."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One finished run, in house units, atoms in VASP's order.
+
+    Parameters
+    ----------
+    energy
+        Free energy, eV; with the energy of a penalty if there was one.
+    forces, stress
+        (N, 3) eV/A; (6,) eV/A^3, positive in tension.
+    magmoms
+        (N, 3) muB, projected on the PAW spheres; None if not spin-polarised.
+    converged, iterations, residual
+        Whether the SCF cycle met its criterion; its steps; the last change of the energy, eV.
+    version
+        VASP's, numbers only.
+    elements, titles
+        (N,) elements; TITEL of each POTCAR.
+    """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray
+    magmoms: FloatArray | None
+    converged: bool
+    iterations: int
+    residual: float
+    version: str
+    elements: tuple[str, ...]
+    titles: tuple[str, ...]
+
+
+def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
+    """Read a run that ended with status 0.
+
+    Raises
+    ------
+    TruncatedOutputError
+        If anything of it is missing, cut short or not finite.
+    """
+    if not _ends_well(folder / "OUTCAR"):
+        raise TruncatedOutputError("OUTCAR ends before its timing")
+    run = _vasprun(folder / "vasprun.xml")
+    last = run.ionic_steps[-1]
+    steps = [step["e_fr_energy"] for step in last["electronic_steps"] if "e_fr_energy" in step]
+    missing = [name for name in ("e_fr_energy", "forces", "stress") if name not in last]
+    if missing or not steps:
+        raise TruncatedOutputError(f"vasprun.xml has no {missing[0] if missing else 'SCF steps'}")
+    version = _VERSION.match(run.vasp_version)
+    return Output(
+        energy=float(_shaped(last["e_fr_energy"], (), "energy")),
+        forces=_shaped(last["forces"], (n_atoms, 3), "forces"),
+        stress=-0.1 / EV_PER_A3_IN_GPA * voigt(_shaped(last["stress"], (3, 3), "stress")),
+        magmoms=read_moments(folder / "OUTCAR", n_atoms) if polarised else None,
+        converged=bool(run.converged_electronic),
+        iterations=len(steps),
+        residual=float(abs(steps[-1] - steps[-2])) if len(steps) > 1 else float("nan"),
+        version=version.group(0) if version else "unknown",
+        elements=tuple(run.atomic_symbols),
+        titles=tuple(run.potcar_symbols),
+    )
+
+
+def _vasprun(path: Path) -> Any:
+    from lxml.etree import XMLSyntaxError
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+    except FileNotFoundError:
+        raise TruncatedOutputError("there is no vasprun.xml") from None
+    except (XMLSyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise TruncatedOutputError(f"vasprun.xml is incomplete: {error}") from error
+    if not run.ionic_steps:
+        raise TruncatedOutputError("vasprun.xml holds no finished step")
+    return run
+
+
+def read_moments(path: Path, n_atoms: int) -> FloatArray:
+    """(N, 3) moments of the last tables in OUTCAR, muB; collinear ones in z."""
+    from pymatgen.io.vasp.outputs import Outcar
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table: Sequence[Any] = Outcar(path).magnetization
+        totals = [row["tot"] for row in table]
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
+        raise TruncatedOutputError(f"the moments in OUTCAR are incomplete: {error}") from error
+    if len(totals) != n_atoms:
+        raise TruncatedOutputError(f"OUTCAR has moments of {len(totals)} atoms instead of {n_atoms}")
+    moments = np.zeros((n_atoms, 3))
+    for row, total in zip(moments, totals, strict=True):
+        vector = getattr(total, "moment", total)
+        row[2 if np.ndim(vector) == 0 else slice(None)] = vector
+    return _shaped(moments, (n_atoms, 3), "moments")
+
+
+def error_message(log: str) -> str:
+    """VASP's own error message on one line; empty if it wrote none."""
+    found = _ERROR.findall(log)
+    return " ".join(found[-1].split()) if found else ""
+
+
+def scf_tail(folder: Path) -> str:
+    """The last lines of OSZICAR."""
+    path = folder / "OSZICAR"
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return "\n".join([line for line in lines if ":" in line or "F=" in line][-10:])
+
+
+def _ends_well(path: Path) -> bool:
+    return path.is_file() and _END in path.read_text(errors="replace")
+
+
+def _shaped(values: Any, shape: tuple[int, ...], name: str) -> FloatArray:
+    array = np.asarray(values, dtype=float)
+    if array.shape != shape:
+        raise TruncatedOutputError(f"{name} has the shape {array.shape} instead of {shape}")
+    if not np.isfinite(array).all():
+        raise TruncatedOutputError(f"{name} is not finite")
+    return array
