@@ -232,7 +232,7 @@ class Problem:
         return (values - self.targets.values) * (self.targets.weights > 0.0)
 
     def _energies(self, per_atom: FloatArray) -> FloatArray:
-        return np.bincount(self.geometry.frame, weights=per_atom, minlength=len(self.geometry.counts))
+        return np.bincount(self.geometry.frame, weights=per_atom, minlength=len(self.geometry.counts)).astype(float)
 
     def normal(self, unknowns: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """J^T J, J^T r and |r|^2, weighted."""
