@@ -59,7 +59,11 @@ class MmtpFamily(BaseModel):
         default_factory=PromotionSettings,
         description="What magnetic labels do to a non-magnetic potential the fit starts from.",
     )
-    max_iterations: int = Field(default=40, ge=1, description="Levenberg-Marquardt iterations.")
+    max_iterations: int = Field(
+        default=40,
+        ge=1,
+        description="Levenberg-Marquardt iterations and, where labels are many, rounds of 10 BFGS steps.",
+    )
     tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")
     patience: int = Field(default=8, ge=1, description="Iterations without a better validation loss that end a fit.")
 
