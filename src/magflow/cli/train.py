@@ -66,8 +66,8 @@ def train(
     from magflow.potentials.training import EnsembleTask, cores, train_ensemble
 
     built = family_of(family, settings or [])
-    dataset = _labels(labels, mixed)
-    unseen = None if test is None else _labels(test, mixed)
+    dataset = labelled(labels, mixed=mixed)
+    unseen = None if test is None else labelled(test, mixed=mixed)
     _check_output(output, resume)
     task = EnsembleTask(
         family=built,
@@ -90,7 +90,8 @@ def train(
         show(told, output)
 
 
-def _labels(path: Path, mixed: bool) -> Dataset:
+def labelled(path: Path, *, mixed: bool) -> Dataset:
+    """The labels of a file, every frame of which has to have one."""
     from magflow.core.dataset import Dataset
     from magflow.errors import InputError
     from magflow.io.extxyz import read_extxyz

@@ -6,13 +6,17 @@ import os
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magflow.errors import StoreError
 from magflow.report import headline, sections, tables
 from magflow.report.blocks import number, plural
 from magflow.report.masking import mask
 from magflow.report.record import CampaignRecord
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def render(record: CampaignRecord) -> str:
@@ -21,9 +25,14 @@ def render(record: CampaignRecord) -> str:
     Every text of the record is escaped and stripped of credentials on its way into the page; the page runs no
     script and may load nothing (it says so itself, in its content security policy).
     """
+    return environment().get_template("report.html.j2").render(context(record), style=page_style())
+
+
+def environment() -> Environment:
+    """Templates of pages: texts are escaped and lose credentials, names that are not there are errors."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("magflow.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -31,11 +40,14 @@ def render(record: CampaignRecord) -> str:
         lstrip_blocks=True,
         finalize=_masked,
     )
-    style = resources.files("magflow.report").joinpath("templates/style.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html.j2").render(context(record), style=_trusted(style))
 
 
-def _trusted(text: str) -> Any:
+def page_style() -> Markup:
+    """The style sheet that every page holds."""
+    return _trusted(resources.files("magflow.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
+
+
+def _trusted(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704

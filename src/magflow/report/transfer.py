@@ -1,0 +1,225 @@
+"""What a transfer curve leaves for people: a figure, tables of what was saved, a page, and files of numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magflow.core.files import replace_file
+from magflow.potentials.transfer import TransferCurve
+from magflow.potentials.transfer_saving import Factor, Price, saving
+from magflow.potentials.transfer_task import STARTED, Arm
+from magflow.report.blocks import Plot, Table, number, plot
+from magflow.report.page import environment, page_style
+from magflow.report.quantities import SHOWN, Quantity
+from magflow.report.style import PAPER, VARIABLES
+from magflow.report.transfer_figures import Curve, transfer_figure
+
+RESULTS, NUMBERS, FIGURE, PAGE = "results.json", "results.csv", "transfer.svg", "transfer.html"
+
+PRICED = {Price.CORE_HOURS: ("core-hours", "core-minutes"), Price.CPU_HOURS: ("CPU-hours", "CPU-minutes")}
+"""How a price is called, in hours and in minutes."""
+
+
+def cost_unit(curve: TransferCurve, price: Price) -> tuple[str, float]:
+    """The unit in which the costs are readable, and hours to that unit."""
+    largest = max((getattr(p, price) for p in curve.points), default=0.0)
+    hours, minutes = PRICED[price]
+    return (minutes, 60.0) if largest < 0.5 else (hours, 1.0)
+
+
+def shown(curve: TransferCurve) -> list[Quantity]:
+    """The quantities there are errors of."""
+    return [q for q in SHOWN if any(q.name in p.rmse for p in curve.points)]
+
+
+def curves(curve: TransferCurve, price: Price) -> dict[str, dict[str, Curve]]:
+    """Way to fit, to quantity, to errors over the seeds; errors and costs in the units they are shown in."""
+    _, factor = cost_unit(curve, price)
+    out: dict[str, dict[str, Curve]] = {}
+    for arm in curve.arms:
+        sizes = sorted({p.magnetic_labels for p in curve.points if p.arm is arm})
+        groups = [[p for p in curve.points if (p.arm, p.magnetic_labels) == (arm, n)] for n in sizes]
+        cost = np.array([np.mean([getattr(p, price) for p in group]) for group in groups]) * factor
+        for q in shown(curve):
+            errors = [np.array([p.rmse[q.name] for p in group if q.name in p.rmse]) * q.factor for group in groups]
+            if all(len(e) for e in errors):
+                bands = np.array([(np.median(e), e.min(), e.max()) for e in errors]).T
+                out.setdefault(str(arm), {})[q.name] = Curve(np.array(sizes, dtype=float), cost, bands)
+    return out
+
+
+def columns(curve: TransferCurve) -> dict[str, list[Any]]:
+    """One row per point; heads carry the unit."""
+    out: dict[str, list[Any]] = {
+        "fit": [str(p.arm) for p in curve.points],
+        "seed": [p.seed for p in curve.points],
+        "magnetic_labels": [p.magnetic_labels for p in curve.points],
+        "non_magnetic_labels": [p.non_magnetic_labels for p in curve.points],
+        "core_hours": [p.core_hours for p in curve.points],
+        "cpu_hours": [p.cpu_hours for p in curve.points],
+        "fit (CPU s)": [p.fit_cpu_seconds for p in curve.points],
+    }
+    for q in shown(curve):
+        out[f"rmse_{q.name} ({q.unit})"] = [p.rmse.get(q.name, np.nan) * q.factor for p in curve.points]
+    return out
+
+
+def transfer_plot(curve: TransferCurve, price: Price) -> Plot:
+    """The figure, for a page."""
+    unit, _ = cost_unit(curve, price)
+    figure = transfer_figure(shown(curve), curves(curve, price), unit)
+    seeds = len(curve.seeds)
+    spread = "" if seeds == 1 else f" Line: median of {seeds} seeds; band: all of them."
+    caption = f"RMSE on held-out magnetic labels against their number and against the cost of all labels.{spread}"
+    return plot(figure, "transfer", caption, columns(curve), wide=True)
+
+
+def saving_table(curve: TransferCurve, arm: Arm, price: Price) -> Table:
+    """How many times fewer magnetic labels, and hours, one arm needs for the errors of fits from scratch."""
+    quantities = shown(curve)
+    found = {q.name: {s.magnetic_labels: s for s in saving(curve, q.name, arm, price)} for q in quantities}
+    sizes = sorted({n for rows in found.values() for n in rows})
+    hours = PRICED[price][0]
+    heads = ["Labels from scratch", *(f"{q.title}: labels / {hours}" for q in quantities)]
+    rows = []
+    for n in sizes:
+        cells = [
+            _both(found[q.name][n].labels, found[q.name][n].cost) if n in found[q.name] else "–" for q in quantities
+        ]
+        rows.append([n, *cells])
+    return Table(heads, rows, frozenset(range(len(heads))))
+
+
+def _both(labels: Factor, cost: Factor) -> str:
+    return f"{factor_text(labels)} / {factor_text(cost)}"
+
+
+def factor_text(factor: Factor) -> str:
+    """``3.1 (2.2 to 4)``; the spread over the seeds is left out where there is none."""
+    if not np.isfinite(factor.value):
+        return "–"
+    spread = f" ({number(factor.low, 2)} to {number(factor.high, 2)})" if factor.high > factor.low else ""
+    return f"{factor.bound}{' ' if factor.bound else ''}{number(factor.value, 2)}{spread}"
+
+
+def error_table(curve: TransferCurve) -> Table:
+    """Median error of every way to fit and number of labels."""
+    quantities = shown(curve)
+    heads = ["Fit", "Magnetic labels", *(f"{q.title} ({q.unit})" for q in quantities), "Fit (CPU s)"]
+    rows = []
+    for arm in curve.arms:
+        for n in sorted({p.magnetic_labels for p in curve.points if p.arm is arm}):
+            group = [p for p in curve.points if (p.arm, p.magnetic_labels) == (arm, n)]
+            errors = [float(np.median([p.rmse.get(q.name, np.nan) for p in group])) * q.factor for q in quantities]
+            rows.append(
+                [str(arm), n, *map(number, errors), number(float(np.mean([p.fit_cpu_seconds for p in group])), 2)]
+            )
+    return Table(heads, rows, frozenset(range(1, len(heads))))
+
+
+def saved_arms(curve: TransferCurve) -> list[Arm]:
+    """Arms whose saving is worth a table: those that start from the pre-trained potential, if there is a control."""
+    return [arm for arm in curve.arms if arm in STARTED and Arm.SCRATCH in curve.arms]
+
+
+def write_transfer(curve: TransferCurve, directory: Path, price: Price) -> dict[str, Path]:
+    """Write numbers, figure and page; returns their paths by name.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be written.
+    """
+    told = curve.as_dict() | {"saving": savings(curve, price)}
+    drawn = transfer_plot(curve, price)
+    texts = {
+        RESULTS: json.dumps(told, indent=1) + "\n",
+        NUMBERS: _csv(columns(curve)),
+        FIGURE: standalone(str(drawn.svg)),
+        PAGE: page(curve, drawn, price),
+    }
+    for name, text in texts.items():
+        replace_file(directory / name, text.encode("utf-8"))
+    return {name: directory / name for name in texts}
+
+
+def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:
+    """The factors, JSON-ready: arm to quantity to one entry per number of labels from scratch."""
+
+    def plain(factor: Factor) -> dict[str, Any]:
+        values = {name: getattr(factor, name) for name in ("value", "low", "high")}
+        return {k: v if np.isfinite(v) else None for k, v in values.items()} | {"bound": str(factor.bound)}
+
+    def rows(arm: Arm, quantity: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "labels_from_scratch": s.magnetic_labels,
+                "rmse": s.error,
+                "labels_factor": plain(s.labels),
+                f"{price}_factor": plain(s.cost),
+            }
+            for s in saving(curve, quantity, arm, price)
+        ]
+
+    return {str(arm): {q.name: rows(arm, q.name) for q in shown(curve)} for arm in saved_arms(curve)}
+
+
+def page(curve: TransferCurve, drawn: Plot, price: Price) -> str:
+    """One self-contained HTML document."""
+    return (
+        environment()
+        .get_template("transfer.html.j2")
+        .render(
+            style=page_style(),
+            about=curve.about,
+            plot=drawn,
+            savings={str(arm): saving_table(curve, arm, price) for arm in saved_arms(curve)},
+            errors=error_table(curve),
+            labels=_labels(curve.about["labels"]),
+            settings=_settings(curve.about),
+        )
+    )
+
+
+def _labels(parts: Mapping[str, Mapping[str, Any]]) -> Table:
+    heads = ["Labels", "Number", "Kind", "CPU s per label", "Core-seconds per label"]
+    rows = [
+        [
+            name.replace("_", " "),
+            part["count"],
+            ", ".join(part["kinds"]),
+            number(3600.0 * part["cpu_hours"] / part["count"]),
+            number(3600.0 * part["core_hours"] / part["count"]),
+        ]
+        for name, part in parts.items()
+    ]
+    return Table(heads, rows, frozenset({1, 3, 4}))
+
+
+def _settings(about: Mapping[str, Any]) -> Table:
+    pairs = [("family", about["family"])]
+    for part in ("settings", "pretraining", "schedule"):
+        pairs += [(f"{part}: {key}", json.dumps(value)) for key, value in about[part].items()]
+    return Table(["", ""], [list(pair) for pair in pairs])
+
+
+def _csv(table: Mapping[str, list[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
+    return buffer.getvalue()
+
+
+def standalone(svg: str) -> str:
+    """A drawing of a page as a file of its own: with the colours that the page would give it."""
+    colours = ";".join(f"{name}:{value}" for value, name in VARIABLES.items())
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" style="{colours};background:{PAPER}" '
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg.replace("<svg ", head, 1)}\n'
