@@ -176,6 +176,10 @@ class Motion:
         """Instantaneous, K."""
         return 2.0 * self.kinetic / (self.degrees * KB)
 
+    def replace_velocities(self, velocities: FloatArray) -> Motion:
+        """The same with other velocities (N, 3)."""
+        return replace(self, velocities=velocities)
+
     def with_limits(self, limits: Limits) -> Motion:
         """The same with other limits."""
         return replace(self, limits=limits)

@@ -134,11 +134,10 @@ def run_md(
 
 def _worth_keeping(sighting: Sighting, interval: int) -> bool:
     """A look at a sound state, or the state at which the ensemble knew no more."""
-    if sighting.observation is None or sighting.observation.motion.step == 0:
-        return False
-    if sighting.reason is None or sighting.reason is HealthReason.COMPLETED:
-        return sighting.observation.motion.step % interval == 0
-    return sighting.reason in UNKNOWN
+    if sighting.observation is None or sighting.reason in UNKNOWN:
+        return sighting.observation is not None
+    step = sighting.observation.motion.step
+    return sighting.reason in (None, HealthReason.COMPLETED) and step > 0 and step % interval == 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,8 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
     Yields
     ------
     Sighting
-        Of every run at the first state, at every look, and at its end.
+        Of every run at the first state, at every look (after the moments were relaxed, where both are due), and at its
+        end. A run that goes on from the motion of a look makes the steps it would have made.
     """
     if not motions:
         return
@@ -104,25 +105,24 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
     going = list(range(len(motions)))
     grader = grader_of(ensemble)
     step = motions[0].step
-    for run in going:
-        yield Sighting(run, moving.observe(run))
-    while going and step < steps:
-        step = how.next(step, steps)
-        moving.advance(step)
-        stopped = [run for run in going if moving.stop(run) is not None]
-        for run in stopped:
-            yield _ending(moving, run)
-        going = [run for run in going if run not in stopped]
-        for sighting in _look(moving, going, grader, how, step, steps):
+    seen = _look(moving, going, grader, how, step, steps)
+    while True:
+        for sighting in seen:
             if sighting.reason is not None:
                 moving.retire(sighting.run)
-                going = [run for run in going if run != sighting.run]
+                going.remove(sighting.run)
             yield sighting
-        if how.relax_moments_every and step % how.relax_moments_every == 0 and step < steps:
-            for run in _relax(moving, going, ensemble, how):
-                moving.retire(run)
-                going = [r for r in going if r != run]
-                yield Sighting(run, moving.observe(run), None, HealthReason.RELAXATION_UNCONVERGED)
+        if not going or step >= steps:
+            return
+        step = how.next(step, steps)
+        moving.advance(step)
+        seen = [_ending(moving, run) for run in going if moving.stop(run) is not None]
+        alive = [run for run in going if moving.stop(run) is None]
+        if how.relax_moments_every and step % how.relax_moments_every == 0:
+            failed = _relax(moving, alive, ensemble, how)
+            seen += [Sighting(run, moving.observe(run), None, HealthReason.RELAXATION_UNCONVERGED) for run in failed]
+            alive = [run for run in alive if run not in failed]
+        seen += _look(moving, alive, grader, how, step, steps)
 
 
 def grader_of(ensemble: Ensemble) -> SupportsGrades | None:
@@ -140,19 +140,22 @@ def _ending(moving: Propagator, run: int) -> Sighting:
 
 def _look(
     moving: Propagator, going: Sequence[int], grader: SupportsGrades | None, how: Watch, step: int, last: int
-) -> Iterator[Sighting]:
+) -> list[Sighting]:
+    """What is seen of the runs that go on; nothing between two looks."""
     if not going or (step % how.interval and step < last):
-        return
+        return []
     seen = [moving.observe(run) for run in going]
     grades = None
     if grader is not None and step % how.interval == 0:
         grades = grader.grades([o.motion.frame for o in seen])
+    out = []
     for k, (run, observation) in enumerate(zip(going, seen, strict=True)):
         grade = None if grades is None else float(grades[k])
-        reason = HealthReason.COMPLETED if step == last else None
+        reason = HealthReason.COMPLETED if step >= last else None
         if grade is not None and grade > how.grade_break:
             reason = HealthReason.GRADE_BREAK
-        yield Sighting(run, observation, grade, reason)
+        out.append(Sighting(run, observation, grade, reason))
+    return out
 
 
 def _relax(moving: Propagator, going: Sequence[int], ensemble: Ensemble, how: Watch) -> list[int]:

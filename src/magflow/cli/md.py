@@ -1,0 +1,100 @@
+"""``magflow md``: molecular dynamics on the mean of an ensemble, until it no longer knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from magflow.cli.dynamics_options import CellMotion, Statistics
+
+BLOWN_UP = 1
+"""Exit code when a health check ended the run."""
+
+
+def md(
+    models: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Ensemble (`magflow export --models`) or directory of a campaign.")
+    ],
+    structure: Annotated[Path, typer.Argument(metavar="STRUCTURE", help="Extended XYZ, or what ASE reads.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where trajectory and log go.")],
+    statistics: Annotated[
+        Statistics, typer.Option("--ensemble", help="nve; nvt and npt: with Langevin baths.")
+    ] = Statistics.NVT,
+    temperature: Annotated[float, typer.Option(metavar="K", min=0.0, help="Of the start and of the baths, K.")] = 300.0,
+    pressure: Annotated[float, typer.Option(metavar="GPA", help="Held by npt, GPa.")] = 0.0,
+    cell: Annotated[CellMotion, typer.Option(help="What of the cell npt moves.")] = CellMotion.VOLUME,
+    steps: Annotated[int, typer.Option(min=1, help="Steps from the start.")] = 10_000,
+    timestep: Annotated[float, typer.Option(metavar="FS", min=1e-3, max=20.0, help="fs.")] = 2.0,
+    friction: Annotated[float, typer.Option(metavar="1/PS", min=1e-6, help="Of the baths, 1/ps.")] = 10.0,
+    barostat_time: Annotated[float, typer.Option(metavar="FS", min=1.0, help="Time the cell takes, fs.")] = 500.0,
+    repeat: Annotated[tuple[int, int, int], typer.Option(metavar="A B C", help="Repeats of the cell.")] = (1, 1, 1),
+    relax_moments_every: Annotated[
+        int | None,
+        typer.Option(metavar="STEPS", min=1, help="Steps between relaxations of the moments; default: fixed."),
+    ] = None,
+    max_moment: Annotated[
+        list[str] | None,
+        typer.Option("--max-moment", metavar="EL=MUB", help="Bound of |m|, muB; default: the range of the fit."),
+    ] = None,
+    interval: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Steps between what is written.")] = 100,
+    grade_stop: Annotated[float, typer.Option(min=0.0, help="Extrapolation grade that ends the run.")] = 10.0,
+    deviation_stop: Annotated[
+        float | None, typer.Option(metavar="EV/A", min=0.0, help="Deviation of a force that ends it, eV/A.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of velocities and noise.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+) -> None:
+    """Move the atoms of a structure on the mean of an ensemble, and stop when the ensemble no longer knows.
+
+    The run ends after its steps, when the extrapolation grade exceeds `--grade-stop`, when a deviation exceeds
+    `--deviation-stop` (both exit code 0: the last frame is one to label), or when a health check fails (atoms on top of
+    each other, energy or temperature out of all bounds: exit code 1). DIR gets `trajectory.extxyz` (positions, momenta,
+    moments, forces, energies), `thermo.csv`, `thermo.svg` and the state `--resume` goes on from; a run that was killed
+    makes the very steps it would have made. `--resume --steps` beyond the end makes a run longer.
+
+    Examples:
+
+        magflow md potential start.extxyz --temperature 600 --repeat 4 4 4 -o run600
+
+        magflow md potential start.extxyz --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
+    """
+    import json
+
+    from magflow.cli.dynamics_options import MdOptions
+    from magflow.cli.dynamics_task import MdTask, show
+    from magflow.cli.models import open_ensemble
+
+    options = MdOptions(
+        statistics, temperature, pressure, cell, timestep, friction, barostat_time, repeat, relax_moments_every,
+        tuple(max_moment or ()), interval, grade_stop, deviation_stop, seed,
+    )  # fmt: skip
+    task = MdTask.prepared(open_ensemble(models), structure, options, out, resume=resume)
+    with _bar(steps) as progress:
+        outcome = task.run(steps, progress)
+    if as_json:
+        typer.echo(json.dumps(outcome.as_dict()))
+    else:
+        show(outcome)
+    if outcome.broken:
+        raise typer.Exit(BLOWN_UP)
+
+
+@contextmanager
+def _bar(steps: int) -> Iterator[Callable[[int, str], None] | None]:
+    """A progress bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=steps)
+        yield lambda step, text: bar.update(task, completed=step, description=text)

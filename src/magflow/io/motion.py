@@ -1,0 +1,79 @@
+"""The state of a molecular dynamics run as a file: all a run needs to go on, to the last bit, and no pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magflow.core.dynamics import Integration, Limits, Motion, Pistons
+from magflow.core.files import replace_file
+from magflow.core.frame import frames_from_arrays, frames_to_arrays
+from magflow.errors import InputError
+
+FORMAT = "magflow-motion-1"
+
+
+def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
+    """Write `motion` and JSON-ready `facts` in one step that survives a kill.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    integration = asdict(motion.integration) | {"pistons": int(motion.integration.pistons)}
+    header = {
+        "format": FORMAT,
+        "integration": integration,
+        "limits": asdict(motion.limits),
+        "heat": motion.heat,
+        "step": motion.step,
+        "facts": dict(facts),
+    }
+    arrays = frames_to_arrays([motion.frame]) | {"velocities": motion.velocities, "piston": motion.piston}
+    if motion.listed is not None:
+        arrays["listed_positions"], arrays["listed_cell"] = motion.listed
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    np.savez(buffer, allow_pickle=False, header=text, **arrays)
+    replace_file(path, buffer.getvalue())
+
+
+def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
+    """Inverse of :func:`write_motion`: the motion and the facts.
+
+    Raises
+    ------
+    InputError
+        If there is no such file or it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        if header["format"] != FORMAT:
+            raise ValueError("another format")
+        how = header["integration"]
+        listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None
+        motion = Motion(
+            frames_from_arrays(arrays)[0],
+            arrays["velocities"],
+            Integration(**how | {"pistons": Pistons(how["pistons"])}),
+            Limits(**header["limits"]),
+            arrays["piston"],
+            header["heat"],
+            header["step"],
+            listed,
+        )
+    except FileNotFoundError as error:
+        raise InputError("there is no run to go on with", where=str(path)) from error
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("the state of the run is damaged", where=str(path), seen=str(error)) from error
+    return motion, header["facts"]
