@@ -257,6 +257,16 @@ def test_warm_start_and_validation(family, potential):
     assert {"train", "validation"} <= set(report.rmse)
 
 
+def test_a_fit_goes_on_from_its_workdir(family, potential, tmp_path):
+    first, _ = family.fit(list(TRAIN), elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+    again, _ = family.fit(list(TRAIN), elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+    batch = [item.frame for item in TEST]
+    np.testing.assert_array_equal(first.predict(batch).energy, potential.predict(batch).energy)
+    np.testing.assert_array_equal(again.predict(batch).energy, first.predict(batch).energy)
+    with pytest.raises(InputError):
+        family.fit(list(TRAIN)[:-1], elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+
+
 def test_descriptors_and_grades(potential):
     if not isinstance(potential, SupportsGrades):
         pytest.skip("no descriptors")
