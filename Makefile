@@ -60,7 +60,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmarks: $(VENV)/.installed-test engines
+$(VENV)/.installed-benchmarks: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'
+	@touch $@
+
+benchmarks: $(VENV)/.installed-benchmarks engines
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
 
 clean:
