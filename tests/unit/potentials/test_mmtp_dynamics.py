@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 from mmtp_iron import iron, iron_ensemble
+from mmtp_models import random_frame, random_potential
 
 from magflow.core.dynamics import (
     Integration,
@@ -25,6 +28,7 @@ from magflow.errors import InputError
 from magflow.explore.propagation import PredictionPropagator
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
+from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
 
 TIMESTEP = in_ase_time(1.0)
@@ -155,6 +159,15 @@ class TestIndependence:
             np.testing.assert_array_equal(alone.motion.velocities, together[k].motion.velocities)
             assert alone.energy == together[k].energy
 
+    def test_of_the_species_beside_it_to_the_last_bit(self):
+        members = tuple(random_potential(form, n_phi=8, n_psi=2) for form in (Form.EVEN, Form.PAPER))
+        unlike = PotentialEnsemble(members, "mmtp")
+        motions = [started(random_frame(k, n=1 + k % 4), timestep=in_ase_time(0.05)) for k in range(9)]
+        together = moved(unlike, motions, 10)
+        for k, motion in enumerate(motions):
+            (alone,) = moved(unlike, [motion], 10)
+            np.testing.assert_array_equal(alone.forces, together[k].forces)
+
     def test_of_runs_that_end(self, ensemble):
         motions = cells()
         together = moved(ensemble, motions, 60)
@@ -233,3 +246,20 @@ def test_other_moments_count_as_heat(ensemble):
     assert abs(after.energy - before.energy) > 1e-3
     assert after.conserved == pytest.approx(before.conserved, abs=1e-12)
     assert propagator.observe(1).energy == beside.energy
+
+
+def test_an_interrupt_is_heeded_between_two_steps(ensemble):
+    propagator = MmtpPropagator(ensemble.members, [started(iron(1, repeats=2))])
+    begin = time.monotonic()
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            propagator.advance(10**9)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert time.monotonic() - begin < 5.0
+    step = propagator.observe(0).motion.step
+    (straight,) = moved(ensemble, [started(iron(1, repeats=2))], step + 5)
+    propagator.advance(step + 5)
+    np.testing.assert_array_equal(propagator.observe(0).motion.frame.positions, straight.motion.frame.positions)

@@ -18,7 +18,7 @@ from magflow.potentials.mmtp.native import kernel
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.potential import MmtpPotential
 
-SKIN = 0.3
+SKIN = 0.4
 """A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it."""
 
 _STOPS = (None, *Stop)
