@@ -247,6 +247,7 @@ def parameters(run: Run) -> str:
   <i type="int" name="IBRION">-1</i>
   <i type="int" name="ISPIN">{spin}</i>
   <i type="int" name="ISIF">2</i>
+  <i type="int" name="LORBIT">{run.incar.get("LORBIT", ["0"])[0]}</i>
   <i type="int" name="ISMEAR">0</i>
   <i type="logical" name="LNONCOLLINEAR">{"T" if run.vectors else "F"}</i>
   <i type="logical" name="LSORBIT">F</i>

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
+import replay_vasp
 from magflow.core import plugins
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory, label_id
@@ -21,13 +24,30 @@ TWO_ATOMS = Frame(("Fe", "Al"), 2.884 * np.eye(3), [[0.02, 0, 0], [1.47, 1.44, 1
 
 @dataclass(frozen=True)
 class Case:
-    """One engine under test, with the tolerance of its derivatives (eV/A, eV/muB)."""
+    """One engine under test, with the tolerance of its derivatives (eV/A, eV/muB).
+
+    `needs` is a program on PATH; `prepare` sets up what else the engine finds on a machine.
+    """
 
     name: str
     settings: dict = field(default_factory=dict)
     step: float = 1e-3
     tolerance: float = 1e-5
     needs: str | None = None
+    prepare: Callable[[pytest.MonkeyPatch, Path], None] | None = None
+
+
+def stand_in_potcars(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    from pymatgen.core import SETTINGS
+
+    patch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", str(replay_vasp.write_potcars(folder)))
+
+
+def replayed_vasp(constraint: dict, tolerance: float) -> Case:
+    """VASP's formats with the numbers of the model Hamiltonian; a penalty misses its target by F / (2 LAMBDA)."""
+    command = f"{sys.executable} {replay_vasp.__file__}"
+    settings = {"version": replay_vasp.VERSION, "command": command, "overlap_limit": 1, "constraint": constraint}
+    return Case("vasp", settings, step=0.02, tolerance=tolerance, prepare=stand_in_potcars)
 
 
 CASES = [
@@ -45,6 +65,8 @@ CASES = [
         id="abinit",
         marks=pytest.mark.abinit,
     ),
+    pytest.param(replayed_vasp({"method": "penalty", "ladder": [2000]}, 4e-3), id="vasp-penalty"),
+    pytest.param(replayed_vasp({"method": "deltaspin"}, 2e-3), id="vasp-deltaspin"),
 ]
 
 
@@ -55,6 +77,8 @@ def case(request, tmp_path_factory):
         pytest.skip(f"{case.needs} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAGFLOW_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        if case.prepare:
+            case.prepare(patch, tmp_path_factory.mktemp("installation"))
         yield case
 
 

@@ -72,13 +72,32 @@ def from_structure(structure: Structure) -> Frame:
 
 
 def site_order(frame: Frame) -> list[int]:
-    """The order in which pymatgen's writers put the atoms of `frame`: the k-th site they write is atom ``order[k]``.
+    """The order in which pymatgen's input sets put the atoms of `frame`: their k-th site is atom ``order[k]``.
 
-    Species stand in blocks by electronegativity; within one the order is kept.
+    Species stand in blocks by electronegativity; within one the order is kept, so sorting again changes nothing.
     """
     structure = to_structure(frame)
     structure.add_site_property(_INDEX, list(range(len(frame))))
     return [site.properties[_INDEX] for site in structure.get_sorted_structure()]
+
+
+def right_handed(structure: Structure) -> Structure:
+    """The same crystal with a right-handed cell: pymatgen writes the POSCAR of a left-handed one inverted.
+
+    Reversing one lattice vector changes the cell and nothing else; inversion would reverse the forces.
+    """
+    from pymatgen.core import Lattice, Structure
+
+    matrix = structure.lattice.matrix
+    if np.linalg.det(matrix) > 0:
+        return structure
+    return Structure(
+        Lattice(matrix * [[1], [1], [-1]]),
+        structure.species,
+        structure.cart_coords,
+        coords_are_cartesian=True,
+        site_properties=structure.site_properties,
+    )
 
 
 def _positions(structure: Structure) -> FloatArray:

@@ -2,7 +2,8 @@
 
 The Maker's job runs as it is; a second job turns its task document into a label. What a task document of atomate2
 holds under ``output`` (energy, forces, stress, structure) is the same for VASP, ABINIT and force fields, but not
-the unit of the stress: it is a field here.
+the unit of the stress: it is a field here. Input sets of pymatgen sort the sites; they get them sorted, and what comes
+back is put into the order of the frame here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from monty.json import MSONable, jsanitize
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LabelKind, LevelOfTheory
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
-from magflow.io.structure import to_structure
+from magflow.errors import InputError
+from magflow.io.structure import right_handed, site_order, to_structure
 from magflow.makers.base import Campaign, Category, prepare
 from magflow.makers.documents import LabelDoc
 from magflow.makers.packing import unpack_frame
@@ -37,7 +39,8 @@ class AtomateEngine(MSONable):
     maker
         Its ``make(structure)`` gives one static calculation. Target moments reach it as the site property ``magmom``.
     kind
-        Kind of label it makes.
+        Kind of label it makes. Not constrained: a task document has neither the penalty that its energy contains nor
+        magnetic forces; that takes a label engine.
     functional
         Part of the level of theory; the rest of it is the Maker's own serialisation.
     stress_in_gpa
@@ -50,6 +53,14 @@ class AtomateEngine(MSONable):
     stress_in_gpa: float = KBAR_COMPRESSIVE
     name: str = field(default="atomate2", init=False)
 
+    def __post_init__(self) -> None:
+        if LabelKind(self.kind) == LabelKind.CONSTRAINED:
+            raise InputError(
+                "a Maker of atomate2 makes no constrained labels",
+                where="kind",
+                hint="use the label engine of your code: vasp, abinit",
+            )
+
     def level_of_theory(self, elements: tuple[str, ...]) -> LevelOfTheory:
         """The Maker's whole serialisation: another input set is another level of theory."""
         serialised = jsanitize(self.maker.as_dict(), strict=True, enum_values=True)
@@ -60,7 +71,7 @@ class AtomateEngine(MSONable):
 def label_flow(engine: AtomateEngine, campaign: Campaign, frame: str, source: str, iteration: int) -> Flow:
     """The Maker's calculation and its conversion to a label; `output` is the LabelDoc."""
     configuration = unpack_frame(frame)
-    static = engine.maker.make(to_structure(configuration))
+    static = engine.maker.make(right_handed(to_structure(configuration)).get_sorted_structure())
     uuid = campaign.uuid_for("static", iteration, configuration.frame_id)
     if isinstance(static, Job):
         prepare(static, uuid, Category.DFT)
@@ -86,18 +97,39 @@ def label_of(engine: AtomateEngine, elements: list[str], frame: Frame, task: Any
     if task is None:
         return Label.failed(frame, level, FailureKind.CRASH, "the calculation left no task document")
     output = _get(task, "output")
-    energy, forces, stress = (_get(output, name) for name in ("energy", "forces", "stress"))
+    forces, stress, structure = (_get(output, name) for name in ("forces", "stress", "structure"))
+    energy = _free_energy(task)
     if energy is None or forces is None:
         return Label.failed(frame, level, FailureKind.TRUNCATED_OUTPUT, "no energy or forces in the task document")
+    order = site_order(frame)
+    found = [] if structure is None else [site.specie.symbol for site in structure]
+    if found and found != [frame.species[i] for i in order]:
+        return Label.failed(frame, level, FailureKind.INCONSISTENT, f"the Maker gave its sites back as {found}")
+    moments = _moments(structure, len(frame))
     return Label(
         frame.frame_id,
         level,
         frame.orientation,
         energy=float(energy),
-        forces=np.asarray(forces, dtype=float),
+        forces=_in_frame_order(np.asarray(forces, dtype=float), order),
         stress=None if stress is None else voigt(stress) * engine.stress_in_gpa / EV_PER_A3_IN_GPA,
-        magmoms=_moments(_get(output, "structure"), len(frame)),
+        magmoms=None if moments is None else _in_frame_order(moments, order),
     )
+
+
+def _in_frame_order(values: np.ndarray, order: list[int]) -> np.ndarray:
+    """(N, 3) from the order of the sites."""
+    ordered = np.empty_like(values)
+    ordered[order] = values
+    return ordered
+
+
+def _free_energy(task: Any) -> float | None:
+    """The energy that forces derive from, eV: where VASP's task document names it, `output.energy` is another one."""
+    calculations = _get(task, "calcs_reversed") or [None]
+    steps = _get(_get(calculations[0], "output"), "ionic_steps") or [None]
+    free = _get(steps[-1], "e_fr_energy")
+    return _get(_get(task, "output"), "energy") if free is None else free
 
 
 def _get(thing: Any, name: str) -> Any:

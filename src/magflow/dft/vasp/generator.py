@@ -6,9 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from pymatgen.io.vasp import Incar, Kpoints, VaspInput
 from pymatgen.io.vasp.sets import VaspInputSet
 
@@ -17,7 +16,7 @@ from magflow.dft.vasp.incar import incar_tags
 from magflow.dft.vasp.potcars import sphere_radii
 from magflow.dft.vasp.settings import VaspSettings
 from magflow.errors import InputError
-from magflow.io.structure import from_structure
+from magflow.io.structure import from_structure, right_handed
 
 _LINE = 200
 """Characters; VASP 5 drops what stands beyond column 255 of INCAR."""
@@ -82,7 +81,7 @@ class MagneticSetGenerator(VaspInputSet):
             If a POTCAR is absent.
         """
         structure = None if structure is None else right_handed(structure)
-        files = super().get_input_set(structure, prev_dir, potcar_spec)
+        files = super().get_input_set(structure, prev_dir=prev_dir, potcar_spec=potcar_spec)
         files["INCAR"] = LongLineIncar(dict(files["INCAR"]))  # VaspInput makes a plain Incar of any
         return files
 
@@ -108,20 +107,3 @@ class MagneticSetGenerator(VaspInputSet):
         if self.structure is None:
             raise InputError("no structure is associated with the input set")
         return self.structure
-
-
-def right_handed(structure: Structure) -> Structure:
-    """The same crystal with a right-handed cell: pymatgen would write the POSCAR of a left-handed one inverted.
-
-    Reversing one lattice vector changes the cell and nothing else; inversion would reverse the forces.
-    """
-    matrix = structure.lattice.matrix
-    if np.linalg.det(matrix) > 0:
-        return structure
-    return Structure(
-        Lattice(matrix * [[1], [1], [-1]]),
-        structure.species,
-        structure.cart_coords,
-        coords_are_cartesian=True,
-        site_properties=structure.site_properties,
-    )

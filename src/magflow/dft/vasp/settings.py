@@ -27,6 +27,21 @@ OWNED = frozenset(
 )
 """Tags that follow from settings or from the frame; a user cannot write them."""
 
+PotcarRelease = Literal[
+    "PBE",
+    "PBE_52",
+    "PBE_52_W_HASH",
+    "PBE_54",
+    "PBE_54_W_HASH",
+    "PBE_64",
+    "LDA",
+    "LDA_52",
+    "LDA_52_W_HASH",
+    "LDA_54",
+    "LDA_54_W_HASH",
+    "LDA_64",
+]
+
 Tags = dict[str, bool | int | float | str | list[bool | int | float]]
 
 
@@ -95,8 +110,8 @@ class VaspSettings(_Closed):
     functional: Literal["PBE", "PBEsol", "revPBE", "RPBE", "LDA"] = Field(
         "PBE", description="Exchange-correlation functional; LDA needs LDA POTCARs, the others PBE POTCARs."
     )
-    potcar_functional: Literal["PBE", "PBE_52", "PBE_54", "PBE_64", "LDA", "LDA_52", "LDA_54", "LDA_64"] = Field(
-        "PBE_54", description="POTCAR release, in the folders that pymatgen finds by PMG_VASP_PSP_DIR."
+    potcar_functional: PotcarRelease = Field(
+        "PBE_54", description="POTCAR release by pymatgen's name, in the folders it finds by PMG_VASP_PSP_DIR."
     )
     potcars: dict[str, str] = Field(
         default_factory=dict, description="Element to POTCAR, {Fe: Fe_pv}; an element not named has its plain one."
