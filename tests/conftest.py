@@ -1,12 +1,20 @@
-"""What every test may use: the folder of reference data."""
+"""What every test may use: the folder of reference data, a database."""
 
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from doubles.mongo_wire import WireMongo
+
+if TYPE_CHECKING:
+    from doubles.mongo_wire import WireMongo
 
 # First imports under load take longer than hypothesis allows one example.
 settings.register_profile("magflow", deadline=None)
@@ -32,3 +40,32 @@ def deepmd_kit() -> None:
     found = probe()
     if not found.ok:
         pytest.skip(f"{found.detail}; {found.hint}")
+
+
+@pytest.fixture(scope="session")
+def wire_mongo() -> Iterator[WireMongo]:
+    """The wire double of MongoDB, one process for all tests; one that breaks it starts a WireMongo of its own."""
+    from doubles.mongo_wire import WireMongo
+
+    with WireMongo() as double:
+        yield double
+
+
+@pytest.fixture(params=["wire-double", "mongodb"])
+def mongo_uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URI of a database of the test's own: on the wire double, and on the server of MAGFLOW_TEST_MONGO_URI."""
+    from pymongo import MongoClient
+    from pymongo.uri_parser import parse_uri
+
+    if request.param == "wire-double":
+        server = request.getfixturevalue("wire_mongo").uri
+    elif not (server := os.environ.get("MAGFLOW_TEST_MONGO_URI", "")):
+        pytest.skip("no MongoDB server; set MAGFLOW_TEST_MONGO_URI")
+    name = f"magflow_test_{uuid.uuid4().hex[:12]}"
+    address, _, options = server.partition("?")
+    if parse_uri(server)["database"]:
+        address = address.rpartition("/")[0]
+    uri = f"{address.rstrip('/')}/{name}" + (f"?{options}" if options else "")
+    yield uri
+    with MongoClient(uri) as client:
+        client.drop_database(name)
