@@ -7,7 +7,7 @@ DIR    ?= runs/$(basename $(notdir $(FILE)))
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines run test test-slow test-deepmd test-all lint docs-test benchmarks clean
+.PHONY: help install engines slurm run test test-slow test-deepmd test-all lint docs-test benchmarks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
@@ -40,13 +40,16 @@ install: $(VENV)/.installed
 engines:
 	@bash scripts/install_engines.sh
 
+slurm:
+	@sh scripts/install_slurm.sh
+
 run: $(VENV)/.installed engines
 	$(BIN)/magflow run $(FILE) --dir $(DIR)
 
-test: $(VENV)/.installed-test engines lint
+test: $(VENV)/.installed-test engines slurm lint
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.installed-test engines
+test-slow: $(VENV)/.installed-test engines slurm
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-deepmd: $(VENV)/.installed-deepmd

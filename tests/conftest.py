@@ -1,4 +1,4 @@
-"""What every test may use: the folder of reference data, a database."""
+"""What every test may use: the folder of reference data, a database, Slurm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from doubles.mongo_wire import WireMongo
-
 if TYPE_CHECKING:
     from doubles.mongo_wire import WireMongo
+    from one_machine_slurm import OneMachineSlurm
 
 # First imports under load take longer than hypothesis allows one example.
 settings.register_profile("magflow", deadline=None)
@@ -69,3 +68,24 @@ def mongo_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     yield uri
     with MongoClient(uri) as client:
         client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[OneMachineSlurm]:
+    """A real Slurm on this machine; the test is skipped, visibly, where it cannot be had.
+
+    Its commands speak to it through the environment, which the test's own process shares while it runs.
+    """
+    from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError
+
+    cluster = OneMachineSlurm()
+    try:
+        cluster.start()
+    except SlurmUnavailableError as error:
+        cluster.stop()
+        pytest.skip(f"no Slurm: {error}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        yield cluster
+    cluster.stop()

@@ -1,0 +1,82 @@
+"""Slurm's commands against a real Slurm on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from magflow.errors import InputError
+from magflow.execution import slurm as slurm_commands
+from magflow.execution.slurm import Phase, SlurmError, format_time, parse_time
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+    return found
+
+
+def script(folder, body, name="magflow-test-dft", limit="00:10:00"):
+    path = folder / "job.sh"
+    path.write_text(f"#!/bin/sh\n#SBATCH --job-name={name}\n#SBATCH --time={limit}\n#SBATCH --output=out\n{body}\n")
+    return path
+
+
+@pytest.mark.slurm
+def test_a_job_is_followed_from_the_queue_to_its_end(slurm, tmp_path):
+    number = slurm_commands.submit(script(tmp_path, "sleep 60"))
+    assert [j.number for j in slurm_commands.jobs_named("magflow-test-")] == [number]
+    assert not slurm_commands.jobs_named("magflow-other")
+    wait_for(lambda: slurm_commands.states([number])[number].phase is Phase.RUNNING)
+    slurm_commands.cancel([number])
+    ended = wait_for(lambda: (j := slurm_commands.states([number])[number]).phase is Phase.ENDED and j)
+    assert ended.state == "CANCELLED"
+    slurm_commands.cancel([number])  # harmless
+
+
+@pytest.mark.slurm
+def test_a_job_slurm_never_heard_of_has_ended_unknown(slurm):
+    job = slurm_commands.states([987654])[987654]
+    assert (job.state, job.phase) == (slurm_commands.UNKNOWN, Phase.ENDED)
+
+
+@pytest.mark.slurm
+def test_a_lost_node_ends_its_jobs(slurm, tmp_path):
+    number = slurm_commands.submit(script(tmp_path, "sleep 60"))
+    wait_for(lambda: slurm_commands.states([number])[number].phase is Phase.RUNNING)
+    slurm.lose_node()
+    try:
+        ended = wait_for(lambda: (j := slurm_commands.states([number])[number]).phase is Phase.ENDED and j)
+        assert ended.state == "NODE_FAIL"
+    finally:
+        slurm.start_node()
+
+
+@pytest.mark.slurm
+def test_partitions_and_refusals(slurm, tmp_path):
+    found = slurm_commands.partitions()
+    assert set(found) == {"main", "other"}
+    assert found["main"].up
+    assert found["main"].max_seconds is None
+    path = script(tmp_path, "true")
+    path.write_text(path.read_text().replace("#SBATCH --output=out", "#SBATCH --partition=nowhere"))
+    with pytest.raises(SlurmError, match="sbatch failed"):
+        slurm_commands.submit(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 5400), ("90:30", 5430), ("01:30:00", 5400), ("1-00", 86400), ("1-01:30:05", 91805), ("infinite", None)],
+)
+def test_times(text, seconds):
+    assert parse_time(text) == seconds
+    if seconds is not None:
+        assert parse_time(format_time(seconds)) == seconds
+
+
+def test_a_time_that_is_none():
+    with pytest.raises(InputError, match="no time limit"):
+        parse_time("one hour")
