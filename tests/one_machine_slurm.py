@@ -193,21 +193,17 @@ class OneMachineSlurm:
             )
 
     def _kill_steps(self) -> None:
-        """Kill all processes of all jobs: what carries this configuration in its environment, but the daemons.
-
-        Those that would report an end to the controller go first.
-        """
-        daemons = {process.pid for process in self._daemons.values()}
-        reporting, other = [], []
+        """Kill all processes of all jobs; first those that would report their end to the controller."""
+        in_jobs, reporting = [], {}
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if process.pid in daemons or process.environ().get("SLURM_CONF") != self.environment["SLURM_CONF"]:
-                    continue
-                if process.name() == "slurmstepd":
-                    reporting.append(process)
-                elif "SLURM_JOB_ID" in process.environ():
-                    other.append(process)
-        for process in (*reporting, *other):
+                environment = process.environ()
+                if environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment:
+                    in_jobs.append(process)
+                    parent = process.parent()
+                    if parent is not None and parent.name() == "slurmstepd":
+                        reporting[parent.pid] = parent
+        for process in (*reporting.values(), *in_jobs):
             with suppress(psutil.Error):
                 process.kill()
 
