@@ -13,7 +13,7 @@ import numpy as np
 
 from magflow.cli.dynamics_options import CellMotion, MdOptions, Statistics
 from magflow.cli.relaxed import moment_bounds
-from magflow.cli.trajectory import LOG, TRAJECTORY, RunDirectory
+from magflow.cli.trajectory import FIGURE, LOG, TRAJECTORY, RunDirectory
 from magflow.core.arrays import digest
 from magflow.core.dynamics import (
     Integration,
@@ -83,12 +83,13 @@ class MdOutcome:
         return self.reason is not HealthReason.COMPLETED and self.reason not in UNKNOWN
 
     def rows(self) -> dict[str, tuple[float, float, float]]:
-        """Column of the log to mean, standard deviation and last value of the second half of the run."""
+        """Column of the log to mean, standard deviation and last value of the second half of the run, where known."""
         later = {name: values[len(values) // 2 :] for name, values in self.course.items()}
+        known = {name: x[np.isfinite(x)] for name, x in later.items() if name not in ("step", "time_fs")}
         return {
-            name: (float(np.mean(x)), float(np.std(x)), float(x[-1]))
-            for name, x in later.items()
-            if name not in ("step", "time_fs") and np.isfinite(x).any()
+            name: (float(np.mean(x)), float(np.std(x)) if np.ptp(x) > 0.0 else 0.0, float(x[-1]))
+            for name, x in known.items()
+            if len(x)
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -136,8 +137,7 @@ class MdTask:
             there already or was another one.
         """
         where, directory = str(structure), RunDirectory(out)
-        if min(options.repeat) < 1:
-            raise InputError("--repeat needs three positive numbers", seen=options.repeat)
+        _check(options)
         frame = repeated(read_configuration(structure), options.repeat)
         check_predictable([Record(frame)], ensemble.species, magnetic=ensemble.magnetic, where=where)
         relaxes = options.relax_moments_every is not None
@@ -199,13 +199,25 @@ def _same_run(asked: dict[str, Any], saved: dict[str, Any], where: str) -> None:
             raise InputError(f"the run was started with another {what}", where=where)
 
 
+def _check(options: MdOptions) -> None:
+    """Refuse what cannot be, and what would be left unheeded."""
+    if min(options.repeat) < 1:
+        raise InputError("--repeat needs three positive numbers", seen=options.repeat)
+    if options.statistics is Statistics.NPT:
+        if options.temperature <= 0.0:
+            raise InputError("npt needs a temperature above 0 K", where="--temperature", seen=options.temperature)
+        return
+    for name, given in (("--pressure", options.pressure != 0.0), ("--cell", options.cell is not CellMotion.VOLUME)):
+        if given:
+            hint = "--ensemble npt lets the cell move"
+            raise InputError("the cell is fixed", where=name, seen=f"--ensemble {options.statistics}", hint=hint)
+
+
 def _start(ensemble: PotentialEnsemble, frame: Frame, options: MdOptions) -> Motion:
     statistics = options.statistics
     pistons = Pistons.NONE
     if statistics is Statistics.NPT:
         pistons = {CellMotion.VOLUME: Pistons.VOLUME, CellMotion.LENGTHS: Pistons.LENGTHS}[options.cell]
-        if options.temperature <= 0.0:
-            raise InputError("npt needs a temperature above 0 K", seen=options.temperature)
     mean = ensemble.predict([frame]).mean
     energy, window = float(mean.energy[0]), ENERGY_WINDOW * len(frame)
     limits = Limits(
@@ -258,5 +270,5 @@ def show(outcome: MdOutcome) -> None:
     console.print(f"[{colour}]{outcome.reason}[/{colour}]: {told}", highlight=False)
     if outcome.seconds > 0.0 and outcome.steps:
         console.print(f"{outcome.steps / outcome.seconds:.4g} steps/s", highlight=False)
-    for name in (TRAJECTORY, LOG):
+    for name in (TRAJECTORY, LOG, FIGURE):
         console.print(str(outcome.directory / name), highlight=False)

@@ -74,8 +74,12 @@ def md(
         tuple(max_moment or ()), interval, grade_stop, deviation_stop, seed,
     )  # fmt: skip
     task = MdTask.prepared(open_ensemble(models), structure, options, out, resume=resume)
-    with _bar(steps) as progress:
-        outcome = task.run(steps, progress)
+    try:
+        with _bar(steps) as progress:
+            outcome = task.run(steps, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the same command with --resume goes on with {out}", err=True)
+        raise
     if as_json:
         typer.echo(json.dumps(outcome.as_dict()))
     else:

@@ -115,8 +115,8 @@ class RunDirectory:
             raise StoreError(f"cannot write: {error.strerror}", where=str(self.path / name)) from error
 
     def save(self, motion: Motion, facts: Mapping[str, Any]) -> None:
-        """Make `motion` what the run goes on from."""
-        lengths = {name: (self.path / name).stat().st_size for name in (TRAJECTORY, LOG)}
+        """Make `motion` what the run goes on from; what was appended reaches the disk before it."""
+        lengths = {name: _on_disk(self.path / name) for name in (TRAJECTORY, LOG)}
         write_motion(self.path / STATE, motion, {**facts, "lengths": lengths})
 
     def resume(self) -> tuple[Motion, dict[str, Any]]:
@@ -145,3 +145,10 @@ class RunDirectory:
         from magflow.report.thermo import as_file, thermo_figure
 
         replace_file(self.path / FIGURE, as_file(thermo_figure(self.course(), atoms, grade_stop)))
+
+
+def _on_disk(path: Path) -> int:
+    """Bytes of a file, once they would survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size

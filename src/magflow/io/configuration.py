@@ -33,7 +33,8 @@ def read_configuration(path: Path, where: str | None = None) -> Frame:
     else:
         frames = [_from_atoms(a) for a in _read_ase(path, where)]
     if len(frames) != 1:
-        raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations")
+        hint = "write the one that is meant to a file of its own"
+        raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations", hint=hint)
     return frames[0]
 
 

@@ -130,21 +130,34 @@ def test_a_longer_run_makes_the_same_steps(models, structure, tmp_path):
     assert same_files(tmp_path / "straight", tmp_path / "parts")
 
 
-def test_a_killed_run_makes_the_same_steps(models, structure, tmp_path):
-    options = [*map(str, QUIET), "--interval", "50", "--steps", "4000"]
-    assert md(models, structure, tmp_path / "straight", *options).exit_code == 0
-    out = tmp_path / "killed"
+def begun(models, structure, out, *options):
+    """A run in a process of its own, once it could be gone on with."""
     command = [sys.executable, "-m", "magflow", "md", str(models), str(structure), "-o", str(out), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not (out / "state.npz").exists() and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.1)
+    return process
+
+
+def test_a_killed_run_makes_the_same_steps(models, structure, tmp_path):
+    options = [*map(str, QUIET), "--interval", "50", "--steps", "4000"]
+    assert md(models, structure, tmp_path / "straight", *options).exit_code == 0
+    out = tmp_path / "killed"
+    process = begun(models, structure, out, *options)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert len(log(out)["step"]) < 81
     assert md(models, structure, out, *options, "--resume").exit_code == 0
     assert same_files(tmp_path / "straight", out)
+
+
+def test_an_interrupted_run_says_how_it_goes_on(models, structure, tmp_path):
+    process = begun(models, structure, tmp_path / "run", *map(str, QUIET), "--steps", "10000000")
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, "--resume" in told) == (130, True)
 
 
 class TestRefused:
@@ -168,6 +181,20 @@ class TestRefused:
         assert md(models, structure, tmp_path / "run", *QUIET, "--steps", 1).exit_code == 0
         result = md(models, structure, tmp_path / "run", *QUIET, "--steps", 2, "--temperature", 400, "--resume")
         assert (result.exit_code, "another --temperature" in result.output) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (("--pressure", 5), "--ensemble npt"),
+            (("--cell", "lengths", "--ensemble", "nve"), "--ensemble npt"),
+            (("--ensemble", "npt", "--temperature", 0), "above 0 K"),
+            (("--repeat", 0, 1, 1), "positive"),
+        ],
+    )
+    def test_options_that_would_not_be_heeded(self, models, structure, tmp_path, options, told):
+        result = md(models, structure, tmp_path / "run", *options)
+        assert (result.exit_code, told in result.output) == (2, True)
+        assert not (tmp_path / "run").exists()
 
     def test_a_damaged_state(self, models, structure, tmp_path):
         assert md(models, structure, tmp_path / "run", *QUIET, "--steps", 1).exit_code == 0
