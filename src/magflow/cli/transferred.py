@@ -40,13 +40,14 @@ def bar() -> Iterator[Progress]:
 
 def show(curve: TransferCurve, price: Price, output: Path) -> None:
     """Errors, factors, and where the files are."""
-    _print(error_table(curve), "RMSE on held-out magnetic labels, median over the seeds")
+    print_table(error_table(curve), "RMSE on held-out magnetic labels, median over the seeds")
     for arm in saved_arms(curve):
-        _print(saving_table(curve, arm, price), f"Times less than from scratch at equal error: {arm}")
+        print_table(saving_table(curve, arm, price), f"Times less than from scratch at equal error: {arm}")
     typer.echo(f"wrote {output / PAGE} and the numbers beside it ({len(curve.points)} points)")
 
 
-def _print(table: Table, title: str) -> None:
+def print_table(table: Table, title: str) -> None:
+    """A table of a page, on the terminal."""
     from rich.console import Console
     from rich.table import Table as Grid
 

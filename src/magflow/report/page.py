@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magflow.errors import StoreError
-from magflow.report import headline, sections, tables
+from magflow.report import compare, headline, sections, tables
 from magflow.report.blocks import number, plural
 from magflow.report.masking import mask
 from magflow.report.record import CampaignRecord
@@ -79,6 +79,7 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "cost": sections.cost(record),
         "durations": sections.durations(record),
         "timeline": sections.timeline(record),
+        "comparison": None if record.comparison is None else compare.section(record.comparison),
         "levels": [tables.level_of_theory(level) for level in levels.values()],
         "plural": plural,
         "failed_count": plural(len(record.failed), "label"),

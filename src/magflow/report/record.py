@@ -15,6 +15,8 @@ from magflow.core.arrays import decode_arrays
 from magflow.errors import StoreError
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
+from magflow.potentials.comparison import DIRECTORY as COMPARISON
+from magflow.potentials.comparison import Comparison, read_comparison
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -45,6 +47,8 @@ class CampaignRecord:
         Jobs of the queue, if the campaign ran on this machine.
     ensemble
         Where the newest ensemble has been written; None if it has not.
+    comparison
+        Families side by side, if ``magflow compare`` has been run there.
     versions
         Program to version, of what wrote the page.
     """
@@ -63,6 +67,7 @@ class CampaignRecord:
     outcome: OutcomeDoc | None = None
     jobs: tuple[JobRecord, ...] = ()
     ensemble: str | None = None
+    comparison: Comparison | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -138,6 +143,7 @@ def read_record(path: Path) -> CampaignRecord:
         outcome=outcomes[-1] if outcomes else None,
         jobs=_jobs(path),
         ensemble=str(here.models) if outcomes and here.models.exists() else None,
+        comparison=read_comparison(path / COMPARISON),
         versions={"magflow": version("magflow")},
     )
 

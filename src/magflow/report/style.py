@@ -118,6 +118,13 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     return re.sub(r"\n\s*", "\n", svg)
 
 
+def standalone(svg: str) -> str:
+    """A drawing of a page as a file of its own: with the colours that the page would give it."""
+    colours = ";".join(f"{name}:{value}" for value, name in VARIABLES.items())
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" style="{colours};background:{PAPER}" '
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg.replace("<svg ", head, 1)}\n'
+
+
 def _short_ids(svg: str, name: str) -> str:
     """Ids that are referred to become ``<name>-<n>``; the others go."""
     used = re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)

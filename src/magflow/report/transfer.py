@@ -18,7 +18,7 @@ from magflow.potentials.transfer_task import STARTED, Arm
 from magflow.report.blocks import Plot, Table, number, plot
 from magflow.report.page import environment, page_style
 from magflow.report.quantities import SHOWN, Quantity
-from magflow.report.style import PAPER, VARIABLES
+from magflow.report.style import standalone
 from magflow.report.transfer_figures import Curve, transfer_figure
 
 RESULTS, NUMBERS, FIGURE, PAGE = "results.json", "results.csv", "transfer.svg", "transfer.html"
@@ -216,10 +216,3 @@ def _csv(table: Mapping[str, list[Any]]) -> str:
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
     return buffer.getvalue()
-
-
-def standalone(svg: str) -> str:
-    """A drawing of a page as a file of its own: with the colours that the page would give it."""
-    colours = ";".join(f"{name}:{value}" for value, name in VARIABLES.items())
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" style="{colours};background:{PAPER}" '
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg.replace("<svg ", head, 1)}\n'

@@ -1,0 +1,243 @@
+"""Families side by side on the model Hamiltonian: errors, costs, failures, resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from magflow.core.dataset import Dataset
+from magflow.core.frame import Frame
+from magflow.core.label import LabeledFrame
+from magflow.core.prediction import Prediction
+from magflow.dft.spin_lattice import SpinLatticeEngine
+from magflow.errors import InputError
+from magflow.potentials.compare import FIT, compare_families
+from magflow.potentials.compare_task import ComparedFit, ComparisonTask, Entry
+from magflow.potentials.comparison import RESULTS, Comparison, read_comparison
+from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.timing import inference_cost
+
+SMALL = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
+LARGE = MmtpFamily(level=8, cutoff=4.5, n_radial=6, max_iterations=40)
+
+
+class FailingFamily(MmtpFamily):
+    """Test double: its fits break down with an error no house class describes."""
+
+    def fit(self, train: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("the optimiser\nexploded")
+
+
+class BlindPotential:
+    """Test double: an mMTP that is shown no moments and returns no magnetic forces."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        plain = [frame.replace(magmoms=np.zeros(len(frame))) for frame in frames]
+        return replace(self.inner.predict(plain), magnetic_forces=None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class BlindFamily(MmtpFamily):
+    """Test double of a family without moments."""
+
+    magnetic: ClassVar[bool] = False
+
+    def fit(self, train: Any, **kwargs: Any) -> Any:
+        potential, report = super().fit(train, **kwargs)
+        return BlindPotential(potential), report
+
+    def load(self, data: bytes) -> Any:
+        return BlindPotential(super().load(data))
+
+
+class BrokenFamily(MmtpFamily):
+    """Test double: what it predicts is not finite."""
+
+    def load(self, data: bytes) -> Any:
+        inner = super().load(data)
+
+        class Nan(BlindPotential):
+            def predict(self, frames: Sequence[Frame]) -> Prediction:
+                found = self.inner.predict(frames)
+                return replace(found, energy=found.energy * np.nan)
+
+        return Nan(inner)
+
+
+def labels(n: int, seed: int) -> Dataset:
+    rng = np.random.default_rng(seed)
+    engine = SpinLatticeEngine()
+    level = engine.level_of_theory(["Al", "Fe"])
+    items = []
+    for k in range(n):
+        cell = 2.86 * (np.eye(3) + rng.normal(0, 0.01, (3, 3)))
+        positions = np.array([[0, 0, 0], [0.5, 0.5, 0.5]]) @ cell + rng.normal(0, 0.05, (2, 3))
+        moments = np.array([rng.uniform(0, 2.5), rng.uniform(-0.1, 0.1) if k % 2 else rng.uniform(-2.5, 2.5)])
+        frame = Frame(("Fe", "Al" if k % 2 else "Fe"), cell, positions, moments)
+        items.append(LabeledFrame(frame, engine.label(frame, level, Path())))
+    return Dataset(items)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Dataset]:
+    return {"train": labels(30, 1), "test": labels(15, 2)}
+
+
+def entries(*named: tuple[str, Any]) -> tuple[Entry, ...]:
+    return tuple(Entry(name, family) for name, family in named)
+
+
+@pytest.fixture(scope="module")
+def finished(parts, tmp_path_factory) -> tuple[Comparison, Path]:
+    """Two settings of mMTP, one without moments and two that fail, with two seeds."""
+    wanted = entries(
+        ("small", SMALL),
+        ("broken", BrokenFamily(**SMALL.model_dump())),
+        ("failing", FailingFamily()),
+        ("large", LARGE),
+        ("blind", BlindFamily(**LARGE.model_dump())),
+    )
+    work = tmp_path_factory.mktemp("compared")
+    return compare_families(ComparisonTask(wanted, **parts, seeds=(1, 2)), work), work
+
+
+def test_errors_and_costs_of_every_fit(finished, parts):
+    comparison, _ = finished
+    assert [(f.entry, f.seed) for f in comparison.fits[:2]] == [("small", 1), ("broken", 1)]
+    assert len(comparison.fits) == 10
+    for fit in comparison.fits:
+        if fit.ok:
+            assert fit.fit_cpu_seconds > 0 and fit.inference.single_us_per_atom > 0
+            assert fit.errors["forces"]["n"] == 15 * 2 * 3 and fit.train_errors["forces"]["n"] == 30 * 2 * 3
+            assert sum(s["labels"] for s in fit.strata["composition"].values()) == 15
+            assert set(fit.strata) == {"composition", "ordering", "volume"}
+    assert comparison.about["labels"]["test"]["fingerprint"] == parts["test"].fingerprint
+    assert comparison.quantities == ("energy", "forces", "stress", "magnetic_forces")
+
+
+def test_the_errors_are_those_of_the_kept_potential(finished, parts):
+    from magflow.potentials.ensemble import PotentialEnsemble
+
+    comparison, work = finished
+    fit = comparison.of("large")[0]
+    (directory,) = work.glob("large_1_*")
+    potential = PotentialEnsemble.load(directory / "potential").members[0]
+    found = potential.predict([item.configuration for item in parts["test"]])
+    error = found.forces - np.concatenate([item.label.forces for item in parts["test"]])
+    assert fit.errors["forces"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-3)
+    assert not (directory / "training").exists()
+
+
+def test_the_standing_puts_the_better_first_and_those_without_results_last(finished):
+    comparison, _ = finished
+    order = [s.entry for s in comparison.standings()]
+    assert order[0] == "large" and set(order[-2:]) == {"broken", "failing"}
+    assert [s.entry for s in comparison.standings("magnetic_forces")][:2] == ["large", "small"]
+    large = comparison.standings()[0]
+    median, low, high = large.rmse["forces"]
+    assert low <= median <= high and sorted(f.errors["forces"]["rmse"] for f in comparison.of("large")) == [low, high]
+    assert large.train_cpu_seconds == np.median([f.fit_cpu_seconds for f in comparison.of("large")])
+
+
+def test_remarks_tell_what_a_family_cannot_learn_and_what_failed(finished):
+    comparison, _ = finished
+    remarks = {s.entry: " | ".join(s.remarks) for s in comparison.standings()}
+    assert not remarks["large"] and not remarks["small"]
+    assert "reads no moments: of the 15 of 15 test labels" in remarks["blind"]
+    assert "predicts no magnetic forces" in remarks["blind"]
+    assert remarks["failing"] == "seed 1, 2 failed: RuntimeError: the optimiser exploded"
+    assert "predictions are not finite" in remarks["broken"]
+    failing = next(s for s in comparison.standings() if s.entry == "failing")
+    assert failing.failed == 2 and not failing.rmse and failing.train_cpu_seconds is None
+
+
+def test_finished_fits_are_kept_and_seeds_may_be_added(finished, parts, tmp_path, monkeypatch):
+    fitted = []
+    original = MmtpFamily.fit
+
+    def counted(self, train, **kwargs):
+        fitted.append(self.level)
+        return original(self, train, **kwargs)
+
+    monkeypatch.setattr(MmtpFamily, "fit", counted)
+    first = compare_families(ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,)), tmp_path)
+    told: list[tuple[int, int, str, float]] = []
+    again = compare_families(
+        ComparisonTask(entries(("a", SMALL), ("b", SMALL.model_copy(update={"level": 6}))), **parts, seeds=(1, 2)),
+        tmp_path,
+        progress=lambda *state: told.append(state),
+    )
+    assert fitted == [4, 6, 4, 6] and again.fits[0] == first.fits[0]
+    assert told[0] == (0, 4, "a, seed 1", 0.0) and told[-1] == (3, 4, "b, seed 2", 1.0)
+    compare_families(
+        ComparisonTask(entries(("a", SMALL)), parts["train"], parts["train"][:0].merge(labels(5, 9)), (1,)), tmp_path
+    )
+    assert len(fitted) == 5, "other test labels, other fits"
+
+
+def test_a_failed_fit_is_tried_again(parts, tmp_path, monkeypatch):
+    task = ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,))
+    with monkeypatch.context() as patched:
+        patched.setattr(MmtpFamily, "fit", FailingFamily.fit)
+        assert not compare_families(task, tmp_path).fits[0].ok
+    assert compare_families(task, tmp_path).fits[0].ok
+
+
+def test_json_round_trip_and_damage(finished, tmp_path):
+    comparison, work = finished
+    text = json.dumps(comparison.as_dict())
+    assert "NaN" not in text
+    back = Comparison.from_dict(json.loads(text))
+    assert back.as_dict() == comparison.as_dict() and back.standings() == comparison.standings()
+    assert ComparedFit.from_dict(back.fits[0].as_dict()) == back.fits[0]
+    assert read_comparison(tmp_path) is None
+    (tmp_path / RESULTS).write_text(text)
+    assert read_comparison(tmp_path).as_dict() == comparison.as_dict()
+    for damage in (text[:-20], "[]", "{}", '{"format": "magflow-comparison-1"}'):
+        (tmp_path / RESULTS).write_text(damage)
+        with pytest.raises(InputError):
+            read_comparison(tmp_path)
+    assert len(list(work.glob(f"*/{FIT}"))) == 6
+
+
+def test_what_cannot_be_compared_is_refused(parts):
+    with pytest.raises(InputError, match="the same name"):
+        ComparisonTask(entries(("a", SMALL), ("a", LARGE)), **parts, seeds=(1,))
+    with pytest.raises(InputError, match="to be tested on"):
+        ComparisonTask(entries(("a", SMALL)), parts["train"], parts["train"][:3], (1,))
+    with pytest.raises(InputError, match="nothing to work with"):
+        ComparisonTask(entries(("a", SMALL)), **parts, seeds=())
+    iron = parts["train"].filter(lambda item: "Al" not in item.frame.species)
+    with pytest.raises(InputError, match="in the test labels only"):
+        ComparisonTask(entries(("a", SMALL)), iron, parts["test"], (1,))
+    with pytest.raises(InputError, match="not a name"):
+        Entry("a/b", SMALL)
+
+
+def test_inference_cost_counts_atoms(parts):
+    class Sleeping(BlindPotential):
+        """Test double: takes a millisecond per atom."""
+
+        def predict(self, frames):
+            import time
+
+            time.sleep(1e-3 * sum(len(frame) for frame in frames))
+            return None
+
+    cost = inference_cost(Sleeping(None), [item.frame for item in parts["test"]])
+    assert cost.frames == 15 and cost.atoms == 30
+    for found in (cost.single_us_per_atom, cost.batch_us_per_atom):
+        assert 1000 <= found < 3000
+    with pytest.raises(InputError, match="no frames"):
+        inference_cost(Sleeping(None), [])

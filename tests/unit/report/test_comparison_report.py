@@ -1,0 +1,75 @@
+"""A comparison of families in tables, in files of numbers, and on the page of a campaign."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import xml.etree.ElementTree as ET
+
+import pytest
+from campaign_records import finished
+
+from magflow.potentials.compare_task import ComparedFit
+from magflow.potentials.comparison import DIRECTORY, Comparison, read_comparison
+from magflow.potentials.timing import InferenceCost
+from magflow.report.compare import cost_table, error_table, stratum_table, write_comparison
+from magflow.report.page import render
+from magflow.report.quantities import quantity
+from magflow.report.record import CampaignRecord
+
+QUANTITIES = ("energy", "forces", "magnetic_forces")
+
+
+def fit(entry: str, seed: int, forces: float, *, magnetic: bool) -> ComparedFit:
+    errors = {q: {"n": 4, "rmse": forces, "mae": forces / 2, "max": 1.0} for q in QUANTITIES}
+    if not magnetic:
+        del errors["magnetic_forces"]
+    strata = {"composition": {"Fe2": {"labels": 4, "errors": errors}}}
+    cost = InferenceCost(50.0 * seed, 10.0 * seed, 8, 16)
+    return ComparedFit(entry, seed, None, errors, errors, strata, True, 2.0 * seed, 3.0, cost)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    part = {"count": 4, "quantities": list(QUANTITIES), "with_moments": 4}
+    about = {
+        "labels": {"train": part | {"count": 30}, "test": part},
+        "entries": [
+            {"name": "plain", "family": "dp", "magnetic": False},
+            {"name": "mmtp", "family": "mmtp", "magnetic": True},
+        ],
+    }
+    fits = [fit("mmtp", k, 0.02 * k, magnetic=True) for k in (1, 2, 3)]
+    fits += [fit("plain", 1, 0.5, magnetic=False), ComparedFit("plain", 2, failure="<b>no disk</b>")]
+    return Comparison(tuple(fits), about)
+
+
+def test_tables_show_medians_ranges_and_what_is_not_there(comparison):
+    errors = error_table(comparison, "forces")
+    assert errors.columns == ["Entry", "Energy (meV/atom)", "Forces (meV/Å)", "Magnetic forces (meV/μB)"]
+    assert errors.rows[0] == ["mmtp", *["40 (20 to 60)"] * 3]
+    assert errors.rows[1][0] == "plain (dp)" and errors.rows[1][2] == "500" and errors.rows[1][3] in "-–—"
+    assert error_table(comparison, "forces", "mae").rows[0][1] == "20 (10 to 30)"
+    costs = cost_table(comparison, "forces").rows
+    assert costs == [["mmtp", "3 of 3", "4", "100", "20"], ["plain (dp)", "1 of 2", "2", "50", "10"]]
+    assert stratum_table(comparison, quantity("forces")).rows == [["composition", "Fe2", 4, "40", "500"]]
+
+
+def test_files_hold_every_fit(comparison, tmp_path):
+    files = write_comparison(comparison, tmp_path, "forces")
+    with files["results.csv"].open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 and float(rows[2]["rmse_forces (meV/Å)"]) == pytest.approx(60.0)
+    assert rows[3]["rmse_magnetic_forces (meV/μB)"] == "nan" and rows[4]["failure"] == "<b>no disk</b>"
+    assert read_comparison(tmp_path).as_dict() == comparison.as_dict()
+    words = "".join(ET.parse(files["comparison.svg"]).getroot().itertext())
+    assert "CPU s" in words and "plain" in words
+
+
+def test_the_page_of_a_campaign_shows_its_comparison(comparison):
+    record: CampaignRecord = finished()
+    assert 'id="families"' not in render(record)
+    page = render(dataclasses.replace(record, comparison=comparison))
+    for word in ('id="families"', "Families side by side", "reads no moments", "40 (20 to 60)", DIRECTORY):
+        assert word in page
+    assert "<b>no disk</b>" not in page and "&lt;b&gt;no disk" in page
