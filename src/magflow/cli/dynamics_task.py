@@ -123,6 +123,7 @@ class MdTask:
     bounds: MomentRanges | None
     directory: RunDirectory
     facts: dict[str, Any]
+    resumed: bool
 
     @classmethod
     def prepared(
@@ -151,7 +152,7 @@ class MdTask:
         else:
             motion = _start(ensemble, frame, options)
             directory.begin()
-        return cls(ensemble, motion, options, bounds, directory, facts)
+        return cls(ensemble, motion, options, bounds, directory, facts, resume)
 
     def run(self, steps: int, progress: Callable[[int, str], None] | None = None) -> MdOutcome:
         """Make steps up to `steps` from the start of the run, and write as they are made."""
@@ -163,7 +164,7 @@ class MdTask:
             if seen.observation is None:
                 continue
             last = seen.observation.motion.step
-            if last > first or first == 0:
+            if last > first or not self.resumed:
                 self._write(seen)
             if progress is not None:
                 progress(last, _told(seen))
@@ -203,6 +204,8 @@ def _check(options: MdOptions) -> None:
     """Refuse what cannot be, and what would be left unheeded."""
     if min(options.repeat) < 1:
         raise InputError("--repeat needs three positive numbers", seen=options.repeat)
+    if options.max_moment and options.relax_moments_every is None:
+        raise InputError("the moments are fixed", where="--max-moment", hint="--relax-moments-every lets them follow")
     if options.statistics is Statistics.NPT:
         if options.temperature <= 0.0:
             raise InputError("npt needs a temperature above 0 K", where="--temperature", seen=options.temperature)

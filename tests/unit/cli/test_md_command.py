@@ -130,6 +130,13 @@ def test_a_longer_run_makes_the_same_steps(models, structure, tmp_path):
     assert same_files(tmp_path / "straight", tmp_path / "parts")
 
 
+def test_a_run_that_ended_before_its_second_look_goes_on_from_the_first(models, structure, tmp_path):
+    options = ("--steps", 10, "--temperature", 900, "--deviation-stop", 1e-9)
+    for more in ((), ("--resume",)):
+        assert md(models, structure, tmp_path / "run", *options, *more).exit_code == 0
+        assert log(tmp_path / "run")["step"].tolist() == [0, 1]
+
+
 def begun(models, structure, out, *options):
     """A run in a process of its own, once it could be gone on with."""
     command = [sys.executable, "-m", "magflow", "md", str(models), str(structure), "-o", str(out), *options]
@@ -142,13 +149,13 @@ def begun(models, structure, out, *options):
 
 
 def test_a_killed_run_makes_the_same_steps(models, structure, tmp_path):
-    options = [*map(str, QUIET), "--interval", "50", "--steps", "4000"]
+    options = [*map(str, QUIET), "--interval", "50", "--steps", "2000"]
     assert md(models, structure, tmp_path / "straight", *options).exit_code == 0
     out = tmp_path / "killed"
     process = begun(models, structure, out, *options)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert len(log(out)["step"]) < 81
+    assert len(log(out)["step"]) < 41
     assert md(models, structure, out, *options, "--resume").exit_code == 0
     assert same_files(tmp_path / "straight", out)
 
@@ -189,6 +196,7 @@ class TestRefused:
             (("--cell", "lengths", "--ensemble", "nve"), "--ensemble npt"),
             (("--ensemble", "npt", "--temperature", 0), "above 0 K"),
             (("--repeat", 0, 1, 1), "positive"),
+            (("--max-moment", "Fe=3"), "--relax-moments-every"),
         ],
     )
     def test_options_that_would_not_be_heeded(self, models, structure, tmp_path, options, told):
