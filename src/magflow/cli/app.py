@@ -17,7 +17,7 @@ from magflow.errors import MagflowError
 
 COMMANDS = (
     *("init", "check", "run", "status", "query", "retry", "report"),
-    *("export", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
+    *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
 )
 """In the order of ``magflow --help``."""
 

@@ -81,8 +81,14 @@ class Potential(Protocol):
     """A trained model."""
 
     family: ClassVar[str]
-    species: tuple[str, ...]
-    cutoff: float
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements it knows."""
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which atoms act on each other, A."""
 
     def predict(self, frames: Sequence[Frame]) -> Prediction:
         """Energy, forces, stress, magnetic forces. Raises InputError on an unknown species or missing moments."""

@@ -199,9 +199,18 @@ def test_absent_and_binary(tmp_path):
         read_mtp(tmp_path / "absent", ["Fe"])
 
 
+@pytest.mark.parametrize("form", list(Form))
+def test_species_with_ranges_of_their_own_get_the_widest(tmp_path, form):
+    potential = random_potential(form)
+    assert len(set(potential.model.max_moment)) == 2
+    bare = MmtpPotential(replace(potential.model, symmetrise=False))
+    again = read_mtp(write_mtp(potential, tmp_path / "p.mmtp"), potential.species)
+    assert set(again.model.max_moment) == {potential.model.max_moment.max()}
+    np.testing.assert_allclose(again.predict(FRAMES).energy, bare.predict(FRAMES).energy, rtol=1e-10)
+    np.testing.assert_allclose(again.predict(FRAMES).magnetic_forces, bare.predict(FRAMES).magnetic_forces, atol=1e-9)
+
+
 def test_what_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match="one magnetic range"):
-        write_mtp(random_potential(), tmp_path / "p.mmtp")
     with pytest.raises(StoreError, match="cannot write"):
         write_mtp(raw(), tmp_path)
 

@@ -13,6 +13,7 @@ from magflow.core.protocols import FitReport, Potential, Probe, Progress
 from magflow.errors import InputError, MissingToolError
 from magflow.potentials.mmtp.basis import MAX_LEVEL, MIN_LEVEL
 from magflow.potentials.mmtp.fit import fit_mmtp
+from magflow.potentials.mmtp.grade import Scope
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.potential import MmtpPotential
@@ -55,6 +56,11 @@ class MmtpFamily(BaseModel):
         default=12.0, ge=1.0, description="Factor on radial_ridge per degree in the moments."
     )
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
+    grade: Scope = Field(
+        default=Scope.LINEAR,
+        description="What the extrapolation grade compares. linear: basis functions of an atom, per species. sites: "
+        "derivatives by all parameters, MLIP's neighbourhood mode. frames: their sum; atoms have no grades then.",
+    )
     promotion: PromotionSettings = Field(
         default_factory=PromotionSettings,
         description="What magnetic labels do to a non-magnetic potential the fit starts from.",

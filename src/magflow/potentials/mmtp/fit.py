@@ -14,7 +14,7 @@ from magflow.core.prediction import EnsemblePrediction
 from magflow.core.protocols import FitReport
 from magflow.potentials.mmtp.checkpoint import Checkpoint, fit_key
 from magflow.potentials.mmtp.geometry import Geometry
-from magflow.potentials.mmtp.grade import select_active_set
+from magflow.potentials.mmtp.grade import Scope, select_active_set
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.objective import Objective
 from magflow.potentials.mmtp.optimise import minimise
@@ -66,7 +66,7 @@ def _fit(family: MmtpFamily, task: FitTask) -> tuple[MmtpPotential, FitReport]:
     )
     if checkpoint:
         checkpoint.save(state, watch.cost, now=True)
-    potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry)
+    potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry, family.grade)
     report = _report(state, ready, watch.cost, potential)
     if task.progress:
         task.progress(1.0, "fitted")
@@ -94,9 +94,9 @@ def _key(family: MmtpFamily, task: FitTask, ready: Prepared) -> str:
     return fit_key(f"{family.model_dump_json()} {task.species} {task.seed}", arrays)
 
 
-def finish(model: MmtpModel, geometry: Geometry) -> MmtpPotential:
+def finish(model: MmtpModel, geometry: Geometry, scope: Scope) -> MmtpPotential:
     """The potential with the active set of the training environments."""
-    return MmtpPotential(model, select_active_set(MmtpPotential(model), geometry))
+    return MmtpPotential(model, select_active_set(MmtpPotential(model), geometry, scope))
 
 
 def _report(state: State, ready: Prepared, cost: Cost, potential: MmtpPotential) -> FitReport:

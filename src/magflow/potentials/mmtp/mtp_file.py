@@ -22,6 +22,7 @@ from magflow.potentials.mmtp.grade import ParameterActiveSet
 from magflow.potentials.mmtp.model import Form, MmtpModel
 from magflow.potentials.mmtp.mtp_text import MtpText
 from magflow.potentials.mmtp.potential import MmtpPotential
+from magflow.potentials.mmtp.ranges import on_ranges
 from magflow.potentials.mmtp.selection_state import START, read_selection_state, selection_state
 
 MAX_RANK = 20
@@ -179,21 +180,25 @@ def write_mtp(potential: MmtpPotential, path: Path | str, *, dialect: Dialect = 
     """Write the raw form of a potential.
 
     An even potential is written with the products it leaves out at zero. A symmetrised one is written raw: its
-    energy in use, (E(M) + E(-M))/2, is for the reader to form. An active set in all parameters follows as MLIP's
-    selection state (binary: readers of text alone, motep among them, refuse it) if the file's form is the one it
-    grades: all products, not symmetrised. Other active sets have no place in the format.
+    energy in use, (E(M) + E(-M))/2, is for the reader to form. The format holds one magnetic range: where species
+    differ, all are written in the polynomials of the widest, which changes no energy inside their own.
+
+    An active set in all parameters follows as MLIP's selection state (binary: readers of text alone, motep among them,
+    refuse it) if the file's form is the one it grades: all products, not symmetrised, one range. Other active sets have
+    no place in the format.
 
     Raises
     ------
-    InputError
-        If the species have different magnetic ranges: the format holds one.
     StoreError
         If the file cannot be written.
     """
-    model = potential.model
+    model = on_ranges(
+        potential.model, potential.r_min, np.full_like(potential.model.max_moment, potential.model.max_moment.max())
+    )
     data = "\n".join([*_head(model, dialect), *_radial_lines(model), *_tables(model.basis), *_linear_lines(model), ""])
     block = b""
-    if isinstance(potential.active, ParameterActiveSet) and model.form is Form.PAPER and not model.symmetrise:
+    graded = model.form is Form.PAPER and not model.symmetrise and np.ptp(potential.model.max_moment) == 0.0
+    if isinstance(potential.active, ParameterActiveSet) and graded:
         block = b"\n" + selection_state(potential.active, model)
     try:
         Path(path).write_bytes(data.encode("ascii") + block)
@@ -203,19 +208,12 @@ def write_mtp(potential: MmtpPotential, path: Path | str, *, dialect: Dialect = 
 
 
 def _head(model: MmtpModel, dialect: Dialect) -> list[str]:
-    ranges = set(model.max_moment.tolist())
-    if model.magnetic and len(ranges) > 1:
-        raise InputError(
-            "an .mtp file holds one magnetic range for all species",
-            seen=dict(zip(model.species, model.max_moment.tolist(), strict=True)),
-            hint="set max_moment to one value for all elements before the fit",
-        )
     lines = ["MTP", "version = 1.1.0", "potential_name = magflow", "scaling = 1.000000000000000e+00"]
     lines += [f"species_count = {len(model.species)}", "potential_tag = ", "radial_basis_type = RBChebyshev"]
     lines += [f"\tmin_dist = {model.r_min:.17g}", f"\tmax_dist = {model.cutoff:.17g}"]
     lines += [f"\tradial_basis_size = {model.n_phi}"]
     if model.magnetic:
-        lines += _magnetic_lines(ranges.pop(), model.n_psi, dialect)
+        lines += _magnetic_lines(float(model.max_moment[0]), model.n_psi, dialect)
     return [*lines, f"\tradial_funcs_count = {model.basis.n_mu}", "\tradial_coeffs"]
 
 

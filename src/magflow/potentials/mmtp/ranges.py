@@ -57,10 +57,17 @@ def widened(model: MmtpModel, frames: Sequence[Frame]) -> MmtpModel:
     r_min = radial_start(closest, model.cutoff) if closest < model.r_min else model.r_min
     if not (model.magnetic and beyond.any()) and r_min == model.r_min:
         return model
-    return _expanded(model, r_min, max_moment)
+    return on_ranges(model, r_min, max_moment)
 
 
-def _expanded(model: MmtpModel, r_min: float, max_moment: FloatArray) -> MmtpModel:
+def on_ranges(model: MmtpModel, r_min: float, max_moment: FloatArray) -> MmtpModel:
+    """`model` with its polynomials written in those of wider ranges: inside the old ones the energy is the same.
+
+    Parameters
+    ----------
+    max_moment
+        (T,) muB.
+    """
     n = len(model.species)
     radial = model.parameters[: model.n_radial].reshape(n, n, -1, model.n_phi, len(model.pairs))
     wide = _basis_change((r_min, model.cutoff), (model.r_min, model.cutoff), model.n_phi)
