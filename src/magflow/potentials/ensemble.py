@@ -21,6 +21,7 @@ from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, 
 from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress, Propagator
 from magflow.core.types import FloatArray
 from magflow.errors import InputError, StoreError
+from magflow.io.records import located
 from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
@@ -216,7 +217,8 @@ class PotentialEnsemble:
             if not _MEMBER.fullmatch(str(name)):
                 raise InputError("not a member file", where=str(directory / MANIFEST), seen=name)
             try:
-                members.append(family.load((directory / name).read_bytes()))
+                with located(str(directory / name)):
+                    members.append(family.load((directory / name).read_bytes()))
             except OSError as error:
                 raise InputError("a member file cannot be read", where=str(directory / name)) from error
         return cls(tuple(members), manifest["family"], manifest["calibration"], manifest["metadata"])

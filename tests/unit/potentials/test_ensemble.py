@@ -136,7 +136,7 @@ class TestBadInput:
     def test_missing_and_damaged_member(self, tmp_path):
         ensemble().save(tmp_path)
         (tmp_path / "member_01.bin").write_bytes(b"damaged")
-        with pytest.raises(InputError, match="mMTP"):
+        with pytest.raises(InputError, match="member_01"):
             PotentialEnsemble.load(tmp_path)
         (tmp_path / "member_01.bin").unlink()
         with pytest.raises(InputError, match="cannot be read"):
