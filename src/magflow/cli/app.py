@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from magflow.errors import MagflowError
 
 COMMANDS = (
-    *("init", "check", "run", "status", "query", "retry", "report"),
+    *("init", "check", "run", "submit", "status", "query", "retry", "report"),
     *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
 )
 """In the order of ``magflow --help``."""

@@ -129,9 +129,9 @@ def _matching(directory: CampaignDirectory, what: str, criteria: Mapping[str, An
 def _jobs(directory: CampaignDirectory, criteria: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     from mongomock_ng.filtering import filter_applies
 
-    from magflow.execution.reader import QueueReader
+    from magflow.execution.backend import open_reader
 
-    for job in QueueReader(directory.path).jobs():
+    for job in open_reader(directory).jobs():
         row = asdict(job) | {"state": str(job.state), "metadata": dict(job.metadata)}
         if filter_applies(dict(criteria), row):
             yield row

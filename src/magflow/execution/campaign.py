@@ -1,4 +1,4 @@
-"""What a campaign needs next, put into the queue of this machine: a start, a continuation, a second try."""
+"""What a campaign needs next, put into its queue: a start, a continuation, a second try."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from jobflow import Flow, Job, OutputReference
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
-from magflow.execution.queue import JobQueue
-from magflow.execution.reader import QueueReader
+from magflow.execution.backend import open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
 from magflow.makers.documents import IterationDoc, LabelDoc
 from magflow.makers.iteration import ActiveLearningMaker, progress_of
@@ -28,7 +27,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
         The number of new jobs.
     """
     maker = campaign_maker(directory.spec)
-    queue = JobQueue(directory.path)
+    queue = open_queue(directory)
     new = queue.submit(maker.make())
     if new or unfinished(directory):
         return new
@@ -44,7 +43,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
 
 def unfinished(directory: CampaignDirectory) -> int:
     """Number of jobs that wait, are ready or run."""
-    counts = QueueReader(directory.path).counts()
+    counts = open_reader(directory).counts()
     return sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
 
 
@@ -73,7 +72,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     tuple
         The number of labels and of other jobs offered again.
     """
-    queue = JobQueue(directory.path)
+    queue = open_queue(directory)
     revived = 0 if reason else queue.retry(JobFilter(states=(JobState.FAILED,)))
     failed = failed_labels(directory, reason)
     if not failed:

@@ -54,7 +54,7 @@ def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: 
     row = con.execute(
         'INSERT OR IGNORE INTO jobs (uuid, "index", name, flow, category, state, unfinished, tolerant, submitted,'
         " metadata) VALUES (?, ?, ?, ?, ?, 'WAITING', 0, ?, ?, ?) RETURNING id",
-        (job.uuid, job.index, job.name, flow_id, _category(job), tolerant, now, metadata),
+        (job.uuid, job.index, job.name, flow_id, category(job), tolerant, now, metadata),
     ).fetchone()
     if row is None:
         return False
@@ -217,7 +217,8 @@ def _doomed(con: sqlite3.Connection, job_id: int, tolerant: bool) -> CancelReaso
     return None
 
 
-def _category(job: Job) -> str:
+def category(job: Job) -> str:
+    """The kind of resources that a job asks for, ``light`` unless it says otherwise."""
     config: dict[str, Any] = job.config.manager_config or {}
     found = job.metadata.get("category") or config.get("category") or config.get("_category") or "light"
     return str(found)

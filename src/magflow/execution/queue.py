@@ -116,7 +116,7 @@ class JobQueue:
                 (worker, now + self.lease, now, row[0]),
             ).fetchone()
             payload = con.execute("SELECT job FROM payloads WHERE id = ?", row).fetchone()[0]
-            directory = self.jobs_directory / _directory_name(found[1], found[2], found[3], found[6])
+            directory = self.jobs_directory / directory_name(found[1], found[2], found[3], found[6])
             con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (str(directory), row[0]))
         job_id, uuid, index, name, flow, owner, attempt = found
         return Claim(job_id, uuid, index, name, flow, owner, attempt, payload, directory)
@@ -279,6 +279,7 @@ class JobQueue:
             return row
 
 
-def _directory_name(uuid: str, index: int, name: str, attempt: int) -> str:
+def directory_name(uuid: str, index: int, name: str, attempt: int) -> str:
+    """Name of the directory of one try of a job."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("_.")[:60] or "job"
     return f"{plain}-{uuid[:8]}-{attempt}" if index == 1 else f"{plain}-{uuid[:8]}.{index}-{attempt}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import StoreError
-from magflow.execution.reader import QueueReader
+from magflow.execution.backend import open_reader
 from magflow.execution.states import JobState
 from magflow.stores import queries
 
@@ -49,7 +49,7 @@ class CampaignStatus:
 def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     """Read queue and store; writes nothing."""
     spec, store = directory.spec, directory.store
-    queue = QueueReader(directory.path)
+    queue = open_reader(directory)
     try:
         counts = queue.counts()
     except StoreError:

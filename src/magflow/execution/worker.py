@@ -98,13 +98,13 @@ class Worker:
         from magflow.execution.states import Cost
 
         output = HeldOutput(self.store, claim)
-        began, cpu = time.monotonic(), _cpu_seconds()
+        began, cpu = time.monotonic(), cpu_seconds()
         try:
             with _store_errors_apart():
                 response = self._execute(claim, output)
                 if not self._joined:
                     output.write()
-            cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
+            cost = Cost(time.monotonic() - began, cpu_seconds() - cpu)
             kept = self.directories.leave(claim.directory, _discards_files(claim))
             with _store_errors_apart(), self.queue.transaction():
                 if self.queue.complete(claim, response, cost, kept) and self._joined:
@@ -113,9 +113,9 @@ class Worker:
         except StoreUnusableError:
             raise
         except Exception as failure:  # of the job, or of what it returned
-            cost = Cost(time.monotonic() - began, _cpu_seconds() - cpu)
+            cost = Cost(time.monotonic() - began, cpu_seconds() - cpu)
             with self.queue.transaction():
-                self.queue.fail(claim, _describe(failure), cost, final=isinstance(failure, MagflowError))
+                self.queue.fail(claim, describe(failure), cost, final=isinstance(failure, MagflowError))
                 return self._next(stop)
 
     def _next(self, stop: threading.Event) -> Claim | None:
@@ -146,7 +146,7 @@ def _store_errors_apart() -> Iterator[None]:
         raise StoreUnusableError(error.message, **fields) from error
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """A MagflowError in its own words; else the traceback."""
     if isinstance(error, MagflowError):
         return f"{type(error).__name__}: {error}"
@@ -160,7 +160,7 @@ def _discards_files(claim: Claim) -> bool:
     return json.loads(claim.payload).get("metadata", {}).get("discard_files") is True
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """User and system time of this process and of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(u.ru_utime + u.ru_stime for u in usages)

@@ -1,0 +1,196 @@
+"""What a FireWorks worker does with one job of a campaign."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fireworks import FiretaskBase, FWAction, explicit_serialize
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.errors import MagflowError
+from magflow.execution.directories import JobDirectories
+from magflow.execution.fireworks_launchpad import ABOUT, enforce_settings
+from magflow.execution.fireworks_queue import CANCELLED, LaunchPadQueue
+from magflow.execution.queue import directory_name
+from magflow.execution.states import CancelReason, Cost
+from magflow.execution.worker import cpu_seconds, describe
+
+if TYPE_CHECKING:
+    from fireworks import LaunchPad, Workflow
+    from jobflow import Flow, Job, Response
+
+enforce_settings()  # FireWorks imports this module before it starts to ping
+
+RETRIES = 1
+"""How often a job is run again after an exception, as on one machine."""
+
+
+class JobFailedError(Exception):
+    """Tells FireWorks why a job failed; `cancelled` if it never ran, because a parent had failed."""
+
+    def __init__(self, error: str, cost: Cost, cancelled: bool = False) -> None:
+        super().__init__(error)
+        self.error, self.cost, self.cancelled = error, cost, cancelled
+
+    def to_dict(self) -> dict[str, Any]:
+        """What FireWorks keeps with the launch."""
+        return {"error": self.error, **asdict(self.cost)}
+
+
+@dataclass(frozen=True)
+class Position:
+    """A job within its workflow, as Firework ids: parents that failed, what waits for it, and all that comes after."""
+
+    failed_parents: tuple[int, ...]
+    children: tuple[int, ...]
+    descendants: tuple[int, ...]
+
+    @classmethod
+    def of(cls, launchpad: LaunchPad, fw_id: int) -> Position:
+        """Where the Firework `fw_id` stands now."""
+        fields = {"links": 1, "fw_states": 1, f"parent_links.{fw_id}": 1}
+        workflow = launchpad.workflows.find_one({"nodes": fw_id}, fields)
+        states, links = workflow["fw_states"], workflow["links"]
+        parents = workflow.get("parent_links", {}).get(str(fw_id), [])
+        children = links.get(str(fw_id), [])
+        after, pending = dict[int, None](), list(children)
+        while pending:
+            if (child := pending.pop()) not in after:
+                after[child] = None
+                pending += links.get(str(child), [])
+        failed = tuple(p for p in parents if states[str(p)] == "FIZZLED")
+        return cls(failed, tuple(children), tuple(after))
+
+
+@explicit_serialize
+class CampaignTask(FiretaskBase):
+    """Runs one job of a campaign: the same rules as on one machine (:mod:`magflow.execution.graph`).
+
+    Only what other jobs of the workflow wait for is added to the workflow. An addition, and all that a job without
+    children returns - the next iteration, above all - is submitted as a workflow of its own, before this job counts
+    as completed: if the worker dies in between, the job runs again and finds it submitted.
+
+    Parameters
+    ----------
+    job
+        The job as JSON text: FireWorks would import and build whatever it finds in a mapping each time it looks at
+        the workflow.
+    """
+
+    required_params = ("job",)
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Run the job and say what follows from it."""
+        about = fw_spec[ABOUT]
+        position = Position.of(self.launchpad, self.fw_id)
+        queue = LaunchPadQueue(self.launchpad, _campaign(about["directory"], os.getpid()))
+        job = _decoded(self["job"])
+        self._heed_parents(about, position, job)
+        attempt = _Attempt(queue.directory, job, about)
+        response, kept = attempt.run(self["job"])
+        if response.stop_children:
+            self._stop(position)
+        return FWAction(
+            stored_data={**asdict(attempt.cost), "directory": kept, "stored_data": response.stored_data},
+            detours=self._extend(queue, response, position),
+            defuse_children=response.stop_children,
+            defuse_workflow=response.stop_jobflow,
+        )
+
+    def _heed_parents(self, about: dict[str, Any], position: Position, job: Job) -> None:
+        """Give up if a parent failed whose output is needed."""
+        me = {"fw_id": self.fw_id}
+        if about.get("cancelled"):  # from an earlier try
+            self.launchpad.fireworks.update_one(me, {"$unset": {CANCELLED: ""}})
+        if about["tolerant"] or not position.failed_parents:
+            return
+        found = self.launchpad.fireworks.find({"fw_id": {"$in": list(position.failed_parents)}}, {f"spec.{ABOUT}": 1})
+        if {d["spec"][ABOUT]["uuid"] for d in found} & set(job.input_uuids):
+            self.launchpad.fireworks.update_one(me, {"$set": {CANCELLED: True}})
+            raise JobFailedError(str(CancelReason.PARENT), Cost(), cancelled=True)
+
+    def _extend(self, queue: LaunchPadQueue, response: Response, position: Position) -> list[Workflow]:
+        """Submit what nobody here waits for; the workflows that the children have to wait for are returned."""
+        if response.stop_jobflow:
+            return []
+        flows: list[Flow] = [f for f in (response.replace, response.detour) if f is not None]  # type: ignore[misc]
+        alone: list[Flow] = [] if response.addition is None else [response.addition]  # type: ignore[list-item]
+        if not position.children:
+            alone, flows = [*flows, *alone], []
+        for flow in alone:
+            queue.submit(flow, allow_external_references=True)
+        return [made for flow in flows if (made := queue.workflow(flow)) is not None]
+
+    def _stop(self, position: Position) -> None:
+        """FireWorks defuses the children of a job that says so; what comes after them would wait for ever."""
+        for fw_id in position.descendants:
+            if fw_id not in position.children:
+                self.launchpad.defuse_fw(fw_id)
+
+
+class _Attempt:
+    """The tries of one job in this launch."""
+
+    def __init__(self, campaign: CampaignDirectory, job: Job, about: dict[str, Any]) -> None:
+        self.campaign, self.job, self.about = campaign, job, about
+        self.cost = Cost()
+
+    def run(self, text: str) -> tuple[Response, str | None]:
+        """Run the job, again if it raises; returns its response and its directory if files were left in it.
+
+        Raises
+        ------
+        JobFailedError
+            If it has failed for good.
+        """
+        error = ""
+        for attempt in range(RETRIES + 1):
+            if attempt:
+                self.job = _decoded(text)  # the first try has resolved its references in place
+            began, cpu = time.monotonic(), cpu_seconds()
+            try:
+                return self._once()
+            except MagflowError as failure:
+                error = describe(failure)
+                break
+            except Exception as failure:
+                error = describe(failure)
+            finally:
+                spent = Cost(time.monotonic() - began, cpu_seconds() - cpu)
+                self.cost = Cost(self.cost.wall + spent.wall, self.cost.cpu + spent.cpu)
+        raise JobFailedError(error, self.cost)
+
+    def _once(self) -> tuple[Response, str | None]:
+        from jobflow import CURRENT_JOB
+
+        name = directory_name(self.job.uuid, self.job.index, self.job.name, int(time.time()))
+        directory = self.campaign.path.absolute() / "jobs" / name
+        directories = JobDirectories(directory.parent, f"{os.uname().nodename}-{os.getpid()}")
+        directories.make(directory)
+        try:
+            with contextlib.chdir(directory):
+                response = self.job.run(store=self.campaign.store, job_dir=directory)
+        finally:
+            CURRENT_JOB.reset()
+        kept = directories.leave(directory, self.job.metadata.get("discard_files") is True)
+        return response, str(directory) if kept else None
+
+
+@lru_cache(maxsize=4)
+def _campaign(path: str, _process: int) -> CampaignDirectory:
+    """The campaign in `path`, opened once per process: a connection does not survive a fork."""
+    return CampaignDirectory.existing(Path(path))
+
+
+def _decoded(text: str) -> Job:
+    from monty.json import MontyDecoder
+
+    job: Job = MontyDecoder().process_decoded(json.loads(text))
+    return job

@@ -1,0 +1,89 @@
+"""Give a campaign to a queue that other machines work on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.errors import InputError
+from magflow.execution.backend import Backend, BackendKind, claim_backend, open_reader, require_backend
+from magflow.execution.campaign import submit_campaign
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was submitted: the campaign, its queue, how many jobs are new and how many it has."""
+
+    campaign: str
+    id: str
+    directory: str
+    backend: str
+    queue: str
+    new_jobs: int
+    jobs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def submit_to_fireworks(directory: CampaignDirectory, launchpad: Path) -> Submission:
+    """Put a campaign on a LaunchPad, or go on with one that has ended and was given a larger budget.
+
+    A second submission finds the jobs there and adds nothing.
+
+    Parameters
+    ----------
+    launchpad
+        The file that describes the LaunchPad.
+
+    Raises
+    ------
+    CampaignError
+        If the campaign's jobs are in another queue, or were submitted from another directory.
+    InputError
+        If the campaign's store cannot be reached from other machines.
+    StoreError
+        If the LaunchPad or the store does not answer.
+    """
+    from magflow.execution.fireworks_launchpad import connect, described
+    from magflow.execution.fireworks_queue import LaunchPadQueue
+
+    backend = Backend(BackendKind.FIREWORKS, str(launchpad))
+    require_backend(directory, backend)
+    require_shared_store(directory)
+    queue = LaunchPadQueue(connect(launchpad), directory)
+    queue.prepare()
+    claim_backend(directory, backend)
+    return submitted(directory, backend, described(queue.launchpad))
+
+
+def submitted(directory: CampaignDirectory, backend: Backend, queue: str) -> Submission:
+    """Submit what the campaign needs next to the queue it has claimed."""
+    directory.store  # noqa: B018 - connects: nothing is submitted that could not store what it computes
+    new = submit_campaign(directory)
+    jobs = sum(open_reader(directory).counts().values())
+    identity = directory.identity
+    path = str(directory.path.absolute())
+    return Submission(identity["name"], identity["id"], path, str(backend.kind), queue, new, jobs)
+
+
+def require_shared_store(directory: CampaignDirectory) -> None:
+    """Refuse the embedded store for jobs that run on other machines.
+
+    Raises
+    ------
+    InputError
+        If the campaign file names no store.
+    """
+    if directory.spec.store is None:
+        raise InputError(
+            "the embedded store cannot be written from other machines",
+            where="store",
+            seen="no `store:` section",
+            expected="a store that all machines reach, such as MongoDB",
+            hint="add a `store:` section to the campaign file: `type: MongoStore` for docs_store, "
+            "`type: GridFSStore` for additional_stores.data",
+        )
