@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,24 +51,40 @@ def wire_mongo() -> Iterator[WireMongo]:
         yield double
 
 
-@pytest.fixture(params=["wire-double", "mongodb"])
-def mongo_uri(request: pytest.FixtureRequest) -> Iterator[str]:
-    """URI of a database of the test's own: on the wire double, and on the server of MAGFLOW_TEST_MONGO_URI."""
-    from pymongo import MongoClient
-    from pymongo.uri_parser import parse_uri
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """URI of a new database on `server`, which is dropped in the end."""
+    from urllib.parse import urlsplit
 
-    if request.param == "wire-double":
-        server = request.getfixturevalue("wire_mongo").uri
-    elif not (server := os.environ.get("MAGFLOW_TEST_MONGO_URI", "")):
-        pytest.skip("no MongoDB server; set MAGFLOW_TEST_MONGO_URI")
-    name = f"magflow_test_{uuid.uuid4().hex[:12]}"
-    address, _, options = server.partition("?")
-    if parse_uri(server)["database"]:
-        address = address.rpartition("/")[0]
-    uri = f"{address.rstrip('/')}/{name}" + (f"?{options}" if options else "")
+    from pymongo import MongoClient
+
+    uri = urlsplit(server)._replace(path=f"/magflow_test_{uuid.uuid4().hex[:12]}").geturl()
     yield uri
     with MongoClient(uri) as client:
-        client.drop_database(name)
+        client.drop_database(urlsplit(uri).path[1:])
+
+
+@pytest.fixture
+def wire_uri(wire_mongo: WireMongo) -> Iterator[str]:
+    """URI of a database of the test's own on the wire double."""
+    with fresh_database(wire_mongo.uri) as uri:
+        yield uri
+
+
+@pytest.fixture
+def server_uri() -> Iterator[str]:
+    """URI of a database of the test's own on the MongoDB of MAGFLOW_TEST_MONGO_URI; skipped, visibly, without it."""
+    server = os.environ.get("MAGFLOW_TEST_MONGO_URI")
+    if not server:
+        pytest.skip("no MongoDB server; set MAGFLOW_TEST_MONGO_URI")
+    with fresh_database(server) as uri:
+        yield uri
+
+
+@pytest.fixture(params=["wire-double", "mongodb"])
+def mongo_uri(request: pytest.FixtureRequest) -> str:
+    """URI of a database of the test's own, on each tier."""
+    return request.getfixturevalue("wire_uri" if request.param == "wire-double" else "server_uri")
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,10 @@ class StoreError(MagflowError):
     exit_code = 4
 
 
+class StoreUnusableError(StoreError):
+    """Nothing can be written to the campaign's store or directory, whatever the job: not the job's fault."""
+
+
 class CampaignError(MagflowError):
     """The campaign cannot go on: a whole batch failed, a directory belongs to another campaign."""
 

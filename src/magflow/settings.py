@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -40,6 +40,11 @@ class MagflowSettings(BaseSettings):
         description="Folders searched, in this order, for PAW datasets.",
     )
     cache_dir: Path = Field(Path("~/.cache/magflow"), description="Folder for files that can be made again.")
+    mongo_uri: SecretStr | None = Field(
+        None,
+        description="MongoDB server of campaigns that are kept there, with user and password: "
+        "mongodb://USER:PASSWORD@HOST:PORT/DATABASE. Only its owner may read a settings file that holds it.",
+    )
     scratch_dir: Path | None = Field(
         None, description="Folder on a fast disk for running calculations; None runs them in place."
     )
@@ -86,6 +91,14 @@ class _SettingsFile(PydanticBaseSettingsSource):
                 where=str(path),
                 seen=type(content).__name__,
                 expected="key: value",
+            )
+        if "mongo_uri" in content and path.stat().st_mode & 0o077:
+            raise InputError(
+                "the settings file holds a password and others may read it",
+                where=str(path),
+                seen=f"mode {path.stat().st_mode & 0o777:04o}",
+                expected="mode 0600",
+                hint=f"chmod 600 {path}",
             )
         return content
 

@@ -110,12 +110,14 @@ class Server:
         try:
             while True:
                 length, request, _, kind = HEADER.unpack(await reader.readexactly(HEADER.size))
+                if kind not in (OP_QUERY, OP_MSG):  # or a client that speaks TLS
+                    break
                 answer = self._answer(kind, await reader.readexactly(length - HEADER.size))
                 if answer:
                     head = HEADER.pack(HEADER.size + len(answer), next(self._replies), request, _reply_kind(kind))
                     writer.write(head + answer)
                     await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._clients.discard(writer)
@@ -125,8 +127,6 @@ class Server:
         """The body of the reply; empty where the client wants none."""
         if kind == OP_QUERY:
             return struct.pack("<iqii", 8, 0, 0, 1) + bson.encode(self.database.run(*read_query(body)))
-        if kind != OP_MSG:
-            raise ValueError(f"operation {kind} is not spoken here")
         flags, command = read_message(body)
         name = command.pop("$db", "admin")
         reply = self._control(command) or self.database.run(name, command)

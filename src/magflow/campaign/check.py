@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from magflow.campaign.schema import CampaignSpec
 from magflow.core.label import LabelKind
@@ -18,6 +19,9 @@ from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
+from magflow.stores.indexes import missing_indexes
+from magflow.stores.jobstore import job_store_from_description, require_connection
+from magflow.stores.mongo import MongoJobStore
 
 USUALLY_MAGNETIC = frozenset(
     ["Cr", "Mn", "Fe", "Co", "Ni", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "U", "Np"]
@@ -216,9 +220,20 @@ def _budget(spec: CampaignSpec) -> str:
 
 
 def _store(spec: CampaignSpec, directory: Path) -> list[Probe]:
-    if spec.store is not None:
-        return [Probe("store", True, f"{spec.store.docs_store['type']}, as the file says; not contacted")]
-    return [_guarded("store", lambda: _embedded(directory))]
+    if spec.store is None:
+        return [_guarded("store", lambda: _embedded(directory))]
+    return [_guarded("store", partial(_contacted, spec.store.description()))]
+
+
+def _contacted(description: dict[str, Any]) -> str:
+    """Connect to a store that is not embedded."""
+    store = job_store_from_description(description)
+    store.connect()
+    if not isinstance(store, MongoJobStore):
+        return f"{type(store.docs_store).__name__}, {store.count()} documents"
+    answer = require_connection(store)
+    missing = sum(len(indexes) for _, indexes in missing_indexes(store))
+    return f"{answer}, {store.count()} documents" + (f"; {missing} indexes will be created" if missing else "")
 
 
 def _embedded(directory: Path) -> str:

@@ -91,6 +91,11 @@ class CampaignDirectory:
             )
 
     @property
+    def id(self) -> str:
+        """Id of the campaign: what its documents are found by in a store that holds several."""
+        return self.identity["id"]
+
+    @property
     def identity(self) -> dict[str, str]:
         """Id and name of the campaign, and where relative paths of structure files start."""
         try:
@@ -108,7 +113,7 @@ class CampaignDirectory:
     def store(self) -> JobStore:
         """The connected store."""
         spec = self.spec.store
-        return job_store_from_settings(None if spec is None else spec.model_dump(), self.path)
+        return job_store_from_settings(None if spec is None else spec.description(), self.path)
 
     @property
     def report(self) -> Path:

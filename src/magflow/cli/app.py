@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from magflow.core.masking import mask
 from magflow.errors import MagflowError
 
 COMMANDS = (
@@ -36,7 +37,7 @@ class _Group(TyperGroup):
         except MagflowError as error:
             if os.environ.get(DEBUG):
                 raise
-            typer.echo(f"{error}", err=True)
+            typer.echo(mask(str(error)), err=True)
             raise typer.Exit(error.exit_code) from error
         except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
             raise
@@ -44,7 +45,7 @@ class _Group(TyperGroup):
             if os.environ.get(DEBUG):
                 raise
             text = " ".join(f"{type(error).__name__}: {error}".split())
-            typer.echo(f"internal error: {text}; hint: report it with what {DEBUG}=1 shows", err=True)
+            typer.echo(f"internal error: {mask(text)}; hint: report it with what {DEBUG}=1 shows", err=True)
             raise typer.Exit(INTERNAL_ERROR) from error
 
 

@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from magflow.execution.processes import StoreUnusableError
+from magflow.errors import StoreUnusableError
 
 SPARE = ".spare-"
 

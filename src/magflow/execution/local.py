@@ -24,6 +24,7 @@ from magflow.execution.queue import JobQueue
 from magflow.execution.reader import QueueReader
 from magflow.execution.states import JobRecord, JobState
 from magflow.stores import connection
+from magflow.stores.results import find_results, sync_results
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, JobStore
@@ -178,6 +179,8 @@ class LocalExecutor:
     def _recover(self) -> None:
         """Under the lock: nobody else runs this campaign, so what is RUNNING was left by a dead run."""
         kill_tagged(tag(self.directory))
+        if self.store is not None:
+            sync_results(self.store, find_results([self.queue.results_directory]))
         self._interrupted()
 
     def _interrupted(self) -> None:

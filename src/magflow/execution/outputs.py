@@ -10,8 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from magflow.stores.jobstore import EmbeddedJobStore
+from magflow.stores.results import results_kept_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobflow import JobStore
 
     from magflow.execution.queue import JobQueue
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
 class HeldOutput:
     """A JobStore as a running job sees it: all as in `store`, but the job's own output is held back."""
 
-    def __init__(self, store: JobStore, claim: Claim) -> None:
-        self._store, self._claim = store, claim
+    def __init__(self, store: JobStore, claim: Claim, results: Path) -> None:
+        self._store, self._claim, self._results = store, claim, results
         self._held: tuple[Any, Any, Any] | None = None
 
     @property  # type: ignore[misc]
@@ -41,10 +44,11 @@ class HeldOutput:
             self._store.update(docs, key=key, save=save)
 
     def write(self) -> None:
-        """Write what was held back."""
+        """Write what was held back; on its way to a database it is kept in `results`."""
         if self._held is not None:
             docs, key, save = self._held
-            self._store.update(docs, key=key, save=save)
+            with results_kept_in(self._results):
+                self._store.update(docs, key=key, save=save)
 
 
 def share_a_file(store: JobStore, queue: JobQueue) -> bool:

@@ -24,10 +24,6 @@ TAG = "MAGFLOW_WORKER"
 LOCK = "campaign.lock"
 
 
-class StoreUnusableError(StoreError):
-    """Nothing can be written to the campaign's store or directory, whatever the job: not the job's fault."""
-
-
 def tag(directory: Path, worker: str = "") -> str:
     """Value of :data:`TAG` for a worker; without a name, what the tags of all workers of `directory` begin with."""
     return f"{directory}:{worker}:" if worker else f"{directory}:"

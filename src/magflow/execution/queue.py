@@ -56,6 +56,7 @@ class JobQueue:
     ) -> None:
         self.path = Path(directory).absolute() / DATABASE
         self.jobs_directory = self.path.parent / "jobs"
+        self.results_directory = self.path.parent / "results"
         self.lease, self.retries, self.max_crashes, self.synchronous = lease, retries, max_crashes, synchronous
         con = connection.connect(self.path, synchronous)
         with connection.explained(self.path):

@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from magflow.errors import MagflowError, StoreError
+from magflow.core.masking import mask
+from magflow.errors import MagflowError, StoreError, StoreUnusableError
 from magflow.execution.directories import JobDirectories
 from magflow.execution.outputs import HeldOutput, share_a_file
-from magflow.execution.processes import StoreUnusableError, kill_own_tree
+from magflow.execution.processes import kill_own_tree
 
 if TYPE_CHECKING:
     from jobflow import Job, JobStore, Response
@@ -97,7 +98,7 @@ class Worker:
         """Run one job; store its output, mark it, and claim the next, in one transaction."""
         from magflow.execution.states import Cost
 
-        output = HeldOutput(self.store, claim)
+        output = HeldOutput(self.store, claim, self.queue.results_directory)
         began, cpu = time.monotonic(), cpu_seconds()
         try:
             with _store_errors_apart():
@@ -147,10 +148,10 @@ def _store_errors_apart() -> Iterator[None]:
 
 
 def describe(error: Exception) -> str:
-    """A MagflowError in its own words; else the traceback."""
+    """A MagflowError in its own words; else the traceback. Without credentials: it goes into the queue."""
     if isinstance(error, MagflowError):
-        return f"{type(error).__name__}: {error}"
-    return "".join(traceback.format_exception(error))[-8000:]
+        return mask(f"{type(error).__name__}: {error}")
+    return mask("".join(traceback.format_exception(error))[-8000:])
 
 
 def _discards_files(claim: Claim) -> bool:

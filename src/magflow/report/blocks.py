@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from magflow.report.masking import mask
+from magflow.core.masking import mask
 from magflow.report.style import to_svg
 
 if TYPE_CHECKING:

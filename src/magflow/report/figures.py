@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magflow.core.masking import mask
 from magflow.core.types import BoolArray, FloatArray, IntArray
-from magflow.report.masking import mask
 from magflow.report.quantities import Quantity
 from magflow.report.style import (
     BLUE,

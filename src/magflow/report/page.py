@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magflow.core.masking import mask
 from magflow.errors import StoreError
 from magflow.report import compare, headline, sections, tables
 from magflow.report.blocks import number, plural
-from magflow.report.masking import mask
 from magflow.report.record import CampaignRecord
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from magflow.report.masking import mask
+from magflow.core.masking import mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

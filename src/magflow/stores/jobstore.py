@@ -1,4 +1,4 @@
-"""The jobflow JobStore of a campaign: embedded in ``DIR/campaign.db``, or any maggma stores named in settings."""
+"""The jobflow JobStore of a campaign: embedded in ``DIR/campaign.db``, in MongoDB, or any maggma stores."""
 
 from __future__ import annotations
 
@@ -9,30 +9,16 @@ from typing import Any
 from jobflow import JobStore
 from maggma.core import Store
 from monty.json import MontyDecoder
+from pymongo.errors import PyMongoError
 
 from magflow.errors import InputError
+from magflow.stores.indexes import BLOB_FIELDS, DOCUMENT_FIELDS, additional_stores, ensure_indexes
+from magflow.stores.mongo import DATA, MongoAddress, MongoJobStore
+from magflow.stores.patience import explain
 from magflow.stores.sqlite import SQLiteStore
 
 DATABASE = "campaign.db"
 """File name of the embedded store and queue within the campaign's directory."""
-
-DATA = "data"
-"""Name of the additional store that holds arrays."""
-
-DOCUMENT_FIELDS = (
-    "uuid",
-    "index",
-    "name",
-    "completed_at",
-    "output.doc_type",
-    "output.iteration",
-    "output.label_id",
-    "output.frame_id",
-    "output.state",
-)
-"""Fields of task documents that queries filter and sort by; indexed in every store."""
-
-BLOB_FIELDS = ("blob_uuid", "job_uuid", "job_index")
 
 
 class EmbeddedJobStore(JobStore):
@@ -69,7 +55,8 @@ def job_store_from_settings(spec: Mapping[str, Any] | None, directory: str | Pat
     Parameters
     ----------
     spec
-        ``{"docs_store": {"type": "MongoStore", ...}, "additional_stores": {"data": {...}}}`` as in jobflow's own
+        ``{"mongodb": {...}}`` with the fields of :class:`~magflow.stores.mongo.MongoAddress`, or
+        ``{"docs_store": {"type": ..., ...}, "additional_stores": {"data": {...}}}`` as in jobflow's own
         ``jobflow.yaml``, or the serialised form of a JobStore (with ``@module`` and ``@class``); None for the
         embedded store.
     directory
@@ -80,32 +67,56 @@ def job_store_from_settings(spec: Mapping[str, Any] | None, directory: str | Pat
     InputError
         If the description cannot be read or lacks the additional store ``data``.
     StoreError
-        If the embedded store cannot be opened.
+        If the embedded store cannot be opened, or the database does not answer or refuses.
     """
-    store = campaign_store(directory) if spec is None else _from_spec(spec)
-    if DATA not in _additional(store):
+    store = campaign_store(directory) if spec is None else job_store_from_description(spec)
+    if DATA not in additional_stores(store):
         raise InputError(
             "arrays need a store of their own",
             where="job store",
-            seen=f"additional stores: {', '.join(_additional(store)) or 'none'}",
+            seen=f"additional stores: {', '.join(additional_stores(store)) or 'none'}",
             expected=f"an additional store named {DATA!r}",
             hint=f"add `additional_stores: {{{DATA}: ...}}` to the job store in the settings",
         )
     store.connect()
+    if isinstance(store, MongoJobStore):
+        require_connection(store)
     ensure_indexes(store)
     return store
 
 
-def ensure_indexes(store: JobStore) -> None:
-    """Index the fields that magflow queries (jobflow itself creates no index)."""
-    for field in DOCUMENT_FIELDS:
-        store.docs_store.ensure_index(field)
-    for blobs in _additional(store).values():
-        for field in BLOB_FIELDS:
-            blobs.ensure_index(field)
+def require_connection(store: MongoJobStore) -> str:
+    """Ask the server for its version and for one document.
+
+    Returns
+    -------
+    str
+        What answered, for people.
+
+    Raises
+    ------
+    StoreError
+        If it does not answer, or refuses user, password or reading.
+    """
+    collection = store.docs_store._collection
+    try:
+        version = collection.database.client.server_info()["version"]
+        collection.find_one({}, {"_id": 1})
+    except PyMongoError as error:
+        raise explain(error, store.name) from error
+    return f"MongoDB {version}, {store.name}"
 
 
-def _from_spec(spec: Mapping[str, Any]) -> JobStore:
+def job_store_from_description(spec: Mapping[str, Any]) -> JobStore:
+    """The JobStore of :func:`job_store_from_settings`, not connected.
+
+    Raises
+    ------
+    InputError
+        If the description cannot be read.
+    """
+    if "mongodb" in spec:
+        return MongoJobStore(MongoAddress(**spec["mongodb"]))
     try:
         build = MontyDecoder().process_decoded if "@class" in spec else JobStore.from_dict_spec
         store = build(dict(spec))
@@ -123,8 +134,3 @@ def _from_spec(spec: Mapping[str, Any]) -> JobStore:
 
 def _field(entry: Any, name: str) -> Any:
     return entry[name] if isinstance(entry, Mapping) else getattr(entry, name)
-
-
-def _additional(store: JobStore) -> dict[str, Store]:
-    stores: dict[str, Store] = store.additional_stores  # type: ignore[has-type]
-    return stores

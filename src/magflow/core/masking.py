@@ -1,4 +1,4 @@
-"""Credentials never reach a page that is meant to be passed on."""
+"""Credentials never reach a page, a message or a document that is meant to be passed on."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from magflow.report.masking import MASK, mask
+from magflow.core.masking import MASK, mask
 
 
 @pytest.mark.parametrize(
