@@ -11,7 +11,7 @@
 namespace mmtp {
 namespace {
 
-constexpr std::int64_t kGroupAtoms = 128;  // atoms that are worth a packing of their own: many blocks, and in the cache
+constexpr std::int64_t kGroupAtoms = 64;  // atoms that share a packing: full lanes, laid out anew when one of their lists is
 constexpr auto kPause = std::chrono::milliseconds(50);
 
 double determinant(const Cell& c) {
@@ -394,41 +394,57 @@ void Dynamics::evaluate() {
         if (!group->runs.empty()) group->evaluate(engine_, members_, deviation_factor_);
 }
 
-std::vector<std::size_t> Dynamics::advance(std::int64_t target, const std::function<void()>& pause) {
-    auto paused = std::chrono::steady_clock::now();
-    for (;;) {
-        std::vector<std::size_t> unlisted;
-        bool any = false;
-        for (std::size_t r = 0; r < runs_.size(); ++r) {
-            if (!going_[r]) continue;
-            Run& run = runs_[r];
-            if (!under_way_[r]) {
-                if (run.step >= target) continue;
-                run.first_half();
-                under_way_[r] = 1;
-            }
-            if (!run.finite()) {
-                run.stop = Stop::not_finite;
-                retire(r);
-                continue;
-            }
-            any = true;
-            if (!run.list_holds(members_[0].spec.cutoff, reach_)) unlisted.push_back(r);
+// Whether the runs of a group that are not there yet have new positions, and lists that hold there.
+bool Dynamics::begin_step(const Group& group, std::int64_t target, std::vector<std::size_t>& unlisted) {
+    bool any = false, listed = true;
+    const std::vector<Run*> runs = group.runs;  // retire() takes one out of the group
+    for (Run* run : runs) {
+        const auto r = std::size_t(run - runs_.data());
+        if (!under_way_[r]) {
+            if (run->step >= target) continue;
+            run->first_half();
+            under_way_[r] = 1;
         }
-        if (!any || !unlisted.empty()) return unlisted;
-        evaluate();
-        for (std::size_t r = 0; r < runs_.size(); ++r) {
-            if (!going_[r] || !under_way_[r]) continue;
-            under_way_[r] = 0;
-            runs_[r].second_half();
-            runs_[r].check();
-            if (runs_[r].stop != Stop::none) retire(r);
+        if (!run->finite()) {
+            run->stop = Stop::not_finite;
+            retire(r);
+            continue;
         }
-        if (const auto now = std::chrono::steady_clock::now(); now - paused > kPause) {
-            paused = now;
-            pause();
-        }
+        any = true;
+        if (run->list_holds(members_[0].spec.cutoff, reach_)) continue;
+        unlisted.push_back(r);
+        listed = false;
     }
+    return any && listed;
+}
+
+void Dynamics::end_step(const Group& group) {
+    const std::vector<Run*> runs = group.runs;
+    for (Run* run : runs) {
+        const auto r = std::size_t(run - runs_.data());
+        if (!under_way_[r]) continue;
+        under_way_[r] = 0;
+        run->second_half();
+        run->check();
+        if (run->stop != Stop::none) retire(r);
+    }
+}
+
+// Group after group, so that one stays in the cache for as many steps as its lists allow.
+std::vector<std::size_t> Dynamics::advance(std::int64_t target, const std::function<void()>& pause) {
+    regroup();
+    auto paused = std::chrono::steady_clock::now();
+    std::vector<std::size_t> unlisted;
+    for (const auto& group : groups_)
+        while (begin_step(*group, target, unlisted)) {
+            group->evaluate(engine_, members_, deviation_factor_);
+            end_step(*group);
+            if (const auto now = std::chrono::steady_clock::now(); now - paused > kPause) {
+                paused = now;
+                pause();
+            }
+        }
+    return unlisted;
 }
 
 }  // namespace mmtp

@@ -93,12 +93,14 @@ class Dynamics {
     void retire(std::size_t run);
     // Energies and forces where the runs are; every run needs a valid list.
     void evaluate();
-    // Makes steps until every run has stopped or has made `steps`. Returns the runs that need a new list before it can
+    // Makes steps until every run has stopped or has made `step`. Returns the runs that need a new list before it can
     // go on (call again with the same target): none when it is done. `pause` is called now and then, between steps.
     std::vector<std::size_t> advance(std::int64_t step, const std::function<void()>& pause);
 
   private:
     void regroup();
+    bool begin_step(const Group&, std::int64_t target, std::vector<std::size_t>& unlisted);
+    void end_step(const Group&);
 
     const Engine& engine_;
     std::vector<Member> members_;
