@@ -17,7 +17,7 @@ from magflow.core.masking import mask
 from magflow.errors import MagflowError
 
 COMMANDS = (
-    *("init", "check", "run", "submit", "status", "query", "retry", "report"),
+    *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "report"),
     *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
 )
 """In the order of ``magflow --help``."""
@@ -79,7 +79,11 @@ def _options(
 
 
 for _name in COMMANDS:
-    app.command(_name)(getattr(import_module(f"magflow.cli.{_name}"), _name))
+    _command = getattr(import_module(f"magflow.cli.{_name}"), _name)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main() -> None:

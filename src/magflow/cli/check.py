@@ -12,21 +12,29 @@ if TYPE_CHECKING:
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="Campaign file.")],
+    file: Annotated[Path | None, typer.Argument(help="Campaign file.")] = None,
     directory: Annotated[
         Path | None,
         typer.Option("--dir", "-d", help="Where the campaign will live. Default: runs/<name of the file>."),
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option("--cluster", metavar="DIR", help="Look at the cluster described in this folder (as well)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Validate a campaign file and look at every engine, dataset, structure and store it names.
 
-    Errors in the file come all at once, as FILE:LINE key: seen, expected, hint. Exit code 0: ready; 2: something in the
-    file is wrong; 3: a program or dataset is missing; 4: the directory cannot be written.
+    Errors in the file come all at once, as FILE:LINE key: seen, expected, hint. With --cluster: the cluster's files,
+    whether Slurm would take its pilot jobs, whether the database answers. Exit code 0: ready; 2: something in a
+    file is wrong; 3: a program or dataset is missing; 4: the directory cannot be written, or the database refuses us;
+    5: Slurm would refuse the pilot jobs.
 
     Examples:
 
         magflow check feal_quick.yaml
+
+        magflow check feal_quick.yaml --cluster ~/cluster
 
         magflow check feal_quick.yaml --json | jq '.findings[] | select(.ok | not)'
     """
@@ -34,33 +42,51 @@ def check(
 
     from magflow.campaign.check import findings
     from magflow.campaign.load import load_campaign
+    from magflow.errors import InputError
 
-    spec = load_campaign(file)
-    found = findings(spec, directory or Path("runs") / file.stem)
+    if file is None and cluster is None:
+        raise InputError("there is nothing to check", expected="a campaign file, or --cluster DIR, or both")
+    found = []
+    if file is not None:
+        found += findings(load_campaign(file), directory or Path("runs") / file.stem)
+    if cluster is not None:
+        from magflow.execution.cluster import ClusterDirectory
+        from magflow.execution.cluster_check import cluster_findings
+
+        found += cluster_findings(ClusterDirectory.existing(cluster))
+    what = " and ".join(str(path) for path in (file, cluster) if path is not None)
     if as_json:
-        typer.echo(json.dumps(_document(file, found), indent=1))
+        typer.echo(json.dumps(_document(what, found), indent=1))
     else:
-        _table(file, found)
+        _table(found)
+        _conclude(file, what, all(finding.ok for finding in found))
     failed = [finding for finding in found if not finding.ok]
     if failed:
         raise typer.Exit(failed[0].error.exit_code)
 
 
-def _document(file: Path, found: list[Finding]) -> dict:
+def _document(what: str, found: list[Finding]) -> dict:
     rows = [
         {"group": finding.title, "name": p.name, "ok": p.ok, "detail": p.detail, "hint": p.hint}
         for finding in found
         for p in finding.probes
     ]
-    return {"file": str(file), "ok": all(row["ok"] for row in rows), "findings": rows}
+    return {"file": what, "ok": all(row["ok"] for row in rows), "findings": rows}
 
 
-def _table(file: Path, found: list[Finding]) -> None:
+def _table(found: list[Finding]) -> None:
     for finding in found:
         typer.echo(finding.title)
         for probe in finding.probes:
             typer.echo(f"  {'ok     ' if probe.ok else 'PROBLEM'}  {probe.name}: {probe.detail}")
             if probe.hint and not probe.ok:
                 typer.echo(f"           hint: {probe.hint}")
-    ready = all(finding.ok for finding in found)
-    typer.echo(f"{file} is ready: magflow run {file}" if ready else f"{file} is not ready")
+
+
+def _conclude(file: Path | None, what: str, ready: bool) -> None:
+    if not ready:
+        typer.echo(f"{what} {'is' if ' and ' not in what else 'are'} not ready")
+    elif file is None:
+        typer.echo(f"{what} is ready: magflow daemon start {what}")
+    else:
+        typer.echo(f"{what} is ready: magflow run {file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import ConfigurationError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
 
 from magflow.errors import InputError, MissingToolError, StoreError
+from magflow.settings import load_settings
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
@@ -101,7 +103,9 @@ def connect(file: str | Path) -> LaunchPad:
     from fireworks import LaunchPad
 
     settings = _read(Path(file))
-    options = {"serverSelectionTimeoutMS": _ANSWER_MS} | (settings.get("mongoclient_kwargs") or {})
+    options = dict(settings.get("mongoclient_kwargs") or {})
+    if "serverselectiontimeoutms=" not in str(settings["host"]).lower():  # an option overrules the URI
+        options = {"serverSelectionTimeoutMS": _ANSWER_MS} | options
     hint = "is the server running, and does its firewall let this machine in? is the password right?"
     try:
         launchpad = LaunchPad.from_dict({**settings, "strm_lvl": "WARNING", "mongoclient_kwargs": options})
@@ -189,7 +193,27 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "host" not in content:
         expected = "host, port, name, username, password, ..."
         raise InputError("this file does not describe a LaunchPad", where=str(file), expected=expected)
-    return content
+    return content | {"host": _expanded(content["host"], file)}
+
+
+def _expanded(host: Any, file: Path) -> Any:
+    """The value of the environment variable that stands for the host (``${MAGFLOW_MONGO_URI}``), or the host itself."""
+    named = re.fullmatch(r"\$\{(\w+)\}", str(host))
+    if named is None:
+        return host
+    name = named.group(1)
+    value = os.environ.get(name)
+    if value is None and name == "MAGFLOW_MONGO_URI" and (secret := load_settings().mongo_uri) is not None:
+        value = secret.get_secret_value()
+    if not value:
+        raise InputError(
+            "the address of the database is in a variable that is not set",
+            where=str(file),
+            seen=f"host: ${{{name}}}",
+            expected=f"the environment variable {name}, or mongo_uri in ~/.magflow.yaml for MAGFLOW_MONGO_URI",
+            hint=f"export {name}=mongodb://USER:PASSWORD@HOST/",
+        )
+    return value
 
 
 def _require_fireworks() -> None:

@@ -79,6 +79,17 @@ def submit(script: Path, environment: Mapping[str, str] | None = None) -> int:
     return int(number)
 
 
+def test(script: Path) -> None:
+    """Ask whether `script` would be accepted, without submitting it.
+
+    Raises
+    ------
+    SlurmError
+        If it would not; `seen` holds Slurm's own words.
+    """
+    _run("sbatch", "--test-only", str(script), cwd=script.parent)
+
+
 def jobs_named(prefix: str) -> list[SlurmJob]:
     """Jobs of this user whose name begins with `prefix`, waiting or running."""
     out = _run("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%T|%r|%j")

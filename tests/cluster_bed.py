@@ -1,0 +1,128 @@
+"""A cluster for tests: the one-machine Slurm, a LaunchPad on the wire double, a daemon that looks often."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fireworks import LaunchPad
+from pymongo.uri_parser import parse_uri
+from ruamel.yaml import YAML
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
+from magflow.execution import daemon_process
+from magflow.execution.cluster import CLUSTER, PILOTS, ClusterDirectory
+from magflow.execution.cluster_files import ClusterOptions, write_cluster
+from magflow.execution.fireworks_launchpad import connect
+from magflow.execution.submit import submit_to_fireworks
+from one_machine_slurm import OneMachineSlurm
+
+NAME = "bed"
+BOUNDS: dict[str, Any] = {"max_pilots": 2, "max_queued": 2, "longest_job": "00:01:00"}
+DAEMON: dict[str, Any] = {"interval_s": 0.5, "silence_s": 20.0, "reservation_s": 5.0, "idle_s": 8.0, "max_crashes": 3}
+
+
+def store_section(uri: str) -> dict[str, object]:
+    """The `store:` of a campaign file for the database of `uri`."""
+    return {"mongodb": {"uri": uri, "database": parse_uri(uri)["database"]}}
+
+
+class ClusterBed:
+    """A cluster's folder and its daemon.
+
+    Parameters
+    ----------
+    slurm
+        Running.
+    path
+        Of the folder.
+    uri
+        Of the database for LaunchPad and store.
+    walltime
+        Of pilot jobs.
+    """
+
+    def __init__(self, slurm: OneMachineSlurm, path: Path, uri: str, walltime: str = "00:10:00", **daemon: Any) -> None:
+        self.slurm, self.uri = slurm, uri
+        options = ClusterOptions(
+            directory=str(path),
+            python=sys.executable,
+            name=NAME,
+            partition="main",
+            walltime=walltime,
+            longest_label="00:00:10",
+            cpus=1,
+            database=parse_uri(uri)["database"],
+            uri=uri,
+            setup=(f"export PYTHONPATH={os.pathsep.join(p for p in sys.path if p)}",),
+        )
+        write_cluster(path, options)
+        longest = "00:01:00" if walltime == "00:10:00" else "00:00:10"
+        content = {
+            "magflow_cluster": 1,
+            "name": NAME,
+            "categories": {c: {**BOUNDS, "longest_job": longest} for c in ("dft", "train", "md", "light")},
+            "daemon": {**DAEMON, **daemon},
+        }
+        with (path / CLUSTER).open("w") as file:
+            YAML(typ="safe").dump(content, file)
+        self.cluster = ClusterDirectory.existing(path)
+
+    def submit(self, file: Path, directory: Path) -> CampaignDirectory:
+        """Put a campaign on the LaunchPad."""
+        here = CampaignDirectory.prepare(directory, file, load_campaign(file))
+        submit_to_fireworks(here, self.cluster.launchpad)
+        return here
+
+    @property
+    def launchpad(self) -> LaunchPad:
+        """Connected."""
+        return connect(self.cluster.launchpad)
+
+    def states(self) -> dict[str, int]:
+        """Number of jobs in each state of FireWorks."""
+        found: dict[str, int] = {}
+        for firework in self.launchpad.fireworks.find({}, {"state": 1}):
+            found[firework["state"]] = found.get(firework["state"], 0) + 1
+        return found
+
+    def start(self) -> int:
+        """Start the daemon; returns its process."""
+        return daemon_process.start(self.cluster).pid
+
+    def log(self) -> str:
+        """What the daemon has written so far."""
+        with suppress(OSError):
+            return (self.cluster.path / daemon_process.LOG).read_text()
+        return ""
+
+    def pilot_logs(self) -> str:
+        """What the pilots have written so far."""
+        return "\n".join(p.read_text() for p in sorted((self.cluster.path / PILOTS).glob("*.out")))
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+        """What `condition` returns once it is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"waited in vain\n{self.log()}\n{self.pilot_logs()[-4000:]}"
+            time.sleep(0.2)
+        return found
+
+    def wait_until_done(self, seconds: float = 120.0) -> None:
+        """Until every job is settled."""
+        self.wait(lambda: not set(self.states()) & {"WAITING", "READY", "RESERVED", "RUNNING"}, seconds)
+
+    def close(self) -> None:
+        """End the daemon and its pilots."""
+        with suppress(OSError):
+            daemon_process.stop(self.cluster)
+        jobs = self.slurm.jobs()
+        if jobs:
+            self.slurm.command("scancel", "--signal=KILL", "--full", *map(str, jobs), check=False)
+            self.slurm.command("scancel", *map(str, jobs), check=False)
