@@ -110,7 +110,8 @@ def _campaign_labels(directory: Path) -> Dataset:
     from magflow.errors import InputError
     from magflow.stores.queries import labelled_frames
 
-    dataset = labelled_frames(CampaignDirectory.existing(directory).store)
+    campaign = CampaignDirectory.existing(directory)
+    dataset = labelled_frames(campaign.store, campaign=campaign.id)
     if not len(dataset):
         raise InputError("the campaign has no usable labels yet", where=str(directory))
     return dataset

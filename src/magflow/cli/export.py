@@ -45,9 +45,10 @@ def export(
 
     if models and form is not None:
         raise InputError("--models and --format exclude each other", hint="--models writes one format only")
-    store = CampaignDirectory.existing(directory).store
+    campaign = CampaignDirectory.existing(directory)
     if models:
-        latest_ensemble(store).save(output)
+        latest_ensemble(campaign.store, campaign.id).save(output)
         typer.echo(f"wrote the ensemble to {output}")
     else:
-        typer.echo(write_dataset(output, labelled_frames(store), form or ExportFormat.EXTXYZ))
+        labels = labelled_frames(campaign.store, campaign=campaign.id)
+        typer.echo(write_dataset(output, labels, form or ExportFormat.EXTXYZ))

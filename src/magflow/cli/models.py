@@ -26,4 +26,5 @@ def open_ensemble(path: Path) -> PotentialEnsemble:
             expected=f"a directory that holds {MANIFEST} or {IDENTITY}",
             hint="`magflow export DIR --models -o MODELS` writes an ensemble",
         )
-    return latest_ensemble(CampaignDirectory(path).store)
+    campaign = CampaignDirectory(path)
+    return latest_ensemble(campaign.store, campaign.id)

@@ -119,10 +119,10 @@ def _matching(directory: CampaignDirectory, what: str, criteria: Mapping[str, An
     if what == "jobs":
         yield from _jobs(directory, criteria)
     elif what == "frames":
-        yield from queries.frames(directory.store, criteria)
+        yield from queries.frames(directory.store, criteria, directory.id)
     else:
         kinds: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
-        for document in queries.documents(directory.store, kinds[what], criteria):
+        for document in queries.documents(directory.store, kinds[what], criteria, campaign=directory.id):
             yield document.model_dump(mode="json", exclude={"arrays"})
 
 
@@ -176,7 +176,7 @@ def write_extxyz(directory: CampaignDirectory, found: Iterable[Mapping[str, Any]
     from magflow.stores import queries
 
     wanted = {r["label_id"] for r in found}
-    for item in queries.labelled_frames(directory.store):
+    for item in queries.labelled_frames(directory.store, campaign=directory.id):
         if item.label_id in wanted:
             out.write(format_frame(as_record(item)))
 

@@ -9,6 +9,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
 from magflow.execution.backend import open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
+from magflow.makers.base import marked
 from magflow.makers.documents import IterationDoc, LabelDoc
 from magflow.makers.iteration import ActiveLearningMaker, progress_of
 from magflow.makers.packing import pack_frame, unpack_frame
@@ -38,7 +39,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     earlier = [maker.campaign.uuid_for("batch", i) for i in range(last.iteration)]
     assessed = OutputReference(maker.campaign.uuid_for("assess", last.iteration))
     job = maker.continuation(assessed, last.iteration, earlier, "continue", rules)
-    return queue.submit(job, allow_external_references=True)
+    return queue.submit(marked(Flow([job]), maker.campaign), allow_external_references=True)
 
 
 def unfinished(directory: CampaignDirectory) -> int:
@@ -55,9 +56,10 @@ def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> li
     reason
         Only failures of this kind.
     """
-    usable = {d.label_id for d in queries.labels(directory.store, criteria={"state": "ok"})}
+    store, mine = directory.store, directory.id
+    usable = {d["label_id"] for d in queries.label_summaries(store, mine) if d["state"] == "ok"}
     criteria = {"state": "failed"} | ({"failure": reason} if reason else {})
-    newest = {d.label_id: d for d in queries.labels(directory.store, criteria=criteria, arrays=True)}
+    newest = {d.label_id: d for d in queries.labels(store, criteria=criteria, campaign=mine, arrays=True)}
     return [d for label, d in newest.items() if label not in usable]
 
 
@@ -78,7 +80,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     if not failed:
         return 0, revived
     maker = campaign_maker(directory.spec)
-    attempts = sum(1 for _ in queries.documents(directory.store, LabelDoc))
+    attempts = len(queries.label_summaries(directory.store, directory.id))
     last = _last(directory)
     iteration = failed[-1].iteration
     frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
@@ -87,7 +89,8 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     jobs: list[Flow | Job] = [again]
     if not unfinished(directory):
         jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))
-    queue.submit(Flow(jobs, name=f"{maker.campaign.name} retry"), allow_external_references=True)
+    whole = Flow(jobs, name=f"{maker.campaign.name} retry")
+    queue.submit(marked(whole, maker.campaign), allow_external_references=True)
     return len(failed), revived
 
 
@@ -108,5 +111,5 @@ def _extra_iteration(
 
 
 def _last(directory: CampaignDirectory) -> IterationDoc | None:
-    found = queries.iterations(directory.store)
+    found = queries.iterations(directory.store, campaign=directory.id)
     return found[-1] if found else None

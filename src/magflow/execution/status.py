@@ -58,15 +58,11 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     else:
         running, failed = queue.running(), queue.failed()
     rules = spec.stop.rules()
-    docs = store.query(
-        {"output.doc_type": "label"},
-        properties=["output.label_id", "output.state", "output.failure", "output.core_hours", "output.cpu_seconds"],
-    )
-    labels = [d["output"] for d in docs]
+    labels = queries.label_summaries(store, directory.id)
     usable = {d["label_id"] for d in labels if d["state"] == "ok"}
     bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable]
-    history = queries.iterations(store)
-    outcome = queries.outcome(store)
+    history = queries.iterations(store, campaign=directory.id)
+    outcome = queries.outcome(store, directory.id)
     unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
     newest = max((d for d in history if d.rmse), key=lambda d: d.iteration, default=None)
     computed = [d["cpu_seconds"] for d in labels if d["cpu_seconds"] > 0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from jobflow import Job, Maker, OutputReference
+from jobflow import Flow, Job, Maker, OutputReference
 from monty.json import MSONable
 from pydantic import BaseModel
 
@@ -54,6 +54,12 @@ class Campaign(MSONable):
     def uuid_for(self, *words: object) -> str:
         """The uuid of one job: the same whenever the same campaign makes it, so that resubmission is harmless."""
         return str(uuid.uuid5(_NAMESPACE, "/".join((self.id, *map(str, words)))))
+
+
+def marked(flow: Flow, campaign: Campaign) -> Flow:
+    """`flow` with the campaign's id in the metadata of its jobs and of all that they add: whose document is whose."""
+    flow.update_metadata({"campaign": campaign.id})
+    return flow
 
 
 class PluginMaker(Maker):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, OutputReference, Response, job
 
 from magflow.makers.assess import AssessMaker
-from magflow.makers.base import Campaign, Category, PluginMaker, prepare
+from magflow.makers.base import Campaign, Category, PluginMaker, marked, prepare
 from magflow.makers.documents import IterationDoc, OutcomeDoc
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.label import LabelMaker
@@ -66,7 +66,7 @@ class ActiveLearningMaker(PluginMaker):
 
     def make(self) -> Flow:
         """The Flow of the first iteration, with the job that continues."""
-        return self.step(0, [], [], None)
+        return marked(self.step(0, [], [], None), self.campaign)
 
     def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
         """One iteration followed by :meth:`advance`."""

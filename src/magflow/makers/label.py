@@ -50,7 +50,7 @@ class LabelMaker(PluginMaker):
         level = _level_of_theory(self.engine, tuple(self.campaign.elements))
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level))
         if found is not None:
-            return found
+            return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
         if isinstance(self.engine, AtomateEngine):
             return Response(replace=label_flow(self.engine, self.campaign, frame, source, iteration))
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
@@ -118,11 +118,12 @@ def find_label(store: JobStore | None, wanted: str) -> LabelDoc | None:
     if store is None:
         return None
     criteria = {"output.doc_type": "label", "output.label_id": wanted, "output.state": "ok"}
-    document = store.query_one(criteria, load=True)
+    mine = None if CURRENT_JOB.job is None else store.query_one(criteria | {"uuid": CURRENT_JOB.job.uuid}, load=True)
+    document = mine or store.query_one(criteria, load=True)
     if document is None:
         return None
     found = LabelDoc(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
-    if CURRENT_JOB.job is not None and document["uuid"] == CURRENT_JOB.job.uuid:
+    if mine is not None:
         return found
     return found.model_copy(update={"reused": True, "cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0})
 

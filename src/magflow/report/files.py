@@ -28,7 +28,7 @@ def write_results(directory: CampaignDirectory) -> Results:
         If a file cannot be written.
     """
     models = None
-    if queries.models(directory.store):
-        queries.latest_ensemble(directory.store).save(directory.models)
+    if queries.models(directory.store, campaign=directory.id):
+        queries.latest_ensemble(directory.store, directory.id).save(directory.models)
         models = directory.models
     return Results(write(read_record(directory.path), directory.report), models)

@@ -124,20 +124,22 @@ def read_record(path: Path) -> CampaignRecord:
     from magflow.stores import queries
 
     here = CampaignDirectory.existing(path)
-    mine = {"campaign": here.identity["id"]}
-    selections = queries.selections(here.store, criteria=mine, arrays=True)
-    iterations = queries.iterations(here.store, criteria=mine, arrays=True)
-    outcomes = sorted(queries.documents(here.store, OutcomeDoc, mine), key=lambda d: (d.iteration, d.created_at))
+    mine = here.id
+    selections = queries.selections(here.store, campaign=mine, arrays=True)
+    iterations = queries.iterations(here.store, campaign=mine, arrays=True)
+    outcomes = sorted(
+        queries.documents(here.store, OutcomeDoc, campaign=mine), key=lambda d: (d.iteration, d.created_at)
+    )
     return CampaignRecord(
         name=here.identity["name"],
         directory=str(path),
         text=_campaign_file(path / FILE),
         targets=here.spec.targets(),
-        candidates=tuple(queries.candidates(here.store, criteria=mine)),
+        candidates=tuple(queries.candidates(here.store, campaign=mine)),
         selections=tuple(selections),
         pools=tuple(decode_arrays(d.arrays) for d in selections),
-        labels=tuple(queries.labels(here.store, criteria=mine)),
-        models=tuple(queries.models(here.store, criteria=mine)),
+        labels=tuple(queries.labels(here.store, campaign=mine)),
+        models=tuple(queries.models(here.store, campaign=mine)),
         iterations=tuple(iterations),
         parities=tuple(decode_arrays(d.arrays) for d in iterations),
         outcome=outcomes[-1] if outcomes else None,

@@ -1,4 +1,8 @@
-"""Typed queries on a campaign's store: the same on SQLite and on any other maggma store."""
+"""Typed queries on a campaign's store: the same on SQLite, on MongoDB and on any other maggma store.
+
+A store may hold several campaigns: `campaign`, an id as in ``campaign.json``, asks for the documents of one. A label
+that another campaign has computed and this one has taken over is a document of both.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,7 @@ def documents(
     kind: type[Document],
     criteria: Mapping[str, Any] | None = None,
     *,
+    campaign: str | None = None,
     arrays: bool = False,
     sort: Mapping[str, int] | None = None,
 ) -> Iterator[Document]:
@@ -48,13 +53,20 @@ def documents(
     ----------
     criteria
         A Mongo filter on the fields of the document.
+    campaign
+        Only documents of this campaign; None: of all that the store holds.
     arrays
         Load the arrays too; without them the ``arrays`` field is a reference.
     """
-    wanted = {"output.doc_type": _DOC_TYPES[kind]} | _below_output(criteria or {})
+    wanted = _of(kind, campaign) | _below_output(criteria or {})
     order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
     for found in store.query(wanted, sort=order, load=arrays):
         yield kind(**{k: v for k, v in found["output"].items() if not k.startswith("@")})
+
+
+def _of(kind: type[CampaignDocument], campaign: str | None) -> dict[str, Any]:
+    mine = {} if campaign is None else {"output.campaign": campaign}
+    return mine | {"output.doc_type": _DOC_TYPES[kind]}
 
 
 def _below_output(criteria: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +95,15 @@ def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
     return list(documents(store, LabelDoc, **kw))
 
 
+_SUMMED = ("label_id", "state", "failure", "core_hours", "cpu_seconds")
+
+
+def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[str, Any]]:
+    """label_id, state, failure, core_hours and cpu_seconds of every label: all that a status needs, quickly."""
+    found = store.docs_store.query(_of(LabelDoc, campaign), properties=[f"output.{name}" for name in _SUMMED])
+    return [d["output"] for d in found]
+
+
 def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:
     """Every gathered batch."""
     return list(documents(store, BatchDoc, **kw))
@@ -98,17 +119,19 @@ def iterations(store: JobStore, **kw: Any) -> list[IterationDoc]:
     return list(documents(store, IterationDoc, **kw))
 
 
-def outcome(store: JobStore) -> OutcomeDoc | None:
+def outcome(store: JobStore, campaign: str | None = None) -> OutcomeDoc | None:
     """The end of the campaign, or None while it goes on; the latest if it was continued."""
-    found = sorted(documents(store, OutcomeDoc), key=lambda d: (d.iteration, d.created_at))
+    found = sorted(documents(store, OutcomeDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
     return found[-1] if found else None
 
 
-def frames(store: JobStore, criteria: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+def frames(
+    store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None
+) -> Iterator[dict[str, Any]]:
     """One row per frame ever offered, with its reason: the tables of all selections, under a Mongo filter."""
     from mongomock_ng.filtering import filter_applies
 
-    for selection in documents(store, SelectionDoc, arrays=True):
+    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=True):
         columns = decode_arrays(selection.arrays)
         for values in zip(*columns.values(), strict=True):
             row = {"iteration": selection.iteration}
@@ -122,13 +145,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(plain, float) and np.isnan(plain) else plain
 
 
-def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None) -> Dataset:
+def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None) -> Dataset:
     """All usable labels as a dataset, in the order they were made."""
-    found = documents(store, LabelDoc, {"state": "ok"} | dict(criteria or {}), arrays=True)
+    wanted = {"state": "ok"} | dict(criteria or {})
+    found = documents(store, LabelDoc, wanted, campaign=campaign, arrays=True)
     return Dataset(item for d in found for item in unpack_labelled(d.arrays))
 
 
-def latest_models(store: JobStore, *, arrays: bool = True) -> list[ModelDoc]:
+def latest_models(store: JobStore, campaign: str | None = None, *, arrays: bool = True) -> list[ModelDoc]:
     """The members of the newest complete ensemble.
 
     Raises
@@ -137,16 +161,16 @@ def latest_models(store: JobStore, *, arrays: bool = True) -> list[ModelDoc]:
         If no ensemble has been trained yet.
     """
     by_iteration: dict[int, list[ModelDoc]] = {}
-    for model in models(store):
+    for model in models(store, campaign=campaign):
         by_iteration.setdefault(model.iteration, []).append(model)
     size = max((len(m) for m in by_iteration.values()), default=0)
     complete = [i for i, m in by_iteration.items() if len(m) == size]
     if not complete:
         raise InputError("no ensemble has been trained yet", hint="see `magflow status`")
-    return models(store, criteria={"iteration": max(complete)}, arrays=arrays)
+    return models(store, criteria={"iteration": max(complete)}, campaign=campaign, arrays=arrays)
 
 
-def latest_ensemble(store: JobStore) -> PotentialEnsemble:
+def latest_ensemble(store: JobStore, campaign: str | None = None) -> PotentialEnsemble:
     """The newest complete ensemble, with the newest calibration."""
-    calibrations = [d.calibration for d in iterations(store) if d.calibration]
-    return ensemble_of(latest_models(store), calibrations[-1] if calibrations else None)
+    calibrations = [d.calibration for d in iterations(store, campaign=campaign) if d.calibration]
+    return ensemble_of(latest_models(store, campaign), calibrations[-1] if calibrations else None)

@@ -1,0 +1,84 @@
+"""Campaigns in MongoDB: two in one store are told apart, and labels are shared but paid for once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from bson import encode
+from typer.testing import CliRunner
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
+from magflow.cli.app import app
+from magflow.execution.campaign import submit_campaign
+from magflow.execution.queue import JobQueue
+from magflow.execution.status import campaign_status
+from magflow.execution.worker import Worker
+from magflow.report.record import read_record
+from magflow.stores import queries
+
+pytestmark = pytest.mark.timeout(300)
+
+MOST_BYTES = 256 * 1024
+"""Of a document without its arrays: MongoDB refuses 16 MB, and what is listed often should be far below."""
+
+
+def work(file: Path, directory: Path) -> CampaignDirectory:
+    """Run a campaign in this process."""
+    here = CampaignDirectory.prepare(directory, file, load_campaign(file))
+    submit_campaign(here)
+    Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
+    return here
+
+
+@pytest.fixture
+def two(write_campaign, wire_uri, tmp_path):
+    """Two finished campaigns in one database: the second fits a smaller model to the same frames."""
+    found = []
+    for name, change in {"first": {}, "second": {"train": {"settings": {"level": 4}}}}.items():
+        store = {"mongodb": {"uri": wire_uri, "patience": 20.0}}
+        file = write_campaign(tmp_path / f"{name}.yaml", name=name, stop={"labels": 12}, store=store, **change)
+        found.append(work(file, tmp_path / name))
+    return found
+
+
+def test_two_campaigns_in_one_store_are_told_apart(two):
+    first, second = two
+    store = first.store
+    assert first.id != second.id
+    assert len(queries.labels(store)) == 24
+    for here in two:
+        labels = queries.labels(store, campaign=here.id)
+        assert len(labels) == len({d.label_id for d in labels}) == 12
+        assert {d.campaign for d in queries.selections(store, campaign=here.id)} == {here.id}
+        assert queries.outcome(store, here.id).name == here.identity["name"]
+        assert len(queries.labelled_frames(store, campaign=here.id)) == 12
+        assert len(queries.latest_models(store, here.id)) == 2
+        assert len(list(queries.frames(store, {"reason": "selected"}, here.id))) == 12
+        status = campaign_status(here)
+        assert (status.name, status.labels, status.state) == (here.identity["name"], 12, "finished")
+        record = read_record(here.path)
+        assert (len(record.labels), len(record.iterations)) == (12, 2)
+        listed = CliRunner().invoke(app, ["query", str(here.path), "labels", "--format", "json"])
+        assert {row["campaign"] for row in json.loads(listed.output)} == {here.id}
+        marked = store.count({"metadata.campaign": here.id})
+        assert marked > store.count({"output.campaign": here.id}), "jobs without a document of their own too"
+
+
+def test_a_label_of_another_campaign_is_taken_over_and_not_paid_for_again(two):
+    first, second = two
+    theirs = {d.label_id for d in queries.labels(first.store, campaign=first.id)}
+    mine = queries.labels(second.store, campaign=second.id)
+    shared = [d for d in mine if d.label_id in theirs]
+    assert shared, "the first iteration of both selects by the same seed"
+    assert all(d.reused and d.core_hours == 0.0 for d in shared)
+    assert not any(d.reused for d in mine if d.label_id not in theirs)
+
+
+def test_documents_stay_far_below_what_mongodb_takes(two):
+    sizes = {d["name"]: len(encode(d)) for d in two[0].store.query({})}
+    assert max(sizes.values()) < MOST_BYTES, sizes
+    blobs = two[0].store.additional_stores["data"]
+    assert blobs.count() > 24
