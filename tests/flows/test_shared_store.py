@@ -33,14 +33,14 @@ def work(file: Path, directory: Path) -> CampaignDirectory:
     return here
 
 
-@pytest.fixture
-def two(write_campaign, wire_uri, tmp_path):
+@pytest.fixture(scope="module")
+def two(write_campaign, wire_mongo, tmp_path_factory):
     """Two finished campaigns in one database: the second fits a smaller model to the same frames."""
-    found = []
+    found, folder = [], tmp_path_factory.mktemp("two")
     for name, change in {"first": {}, "second": {"train": {"settings": {"level": 4}}}}.items():
-        store = {"mongodb": {"uri": wire_uri, "patience": 20.0}}
-        file = write_campaign(tmp_path / f"{name}.yaml", name=name, stop={"labels": 12}, store=store, **change)
-        found.append(work(file, tmp_path / name))
+        store = {"mongodb": {"uri": f"{wire_mongo.uri}two_campaigns", "patience": 20.0}}
+        file = write_campaign(folder / f"{name}.yaml", name=name, stop={"labels": 12}, store=store, **change)
+        found.append(work(file, folder / name))
     return found
 
 

@@ -127,9 +127,7 @@ def read_record(path: Path) -> CampaignRecord:
     mine = here.id
     selections = queries.selections(here.store, campaign=mine, arrays=True)
     iterations = queries.iterations(here.store, campaign=mine, arrays=True)
-    outcomes = sorted(
-        queries.documents(here.store, OutcomeDoc, campaign=mine), key=lambda d: (d.iteration, d.created_at)
-    )
+    outcome = queries.outcome(here.store, mine)
     return CampaignRecord(
         name=here.identity["name"],
         directory=str(path),
@@ -142,9 +140,9 @@ def read_record(path: Path) -> CampaignRecord:
         models=tuple(queries.models(here.store, campaign=mine)),
         iterations=tuple(iterations),
         parities=tuple(decode_arrays(d.arrays) for d in iterations),
-        outcome=outcomes[-1] if outcomes else None,
+        outcome=outcome,
         jobs=_jobs(path),
-        ensemble=str(here.models) if outcomes and here.models.exists() else None,
+        ensemble=str(here.models) if outcome and here.models.exists() else None,
         comparison=read_comparison(path / COMPARISON),
         versions={"magflow": version("magflow")},
     )
