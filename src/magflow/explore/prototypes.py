@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,57 +14,14 @@ from magflow.core.frame import Frame
 from magflow.core.moments import collinear, is_collinear
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
+from magflow.explore.builders import BuilderSettings, from_builder
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+from magflow.explore.substitution import Substitution, substituted
 from magflow.io.configuration import read_configuration
 
-
-class CrystalStructure(StrEnum):
-    """Structures that can be built; b2 is another name for cesiumchloride."""
-
-    SC = "sc"
-    FCC = "fcc"
-    BCC = "bcc"
-    HCP = "hcp"
-    DIAMOND = "diamond"
-    B2 = "b2"
-    CESIUMCHLORIDE = "cesiumchloride"
-    ROCKSALT = "rocksalt"
-    ZINCBLENDE = "zincblende"
-    WURTZITE = "wurtzite"
-
-
-_ONE_ELEMENT = {
-    CrystalStructure.SC,
-    CrystalStructure.FCC,
-    CrystalStructure.BCC,
-    CrystalStructure.HCP,
-    CrystalStructure.DIAMOND,
-}
 _SAME_PLACE = 0.3  # A
-_HEXAGONAL = {CrystalStructure.HCP, CrystalStructure.WURTZITE}
-
-
-class BuilderSettings(BaseModel):
-    """A structure built from its name and lattice constant (through ``ase.build.bulk``)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    structure: CrystalStructure
-    species: tuple[str, ...] = Field(min_length=1, max_length=2, description="one or two elements")
-    a: float = Field(gt=0, description="lattice constant, A")
-    c: float | None = Field(default=None, gt=0, description="second lattice constant of hcp and wurtzite, A")
-    cubic: bool = Field(default=True, description="the conventional cubic cell instead of the primitive one")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        needed = 1 if self.structure in _ONE_ELEMENT else 2
-        if len(self.species) != needed:
-            raise ValueError(f"structure {self.structure} needs {needed} species, not {len(self.species)}")
-        if self.c is not None and self.structure not in _HEXAGONAL:
-            raise ValueError(f"structure {self.structure} has no lattice constant c")
-        return self
 
 
 class PrototypeSettings(BaseModel):
@@ -77,6 +33,9 @@ class PrototypeSettings(BaseModel):
     file: Path | None = Field(default=None, description="POSCAR, CIF, extxyz or any format of ASE, one configuration")
     builder: BuilderSettings | None = None
     supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats along each axis")
+    substitution: Substitution | None = Field(
+        default=None, description="another element on a share of the sites, for solid solutions"
+    )
     orderings: tuple[PrototypeOrdering, ...] = Field(
         default=(PrototypeOrdering.FM,),
         min_length=1,
@@ -94,6 +53,12 @@ class PrototypeSettings(BaseModel):
         if PrototypeOrdering.GIVEN in self.orderings and self.file is None:
             raise ValueError("ordering 'given' needs a file that holds moments")
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """The name, or one for each configuration of a solid solution: ``bcc-FeCr-1``, ``bcc-FeCr-2``..."""
+        n = 1 if self.substitution is None else self.substitution.configurations
+        return [self.name] if n == 1 else [f"{self.name}-{k + 1}" for k in range(n)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +140,7 @@ def build_prototypes(
         Two prototypes of one name, a missing or malformed file, an element outside the campaign, an ordering the
         structure cannot have.
     """
-    names = [s.name for s in settings]
+    names = [name for s in settings for name in s.names]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InputError("two prototypes have the same name", where="prototypes", seen=", ".join(twice))
@@ -189,8 +154,10 @@ def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
 
 def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moments: MomentRanges) -> list[Prototype]:
     where = f"prototype {s.name}"
-    unit = _from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
-    foreign = sorted(set(unit.species) - set(elements))
+    unit = from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
+    whole = repeated(unit, s.supercell)
+    frames = [whole] if s.substitution is None else substituted(whole, s.substitution, where)
+    foreign = sorted({species for frame in frames for species in frame.species} - set(elements))
     if foreign:
         raise InputError(
             "an element that is not in the campaign",
@@ -198,7 +165,13 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             seen=", ".join(foreign),
             expected="only " + ", ".join(elements),
         )
-    whole = repeated(unit, s.supercell)
+    share = s.weight / len(frames)
+    return [p for name, frame in zip(s.names, frames, strict=False) for p in _ordered(s, name, frame, share, moments)]
+
+
+def _ordered(s: PrototypeSettings, name: str, whole: Frame, weight: float, moments: MomentRanges) -> list[Prototype]:
+    """One structure in all orderings asked for."""
+    where = f"prototype {name}"
     frame, given = whole.non_magnetic(), _given(whole, where) if PrototypeOrdering.GIVEN in s.orderings else None
     sites = site_moments(frame.species, moments)
     signed = sign_patterns(frame, sites.magnetic, s.supercell)
@@ -209,7 +182,7 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
                 magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
                 built = Frame(frame.species, frame.cell, frame.positions, magmoms)
-                prototypes.append(Prototype(s.name, kind, built, tuple(pattern.tolist()), index, s.weight))
+                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight))
     unique: dict[tuple[PrototypeOrdering, tuple[int, ...]], Prototype] = {}
     for p in prototypes:
         unique.setdefault((p.ordering, p.pattern), p)
@@ -261,19 +234,6 @@ def _patterns(
             hint="use a supercell or another ordering",
         )
     return found
-
-
-def _from_builder(builder: BuilderSettings, where: str) -> Frame:
-    from ase.build import bulk
-
-    structure = "cesiumchloride" if builder.structure is CrystalStructure.B2 else str(builder.structure)
-    cubic = builder.cubic and builder.structure not in _HEXAGONAL
-    try:
-        atoms = bulk("".join(builder.species), structure, a=builder.a, c=builder.c, cubic=cubic)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"the structure cannot be built: {error}", where=where) from error
-    # bulk() presets moments of the elements; only the geometry is wanted
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions)
 
 
 def _from_file(path: Path, where: str) -> Frame:

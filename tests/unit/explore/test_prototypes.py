@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from magflow.core.moments import Ordering
 from magflow.errors import InputError
+from magflow.explore.builders import BuilderSettings
 from magflow.explore.orderings import PrototypeOrdering
-from magflow.explore.prototypes import BuilderSettings, PrototypeSettings, seeds
+from magflow.explore.prototypes import PrototypeSettings, seeds
 
 POSCAR = """Fe Al
 1.0
