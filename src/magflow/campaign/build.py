@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from magflow.campaign.schema import CampaignSpec
+from magflow.campaign.transfer import TransferSpec
 from magflow.core.arrays import digest
 from magflow.explore.prototypes import Prototype, build_prototypes
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
+from magflow.makers.documents import Purpose
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.iteration import ActiveLearningMaker, IterationMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
+from magflow.makers.transfer import BesideMaker, FineTuneMaker, TransferLearningMaker, pretrained_uuids
 
 
 def campaign_id(spec: CampaignSpec) -> str:
@@ -43,23 +48,51 @@ def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:
         If a prototype cannot be built.
     """
     campaign = Campaign(campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
-    prototypes = _prototypes(spec)
     iteration = IterationMaker(
         explore=ExploreMaker(
-            settings=spec.explore, campaign=campaign, prototypes=prototypes, moments=dict(spec.system.moments)
+            settings=spec.explore, campaign=campaign, prototypes=_prototypes(spec), moments=dict(spec.system.moments)
         ),
         select=SelectMaker(
             settings=spec.select, campaign=campaign, targets=spec.targets(), label_budget=spec.stop.labels
         ),
         label=LabelMaker(engine=spec.engine(), campaign=campaign),
-        train=TrainMaker(
-            family=spec.family(),
-            campaign=campaign,
-            members=spec.train.ensemble,
-            bagging=spec.train.bagging,
-            validation=spec.train.validation,
-            warm_start=spec.train.warm_start,
-        ),
+        train=TrainMaker(campaign=campaign, warm_start=spec.train.warm_start, **_training(spec)),
         assess=AssessMaker(campaign=campaign, stop=spec.stop.rules()),
     )
+    if spec.transfer is not None:
+        return _transfer_maker(spec, spec.transfer, iteration)
     return ActiveLearningMaker(iteration=iteration, campaign=campaign)
+
+
+def _training(spec: CampaignSpec) -> dict[str, Any]:
+    """What all ensembles of a campaign have in common."""
+    train = spec.train
+    common = {"members": train.ensemble, "bagging": train.bagging, "validation": train.validation}
+    return {"family": spec.family(), **common}
+
+
+def _transfer_maker(spec: CampaignSpec, transfer: TransferSpec, iteration: IterationMaker) -> TransferLearningMaker:
+    """The same loop with its beginning and its control."""
+    campaign, explore, common = iteration.train.campaign, iteration.explore, _training(spec)
+
+    def beside(engine: Any, purpose: Purpose, number: int) -> BesideMaker:
+        return BesideMaker(
+            label=LabelMaker(engine=engine, campaign=campaign, purpose=purpose), explore=explore, number=number
+        )
+
+    pretraining = beside(spec.non_magnetic_engine(), Purpose.PRETRAINING, transfer.non_magnetic)
+    tune = FineTuneMaker(
+        campaign=campaign,
+        pretrained=pretrained_uuids(campaign, spec.train.ensemble),
+        non_magnetic=pretraining.batch_uuid,
+        replay=transfer.share(spec.engine(), spec.family()),
+        **common,
+    )
+    return TransferLearningMaker(
+        iteration=replace(iteration, train=tune),
+        campaign=campaign,
+        pretraining=pretraining,
+        test=beside(spec.engine(), Purpose.TEST, transfer.test),
+        pretrain=TrainMaker(campaign=campaign, reference=True, name="pretrain", **common),
+        control=TrainMaker(campaign=campaign, reference=True, name="control", **common),
+    )

@@ -11,8 +11,10 @@ from ase.data import atomic_numbers
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
+from magflow.campaign.transfer import TransferSpec
 from magflow.core import plugins
 from magflow.core.arrays import digest
+from magflow.core.label import LabelKind
 from magflow.core.masking import mask
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
@@ -254,6 +256,9 @@ class CampaignSpec(Section):
     label: LabelSpec = Field(description="What computes the labels.")
     train: TrainSpec = Field(description="What learns from the labels.")
     stop: StopSpec = Field(description="When the campaign ends.")
+    transfer: TransferSpec | None = Field(
+        None, description="Start from non-magnetic labels; left out: from magnetic ones alone."
+    )
     execution: ExecutionSpec = Field(ExecutionSpec(), description="Where and how the work runs.")
     store: StoreSpec | None = Field(
         None, description="Another store than the embedded one, which is campaign.db in the campaign's directory."
@@ -271,6 +276,18 @@ class CampaignSpec(Section):
                 raise problem(f"either execution.{key} or label.settings.{field}", seen="both")
         return self
 
+    @model_validator(mode="after")
+    def _transfers(self) -> CampaignSpec:
+        if self.transfer is None:
+            return self
+        if self.label.settings.kind == LabelKind.NON_MAGNETIC:  # type: ignore[attr-defined]
+            raise problem("magnetic labels in label.settings.kind with transfer", seen="non-magnetic")
+        if self.train.warm_start:
+            raise problem(
+                "no train.warm_start with transfer", seen="true", hint="every fit starts from the non-magnetic ensemble"
+            )
+        return self
+
     @cached_property
     def _engine(self) -> BaseModel:
         given = {field: getattr(self.execution, key) for key, field in _ENGINE_FIELDS.items()}
@@ -280,6 +297,10 @@ class CampaignSpec(Section):
     def engine(self) -> Any:
         """The :class:`~magflow.core.protocols.LabelEngine`, with the settings of `execution` applied."""
         return self._engine
+
+    def non_magnetic_engine(self) -> Any:
+        """The same engine with the same settings, for non-magnetic labels."""
+        return self._engine.model_copy(update={"kind": LabelKind.NON_MAGNETIC})
 
     def family(self) -> Any:
         """The :class:`~magflow.core.protocols.PotentialFamily`."""
@@ -297,6 +318,8 @@ class CampaignSpec(Section):
         budget and continued) and the estimated cost.
         """
         left_out: Any = {"execution": True, "store": True, "stop": _BUDGETS, "label": {"core_seconds"}}
+        if self.transfer is None:  # such a campaign is the same as before there was this section
+            left_out["transfer"] = True
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
         return digest([json.dumps(content, sort_keys=True, default=str).encode()])
 

@@ -71,7 +71,8 @@ def transfer(
     from magflow.cli.transferred import bar, show
     from magflow.potentials.training import cores
     from magflow.potentials.transfer import transfer_curve
-    from magflow.report.transfer import savings, write_transfer
+    from magflow.report.transfer import savings
+    from magflow.report.transfer_page import write_transfer
 
     chosen = _price(price)
     task = _task(

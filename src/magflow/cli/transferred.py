@@ -11,7 +11,8 @@ import typer
 
 from magflow.potentials.transfer import Progress, TransferCurve
 from magflow.potentials.transfer_saving import Price
-from magflow.report.transfer import PAGE, error_table, saved_arms, saving_table
+from magflow.report.transfer import error_table, saved_arms, saving_table
+from magflow.report.transfer_page import PAGE
 
 if TYPE_CHECKING:
     from magflow.report.blocks import Table

@@ -49,7 +49,7 @@ def unfinished(directory: CampaignDirectory) -> int:
 
 
 def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> list[LabelDoc]:
-    """The newest document of every label that failed and has not succeeded since, arrays loaded.
+    """The newest document of every label chosen by the loop that failed and has not succeeded since, arrays loaded.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> li
     """
     store, mine = directory.store, directory.id
     usable = {d["label_id"] for d in queries.label_summaries(store, mine) if d["state"] == "ok"}
-    criteria = {"state": "failed"} | ({"failure": reason} if reason else {})
+    criteria = {"state": "failed"} | queries.CHOSEN | ({"failure": reason} if reason else {})
     newest = {d.label_id: d for d in queries.labels(store, criteria=criteria, campaign=mine, arrays=True)}
     return [d for label, d in newest.items() if label not in usable]
 
@@ -85,7 +85,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     iteration = failed[-1].iteration
     frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
     words = ("retry", attempts)
-    again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, *words)
+    again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, *words, retried=True)
     jobs: list[Flow | Job] = [again]
     if not unfinished(directory):
         jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))

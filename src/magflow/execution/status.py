@@ -12,7 +12,10 @@ from magflow.execution.backend import open_reader
 from magflow.execution.states import JobState
 from magflow.stores import queries
 
-PHASES = ("explore", "select", "label", "collect", "train", "assess", "advance")
+PHASES = (
+    *("draw", "pretrain", "explore", "select", "label", "collect"),
+    *("train", "assess", "control", "compare", "advance"),
+)
 """Phases of an iteration, in order; the first word of a job's name is its phase."""
 
 

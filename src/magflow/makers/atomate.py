@@ -23,7 +23,7 @@ from magflow.core.units import EV_PER_A3_IN_GPA, voigt
 from magflow.errors import InputError
 from magflow.io.structure import right_handed, site_order, to_structure
 from magflow.makers.base import Campaign, Category, prepare
-from magflow.makers.documents import LabelDoc
+from magflow.makers.documents import LabelDoc, Purpose
 from magflow.makers.packing import unpack_frame
 
 KBAR_COMPRESSIVE = -0.1
@@ -68,27 +68,39 @@ class AtomateEngine(MSONable):
         return LevelOfTheory("atomate2", version("atomate2"), LabelKind(self.kind), self.functional, {}, parameters)
 
 
-def label_flow(engine: AtomateEngine, campaign: Campaign, frame: str, source: str, iteration: int) -> Flow:
+def label_flow(
+    engine: AtomateEngine, campaign: Campaign, frame: str, source: str, iteration: int, purpose: Purpose
+) -> Flow:
     """The Maker's calculation and its conversion to a label; `output` is the LabelDoc."""
     configuration = unpack_frame(frame)
     static = engine.maker.make(right_handed(to_structure(configuration)).get_sorted_structure())
-    uuid = campaign.uuid_for("static", iteration, configuration.frame_id)
+    beside = [] if purpose == Purpose.CAMPAIGN else [purpose]
+    words = (*beside, iteration, configuration.frame_id)
+    uuid = campaign.uuid_for("static", *words)
     if isinstance(static, Job):
         prepare(static, uuid, Category.DFT)
-    converted = to_label(engine, campaign, static.output, frame, source, iteration)
+    converted = to_label(engine, campaign, static.output, frame, source, iteration, purpose)
     converted.config.on_missing_references = OnMissing.NONE
-    prepare(converted, campaign.uuid_for("to-label", iteration, configuration.frame_id), Category.LIGHT)
+    prepare(converted, campaign.uuid_for("to-label", *words), Category.LIGHT)
     return Flow([static, converted], output=converted.output, name=f"label {iteration}")
 
 
 @job(data="arrays")
-def to_label(engine: AtomateEngine, campaign: Campaign, task: Any, frame: str, source: str, iteration: int) -> LabelDoc:
+def to_label(
+    engine: AtomateEngine,
+    campaign: Campaign,
+    task: Any,
+    frame: str,
+    source: str,
+    iteration: int,
+    purpose: Purpose = Purpose.CAMPAIGN,
+) -> LabelDoc:
     """The label in a task document; a calculation without one is a failed label."""
     from magflow.makers.label import label_document
 
     configuration = unpack_frame(frame)
     label = label_of(engine, campaign.elements, configuration, task)
-    return label_document(configuration, label, campaign, engine.name, source, iteration)
+    return label_document(configuration, label, campaign, engine.name, source, iteration, Purpose(purpose))
 
 
 def label_of(engine: AtomateEngine, elements: list[str], frame: Frame, task: Any) -> Label:

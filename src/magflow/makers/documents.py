@@ -8,6 +8,7 @@ name says otherwise.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +20,14 @@ from magflow.core.label import LabelKind
 def now() -> str:
     """The present time, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Purpose(StrEnum):
+    """What a label is for."""
+
+    CAMPAIGN = "campaign"
+    PRETRAINING = "pre-training"
+    TEST = "test"
 
 
 class CampaignDocument(BaseModel):
@@ -75,6 +84,10 @@ class LabelDoc(CampaignDocument):
     state: Literal["ok", "failed"]
     failure: str | None = Field(default=None, description="Kind of failure")
     message: str | None = Field(default=None, description="What happened, one line")
+    purpose: Purpose = Field(
+        default=Purpose.CAMPAIGN,
+        description="campaign: chosen by the loop and learnt from; pre-training, test: beside it",
+    )
     engine: str = Field(description="Name of the label engine")
     kind: LabelKind
     level_of_theory: dict[str, Any]
@@ -119,7 +132,10 @@ class BatchDoc(CampaignDocument):
 class ModelDoc(CampaignDocument):
     """One trained member of an ensemble."""
 
-    doc_type: Literal["model"] = "model"
+    doc_type: Literal["model", "reference-model"] = Field(
+        default="model",
+        description="reference-model: no member of the campaign's ensemble, but what it starts from or is held against",
+    )
     family: str
     settings: dict[str, Any] = Field(description="Settings of the family")
     member: int = Field(ge=0)
@@ -158,6 +174,17 @@ class IterationDoc(CampaignDocument):
     stop: str | None = Field(default=None, description="Why the campaign ends here; None if it goes on")
     explanation: str | None = Field(default=None, description="The reason in one sentence")
     arrays: Any = Field(description="Parity data: true, predicted, deviation of each quantity on the new labels")
+
+
+class TransferDoc(CampaignDocument):
+    """One iteration of a transfer: errors on held-out magnetic labels with the non-magnetic start and without."""
+
+    doc_type: Literal["transfer"] = "transfer"
+    points: list[dict[str, Any]] = Field(
+        description="magflow.potentials.transfer.TransferPoint of each way to fit; errors in house units"
+    )
+    test_labels: int = Field(ge=0, description="Held-out magnetic labels, drawn at random from the domain")
+    test_core_hours: float = Field(ge=0, description="What they cost, h; part of no point")
 
 
 class OutcomeDoc(CampaignDocument):

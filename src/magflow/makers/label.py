@@ -17,7 +17,7 @@ from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.makers.atomate import AtomateEngine, label_flow
 from magflow.makers.base import Campaign, Category, PluginMaker, prepare
-from magflow.makers.documents import BatchDoc, LabelDoc, OutcomeDoc
+from magflow.makers.documents import BatchDoc, LabelDoc, OutcomeDoc, Purpose
 from magflow.makers.packing import pack_batch, pack_labelled, unpack_frame, unpack_labelled
 from magflow.select.stopping import StopReason
 
@@ -33,10 +33,13 @@ class LabelMaker(PluginMaker):
         atomate2 static Maker, which is wrapped in one.
     campaign
         The campaign the labels belong to.
+    purpose
+        What the labels are for.
     """
 
     engine: Any
     campaign: Campaign
+    purpose: Purpose = Purpose.CAMPAIGN
     name: str = "label"
 
     def __post_init__(self) -> None:
@@ -48,17 +51,20 @@ class LabelMaker(PluginMaker):
         """One label. `frame` is text made by :func:`~magflow.makers.packing.pack_frame`."""
         configuration = unpack_frame(frame)
         level = _level_of_theory(self.engine, tuple(self.campaign.elements))
-        found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level))
+        found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
         if found is not None:
             return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
         if isinstance(self.engine, AtomateEngine):
-            return Response(replace=label_flow(self.engine, self.campaign, frame, source, iteration))
+            flow = label_flow(self.engine, self.campaign, frame, source, iteration, Purpose(self.purpose))
+            return Response(replace=flow)
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
         label = self.engine.label(configuration, level, workdir)
         if not any(workdir.iterdir()):
             workdir.rmdir()
-        return label_document(configuration, label, self.campaign, self.engine.name, source, iteration)
+        return label_document(
+            configuration, label, self.campaign, self.engine.name, source, iteration, Purpose(self.purpose)
+        )
 
     def single(self, frame: str | OutputReference, source: str, iteration: int, *words: object) -> Job:
         """The job of one label; `words` make its uuid."""
@@ -67,7 +73,7 @@ class LabelMaker(PluginMaker):
         return prepare(made, self.campaign.uuid_for("label", *words), Category.DFT, expose_store=True)
 
     @job
-    def batch(self, sources: list[str], selection_uuid: str, iteration: int) -> Response:
+    def batch(self, sources: list[str], selection_uuid: str, iteration: int, words: tuple[str, ...] = ()) -> Response:
         """Replace this job by one label job per selected frame and the job that gathers them.
 
         Parameters
@@ -76,22 +82,30 @@ class LabelMaker(PluginMaker):
             Where each selected frame came from; the frames themselves stay references.
         selection_uuid
             The job that made the selection.
+        words
+            Make the uuids of a batch that no iteration selected.
         """
         frames = OutputReference(selection_uuid).frames
-        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration))
+        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration, *words))
 
     def flow(
-        self, frames: Sequence[str | OutputReference], sources: Sequence[str], iteration: int, *words: object
+        self,
+        frames: Sequence[str | OutputReference],
+        sources: Sequence[str],
+        iteration: int,
+        *words: object,
+        retried: bool = False,
     ) -> Flow:
         """The labels of `frames` and the job that gathers them; `output` is its BatchDoc.
 
-        With `words` (which make the uuids) it is a batch of its own, outside any iteration: labels offered again.
+        With `words` (which make the uuids) it is a batch of its own, outside any iteration; one of labels offered again
+        is `retried`.
         """
         jobs = [
             self.single(frame, source, iteration, iteration, *words, i)
             for i, (frame, source) in enumerate(zip(frames, sources, strict=True))
         ]
-        gather = collect(self.campaign, [j.output for j in jobs], iteration, bool(words))
+        gather = collect(self.campaign, [j.output for j in jobs], iteration, retried)
         gather.name = f"collect {iteration}"
         # A label job that was lost with its worker gives None here; the others are not held up by it.
         gather.config.on_missing_references = OnMissing.NONE
@@ -110,10 +124,10 @@ def _level_of_theory(engine: Any, elements: tuple[str, ...]) -> LevelOfTheory:
     return _levels[key]
 
 
-def find_label(store: JobStore | None, wanted: str) -> LabelDoc | None:
+def find_label(store: JobStore | None, wanted: str, purpose: Purpose = Purpose.CAMPAIGN) -> LabelDoc | None:
     """A usable label in the store; the one of an interrupted run of this very job is returned as it is.
 
-    One of another job is marked as reused and costs nothing.
+    One of another job is marked as reused for `purpose` and costs nothing.
     """
     if store is None:
         return None
@@ -125,11 +139,18 @@ def find_label(store: JobStore | None, wanted: str) -> LabelDoc | None:
     found = LabelDoc(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
     if mine is not None:
         return found
-    return found.model_copy(update={"reused": True, "cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0})
+    free = {"cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0}
+    return found.model_copy(update={"reused": True, "purpose": purpose} | free)
 
 
 def label_document(
-    frame: Frame, label: Label, campaign: Campaign, engine: str, source: str, iteration: int
+    frame: Frame,
+    label: Label,
+    campaign: Campaign,
+    engine: str,
+    source: str,
+    iteration: int,
+    purpose: Purpose = Purpose.CAMPAIGN,
 ) -> LabelDoc:
     """The document of one finished or failed label."""
     ok = label.failure is None
@@ -141,6 +162,7 @@ def label_document(
         state="ok" if ok else "failed",
         failure=None if label.failure is None else label.failure.kind,
         message=None if label.failure is None else label.failure.message,
+        purpose=purpose,
         engine=engine,
         kind=label.level_of_theory.kind,
         level_of_theory=label.level_of_theory.as_dict(),

@@ -64,6 +64,8 @@ class TrainMaker(PluginMaker):
         Share of the labels each member keeps aside to stop early.
     warm_start
         Start from the same member of the previous iteration.
+    reference
+        The models are no members of the campaign's ensemble.
     """
 
     family: Any
@@ -72,12 +74,16 @@ class TrainMaker(PluginMaker):
     bagging: bool = True
     validation: float = 0.0
     warm_start: bool = False
+    reference: bool = False
     name: str = "train"
 
     @job(data="arrays")
     def make(self, batches: list[BatchDoc], previous: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
         """Fit one member on everything labelled so far."""
-        dataset = dataset_of(batches)
+        return self.fit(dataset_of(batches), previous, member, iteration)
+
+    def fit(self, dataset: Dataset, start: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
+        """The document of one member fitted to `dataset`, from scratch or from `start`."""
         seed = self.campaign.seed_for("train", member)
         potential, report = fit_member(
             self.family,
@@ -87,11 +93,12 @@ class TrainMaker(PluginMaker):
             member=member,
             bagging=self.bagging,
             validation=self.validation,
-            start=None if previous is None else potential_of(previous),
+            start=None if start is None else potential_of(start),
         )
         return ModelDoc(
             campaign=self.campaign.id,
             iteration=iteration,
+            doc_type="reference-model" if self.reference else "model",
             family=self.family.name,
             settings=self.family.model_dump(mode="json"),
             member=member,
@@ -113,6 +120,6 @@ class TrainMaker(PluginMaker):
         for member in range(self.members):
             start = OutputReference(previous[member]) if self.warm_start and previous else None
             made = self.make(references(batches), start, member, iteration)
-            made.name = f"train {iteration}.{member}"
+            made.name = f"{self.name} {iteration}.{member}"
             jobs.append(prepare(made, self.campaign.uuid_for("train", iteration, *words, member), Category.TRAIN))
         return jobs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.core.masking import mask
 from magflow.errors import StoreError
-from magflow.report import compare, headline, sections, tables
+from magflow.report import compare, headline, sections, tables, transfer
 from magflow.report.blocks import number, plural
 from magflow.report.record import CampaignRecord
 
@@ -74,6 +74,7 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "calibration": calibration,
         "calibration_table": calibration_table,
         "foretold": sections.foretold(record),
+        "transfer": transfer.campaign_section(record.transfers),
         "coverage": sections.coverage(record),
         "reasons": sections.reasons(record),
         "cost": sections.cost(record),

@@ -14,7 +14,15 @@ import numpy as np
 from magflow.core.arrays import decode_arrays
 from magflow.errors import StoreError
 from magflow.execution.states import JobRecord, JobState
-from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
+from magflow.makers.documents import (
+    CandidatesDoc,
+    IterationDoc,
+    LabelDoc,
+    ModelDoc,
+    OutcomeDoc,
+    SelectionDoc,
+    TransferDoc,
+)
 from magflow.potentials.comparison import DIRECTORY as COMPARISON
 from magflow.potentials.comparison import Comparison, read_comparison
 
@@ -40,7 +48,9 @@ class CampaignRecord:
         ``<quantity>_deviation`` (as the ensemble gave it) in house units (energy in eV/atom); empty where
         nothing was assessed.
     labels, models
-        Finished and failed labels; every trained member.
+        Finished and failed labels that the loop chose; every trained member.
+    transfers
+        Comparisons with fits from scratch, of a campaign that starts from non-magnetic labels.
     outcome
         None while the campaign runs.
     jobs
@@ -62,6 +72,7 @@ class CampaignRecord:
     pools: tuple[Arrays, ...] = ()
     labels: tuple[LabelDoc, ...] = ()
     models: tuple[ModelDoc, ...] = ()
+    transfers: tuple[TransferDoc, ...] = ()
     iterations: tuple[IterationDoc, ...] = ()
     parities: tuple[Arrays, ...] = ()
     outcome: OutcomeDoc | None = None
@@ -136,8 +147,9 @@ def read_record(path: Path) -> CampaignRecord:
         candidates=tuple(queries.candidates(here.store, campaign=mine)),
         selections=tuple(selections),
         pools=tuple(decode_arrays(d.arrays) for d in selections),
-        labels=tuple(queries.labels(here.store, campaign=mine)),
+        labels=tuple(queries.labels(here.store, criteria=queries.CHOSEN, campaign=mine)),
         models=tuple(queries.models(here.store, campaign=mine)),
+        transfers=tuple(queries.transfers(here.store, campaign=mine)),
         iterations=tuple(iterations),
         parities=tuple(decode_arrays(d.arrays) for d in iterations),
         outcome=outcome,

@@ -1,27 +1,22 @@
-"""What a transfer curve leaves for people: a figure, tables of what was saved, a page, and files of numbers."""
+"""What a transfer curve says to people: a figure, tables of errors and of what was saved."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magflow.core.files import replace_file
 from magflow.potentials.transfer import TransferCurve
 from magflow.potentials.transfer_saving import Factor, Price, saving
 from magflow.potentials.transfer_task import STARTED, Arm
 from magflow.report.blocks import Plot, Table, number, plot
-from magflow.report.page import environment, page_style
 from magflow.report.quantities import SHOWN, Quantity
-from magflow.report.style import standalone
 from magflow.report.transfer_figures import Curve, transfer_figure
 
-RESULTS, NUMBERS, FIGURE, PAGE = "results.json", "results.csv", "transfer.svg", "transfer.html"
+if TYPE_CHECKING:
+    from magflow.makers.documents import TransferDoc
 
 PRICED = {Price.CORE_HOURS: ("core-hours", "core-minutes"), Price.CPU_HOURS: ("CPU-hours", "CPU-minutes")}
 """How a price is called, in hours and in minutes."""
@@ -129,27 +124,6 @@ def saved_arms(curve: TransferCurve) -> list[Arm]:
     return [arm for arm in curve.arms if arm in STARTED and Arm.SCRATCH in curve.arms]
 
 
-def write_transfer(curve: TransferCurve, directory: Path, price: Price) -> dict[str, Path]:
-    """Write numbers, figure and page; returns their paths by name.
-
-    Raises
-    ------
-    StoreError
-        If a file cannot be written.
-    """
-    told = curve.as_dict() | {"saving": savings(curve, price)}
-    drawn = transfer_plot(curve, price)
-    texts = {
-        RESULTS: json.dumps(told, indent=1) + "\n",
-        NUMBERS: _csv(columns(curve)),
-        FIGURE: standalone(str(drawn.svg)),
-        PAGE: page(curve, drawn, price),
-    }
-    for name, text in texts.items():
-        replace_file(directory / name, text.encode("utf-8"))
-    return {name: directory / name for name in texts}
-
-
 def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:
     """The factors, JSON-ready: arm to quantity to one entry per number of labels from scratch."""
 
@@ -171,48 +145,26 @@ def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:
     return {str(arm): {q.name: rows(arm, q.name) for q in shown(curve)} for arm in saved_arms(curve)}
 
 
-def page(curve: TransferCurve, drawn: Plot, price: Price) -> str:
-    """One self-contained HTML document."""
-    return (
-        environment()
-        .get_template("transfer.html.j2")
-        .render(
-            style=page_style(),
-            about=curve.about,
-            plot=drawn,
-            savings={str(arm): saving_table(curve, arm, price) for arm in saved_arms(curve)},
-            errors=error_table(curve),
-            labels=_labels(curve.about["labels"]),
-            settings=_settings(curve.about),
-        )
+@dataclass(frozen=True)
+class CampaignSection:
+    """What the report of a campaign says about its start: figure, tables, and the labels it was held against."""
+
+    plot: Plot
+    savings: Mapping[str, Table]
+    errors: Table
+    test_labels: int
+
+
+def campaign_section(documents: Sequence[TransferDoc]) -> CampaignSection | None:
+    """The comparison of a campaign's ensembles with fits from scratch; None if it made none."""
+    if not documents:
+        return None
+    points = [p for d in documents for p in d.points]
+    curve = TransferCurve.from_dict({"points": points, "about": {}})
+    price = Price.CORE_HOURS
+    return CampaignSection(
+        transfer_plot(curve, price),
+        {str(arm): saving_table(curve, arm, price) for arm in saved_arms(curve)},
+        error_table(curve),
+        documents[-1].test_labels,
     )
-
-
-def _labels(parts: Mapping[str, Mapping[str, Any]]) -> Table:
-    heads = ["Labels", "Number", "Kind", "CPU s per label", "Core-seconds per label"]
-    rows = [
-        [
-            name.replace("_", " "),
-            part["count"],
-            ", ".join(part["kinds"]),
-            number(3600.0 * part["cpu_hours"] / part["count"]),
-            number(3600.0 * part["core_hours"] / part["count"]),
-        ]
-        for name, part in parts.items()
-    ]
-    return Table(heads, rows, frozenset({1, 3, 4}))
-
-
-def _settings(about: Mapping[str, Any]) -> Table:
-    pairs = [("family", about["family"])]
-    for part in ("settings", "pretraining", "schedule"):
-        pairs += [(f"{part}: {key}", json.dumps(value)) for key, value in about[part].items()]
-    return Table(["", ""], [list(pair) for pair in pairs])
-
-
-def _csv(table: Mapping[str, list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    return buffer.getvalue()

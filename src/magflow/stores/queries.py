@@ -24,7 +24,9 @@ from magflow.makers.documents import (
     LabelDoc,
     ModelDoc,
     OutcomeDoc,
+    Purpose,
     SelectionDoc,
+    TransferDoc,
 )
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
@@ -34,8 +36,11 @@ Document = TypeVar("Document", bound=CampaignDocument)
 
 _DOC_TYPES: dict[type[CampaignDocument], str] = {
     kind: kind.model_fields["doc_type"].default
-    for kind in (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, OutcomeDoc)
+    for kind in (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, TransferDoc, OutcomeDoc)
 }
+
+CHOSEN = {"purpose": {"$nin": [str(p) for p in Purpose if p is not Purpose.CAMPAIGN]}}
+"""Filter for the labels that the loop chose and learns from; documents of older versions have no purpose."""
 
 
 def documents(
@@ -99,8 +104,12 @@ _SUMMED = ("label_id", "state", "failure", "core_hours", "cpu_seconds")
 
 
 def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[str, Any]]:
-    """label_id, state, failure, core_hours and cpu_seconds of every label: all that a status needs, quickly."""
-    found = store.docs_store.query(_of(LabelDoc, campaign), properties=[f"output.{name}" for name in _SUMMED])
+    """label_id, state, failure, core_hours and cpu_seconds of every label: all that a status needs, quickly.
+
+    Of the labels that the loop chose alone.
+    """
+    chosen = _of(LabelDoc, campaign) | _below_output(CHOSEN)
+    found = store.docs_store.query(chosen, properties=[f"output.{name}" for name in _SUMMED])
     return [d["output"] for d in found]
 
 
@@ -112,6 +121,11 @@ def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:
 def models(store: JobStore, **kw: Any) -> list[ModelDoc]:
     """Every trained member, by iteration and member."""
     return list(documents(store, ModelDoc, **({"sort": {"iteration": 1, "member": 1}} | kw)))
+
+
+def transfers(store: JobStore, **kw: Any) -> list[TransferDoc]:
+    """Every iteration of a transfer."""
+    return list(documents(store, TransferDoc, **kw))
 
 
 def iterations(store: JobStore, **kw: Any) -> list[IterationDoc]:
@@ -146,8 +160,8 @@ def _plain(value: Any) -> Any:
 
 
 def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None) -> Dataset:
-    """All usable labels as a dataset, in the order they were made."""
-    wanted = {"state": "ok"} | dict(criteria or {})
+    """All usable labels that the loop chose as a dataset, in the order they were made."""
+    wanted = {"state": "ok"} | CHOSEN | dict(criteria or {})
     found = documents(store, LabelDoc, wanted, campaign=campaign, arrays=True)
     return Dataset(item for d in found for item in unpack_labelled(d.arrays))
 

@@ -1,0 +1,223 @@
+"""A campaign that starts from non-magnetic labels: pre-train, then choose magnetic labels, fine-tune, and compare."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from jobflow import Flow, Job, OutputReference, job
+
+from magflow.core.label import LabelKind
+from magflow.errors import InputError
+from magflow.explore.domain import draw
+from magflow.makers.base import Campaign, Category, PluginMaker, prepare, references
+from magflow.makers.documents import BatchDoc, ModelDoc, Purpose, TransferDoc
+from magflow.makers.explore import ExploreMaker
+from magflow.makers.iteration import ActiveLearningMaker
+from magflow.makers.label import LabelMaker
+from magflow.makers.packing import pack_frame, unpack_labelled
+from magflow.makers.train import TrainMaker, dataset_of, ensemble_of
+from magflow.potentials.replay import with_replay
+from magflow.potentials.transfer import TransferPoint, held_out_errors
+from magflow.potentials.transfer_task import Arm
+
+
+@dataclass(kw_only=True)
+class BesideMaker(PluginMaker):
+    """Labels beside the loop: frames drawn at random from the campaign's domain, and a batch of them.
+
+    Parameters
+    ----------
+    label
+        Labels them; its purpose names the batch.
+    explore
+        The domain.
+    number
+        Frames.
+    """
+
+    label: LabelMaker
+    explore: ExploreMaker
+    number: int
+    name: str = "beside"
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign the labels belong to."""
+        return self.label.campaign
+
+    @property
+    def batch_uuid(self) -> str:
+        """The job whose output is the BatchDoc."""
+        return self.campaign.uuid_for("batch", self.label.purpose)
+
+    @job
+    def frames(self) -> dict[str, list[str]]:
+        """The frames, and where each came from; without moments for non-magnetic labels."""
+        explore, purpose = self.explore, self.label.purpose
+        seed = self.campaign.seed_for("explore", purpose)
+        drawn = draw(explore.prototypes, explore.settings.domain, explore.moments, self.number, seed).candidates
+        plain = self.label.engine.kind == LabelKind.NON_MAGNETIC
+        return {
+            "frames": [pack_frame(c.frame.non_magnetic() if plain else c.frame) for c in drawn],
+            "sources": [c.source for c in drawn],
+        }
+
+    def jobs(self) -> list[Job]:
+        """The job that draws, and the one that labels."""
+        purpose = str(self.label.purpose)
+        drawn = self.frames()
+        drawn.name = f"draw {purpose}"
+        prepare(drawn, self.campaign.uuid_for("draw", purpose), Category.LIGHT)
+        batch = self.label.batch(drawn.output["sources"], drawn.uuid, 0, (purpose,))
+        batch.name = f"label batch {purpose}"
+        return [drawn, prepare(batch, self.batch_uuid, Category.LIGHT)]
+
+
+@dataclass(kw_only=True)
+class FineTuneMaker(TrainMaker):
+    """Fits the members of an ensemble, each from its non-magnetic counterpart.
+
+    Parameters
+    ----------
+    pretrained
+        Uuids of the jobs of the non-magnetic ensemble, one per member.
+    non_magnetic
+        Uuid of the job that holds the non-magnetic labels.
+    replay
+        Share of them that is learnt from again, at zero moments.
+    """
+
+    pretrained: list[str] = field(default_factory=list)
+    non_magnetic: str = ""
+    replay: float = 1.0
+
+    @job(data="arrays")
+    def tune(
+        self, batches: list[BatchDoc], non_magnetic: BatchDoc | None, start: ModelDoc, member: int, iteration: int
+    ) -> ModelDoc:
+        """Fine-tune one member on everything labelled so far."""
+        dataset = dataset_of(batches)
+        if non_magnetic is not None:
+            seed = self.campaign.seed_for("replay", member)
+            dataset = with_replay(dataset, dataset_of([non_magnetic]), share=self.replay, seed=seed)
+        return self.fit(dataset, start, member, iteration)
+
+    def ensemble(self, batches: list[str], previous: list[str], iteration: int, *words: object) -> list[Job]:
+        """The jobs of all members; all start from the non-magnetic ensemble, whatever came before."""
+        jobs = []
+        for member in range(self.members):
+            again = OutputReference(self.non_magnetic) if self.replay else None
+            start = OutputReference(self.pretrained[member])
+            made = self.tune(references(batches), again, start, member, iteration)
+            made.name = f"{self.name} {iteration}.{member}"
+            jobs.append(prepare(made, self.campaign.uuid_for("train", iteration, *words, member), Category.TRAIN))
+        return jobs
+
+
+@dataclass(kw_only=True)
+class TransferLearningMaker(ActiveLearningMaker):
+    """A campaign whose ensemble starts from non-magnetic labels.
+
+    Non-magnetic labels are made and learnt from first, and held-out magnetic ones are made at random. Then the loop
+    chooses magnetic labels: the first batch as any campaign does, because a non-magnetic ensemble knows nothing of
+    moments, later ones where the fine-tuned ensemble disagrees. After each iteration the ensemble is held against the
+    test labels, beside one that was fitted from scratch to the same magnetic labels.
+
+    Parameters
+    ----------
+    iteration
+        The loop; its `train` is a :class:`FineTuneMaker`.
+    pretraining, test
+        The non-magnetic and the held-out labels.
+    pretrain, control
+        Fit the non-magnetic ensemble, and the one from scratch.
+    """
+
+    pretraining: BesideMaker
+    test: BesideMaker
+    pretrain: TrainMaker
+    control: TrainMaker
+    name: str = "transfer"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.iteration.train, FineTuneMaker):
+            raise InputError(
+                "the loop of a transfer fine-tunes",
+                where="iteration.train",
+                seen=type(self.iteration.train).__name__,
+                expected=FineTuneMaker.__name__,
+            )
+        self._arm = Arm.REPLAYED if self.iteration.train.replay else Arm.TUNED
+
+    def make(self) -> Flow:
+        """Labels beside the loop, the non-magnetic ensemble, and the first iteration."""
+        first = self.step(0, [], [], None)
+        plain = self.pretrain.ensemble([self.pretraining.batch_uuid], [], 0, Purpose.PRETRAINING)
+        return Flow([*self.pretraining.jobs(), *plain, *self.test.jobs(), first], name=f"{self.campaign.name} transfer")
+
+    def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
+        """One iteration, its control, the comparison of both, and :meth:`advance`."""
+        flow = self.iteration.make(iteration, batches, models, previous)
+        known = [*batches, self.campaign.uuid_for("batch", iteration)]
+        control = self.control.ensemble(known, [], iteration, "control")
+        tuned = [self.campaign.uuid_for("train", iteration, k) for k in range(self.iteration.train.members)]
+        compared = self.compare(
+            references(known),
+            OutputReference(self.pretraining.batch_uuid),
+            OutputReference(self.test.batch_uuid),
+            [j.output for j in control],
+            references(tuned),
+            references(self.pretrained),
+            iteration,
+        )
+        compared.name = f"compare {iteration}"
+        prepare(compared, self.campaign.uuid_for("compare", iteration), Category.LIGHT)
+        following = self.continuation(flow.output, iteration, batches)
+        return Flow([flow, *control, compared, following], name=f"{self.campaign.name} {iteration}")
+
+    @property
+    def pretrained(self) -> list[str]:
+        """Uuids of the jobs of the non-magnetic ensemble."""
+        return pretrained_uuids(self.campaign, self.pretrain.members)
+
+    @job
+    def compare(
+        self,
+        batches: list[BatchDoc],
+        non_magnetic: BatchDoc,
+        test: BatchDoc,
+        control: list[ModelDoc],
+        tuned: list[ModelDoc],
+        pretrained: list[ModelDoc],
+        iteration: int,
+    ) -> TransferDoc:
+        """Errors of both ensembles on the test labels, with what their labels and fits took."""
+        items = unpack_labelled(test.arrays)
+
+        def point(arm: Arm, models: list[ModelDoc], beside: list[BatchDoc], before: list[ModelDoc]) -> dict[str, Any]:
+            bought = [*batches, *beside]
+            made = TransferPoint(
+                arm=arm,
+                seed=self.campaign.seed,
+                magnetic_labels=sum(len(b.label_ids) for b in batches),
+                non_magnetic_labels=sum(len(b.label_ids) for b in beside),
+                rmse=held_out_errors(ensemble_of(models), items),
+                core_hours=sum(b.core_hours for b in bought),
+                cpu_hours=sum(b.cpu_seconds for b in bought) / 3600.0,
+                fit_cpu_seconds=sum(m.cpu_seconds for m in [*models, *before]),
+            )
+            return asdict(made)
+
+        return TransferDoc(
+            campaign=self.campaign.id,
+            iteration=iteration,
+            points=[point(Arm.SCRATCH, control, [], []), point(self._arm, tuned, [non_magnetic], pretrained)],
+            test_labels=len(items),
+            test_core_hours=test.core_hours,
+        )
+
+
+def pretrained_uuids(campaign: Campaign, members: int) -> list[str]:
+    """Uuids of the jobs of a campaign's non-magnetic ensemble."""
+    return [campaign.uuid_for("train", 0, Purpose.PRETRAINING, k) for k in range(members)]

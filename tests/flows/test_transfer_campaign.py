@@ -1,0 +1,128 @@
+"""A campaign that starts from non-magnetic labels, on the model Hamiltonian."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from ruamel.yaml import YAML
+
+from magflow.campaign.build import campaign_maker
+from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
+from magflow.campaign.source import CampaignFileError
+from magflow.core.label import LabelKind
+from magflow.execution.campaign import submit_campaign
+from magflow.execution.local import LocalExecutor
+from magflow.execution.reader import QueueReader
+from magflow.execution.status import campaign_status
+from magflow.makers.documents import Purpose
+from magflow.stores import queries
+
+pytestmark = pytest.mark.timeout(300)
+
+TRANSFER = {"non_magnetic": 12, "test": 8}
+
+
+def run(file: Path, directory: Path) -> CampaignDirectory:
+    here = CampaignDirectory.prepare(directory, file, load_campaign(file))
+    submit_campaign(here)
+    LocalExecutor(directory, workers=2).run()
+    return here
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, write_campaign) -> tuple[Path, CampaignDirectory]:
+    folder = tmp_path_factory.mktemp("transfer")
+    file = write_campaign(folder / "tiny.yaml", transfer=TRANSFER)
+    return file, run(file, folder / "run")
+
+
+def test_every_iteration_is_held_against_its_control(finished):
+    _, here = finished
+    assert queries.outcome(here.store).reason == "label-budget"
+    documents = queries.transfers(here.store)
+    assert [d.iteration for d in documents] == [0, 1, 2]
+    for document, labels in zip(documents, (10, 15, 20), strict=True):
+        scratch, tuned = document.points
+        assert (scratch["arm"], tuned["arm"]) == ("from scratch", "fine-tuned with replay")
+        assert scratch["magnetic_labels"] == tuned["magnetic_labels"] == labels
+        assert (scratch["non_magnetic_labels"], tuned["non_magnetic_labels"]) == (0, 12)
+        assert all(tuned["rmse"][q] > 0 for q in ("energy", "forces", "stress", "magnetic_forces"))
+        assert tuned["fit_cpu_seconds"] > 0 and tuned["cpu_hours"] > scratch["cpu_hours"] > 0
+        assert document.test_labels == 8
+
+
+def test_labels_beside_the_loop_are_neither_learnt_from_nor_counted(finished):
+    _, here = finished
+    of = {p: {d.label_id for d in queries.labels(here.store, criteria={"purpose": str(p)})} for p in Purpose}
+    assert [len(of[p]) for p in (Purpose.CAMPAIGN, Purpose.PRETRAINING, Purpose.TEST)] == [20, 12, 8]
+    assert not of[Purpose.TEST] & of[Purpose.CAMPAIGN]
+    assert {item.label_id for item in queries.labelled_frames(here.store)} == of[Purpose.CAMPAIGN]
+    status = campaign_status(here)
+    assert (status.labels, status.state, queries.outcome(here.store).labels) == (20, "finished", 20)
+    plain = queries.labels(here.store, criteria={"purpose": "pre-training"})
+    assert {d.kind for d in plain} == {LabelKind.NON_MAGNETIC}
+
+
+def test_the_ensemble_of_the_campaign_is_the_fine_tuned_one(finished):
+    _, here = finished
+    members = queries.latest_models(here.store)
+    assert [m.iteration for m in members] == [2, 2]
+    assert {m.n_labels for m in members} == {20 + 12}
+    everything = list(here.store.query({"output.doc_type": "reference-model"}, properties=["output.n_labels"]))
+    assert sorted(d["output"]["n_labels"] for d in everything) == [10, 10, 12, 12, 15, 15, 20, 20]
+
+
+def test_running_again_computes_nothing_and_a_larger_budget_continues(finished, write_campaign, tmp_path):
+    file, here = finished
+    before = QueueReader(here.path).counts()
+    assert submit_campaign(CampaignDirectory.prepare(here.path, file, load_campaign(file))) == 0
+    assert QueueReader(here.path).counts() == before
+    copy = tmp_path / "run"
+    shutil.copytree(here.path, copy)
+    larger = write_campaign(tmp_path / "tiny.yaml", transfer=TRANSFER, stop={"labels": 24})
+    longer = run(larger, copy)
+    points = queries.transfers(longer.store)[-1].points
+    assert [p["magnetic_labels"] for p in points] == [24, 24]
+    assert len(queries.labels(longer.store, criteria={"purpose": "test"})) == 8
+
+
+def test_run_locally_agrees(finished):
+    file, here = finished
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    run_locally(campaign_maker(load_campaign(file)).make(), store=store, ensure_success=True, log=False)
+    for mine, theirs in zip(queries.transfers(store), queries.transfers(here.store), strict=True):
+        for a, b in zip(mine.points, theirs.points, strict=True):
+            assert a["rmse"] == pytest.approx(b["rmse"], rel=1e-6)
+
+
+def test_a_family_without_moments_is_tuned_without_replay(write_campaign, tmp_path):
+    file = write_campaign(tmp_path / "tiny.yaml", transfer=TRANSFER)
+    content = YAML(typ="safe").load(file)
+    content["train"] = {"family": "dp"}
+    YAML(typ="safe").dump(content, file)
+    assert campaign_maker(load_campaign(file)).iteration.train.replay == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": {"settings": {"kind": "non-magnetic"}}}, "magnetic labels in label.settings.kind"),
+        ({"train": {"warm_start": True}}, "no train.warm_start"),
+        ({"transfer": {"non_magnetic": 12}}, "transfer.test"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(write_campaign, tmp_path, changes, message):
+    file = write_campaign(tmp_path / "tiny.yaml", **({"transfer": TRANSFER} | changes))
+    with pytest.raises(CampaignFileError, match=message):
+        load_campaign(file)
+
+
+def test_without_the_section_a_campaign_keeps_its_identity(write_campaign, tmp_path):
+    plain = load_campaign(write_campaign(tmp_path / "a.yaml"))
+    assert load_campaign(write_campaign(tmp_path / "b.yaml", transfer=None)).fingerprint == plain.fingerprint
+    assert load_campaign(write_campaign(tmp_path / "c.yaml", transfer=TRANSFER)).fingerprint != plain.fingerprint
