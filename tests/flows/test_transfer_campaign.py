@@ -25,6 +25,7 @@ from magflow.stores import queries
 pytestmark = pytest.mark.timeout(300)
 
 TRANSFER = {"non_magnetic": 12, "test": 8}
+REPLAYED = TRANSFER | {"replay": 0.5}
 
 
 def run(file: Path, directory: Path) -> CampaignDirectory:
@@ -112,6 +113,10 @@ def test_a_family_without_moments_is_tuned_without_replay(write_campaign, tmp_pa
     ("changes", "message"),
     [
         ({"label": {"settings": {"kind": "non-magnetic"}}}, "magnetic labels in label.settings.kind"),
+        (
+            {"label": {"settings": {"kind": "spin-polarised"}}, "transfer": TRANSFER | {"replay": 0.5}},
+            "replay: 0 unless",
+        ),
         ({"train": {"warm_start": True}}, "no train.warm_start"),
         ({"transfer": {"non_magnetic": 12}}, "transfer.test"),
     ],

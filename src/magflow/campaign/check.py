@@ -128,6 +128,8 @@ def _settings(spec: CampaignSpec) -> list[Probe]:
         "ensemble": _ensemble,
         "budget": _budget,
     }
+    if spec.transfer is not None:
+        looks |= {"transfer": _transfer}
     return [_guarded(name, partial(look, spec)) for name, look in looks.items()]
 
 
@@ -219,6 +221,15 @@ def _budget(spec: CampaignSpec) -> str:
     )
 
 
+def _transfer(spec: CampaignSpec) -> str:
+    transfer = spec.transfer
+    if transfer is None:
+        return "none"
+    share = transfer.share(spec.engine(), spec.family())
+    again = f"{100 * share:.3g} % of them learnt from again" if share else "not learnt from again"
+    return f"{transfer.non_magnetic} non-magnetic labels, {again}; {transfer.test} held-out magnetic ones"
+
+
 def _store(spec: CampaignSpec, directory: Path) -> list[Probe]:
     if spec.store is None:
         return [_guarded("store", lambda: _embedded(directory))]
@@ -254,8 +265,10 @@ def estimate(spec: CampaignSpec) -> str:
     if seconds is None or labels is None:
         limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
         return f"{limit}; give label.core_seconds and stop.labels for an estimate"
-    hours = seconds * labels / 3600.0
+    beside = 0 if spec.transfer is None else spec.transfer.non_magnetic + spec.transfer.test
+    hours = seconds * (labels + beside) / 3600.0
     cores = spec.execution.workers * int(getattr(spec.engine(), "cores", 1))
     here = os.cpu_count() or 1
     busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
-    return f"{labels} labels, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"
+    more = f" and {beside} beside the loop" if beside else ""
+    return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"

@@ -280,8 +280,15 @@ class CampaignSpec(Section):
     def _transfers(self) -> CampaignSpec:
         if self.transfer is None:
             return self
-        if self.label.settings.kind == LabelKind.NON_MAGNETIC:  # type: ignore[attr-defined]
-            raise problem("magnetic labels in label.settings.kind with transfer", seen="non-magnetic")
+        kind = self.label.settings.kind  # type: ignore[attr-defined]
+        if kind == LabelKind.NON_MAGNETIC:
+            raise problem("magnetic labels in label.settings.kind with transfer", seen=kind)
+        if self.transfer.replay and kind != LabelKind.CONSTRAINED:
+            raise problem(
+                "transfer.replay: 0 unless label.settings.kind is constrained",
+                seen=kind,
+                hint="only constrained labels are on one energy surface with labels at zero moments",
+            )
         if self.train.warm_start:
             raise problem(
                 "no train.warm_start with transfer", seen="true", hint="every fit starts from the non-magnetic ensemble"

@@ -15,6 +15,8 @@ class Template(StrEnum):
     FEAL_QUICK = "feal-quick"
     BCC_FE = "bcc-fe"
     MODEL_HAMILTONIAN = "model-hamiltonian"
+    TRANSFER_FEAL = "transfer-feal"
+    TRANSFER_MODEL = "transfer-model"
 
 
 def init(
@@ -24,7 +26,8 @@ def init(
     """Write a commented campaign file. Nothing is ever overwritten.
 
     `feal-quick` is B2 Fe-Al and bcc Fe on ABINIT in half an hour; `bcc-fe` is iron at a level of theory fit for use;
-    `model-hamiltonian` needs no DFT code and takes a minute.
+    `model-hamiltonian` needs no DFT code and takes a minute. `transfer-feal` and `transfer-model` are the same with a
+    start from non-magnetic labels.
 
     Examples:
 
