@@ -183,6 +183,10 @@ def _targets(spec: CampaignSpec) -> str:
             where="stop.targets",
             expected="at least one target, or trust levels under select.trust",
         )
+    if "magnetic_forces" in targets and not spec.family().magnetic:
+        return (
+            f"{', '.join(targets)}; {spec.train.family} predicts no magnetic forces: the campaign ends with its budget"
+        )
     return ", ".join(targets) or "none: the campaign ends with its budget"
 
 

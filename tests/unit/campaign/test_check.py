@@ -50,6 +50,14 @@ def test_what_is_found(campaign_file, tmp_path, change, probe, detail):
     assert detail in found[probe].detail
 
 
+def test_a_target_that_the_family_does_not_predict_is_told(campaign_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_DEEPMD_PYTHON", "no-such-python")
+    for family, told in (("dp", True), ("dp-spin", False), ("mmtp", False)):
+        spec = load_campaign(campaign_file(("family: mmtp", f"family: {family}")))
+        (targets,) = [p for p in check_campaign(spec, tmp_path) if p.name == "targets"]
+        assert targets.ok and ("dp predicts no magnetic forces" in targets.detail) == told
+
+
 def test_targets_are_needed_for_automatic_trust(campaign_file, tmp_path):
     path = campaign_file(
         ("    energy_mev_per_atom: 2\n", ""), ("    forces_mev_per_a: 20\n", ""), ("  targets:\n", "  targets: {}\n")

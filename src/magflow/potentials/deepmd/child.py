@@ -29,7 +29,8 @@ from magflow.settings import load_settings
 
 BACKEND = Path(__file__).with_name("backend.py")
 INSTALL = "pip install 'magflow[deepmd]', or name another Python that has deepmd-kit in the setting deepmd_python"
-_PROBE_TIMEOUT_S = 120.0
+_PROBE_TIMEOUT_S = 300.0
+"""Importing PyTorch takes ten seconds of processor time, many times that of a busy machine or a slow disk."""
 
 
 def command(task: str, *arguments: str) -> list[str]:
@@ -80,7 +81,12 @@ def _versions(python: str) -> Mapping[str, str]:
         except subprocess.TimeoutExpired as error:
             process.kill()
             process.wait()
-            raise MissingToolError("deepmd-kit does not start", where=python, seen="no answer") from error
+            raise MissingToolError(
+                "deepmd-kit does not start",
+                where=python,
+                seen=f"no answer in {_PROBE_TIMEOUT_S:.0f} s",
+                hint="try again when the machine is less busy, or look what keeps that Python from importing deepmd",
+            ) from error
         if process.returncode != 0:
             raise MissingToolError("deepmd-kit does not start", where=python, seen=last_line(noise), hint=INSTALL)
     found: Mapping[str, str] = json.loads(output.splitlines()[-1])
