@@ -38,11 +38,7 @@ def assert_same_science(seen: JobStore, expected: JobStore) -> None:
 
 def store_section(uri: str) -> dict[str, Any]:
     """The ``store:`` of a campaign file for the MongoDB at `uri`, which names the database."""
-    where = {"uri": uri, "database": parse_uri(uri)["database"]}
-    return {
-        "docs_store": {"type": "MongoStore", **where, "collection_name": "outputs"},
-        "additional_stores": {"data": {"type": "GridFSStore", **where, "collection_name": "blobs"}},
-    }
+    return {"mongodb": {"uri": uri, "options": {"journal": False}}}
 
 
 def write_launchpad(path: Path, uri: str) -> Path:

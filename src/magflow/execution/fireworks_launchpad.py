@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import ConfigurationError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
 
+from magflow.core.masking import mask
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.settings import load_settings
 
@@ -39,7 +40,6 @@ LOCK_EXPIRES = 120.0
 """Seconds: a submission takes far less, so an older lock was left by one that was killed."""
 
 _INDEXES = (f"spec.{ABOUT}.uuid", f"spec.{ABOUT}.campaign")
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 
 
 def enforce_settings() -> None:
@@ -112,11 +112,11 @@ def connect(file: str | Path) -> LaunchPad:
         launchpad.fw_id_assigner.find_one({})
     except (ConfigurationError, InvalidURI, TypeError, KeyError, ValueError) as error:
         hint = "it takes what FireWorks' my_launchpad.yaml takes: host, port, name, username, password, uri_mode, ..."
-        raise InputError("this is no LaunchPad", where=str(file), seen=masked(error), hint=hint) from None
+        raise InputError("this is no LaunchPad", where=str(file), seen=_text(error), hint=hint) from None
     except OperationFailure as error:
-        raise StoreError("the LaunchPad refuses us", where=str(file), seen=masked(error), hint=hint) from None
+        raise StoreError("the LaunchPad refuses us", where=str(file), seen=_text(error), hint=hint) from None
     except PyMongoError as error:
-        raise StoreError("the LaunchPad does not answer", where=str(file), seen=masked(error), hint=hint) from None
+        raise StoreError("the LaunchPad does not answer", where=str(file), seen=_text(error), hint=hint) from None
     enforce_settings()
     return launchpad
 
@@ -168,15 +168,10 @@ def remove_orphans(launchpad: LaunchPad, query: Mapping[str, Any], age: float = 
     return len(orphans)
 
 
-def masked(error: object) -> str:
-    """The text of an error without the credentials of a connection string."""
-    return _CREDENTIALS.sub("//***@", f"{type(error).__name__}: {error}")
-
-
 def described(launchpad: LaunchPad) -> str:
     """Where a LaunchPad is, without credentials."""
     if launchpad.uri_mode:
-        return f"{launchpad.name} on {_CREDENTIALS.sub('//***@', str(launchpad.host))}"
+        return f"{launchpad.name} on {mask(str(launchpad.host))}"
     return f"{launchpad.name} on {launchpad.host}:{launchpad.port}"
 
 
@@ -214,6 +209,10 @@ def _expanded(host: Any, file: Path) -> Any:
             hint=f"export {name}=mongodb://USER:PASSWORD@HOST/",
         )
     return value
+
+
+def _text(error: Exception) -> str:
+    return mask(f"{type(error).__name__}: {error}")
 
 
 def _require_fireworks() -> None:

@@ -21,12 +21,16 @@ from magflow.execution.fireworks_queue import CANCELLED, LaunchPadQueue
 from magflow.execution.queue import directory_name
 from magflow.execution.states import CancelReason, Cost
 from magflow.execution.worker import cpu_seconds, describe
+from magflow.stores.results import SUFFIX, results_kept_in, sync_results
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad, Workflow
     from jobflow import Flow, Job, Response
 
 enforce_settings()  # FireWorks imports this module before it starts to ping
+
+RESULTS = "results"
+"""Folder of the campaign's directory for results that the store has not acknowledged; `magflow sync` reads it too."""
 
 RETRIES = 1
 """How often a job is run again after an exception, as on one machine."""
@@ -174,8 +178,12 @@ class _Attempt:
         directory = self.campaign.path.absolute() / "jobs" / name
         directories = JobDirectories(directory.parent, f"{os.uname().nodename}-{os.getpid()}")
         directories.make(directory)
+        results = self.campaign.path.absolute() / RESULTS
+        results.mkdir(exist_ok=True)
+        # an earlier try may have come this far and not been acknowledged: a label that is found is not computed again
+        sync_results(self.campaign.store, list(results.glob(f"{self.job.uuid}-{self.job.index}{SUFFIX}")))
         try:
-            with contextlib.chdir(directory):
+            with contextlib.chdir(directory), results_kept_in(results):
                 response = self.job.run(store=self.campaign.store, job_dir=directory)
         finally:
             CURRENT_JOB.reset()

@@ -84,6 +84,5 @@ def require_shared_store(directory: CampaignDirectory) -> None:
             where="store",
             seen="no `store:` section",
             expected="a store that all machines reach, such as MongoDB",
-            hint="add a `store:` section to the campaign file: `type: MongoStore` for docs_store, "
-            "`type: GridFSStore` for additional_stores.data",
+            hint="add `store: {mongodb: {uri: mongodb://HOST/DATABASE}}` to the campaign file",
         )

@@ -285,3 +285,17 @@ def test_the_launchpads_file_is_looked_for(tmp_path, monkeypatch):
         launchpad_file()
     (tmp_path / "my_launchpad.yaml").touch()
     assert launchpad_file() == tmp_path / "my_launchpad.yaml"
+
+
+def test_a_result_that_was_not_acknowledged_is_taken_up_when_the_job_runs_again(bench):
+    counter = toy.count_store()
+    counter.config.expose_store = True
+    bench.queue.submit(counter)
+    results = bench.folder / fireworks_task.RESULTS
+    results.mkdir()
+    earlier = {"uuid": counter.uuid, "index": 1, "name": "label", "output": "paid for", "metadata": {}, "hosts": []}
+    text = json.dumps({"magflow_result": 1, "documents": [earlier], "key": ["uuid", "index"], "save": {}})
+    (results / f"{counter.uuid}-1.result.json").write_text(text)
+    store = bench.work()
+    assert store.get_output(counter.uuid) == 1, "the job has seen what the earlier try had left"
+    assert list(results.iterdir()) == []
