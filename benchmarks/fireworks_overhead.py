@@ -74,9 +74,7 @@ def run_case(case, size, iteration, folder):
         store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
         store.connect()
         execution = SimpleNamespace(cores_per_label=None)
-        directory = SimpleNamespace(
-            path=folder, identity={"id": case}, store=store, spec=SimpleNamespace(execution=execution)
-        )
+        directory = SimpleNamespace(path=folder, id=case, store=store, spec=SimpleNamespace(execution=execution))
         fireworks_task._campaign = lambda path, process: directory
         queue = LaunchPadQueue(launchpad, directory)
         queue.prepare()

@@ -16,6 +16,7 @@ class Target(StrEnum):
     """Queues a campaign can be submitted to."""
 
     FIREWORKS = "fireworks"
+    JOBFLOW_REMOTE = "jobflow-remote"
 
 
 def submit(
@@ -33,6 +34,12 @@ def submit(
             "--launchpad", "-l", help="FireWorks: file of the LaunchPad. Default: FireWorks' own, ./my_launchpad.yaml."
         ),
     ] = None,
+    project: Annotated[
+        str, typer.Option("--project", "-p", help="jobflow-remote: name of the project. Default: the one it is set to.")
+    ] = "",
+    worker: Annotated[
+        str | None, typer.Option("--worker", "-w", help="jobflow-remote: worker of the project. Default: the first.")
+    ] = None,
     check: Annotated[
         bool, typer.Option(help="Look for the engines here first; --no-check if only compute nodes have them.")
     ] = True,
@@ -40,17 +47,20 @@ def submit(
 ) -> None:
     """Submit a campaign to a cluster, or give one that has ended a larger budget.
 
-    Each iteration is one workflow; its last job submits the next. Submitting again is harmless: jobs that are there
-    already are left as they are. A campaign has one queue in its life: `magflow run` refuses one that was submitted.
+    fireworks: each iteration is one workflow on the LaunchPad; its last job submits the next. jobflow-remote: for
+    compute nodes that cannot reach the database. Submitting again is harmless: jobs that are there already are left
+    as they are. A campaign has one queue in its life: `magflow run` refuses one that was submitted.
 
-    Exit code 0: submitted, or there already; 2: something in a file is wrong; 3: FireWorks or an engine is missing;
-    4: the LaunchPad or the store does not answer; 5: the campaign is in another queue.
+    Exit code 0: submitted, or there already; 2: something in a file is wrong; 3: FireWorks, jobflow-remote or an
+    engine is missing; 4: the LaunchPad or the store does not answer; 5: the campaign is in another queue.
 
     Examples:
 
         magflow submit campaign.yaml --to fireworks --launchpad my_launchpad.yaml
 
         magflow submit campaign.yaml --dir /shared/runs/feal --json | jq .new_jobs
+
+        magflow submit campaign.yaml --to jobflow-remote --project mycluster
     """
     import json
 
@@ -58,14 +68,15 @@ def submit(
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
     from magflow.execution.fireworks_launchpad import launchpad_file
-    from magflow.execution.submit import submit_to_fireworks
+    from magflow.execution.submit import submit_to_fireworks, submit_to_remote
 
     spec = load_campaign(file)
     directory = directory or Path("runs") / file.stem
-    where = launchpad_file(launchpad)
+    where = launchpad_file(launchpad) if target is Target.FIREWORKS else None
     if check:
         require_ready(spec, directory)
-    done = submit_to_fireworks(CampaignDirectory.prepare(directory, file, spec), where)
+    here = CampaignDirectory.prepare(directory, file, spec)
+    done = submit_to_remote(here, project, worker) if where is None else submit_to_fireworks(here, where)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=1))
     else:

@@ -161,7 +161,11 @@ def open_reader(directory: CampaignDirectory) -> JobReader:
         from magflow.execution.fireworks_launchpad import connect
         from magflow.execution.fireworks_reader import LaunchPadReader
 
-        return LaunchPadReader(connect(backend.where), directory.identity["id"])
+        return LaunchPadReader(connect(backend.where), directory.id)
+    if backend.kind is BackendKind.JOBFLOW_REMOTE:
+        from magflow.execution import remote
+
+        return remote.RemoteReader(remote.connect(backend.where), directory.id)
     from magflow.execution.reader import QueueReader
 
     return QueueReader(directory.path)
@@ -181,6 +185,10 @@ def open_queue(directory: CampaignDirectory) -> JobSubmitter:
         from magflow.execution.fireworks_queue import LaunchPadQueue
 
         return LaunchPadQueue(connect(backend.where), directory)
+    if backend.kind is BackendKind.JOBFLOW_REMOTE:
+        from magflow.execution import remote
+
+        return remote.RemoteQueue(remote.connect(backend.where), directory, backend.worker)
     from magflow.execution.queue import JobQueue
 
     return JobQueue(directory.path)

@@ -50,7 +50,7 @@ class LaunchPadQueue:
 
     def __init__(self, launchpad: LaunchPad, directory: CampaignDirectory) -> None:
         self.launchpad, self.directory = launchpad, directory
-        self.campaign = directory.identity["id"]
+        self.campaign = directory.id
 
     def prepare(self) -> None:
         """Make the database a LaunchPad if it is none.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.execution.fireworks_launchpad import ABOUT
 from magflow.execution.fireworks_queue import FIREWORKS_STATES, job_query, state_query
-from magflow.execution.reader import CategorySummary
+from magflow.execution.reader import CategorySummary, summarise
 from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ class LaunchPadReader:
 
     def categories(self) -> dict[str, CategorySummary]:
         """Counts and costs of each category of jobs."""
-        by: dict[str, list[JobRecord]] = {}
-        for job in self.jobs():
-            by.setdefault(job.category, []).append(job)
-        found = {}
-        for category, jobs in sorted(by.items()):
-            counts = Counter(job.state for job in jobs)
-            wall, cpu = sum(j.wall_seconds for j in jobs), sum(j.cpu_seconds for j in jobs)
-            found[category] = CategorySummary({s: counts[s] for s in JobState}, wall, cpu)
-        return found
+        return summarise(self.jobs())
 
     def jobs(self, which: JobFilter = ALL_JOBS, limit: int | None = None) -> list[JobRecord]:
         """The jobs that `which` describes, in order of submission."""

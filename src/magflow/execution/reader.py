@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
@@ -30,6 +32,19 @@ class CategorySummary:
     counts: dict[JobState, int]
     wall_seconds: float
     cpu_seconds: float
+
+
+def summarise(jobs: Iterable[JobRecord]) -> dict[str, CategorySummary]:
+    """Counts and costs of each category of `jobs`."""
+    by: dict[str, list[JobRecord]] = {}
+    for job in jobs:
+        by.setdefault(job.category, []).append(job)
+    found = {}
+    for category, some in sorted(by.items()):
+        counts = Counter(job.state for job in some)
+        wall, cpu = sum(j.wall_seconds for j in some), sum(j.cpu_seconds for j in some)
+        found[category] = CategorySummary({s: counts[s] for s in JobState}, wall, cpu)
+    return found
 
 
 class QueueReader:

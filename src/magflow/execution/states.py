@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ class JobFilter:
             parts.append("substr(uuid, 1, ?) = ?")
             values += [len(self.uuid), self.uuid]
         return " AND ".join(parts), values
+
+    def fits(self, job: JobRecord) -> bool:
+        """Whether it describes `job`."""
+        return (
+            (not self.states or job.state in self.states)
+            and self.category in (None, job.category)
+            and (self.name is None or fnmatchcase(job.name, self.name))
+            and (self.uuid is None or job.uuid.startswith(self.uuid))
+        )
 
 
 ALL_JOBS = JobFilter()

@@ -60,6 +60,41 @@ def submit_to_fireworks(directory: CampaignDirectory, launchpad: Path) -> Submis
     return submitted(directory, backend, described(queue.launchpad))
 
 
+def submit_to_remote(directory: CampaignDirectory, project: str, worker: str | None = None) -> Submission:
+    """Put a campaign into a project of jobflow-remote, or go on with one that has ended.
+
+    Parameters
+    ----------
+    project
+        Its name; empty: the one jobflow-remote is set to.
+    worker
+        The worker that runs the jobs; None: the project's first one.
+
+    Raises
+    ------
+    CampaignError
+        If the campaign's jobs are in another queue.
+    InputError
+        If there is no such project or worker, or its outputs go elsewhere than the campaign's `store:` says.
+    StoreError
+        If a database does not answer.
+    """
+    from magflow.execution.remote import RemoteQueue, connect
+
+    controller = connect(project)
+    workers = list(controller.project.workers)
+    if (worker or "") not in ["", *workers] or not workers:
+        raise InputError(
+            "the project has no such worker", where=controller.project.name, seen=worker, expected=", ".join(workers)
+        )
+    backend = Backend(BackendKind.JOBFLOW_REMOTE, controller.project.name, worker or workers[0])
+    require_backend(directory, backend)
+    require_shared_store(directory)
+    RemoteQueue(controller, directory, backend.worker).require_same_store()
+    claim_backend(directory, backend)
+    return submitted(directory, backend, f"project {backend.where} of jobflow-remote")
+
+
 def submitted(directory: CampaignDirectory, backend: Backend, queue: str) -> Submission:
     """Submit what the campaign needs next to the queue it has claimed."""
     directory.store  # noqa: B018 - connects: nothing is submitted that could not store what it computes

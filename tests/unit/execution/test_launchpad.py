@@ -50,7 +50,7 @@ class Bench:
         self.store.connect()
         execution = SimpleNamespace(cores_per_label=4)
         self.directory = SimpleNamespace(
-            path=self.folder, identity={"id": name}, store=self.store, spec=SimpleNamespace(execution=execution)
+            path=self.folder, id=name, store=self.store, spec=SimpleNamespace(execution=execution)
         )
         self.queue = LaunchPadQueue(self.launchpad, self.directory)
         self.queue.prepare()
