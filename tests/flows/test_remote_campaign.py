@@ -46,6 +46,7 @@ def project(tmp_path, monkeypatch, mongo_uri):
                 "type": "local",
                 "scheduler_type": "shell",
                 "work_dir": str(tmp_path / "work"),
+                "execution_cmd": "python -m magflow.execution.remote_run {}",
                 "pre_run": f"export PATH={PYTHON}:$PATH PYTHONPATH={path} OMP_NUM_THREADS=1",
             }
         },

@@ -18,6 +18,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.core.masking import mask
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.execution.reader import CategorySummary, summarise
+from magflow.execution.remote_run import EXECUTION_COMMAND
 from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
 from magflow.makers.base import Category
 
@@ -92,6 +93,24 @@ class RemoteQueue:
     def __init__(self, controller: JobController, directory: CampaignDirectory, worker: str) -> None:
         self.controller, self.directory, self.worker = controller, directory, worker
         self.campaign = directory.id
+
+    def require_commands(self) -> None:
+        """Refuse a project whose workers run jobs with a command under which a campaign would fail at its first batch.
+
+        Raises
+        ------
+        InputError
+            If there is one.
+        """
+        for name, worker in self.controller.project.workers.items():
+            if "magflow.execution.remote_run" not in (worker.execution_cmd or ""):
+                raise InputError(
+                    "this worker would refuse the jobs that a campaign adds",
+                    where=f"worker {name} of project {self.controller.project.name}",
+                    seen=f"execution_cmd: {worker.execution_cmd or 'none'}",
+                    expected=f"execution_cmd: {EXECUTION_COMMAND}",
+                    hint="jobflow-remote's own command does not let a replacement refer to earlier jobs",
+                )
 
     def require_same_store(self) -> None:
         """Refuse a project whose runner stores outputs where the campaign does not look for them.

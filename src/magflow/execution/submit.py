@@ -90,7 +90,9 @@ def submit_to_remote(directory: CampaignDirectory, project: str, worker: str | N
     backend = Backend(BackendKind.JOBFLOW_REMOTE, controller.project.name, worker or workers[0])
     require_backend(directory, backend)
     require_shared_store(directory)
-    RemoteQueue(controller, directory, backend.worker).require_same_store()
+    queue = RemoteQueue(controller, directory, backend.worker)
+    queue.require_commands()
+    queue.require_same_store()
     claim_backend(directory, backend)
     return submitted(directory, backend, f"project {backend.where} of jobflow-remote")
 
