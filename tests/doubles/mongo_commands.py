@@ -20,6 +20,8 @@ from bson.raw_bson import RawBSONDocument
 from mongomock_ng import DuplicateKeyError
 from pymongo import ReturnDocument
 
+from doubles import mongo_search
+
 Document = dict[str, Any]
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -41,6 +43,7 @@ class Database:
     """All databases of the double, its open cursors, and the commands on them."""
 
     def __init__(self) -> None:
+        mongo_search.install()
         self.client = mongomock_ng.MongoClient()
         self.cursors: dict[int, tuple[str, Iterator[RawBSONDocument]]] = {}
         self._ids = count(1000)

@@ -3,7 +3,7 @@
 It is NOT MongoDB. It stands for one where none can be installed, so that the real drivers and what is built on them
 (maggma, GridFS, FireWorks, jobflow-remote) run unmodified, in many processes, against one database. What it shows:
 that the calls we make are calls the drivers send, in an order that a server accepts, and that they outlive an outage.
-What it cannot show: speed (mongomock searches every document, so keep below a few thousand), durability (everything
+What it cannot show: speed (mongomock searches whole collections, so keep below ten thousand), durability (everything
 is in memory), replica sets, retryable writes, change streams, isolation of transactions (they are accepted and
 ignored), authentication (every password is a wrong one), query planning, and each place where mongomock's query
 language differs from MongoDB's. The same tests run against a real server named by ``MAGFLOW_TEST_MONGO_URI``.

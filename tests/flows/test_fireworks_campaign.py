@@ -11,7 +11,7 @@ from clusters import assert_same_science, run_pilot, store_section, write_launch
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
-from magflow.execution.campaign import submit_campaign
+from magflow.execution.campaign import failed_labels, submit_campaign
 from magflow.execution.local import LocalExecutor
 from magflow.stores import queries
 
@@ -93,3 +93,20 @@ def test_what_cannot_be_submitted_is_refused(local, campaign_file, write_campaig
     magflow("submit", file, *words, tmp_path / "one")
     assert "on the LaunchPad already" in magflow("submit", file, *words, tmp_path / "two", code=5)
     assert "no file that describes the LaunchPad" in magflow("submit", file, "--launchpad", tmp_path / "x", code=2)
+
+
+@pytest.mark.slow
+def test_labels_that_failed_are_data_and_are_offered_again(write_campaign, tmp_path, mongo_uri, magflow):
+    launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
+    failing = {"label": {"settings": {"failure_rate": 0.4}}}
+    file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri), **failing)
+    magflow("submit", file, "--launchpad", launchpad, "--dir", tmp_path / "cluster")
+    run_pilot(launchpad, tmp_path / "pilot")
+    here = CampaignDirectory.existing(tmp_path / "cluster")
+    failed = failed_labels(here)
+    assert 0 < len(failed) < 20
+    assert queries.outcome(here.store).reason == "label-budget"
+    assert f"offered again: {len(failed)} labels, 0 jobs" in magflow("retry", here.path)
+    run_pilot(launchpad, tmp_path / "pilot")
+    (retried,) = [d for d in queries.batches(here.store) if d.retried]
+    assert set(retried.failed) == {d.label_id for d in failed}

@@ -1,0 +1,38 @@
+"""The quick search of the wire double finds what mongomock-ng's own search finds."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mongomock_ng.filtering import filter_applies
+
+from doubles.mongo_search import quick_test
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([0.5, 1.0]), st.sampled_from("abc"))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("xy"), inner, max_size=2)),
+    max_leaves=6,
+)
+DOCUMENTS = st.dictionaries(st.sampled_from("xy"), VALUES, max_size=2)
+FIELDS = st.sampled_from(["x", "y", "x.y", "x.x.y", "x.0"])
+WANTED = st.one_of(SCALARS, st.builds(lambda values: {"$in": values}, st.lists(SCALARS, max_size=3)))
+
+
+@example({"x": [{"y": 1}]}, "x.y", 1)
+@example({"x": []}, "x", {"$in": [None]})
+@example({}, "x", None)
+@given(DOCUMENTS, FIELDS, WANTED)
+def test_no_document_that_matches_is_passed_over(document, field, wanted):
+    test = quick_test(field, wanted)
+    if filter_applies({field: wanted}, document):
+        assert test is None or test(document)
+
+
+def test_plain_values_are_told_apart():
+    test = quick_test("a.b", {"$in": ["x", 3]})
+    assert test({"a": {"b": 3}})
+    assert test({"a": {"b": ["y", "x"]}})
+    assert not test({"a": {"b": "z"}})
+    assert not test({"a": {}})
+    assert not test({})
