@@ -170,7 +170,8 @@ class RemoteQueue:
         offered = 0
         for state, again in (("FAILED", self.controller.rerun_jobs), ("REMOTE_ERROR", self.controller.retry_jobs)):
             ids = [d["db_id"] for d in found if d["state"] == state and (d["uuid"], d["index"]) in wanted]
-            offered += len(again(db_ids=ids)) and len(ids) if ids else 0
+            if ids:
+                offered += len(set(ids).intersection(again(db_ids=ids, raise_on_error=False)))
         return offered
 
 
@@ -195,7 +196,9 @@ class RemoteReader:
         fields += ["end_time", "job.name", "job.metadata", "job.hosts", "job.config.on_missing_references", "db_id"]
         documents = list(self.controller.get_jobs(_query(self.campaign), fields))
         lost = _lost(documents)
-        records = [_record(d, d["db_id"] in lost) for d in sorted(documents, key=lambda d: int(d["db_id"]))]
+        records = [
+            _record(d, d["db_id"] in lost) for d in sorted(documents, key=lambda d: (len(d["db_id"]), d["db_id"]))
+        ]
         return [record for record in records if which.fits(record)][:limit]
 
     def running(self) -> list[tuple[JobRecord, float]]:
