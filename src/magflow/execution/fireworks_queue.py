@@ -210,7 +210,9 @@ def _offered_again(workflow: Workflow, fw_id: int) -> set[int]:
     workflow.id_fw[fw_id]._rerun()
     changed |= workflow.refresh(fw_id, changed)
     for child in workflow.links[fw_id]:
-        spec = workflow.id_fw[child].spec
-        if workflow.fw_states[child] == "FIZZLED" and spec[ABOUT].get("cancelled"):
+        state = workflow.fw_states[child]
+        if state == "FIZZLED" and workflow.id_fw[child].spec[ABOUT].get("cancelled"):
             changed |= _offered_again(workflow, child)
+        elif state == "READY":  # nobody has claimed it since its parent failed: it waits again
+            changed |= workflow.refresh(child, changed)
     return changed

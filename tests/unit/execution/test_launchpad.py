@@ -165,6 +165,20 @@ def test_retry_revives_what_was_cancelled_and_nothing_else(bench, tmp_path):
     assert store.get_output(third.uuid) == ["second time"]
 
 
+def test_what_no_worker_has_looked_at_since_waits_again_for_a_job_that_is_retried(bench, tmp_path):
+    first = toy.fail_once(str(tmp_path / "marker"))
+    second = toy.collect([first.output])
+    second.config = toy.TOLERANT
+    bench.queue.submit(Flow([first, second]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fireworks_task, "RETRIES", 0)
+        bench.work(launches=1)
+    assert bench.states() == {"fail_once": "FAILED", "collect": "READY"}
+    bench.queue.retry()
+    assert bench.states() == {"fail_once": "READY", "collect": "WAITING"}
+    assert bench.work().get_output(second.uuid) == ["second time"]
+
+
 def test_exceptions_are_retried_but_not_errors_meant_for_people(bench, tmp_path):
     bench.queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse()]))
     bench.work()
