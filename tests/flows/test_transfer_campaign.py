@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,17 +10,22 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.source import CampaignFileError
+from magflow.cli.app import app
+from magflow.cli.train import labelled
 from magflow.core.label import LabelKind
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.local import LocalExecutor
 from magflow.execution.reader import QueueReader
 from magflow.execution.status import campaign_status
 from magflow.makers.documents import Purpose
+from magflow.report.page import render
+from magflow.report.record import read_record
 from magflow.stores import queries
 
 pytestmark = pytest.mark.timeout(300)
@@ -76,6 +82,20 @@ def test_the_ensemble_of_the_campaign_is_the_fine_tuned_one(finished):
     assert {m.n_labels for m in members} == {20 + 12}
     everything = list(here.store.query({"output.doc_type": "reference-model"}, properties=["output.n_labels"]))
     assert sorted(d["output"]["n_labels"] for d in everything) == [10, 10, 12, 12, 15, 15, 20, 20]
+
+
+def test_labels_beside_the_loop_can_be_taken_out_and_the_report_compares(finished, tmp_path):
+    _, here = finished
+    for purpose, number, kind in (("pre-training", 12, "non-magnetic"), ("test", 8, "constrained")):
+        out = tmp_path / f"{purpose}.extxyz"
+        result = CliRunner().invoke(app, ["export", str(here.path), "--purpose", purpose, "-o", str(out)])
+        assert result.exit_code == 0, result.output
+        labels = labelled(out, mixed=False)
+        assert len(labels) == number and labels.kinds == (LabelKind(kind),)
+    page = render(read_record(here.path))
+    assert "What the non-magnetic start saves" in page
+    assert "fine-tuned with replay instead of from scratch" in page
+    assert "8 magnetic labels" in page and "20 usable labels" in re.sub(r"<[^>]+>|\s+", " ", page).replace("  ", " ")
 
 
 def test_running_again_computes_nothing_and_a_larger_budget_continues(finished, write_campaign, tmp_path):

@@ -17,12 +17,23 @@ class ExportFormat(StrEnum):
     DEEPMD = "deepmd"
 
 
+class For(StrEnum):
+    """What labels were made for: the words of :class:`magflow.makers.documents.Purpose`."""
+
+    CAMPAIGN = "campaign"
+    PRETRAINING = "pre-training"
+    TEST = "test"
+
+
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; a folder for deepmd and --models.")],
     form: Annotated[
         ExportFormat | None, typer.Option("--format", "-f", help="Format of the labelled data. Default: extxyz.")
     ] = None,
+    purpose: Annotated[
+        For, typer.Option(help="Labels the loop chose, or those beside it in a campaign with a section transfer.")
+    ] = For.CAMPAIGN,
     models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
 ) -> None:
     """Write the labelled data, or the ensemble, of a campaign.
@@ -36,6 +47,8 @@ def export(
 
         magflow export runs/feal_quick --format mlip-cfg -o labels.cfg
 
+        magflow export runs/transfer_feal --purpose pre-training -o non_magnetic.extxyz
+
         magflow export runs/feal_quick --models -o potential
     """
     from magflow.campaign.directory import CampaignDirectory
@@ -45,10 +58,13 @@ def export(
 
     if models and form is not None:
         raise InputError("--models and --format exclude each other", hint="--models writes one format only")
+    if models and purpose is not For.CAMPAIGN:
+        raise InputError("--models and --purpose exclude each other", hint="--purpose is about labels")
     campaign = CampaignDirectory.existing(directory)
     if models:
         latest_ensemble(campaign.store, campaign.id).save(output)
         typer.echo(f"wrote the ensemble to {output}")
     else:
-        labels = labelled_frames(campaign.store, campaign=campaign.id)
+        wanted = {} if purpose is For.CAMPAIGN else {"purpose": str(purpose)}
+        labels = labelled_frames(campaign.store, wanted, campaign.id)
         typer.echo(write_dataset(output, labels, form or ExportFormat.EXTXYZ))
