@@ -15,6 +15,8 @@ class Template(StrEnum):
     FEAL_QUICK = "feal-quick"
     BCC_FE = "bcc-fe"
     MODEL_HAMILTONIAN = "model-hamiltonian"
+    FE_CR_C = "fe-cr-c"
+    FE_CR_C_SMALL = "fe-cr-c-small"
     TRANSFER_FEAL = "transfer-feal"
     TRANSFER_MODEL = "transfer-model"
 
@@ -27,7 +29,8 @@ def init(
 
     `feal-quick` is B2 Fe-Al and bcc Fe on ABINIT in half an hour; `bcc-fe` is iron at a level of theory fit for use;
     `model-hamiltonian` needs no DFT code and takes a minute. `transfer-feal` and `transfer-model` are the same with a
-    start from non-magnetic labels.
+    start from non-magnetic labels. `fe-cr-c` holds the phases of iron, chromium and carbon, `fe-cr-c-small`
+    five small cells of them.
 
     Examples:
 
