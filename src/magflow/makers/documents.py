@@ -1,7 +1,7 @@
 """Task documents: what the jobs of a campaign leave in the store.
 
 Scalars live in the document and can be queried; arrays live in the ``arrays`` field, which jobflow moves to the
-``data`` store (one base64 ``.npz``, see :mod:`magflow.core.arrays`). Units are those of the house unless the
+``data`` store (as text, see :mod:`magflow.core.arrays`). Units are those of the house unless the
 name says otherwise.
 """
 

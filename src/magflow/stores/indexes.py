@@ -28,6 +28,24 @@ DOCUMENT_FIELDS = (
 )
 """Fields of task documents that queries filter and sort by; indexed in every store."""
 
+DOCUMENT_SCALARS = (
+    "output.purpose",
+    "output.failure",
+    "output.formula",
+    "output.ordering",
+    "output.source",
+    "output.energy_per_atom",
+    "output.volume_per_atom",
+    "output.force_max",
+    "output.moment_total",
+    "output.moment_max",
+    "output.magnetic_force_max",
+    "output.pressure_gpa",
+    "output.cpu_seconds",
+    "output.core_hours",
+)
+"""Fields of labels that people filter and sort by; columns without an index in the embedded store."""
+
 BLOB_FIELDS = ("blob_uuid", "job_uuid", "job_index")
 
 Keys = tuple[tuple[str, int], ...]

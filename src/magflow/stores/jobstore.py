@@ -12,7 +12,7 @@ from monty.json import MontyDecoder
 from pymongo.errors import PyMongoError
 
 from magflow.errors import InputError
-from magflow.stores.indexes import BLOB_FIELDS, DOCUMENT_FIELDS, additional_stores, ensure_indexes
+from magflow.stores.indexes import BLOB_FIELDS, DOCUMENT_FIELDS, DOCUMENT_SCALARS, additional_stores, ensure_indexes
 from magflow.stores.mongo import DATA, MongoAddress, MongoJobStore
 from magflow.stores.patience import explain
 from magflow.stores.sqlite import SQLiteStore
@@ -44,7 +44,9 @@ class EmbeddedJobStore(JobStore):
 def campaign_store(directory: str | Path, synchronous: str = "NORMAL") -> EmbeddedJobStore:
     """The embedded store of the campaign in `directory` (which must exist); connect it before use."""
     path = str((Path(directory) / DATABASE).absolute())
-    docs = SQLiteStore(path, "docs", key="uuid", fields=DOCUMENT_FIELDS, synchronous=synchronous)
+    docs = SQLiteStore(
+        path, "docs", key="uuid", fields=DOCUMENT_FIELDS, scalars=DOCUMENT_SCALARS, synchronous=synchronous
+    )
     data = SQLiteStore(path, "blobs", key="blob_uuid", fields=BLOB_FIELDS, synchronous=synchronous, compress=True)
     return EmbeddedJobStore(docs, additional_stores={DATA: data})
 

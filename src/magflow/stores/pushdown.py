@@ -128,6 +128,10 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
         return _equals(field, operand)
     if op == "$in" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):
         return _one_of(field, operand)
+    if op == "$ne" and _is_plain(operand):
+        return _none_of(field, [operand])
+    if op == "$nin" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):
+        return _none_of(field, operand)
     if op in _RANGE and _is_plain(operand):
         return _compare(field, _RANGE[op], operand)
     return NOTHING_KNOWN
@@ -150,6 +154,14 @@ def _one_of(field: str, values: Sequence[Any]) -> Condition:
     # one parameter instead of thousands: SQLite bounds their number
     sql = f"({name} IN (SELECT value FROM json_each(?)) OR {name} = ?)"  # noqa: S608
     return _one(sql, (json.dumps(list(values)), OTHER), field)
+
+
+def _none_of(field: str, values: Sequence[Any]) -> Condition:
+    """A missing value is none of `values` either; neither is OTHER, which the matcher looks at."""
+    if not values or len(values) > _MOST_PARAMETERS:
+        return NOTHING_KNOWN
+    marks = ", ".join("?" * len(values))
+    return _one(f"({quoted(field)} IS NULL OR {quoted(field)} NOT IN ({marks}))", tuple(values), field)
 
 
 def _compare(field: str, sign: str, value: Any) -> Condition:

@@ -6,12 +6,13 @@ that another campaign has computed and this one has taken over is a document of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from jobflow import JobStore
 from maggma.core import Sort
+from pydash import get
 
 from magflow.core.arrays import decode_arrays
 from magflow.core.dataset import Dataset
@@ -31,6 +32,7 @@ from magflow.makers.documents import (
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.stores.sqlite import SQLiteStore
 
 Document = TypeVar("Document", bound=CampaignDocument)
 
@@ -51,6 +53,7 @@ def documents(
     campaign: str | None = None,
     arrays: bool = False,
     sort: Mapping[str, int] | None = None,
+    limit: int = 0,
 ) -> Iterator[Document]:
     """Documents of one kind, by iteration unless `sort` says otherwise.
 
@@ -62,10 +65,12 @@ def documents(
         Only documents of this campaign; None: of all that the store holds.
     arrays
         Load the arrays too; without them the ``arrays`` field is a reference.
+    limit
+        Documents at most; 0: all.
     """
     wanted = _of(kind, campaign) | _below_output(criteria or {})
     order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
-    for found in store.query(wanted, sort=order, load=arrays):
+    for found in store.query(wanted, sort=order, limit=limit, load=arrays):
         yield kind(**{k: v for k, v in found["output"].items() if not k.startswith("@")})
 
 
@@ -108,9 +113,17 @@ def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[s
 
     Of the labels that the loop chose alone.
     """
-    chosen = _of(LabelDoc, campaign) | _below_output(CHOSEN)
-    found = store.docs_store.query(chosen, properties=[f"output.{name}" for name in _SUMMED])
-    return [d["output"] for d in found]
+    found = values(store, _of(LabelDoc, campaign) | _below_output(CHOSEN), [f"output.{name}" for name in _SUMMED])
+    return [dict(zip(_SUMMED, row, strict=True)) for row in found]
+
+
+def values(store: JobStore, criteria: Mapping[str, Any], fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The values at `fields` of each task document under a Mongo filter, None where one is missing; in no order."""
+    if isinstance(store.docs_store, SQLiteStore):
+        yield from store.docs_store.values(dict(criteria), fields)
+        return
+    for document in store.docs_store.query(dict(criteria), properties=list(fields)):
+        yield tuple(get(document, field) for field in fields)
 
 
 def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:

@@ -48,6 +48,9 @@ class SQLiteStore(Store):
     fields
         Scalar fields (dotted paths) to index. May be extended later: existing documents are indexed on the next
         :meth:`connect`. Fields declared by an earlier user of the file stay indexed.
+    scalars
+        Further scalar fields that have a column but no index: filters, sorts and :meth:`values` need not unpack
+        documents for them.
     synchronous
         ``"NORMAL"`` or ``"FULL"``, see :mod:`magflow.stores.connection`.
     compress
@@ -62,6 +65,7 @@ class SQLiteStore(Store):
         table: str = "docs",
         key: str = "uuid",
         fields: Sequence[str] = ("uuid",),
+        scalars: Sequence[str] = (),
         synchronous: str = "NORMAL",
         compress: bool = False,
         **kwargs: Any,
@@ -72,6 +76,7 @@ class SQLiteStore(Store):
             raise InputError("unusable table name", where="table", seen=table, expected="letters, digits and _")
         self.path, self.table = str(path), table
         self.fields = tuple(dict.fromkeys([key, *fields]))
+        self.scalars = tuple(f for f in dict.fromkeys(scalars) if f not in self.fields)
         self.synchronous, self.compress, self.kwargs = synchronous, compress, kwargs
         self._columns: dict[str, list[str]] = {}  # every column of the table and its path
         self._schema_version = -1
@@ -143,6 +148,22 @@ class SQLiteStore(Store):
             docs = islice(docs, skip, skip + limit if limit else None)
         wanted = parse(properties)
         yield from docs if wanted is None else (project(d, *wanted) for d in docs)
+
+    def values(self, criteria: dict | None, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The values at `fields` of each document that matches, None where one is missing; in no order.
+
+        Declared fields are read without unpacking documents.
+        """
+        condition, con = self._compile(criteria)
+        plain = condition.exact and all(f in self._columns for f in fields)
+        if plain and not self._holds_other(con, condition.fields.union(fields)):
+            names = ", ".join(quoted(f) for f in fields)
+            with connection.explained(self.path):
+                sql = f"SELECT {names} FROM {self.table}{self._where(con, condition)}"  # noqa: S608
+                yield from con.execute(sql, condition.parameters).fetchall()
+            return
+        for doc in self._matches(con, criteria, condition):
+            yield tuple(get(doc, f) for f in fields)
 
     def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
         """Insert documents, or replace the first that agrees in the field or fields `key`; all or nothing.
@@ -241,7 +262,7 @@ class SQLiteStore(Store):
         con = connection.connect(self.path, self.synchronous)
         if self._schema_version < 0:
             with connection.explained(self.path):
-                if not set(self.fields) <= self._present(con):  # a reader need not wait for a writer
+                if not {*self.fields, *self.scalars} <= self._present(con):  # a reader need not wait for a writer
                     with self.transaction():
                         self._create(con)
                 self._refresh(con)
@@ -253,9 +274,10 @@ class SQLiteStore(Store):
     def _create(self, con: sqlite3.Connection) -> None:
         con.execute(f"CREATE TABLE IF NOT EXISTS {self.table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
         present = self._present(con)
-        new = [f for f in self.fields if f not in present]
+        new = [f for f in (*self.fields, *self.scalars) if f not in present]
         for field in new:
             con.execute(f"ALTER TABLE {self.table} ADD COLUMN {quoted(field)}")
+        for field in self.fields:
             index = quoted(f"{self.table}:{field}")
             con.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {self.table} ({quoted(field)})")
         if new:

@@ -1,0 +1,219 @@
+"""A simulated campaign (no DFT) in each store: time to write it, size, memory, and latency of what users ask.
+
+    python benchmarks/store_campaign.py [--labels 2000] [--stores sqlite memory wire-double] [--atoms 16]
+
+Every document is written by itself, as the jobs of a campaign do: 500 labels per iteration, then their batch, three
+models and the assessment. Latencies are the shortest of `--repeats` calls: status, one label by its label_id, the ten
+largest forces, the usable labels of one iteration with their arrays, and the arrays of one label. "memory" is maggma's
+MemoryStore; "wire-double" is the test double of MongoDB, through pymongo and TCP: its latency says nothing about
+MongoDB's, only that the calls work at that size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
+from magflow.core.frame import Frame
+from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
+from magflow.execution.queue import JobQueue
+from magflow.execution.status import campaign_status
+from magflow.makers.base import Campaign
+from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
+from magflow.makers.label import label_document
+from magflow.makers.packing import pack_batch
+from magflow.stores import queries
+from magflow.stores.connection import merge_log
+from magflow.stores.jobstore import DATABASE
+
+ROOT = Path(__file__).parents[1]
+BATCH = 500
+LEVEL = LevelOfTheory("model Hamiltonian", "1", LabelKind.CONSTRAINED, "none", {}, {})
+IN_MEMORY = {"docs_store": {"type": "MemoryStore"}, "additional_stores": {"data": {"type": "MemoryStore"}}}
+
+
+def labelled(rng: np.random.Generator, atoms: int) -> LabeledFrame:
+    """A frame of iron with random data."""
+    moments = np.zeros((atoms, 3))
+    moments[:, 2] = rng.uniform(-2.5, 2.5, atoms)
+    frame = Frame(("Fe",) * atoms, np.eye(3) * 5.7, rng.uniform(0, 5.7, (atoms, 3)), moments)
+    data = {"forces": rng.normal(size=(atoms, 3)), "magnetic_forces": rng.normal(size=(atoms, 3)), "magmoms": moments}
+    cost = Cost(100.0, 60.0, 2)
+    label = Label(frame.frame_id, LEVEL, frame.orientation, energy=float(rng.normal()), cost=cost, attempts=1, **data)
+    return LabeledFrame(frame, label)
+
+
+def put(store, campaign: Campaign, output, *words) -> None:
+    """Write one document as jobflow does."""
+    entry = {
+        "uuid": campaign.uuid_for(*words),
+        "index": 1,
+        "name": f"{words[0]} {words[1]}",
+        "completed_at": f"2026-01-01T00:{words[1] % 60:02d}:00.000000",
+        "metadata": {"campaign": campaign.id, "category": "dft"},
+        "hosts": [],
+        "output": output.model_dump(mode="json"),
+    }
+    store.update(entry, key=["uuid", "index"], save={"data": "arrays"})
+
+
+def simulate(store, campaign: Campaign, labels: int, atoms: int) -> None:
+    """Write a campaign of `labels` labels."""
+    rng = np.random.default_rng(0)
+    for iteration in range(-(-labels // BATCH)):
+        items, documents = [], []
+        for i in range(min(BATCH, labels - iteration * BATCH)):
+            item = labelled(rng, atoms)
+            document = label_document(item.frame, item.label, campaign, "spin-lattice", "perturbation", iteration)
+            put(store, campaign, document, "label", iteration, i)
+            items.append(item)
+            documents.append(document)
+        finish(store, campaign, iteration, items, documents)
+
+
+def finish(store, campaign: Campaign, iteration: int, items: list, documents: list) -> None:
+    """Write what follows the labels of an iteration."""
+    mine = {"campaign": campaign.id, "iteration": iteration}
+    total = iteration * BATCH + len(items)
+    batch = BatchDoc(
+        **mine,
+        label_ids=[d.label_id for d in documents],
+        failed={},
+        levels_of_theory=[LEVEL.as_dict()],
+        cpu_seconds=1.0,
+        wall_seconds=1.0,
+        core_hours=1.0,
+        reused=0,
+        arrays=pack_batch(items, []),
+    )
+    put(store, campaign, batch, "collect", iteration)
+    for member in range(3):
+        model = ModelDoc(
+            **mine,
+            family="mmtp",
+            settings={},
+            member=member,
+            seed=member,
+            elements=["Fe"],
+            n_labels=total,
+            dataset=f"{total:024x}",
+            level_of_theory=LEVEL.as_dict(),
+            converged=True,
+            rmse={"train": {"energy": 0.01}},
+            cpu_seconds=10.0,
+            wall_seconds=10.0,
+            arrays="x" * 40_000,
+        )
+        put(store, campaign, model, "train", iteration, member)
+    assessed = IterationDoc(
+        **mine,
+        offered=10 * BATCH,
+        selected=len(items),
+        labels_new=len(items),
+        labels_failed=0,
+        labels_total=total,
+        labels_attempted=total,
+        failures={},
+        exhausted=False,
+        assessment=None,
+        calibration={},
+        rmse={"energy": 0.01},
+        within_target=False,
+        streak=0,
+        train_rmse={"energy": 0.01},
+        core_hours={"label": 1.0, "train": 0.1},
+        core_hours_total=1.1 * (iteration + 1),
+        arrays="x" * 100_000,
+    )
+    put(store, campaign, assessed, "assess", iteration)
+
+
+def shortest_ms(act, repeats: int) -> float:
+    """Shortest wall time of `act` in ms, after one call that is not counted: others use the machine too."""
+    act()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return 1e3 * min(times)
+
+
+def questions(here: CampaignDirectory, labels: int) -> dict[str, object]:
+    """What is asked, by name."""
+    store, mine = here.store, here.id
+    some = queries.labels(store, criteria={"iteration": 0}, campaign=mine)[BATCH // 2 if labels > BATCH else 0]
+    last = (labels - 1) // BATCH
+    return {
+        "status": lambda: campaign_status(here),
+        "by label_id": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine),
+        "top 10": lambda: queries.labels(store, campaign=mine, sort={"force_max": -1}, limit=10),
+        "iteration": lambda: queries.labelled_frames(store, {"iteration": last}, campaign=mine),
+        "arrays": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine, arrays=True),
+    }
+
+
+def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float]:
+    """Write the campaign into one kind of store and ask."""
+    from ruamel.yaml import YAML
+
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        yaml = YAML(typ="safe")
+        content = yaml.load(ROOT / "workflows" / "model_hamiltonian.yaml")
+        if kind == "memory":
+            content["store"] = IN_MEMORY
+        if kind == "wire-double":
+            sys.path.insert(0, str(ROOT / "tests"))
+            from doubles.mongo_wire import WireMongo
+
+            content["store"] = {"mongodb": {"uri": stack.enter_context(WireMongo()).uri}}
+        file = Path(folder) / "campaign.yaml"
+        with file.open("w") as out:
+            yaml.dump(content, out)
+        spec = load_campaign(file)
+        here = CampaignDirectory.prepare(Path(folder) / "run", file, spec)
+        JobQueue(here.path)
+        campaign = Campaign(here.id, spec.name, ["Fe"], 0)
+        began, cpu = time.perf_counter(), time.process_time()
+        simulate(here.store, campaign, labels, atoms)
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        merge_log(here.path / DATABASE)
+        figures = {"write s": wall, "CPU ms/label": 1e3 * cpu / labels}
+        figures["MB"] = sum(p.stat().st_size for p in here.path.glob("campaign.db*")) / 1e6 if kind == "sqlite" else 0.0
+        figures["RSS MB"] = psutil.Process().memory_info().rss / 1e6
+        figures |= {f"{name} ms": shortest_ms(act, repeats) for name, act in questions(here, labels).items()}
+        return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--labels", type=int, default=2000)
+    parser.add_argument("--atoms", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--stores", nargs="+", default=["sqlite", "memory"])
+    options = parser.parse_args()
+    print(f"{options.labels} labels, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    first: dict[str, float] | None = None
+    for kind in options.stores:
+        figures = measure(kind, options.labels, options.atoms, options.repeats)
+        first = first or figures
+        if first is figures:
+            print(f"{'store':>12} " + " ".join(f"{name:>15}" for name in figures))
+        print(f"{kind:>12} " + " ".join(f"{value:15.2f}" for value in figures.values()), flush=True)
+        if first is not figures:
+            ratios = [value / first[name] if first[name] else 0.0 for name, value in figures.items()]
+            print(f"{'ratio':>12} " + " ".join(f"{ratio:14.1f}x" for ratio in ratios), flush=True)
+
+
+if __name__ == "__main__":
+    main()
