@@ -17,7 +17,7 @@ from magflow.core.masking import mask
 from magflow.errors import MagflowError
 
 COMMANDS = (
-    *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "report"),
+    *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db", "report"),
     *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
 )
 """In the order of ``magflow --help``."""

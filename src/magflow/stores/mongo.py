@@ -134,11 +134,11 @@ def _client(uri: str, options: tuple[tuple[str, Any], ...], process: int) -> Mon
 
 
 class Documents(MongoStore):
-    """The collection of documents at an address."""
+    """The collection of documents at an address, or with a `suffix` another one beside it."""
 
-    def __init__(self, address: MongoAddress, **kwargs: Any) -> None:
-        self.address = address
-        super().__init__("", address.collection, **kwargs)
+    def __init__(self, address: MongoAddress, suffix: str = "", **kwargs: Any) -> None:
+        self.address, self.suffix = address, suffix
+        super().__init__("", address.collection + suffix, **kwargs)
 
     @property
     def name(self) -> str:
