@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 from fireworks import LaunchPad
 from pymongo.uri_parser import parse_uri
 from ruamel.yaml import YAML
@@ -26,11 +28,6 @@ from one_machine_slurm import OneMachineSlurm
 NAME = "bed"
 BOUNDS: dict[str, Any] = {"max_pilots": 2, "max_queued": 2, "longest_job": "00:01:00"}
 DAEMON: dict[str, Any] = {"interval_s": 0.5, "silence_s": 20.0, "reservation_s": 5.0, "idle_s": 8.0, "max_crashes": 3}
-
-
-def store_section(uri: str) -> dict[str, object]:
-    """The `store:` of a campaign file for the database of `uri`."""
-    return {"mongodb": {"uri": uri, "database": parse_uri(uri)["database"]}}
 
 
 class ClusterBed:
@@ -80,7 +77,7 @@ class ClusterBed:
         submit_to_fireworks(here, self.cluster.launchpad)
         return here
 
-    @property
+    @cached_property
     def launchpad(self) -> LaunchPad:
         """Connected."""
         return connect(self.cluster.launchpad)
@@ -102,11 +99,21 @@ class ClusterBed:
             return (self.cluster.path / daemon_process.LOG).read_text()
         return ""
 
+    def pilots(self) -> list[psutil.Process]:
+        """Processes of this cluster's pilots."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                if {"magflow.execution.cluster_pilot", str(self.cluster.path)} <= set(words) and "python" in words[0]:
+                    found.append(process)
+        return found
+
     def pilot_logs(self) -> str:
         """What the pilots have written so far."""
         return "\n".join(p.read_text() for p in sorted((self.cluster.path / PILOTS).glob("*.out")))
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    def wait(self, condition: Callable[[], Any], seconds: float = 120.0) -> Any:
         """What `condition` returns once it is true."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -114,7 +121,7 @@ class ClusterBed:
             time.sleep(0.2)
         return found
 
-    def wait_until_done(self, seconds: float = 120.0) -> None:
+    def wait_until_done(self, seconds: float = 240.0) -> None:
         """Until every job is settled."""
         self.wait(lambda: not set(self.states()) & {"WAITING", "READY", "RESERVED", "RUNNING"}, seconds)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,8 @@ pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
 
-from cluster_bed import ClusterBed, store_section
+from cluster_bed import ClusterBed
+from clusters import store_section
 from magflow.errors import CampaignError
 from magflow.execution import daemon as daemon_module
 from magflow.execution import slurm
@@ -24,6 +25,8 @@ from magflow.execution.daemon_lease import Lease
 from magflow.execution.daemon_pilots import Demand, wanted
 from magflow.execution.daemon_recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks_queue import LaunchPadQueue
+from magflow.execution.fireworks_reader import LaunchPadReader
+from magflow.execution.queue_status import queue_status
 from magflow.execution.slurm import UNKNOWN, SlurmJob
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
@@ -121,14 +124,16 @@ def test_only_what_a_job_is_to_blame_for_leads_to_quarantine(bed, queue, submitt
     assert state(launchpad, poisoned) == "FIZZLED"
     work_off(launchpad)
     assert len(queue.directory.store.query_one({"uuid": submitted})["output"]) == 1, "the others go on"
-    failed = json.loads(json.dumps([job.error for job in _reader(bed, queue).failed()]))
-    assert failed == ["the worker died 3 time(s) while running this job (its Slurm job ended as FAILED)"]
-
-
-def _reader(bed, queue):
-    from magflow.execution.fireworks_reader import LaunchPadReader
-
-    return LaunchPadReader(bed.launchpad, queue.campaign)
+    (failed,) = LaunchPadReader(launchpad, queue.campaign).failed()
+    assert failed.error == "the worker died 3 time(s) while running this job (its Slurm job ended as FAILED)"
+    assert failed.crashes == 3
+    status = queue_status(queue.directory, LaunchPadReader(launchpad, queue.campaign))
+    assert status.losses >= 3
+    assert status.categories["dft"].failed == 1
+    assert queue.retry() == 1
+    assert claim(launchpad) == poisoned
+    (run,) = runs(launchpad)
+    assert not end_lost_run(launchpad, run, CRASH, 3).quarantined, "all its tries are before it again"
 
 
 def test_a_reservation_without_a_start_is_released(bed, queue, submitted):
@@ -182,8 +187,8 @@ def test_an_end_that_was_half_written_is_carried_through(bed, queue, tmp_path, m
 @pytest.mark.parametrize(
     ("slurm_state", "blamed"),
     [
-        *((state, True) for state in ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "COMPLETED")),
-        *((state, False) for state in ("NODE_FAIL", "CANCELLED", "PREEMPTED", UNKNOWN, "PENDING")),
+        *((state, True) for state in ("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "COMPLETED", UNKNOWN)),
+        *((state, False) for state in ("NODE_FAIL", "CANCELLED", "PREEMPTED", "PENDING")),
     ],
 )
 def test_what_a_job_is_to_blame_for(slurm_state, blamed):
@@ -214,6 +219,17 @@ def test_silence_is_judged_only_by_one_who_has_listened(bed, queue, submitted, m
     assert state(launchpad, lost) == "READY"
 
 
+def test_old_logs_of_pilots_are_removed(bed, monkeypatch):
+    bed.cluster.pilots.mkdir()
+    kept, old, script = (bed.cluster.pilots / n for n in ("bed-dft-2.out", "bed-dft-1.out", "bed-dft.sh"))
+    for path in (kept, old, script):
+        path.touch()
+    for path in (old, script):
+        os.utime(path, (0, 0))
+    Daemon(bed.cluster)._mend(bed.launchpad, daemon_module.Round())
+    assert sorted(bed.cluster.pilots.iterdir()) == sorted([kept, script])
+
+
 def test_a_slurm_that_does_not_answer_loses_nothing(bed, queue, submitted, monkeypatch):
     launchpad = bed.launchpad
     running = claim(launchpad)
@@ -227,6 +243,18 @@ def test_a_slurm_that_does_not_answer_loses_nothing(bed, queue, submitted, monke
     assert done.offered_again == []
     assert done.trouble == ["squeue did not answer"]
     assert state(launchpad, running) == "RUNNING"
+
+
+def test_a_step_that_fails_does_not_end_the_daemon(bed, queue, submitted, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(daemon_module, "runs", fail)
+    monkeypatch.setattr(slurm, "jobs_named", lambda prefix: [])
+    monkeypatch.setattr(slurm, "submit", lambda script, environment: 99)
+    done = Daemon(bed.cluster).round(bed.launchpad)
+    assert done.trouble == ["RuntimeError: a bug; the log has more"]
+    assert done.sent == 1 + 1, "pilots are sent all the same: both labels are ready"
 
 
 def test_one_daemon_per_launchpad_and_cluster(bed, queue, tmp_path):

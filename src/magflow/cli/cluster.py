@@ -27,7 +27,10 @@ def init(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder to write to; compute nodes must see it under the same path.")
     ],
-    name: Annotated[str, typer.Option(help="Name of the cluster; pilot jobs are called NAME-CATEGORY.")] = "cluster",
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the cluster; pilot jobs are called NAME-CATEGORY. Default: the name of DIR."),
+    ] = None,
     partition: Annotated[str | None, typer.Option(help="Slurm partition. Default: Slurm's default.")] = None,
     gpu_partition: Annotated[
         str | None, typer.Option(help="Partition with GPUs, for training and molecular dynamics.")
@@ -88,7 +91,7 @@ def init(
     options = ClusterOptions(
         directory=located or str(directory.absolute()),
         python=python or sys.executable,
-        name=name,
+        name=name or "".join(c for c in directory.absolute().name.lower() if c.isascii() and c.isalnum())[:16],
         partition=partition,
         gpu_partition=gpu_partition,
         account=account,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from magflow.campaign.directory import CampaignDirectory
     from magflow.execution.local import RunProgress, RunSummary
+    from magflow.execution.queue_status import QueueStatus
     from magflow.report.files import Results
 
 _STATUS_EVERY = 2.0
@@ -126,11 +127,31 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
         bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
         facts.add_row("budget", bar)
     parts: list[Any] = [facts]
+    if status.queue is not None and status.queue.shared:
+        parts += _queue_parts(status.queue)
     if status.explanation:
         parts.append(f"[bold]{status.reason}[/bold]: {status.explanation}")
     for job in status.failed_jobs[:5]:
         parts.append(f"[red]{job['name']}[/red]: {job['error']}")
     return Panel(Group(*parts), title=f"{status.name} - {status.state}", title_align="left")
+
+
+def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
+    """The queue of a campaign that other machines work on."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("category", style="bold")
+    columns = ("ready", "running", "waiting", "completed", "failed")
+    for title in (*columns, "core-hours"):
+        table.add_column(title, justify="right")
+    for name, row in queue.categories.items():
+        table.add_row(name, *(str(getattr(row, column)) for column in columns), f"{row.core_hours:.3f}")
+    who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
+    said = f"{queue.jobs_per_hour:.0f} jobs in the last hour, {queue.losses} runs lost; "
+    said += f"daemon: {who}" if who else "no daemon at work: start one with `magflow daemon start`"
+    return [table, Text(said, style="" if who else "yellow")]
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:

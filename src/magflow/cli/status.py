@@ -39,7 +39,7 @@ def status(
         typer.echo(json.dumps(now.as_dict(), indent=1))
     elif watch:
         with Live(panel(now), console=Console(), refresh_per_second=2) as live:
-            while now.state == "running":
+            while now.state in ("running", "queued"):
                 time.sleep(2.0)
                 now = campaign_status(here)
                 live.update(panel(now))

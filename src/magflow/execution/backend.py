@@ -73,6 +73,9 @@ class JobReader(Protocol):
     def failed(self) -> list[JobRecord]:
         """The failed jobs, with their errors."""
 
+    def losses(self) -> int:
+        """Number of runs whose worker was lost."""
+
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
 

@@ -40,6 +40,9 @@ FWORKERS = "fworkers"
 QUEUE = "queue"
 PILOTS = "pilots"
 
+NAME = r"^[a-z][a-z0-9]{0,15}$"
+"""Pattern of a cluster's name; no hyphen, so that no name with one behind it begins another."""
+
 _NUMBER = re.compile(r"-(\d+)$")
 
 
@@ -81,15 +84,14 @@ class DaemonSpec(Section):
     max_crashes: int = Field(
         3, ge=1, le=100, description="A job that has brought down its pilot so many times is recorded as failed."
     )
+    keep_days: float = Field(30.0, gt=0, description="Logs of pilots are removed after so many days.")
 
 
 class ClusterSpec(Section):
     """One cluster, as ``cluster.yaml`` describes it."""
 
     magflow_cluster: Literal[1] = Field(description="Version of this file's layout.")
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9]{0,15}$", description="Name of the cluster; pilot jobs are called NAME-CATEGORY."
-    )
+    name: str = Field(pattern=NAME, description="Name of the cluster; pilot jobs are called NAME-CATEGORY.")
     categories: dict[Category, CategorySpec] = Field(min_length=1, description="Categories of work and their bounds.")
     daemon: DaemonSpec = Field(DaemonSpec(), description="How often the daemon looks, and when it gives up hope.")
 

@@ -20,7 +20,7 @@ from magflow.errors import CampaignError, InputError, MagflowError, MissingToolE
 from magflow.execution import slurm
 from magflow.execution.cluster import LAUNCHPAD, QUEUE, ClusterDirectory
 from magflow.execution.cluster_files import readable_by_others
-from magflow.execution.fireworks_launchpad import ABOUT, connect, described
+from magflow.execution.fireworks_launchpad import ABOUT, NO_ANSWER, connect, described
 from magflow.execution.slurm import Partition, format_time
 from magflow.makers.base import Category
 
@@ -40,10 +40,10 @@ def cluster_findings(cluster: ClusterDirectory) -> list[Finding]:
 
 
 def require_cluster(cluster: ClusterDirectory) -> None:
-    """Raise the first thing that stands in the way of a daemon; that the database is away does not."""
+    """Raise the first thing that stands in the way of a daemon; that the database is away does not, it waits."""
     for finding in cluster_findings(cluster):
         for probe in finding.probes:
-            if not probe.ok and finding.error is not StoreError:
+            if not probe.ok and not probe.detail.startswith(NO_ANSWER):
                 raise finding.error(f"{probe.name}: {probe.detail}", where=str(cluster.path), hint=probe.hint or None)
 
 

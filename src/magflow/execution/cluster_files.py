@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import stat
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from magflow.core.files import replace_file
 from magflow.errors import InputError
-from magflow.execution.cluster import CLUSTER, FW_CONFIG, FWORKERS, JOBFLOW, LAUNCHPAD, QUEUE
+from magflow.execution.cluster import CLUSTER, FW_CONFIG, FWORKERS, JOBFLOW, LAUNCHPAD, NAME, QUEUE
 from magflow.execution.fireworks_launchpad import SETTINGS
 from magflow.execution.slurm import format_time, parse_time
 from magflow.makers.base import Category
@@ -80,9 +81,12 @@ def cluster_files(options: ClusterOptions) -> dict[str, str]:
     Raises
     ------
     InputError
-        If a time is none.
+        If the name or a time is none.
     """
     walltime = parse_time(options.walltime)
+    if re.match(NAME, options.name) is None:
+        expected = "a lower-case letter, then letters and digits, at most 16"
+        raise InputError("this is no name for a cluster", where="name", seen=options.name, expected=expected)
     if walltime is None:
         raise InputError("a pilot job has to end", where="walltime", seen=options.walltime, expected="HH:MM:SS")
     files = {
@@ -168,6 +172,7 @@ daemon:
   reservation_s: 120              # a job that was claimed so long ago and never started is offered again
   idle_s: 60                      # a pilot that finds no work for so long ends
   max_crashes: 3                  # a job that has brought down its pilot so often is recorded as failed
+  keep_days: 30                   # logs of pilots are removed after so many days
 """
 
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from magflow.execution.daemon_pilots import PilotSender, wanted
 from magflow.execution.daemon_recovery import (
     Loss,
     Run,
-    Verdict,
     end_lost_run,
     finish_half_done,
     release_reservations,
@@ -52,13 +52,13 @@ _INNOCENT = {
     "PREEMPTED": "its Slurm job was preempted",
     "CANCELLED": "its Slurm job was cancelled",
     "REVOKED": "its Slurm job was revoked",
-    slurm.UNKNOWN: "its Slurm job has vanished",
 }
 """Ends of a Slurm job that its work cannot be blamed for."""
 _GUILTY = {
     "TIMEOUT": "its Slurm job hit its walltime",
     "DEADLINE": "its Slurm job hit its deadline",
     "OUT_OF_MEMORY": "its Slurm job ran out of memory",
+    slurm.UNKNOWN: "its Slurm job has vanished",  # nobody knows why: else a job that crashes could do so for ever
 }
 
 
@@ -113,6 +113,8 @@ class Daemon:
         CampaignError
             If another daemon looks after the same LaunchPad.
         """
+        import magflow.execution.fireworks_task  # noqa: F401 - now: the files may be those of another version later
+
         launchpad = self._reach()
         if launchpad is None:
             return
@@ -132,43 +134,64 @@ class Daemon:
             tell(done)
             self._stop.wait(self.settings.interval_s)
         if launchpad is not None:
-            self.lease.give_up(launchpad)
+            with suppress(PyMongoError):
+                self.lease.give_up(launchpad)
         _log.info("stopped")
 
     def round(self, launchpad: LaunchPad) -> Round:
         """One look at everything, and what follows from it."""
         done = Round()
-        for verdict in self._end_lost_runs(launchpad):
-            _log.warning("%s", verdict)
-            done.offered_again.append(str(verdict))
+        for step in (self._end_lost_runs, self._release, self._mend, self._send_pilots):
+            try:
+                step(launchpad, done)
+            except PyMongoError:
+                raise
+            except MagflowError as error:  # Slurm does not answer, or a file was edited and is wrong now
+                _log.error("%s", error)
+                done.trouble.append(str(error))
+            except Exception as error:  # the next round may do better; to give up helps nobody
+                _log.exception("a step of this round failed")
+                done.trouble.append(f"{type(error).__name__}: {error}; the log has more")
+        return done
+
+    def _release(self, launchpad: LaunchPad, done: Round) -> None:
         for name in release_reservations(launchpad, self.settings.reservation_s):
             _log.warning("%s was claimed and never started: offered again", name)
             done.offered_again.append(f"{name}: claimed and never started; offered again")
-        if time.monotonic() - self._mended >= min(_MEND_EVERY, self.settings.silence_s):
-            for name in finish_half_done(launchpad):
-                _log.warning("%s: the end of its worker's last act was carried through", name)
-            self._mended = time.monotonic()
-        self._send_pilots(launchpad, done)
-        return done
 
-    def _end_lost_runs(self, launchpad: LaunchPad) -> list[Verdict]:
+    def _mend(self, launchpad: LaunchPad, done: Round) -> None:
+        if time.monotonic() - self._mended < min(_MEND_EVERY, self.settings.silence_s):
+            return
+        for name in finish_half_done(launchpad):
+            _log.warning("%s: what its worker had begun to write down was carried through", name)
+            done.offered_again.append(f"{name}: its end was carried through")
+        self._mended = time.monotonic()
+        oldest = time.time() - 86400 * self.settings.keep_days
+        for path in self.cluster.pilots.glob("*-*.*"):
+            with suppress(OSError):
+                if path.suffix in (".out", ".error") and path.stat().st_mtime < oldest:
+                    path.unlink()
+
+    def _end_lost_runs(self, launchpad: LaunchPad, done: Round) -> None:
         # the LaunchPad before Slurm: a run that is still there once its Slurm job has ended is lost
         found = runs(launchpad)
         numbers = {run.worker: number for run in found if (number := self.cluster.slurm_job(run.worker)) is not None}
         try:
             known = slurm.states(numbers.values())
-        except MagflowError as error:
+        except MagflowError as error:  # silence can be judged all the same
             _log.warning("%s", error)
             known = {}
-        verdicts = []
         for run in found:
             number = numbers.get(run.worker)
             loss = fate(known[number]) if number in known else None
             if loss is None:
                 loss = self._silent(run, number if number in known else None)
-            if loss is not None:
-                verdicts.append(end_lost_run(launchpad, run, loss, self.settings.max_crashes))
-        return [verdict for verdict in verdicts if verdict is not None]
+            if loss is None:
+                continue
+            verdict = end_lost_run(launchpad, run, loss, self.settings.max_crashes)
+            if verdict is not None:
+                _log.warning("%s", verdict)
+                done.offered_again.append(str(verdict))
 
     def _silent(self, run: Run, pilot: int | None) -> Loss | None:
         """Whether a run must be given up because its worker gives no sign of life; its pilot is ended then.
@@ -184,19 +207,15 @@ class Daemon:
         return Loss(f"no sign of life for {run.silence():.0f} s", blamed=True)
 
     def _send_pilots(self, launchpad: LaunchPad, done: Round) -> None:
-        try:
-            jobs = slurm.jobs_named(f"{self.cluster.spec.name}-")
-            for sender in self.senders:
-                sender.learn(launchpad, jobs)
-                demand = sender.demand(launchpad, jobs)
-                sent = sender.send(wanted(demand, sender.bounds))
-                done.sent += sent
-                done.categories[str(sender.category)] = asdict(demand) | {"sent": sent}
-                if sender.trouble:
-                    done.trouble.append(f"{sender.category}: {sender.trouble}")
-        except MagflowError as error:  # Slurm does not answer, or a file was edited and is wrong now
-            _log.error("%s", error)
-            done.trouble.append(str(error))
+        jobs = slurm.jobs_named(f"{self.cluster.spec.name}-")
+        for sender in self.senders:
+            sender.learn(launchpad, jobs)
+            demand = sender.demand(launchpad, jobs)
+            sent = sender.send(wanted(demand, sender.bounds))
+            done.sent += sent
+            done.categories[str(sender.category)] = asdict(demand) | {"sent": sent}
+            if sender.trouble:
+                done.trouble.append(f"{sender.category}: {sender.trouble}")
 
     def _reach(self) -> LaunchPad | None:
         """The LaunchPad, waited for; None if told to stop."""

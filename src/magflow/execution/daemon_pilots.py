@@ -28,7 +28,7 @@ _SHORTEST, _LONGEST = 60.0, 3600.0  # seconds that no pilots are sent then
 
 @dataclass(frozen=True)
 class Demand:
-    """Work of one category and its pilots: jobs ready and running, pilot jobs waiting and running."""
+    """Work of one category and its pilots: jobs ready, jobs that they run, pilot jobs waiting and running."""
 
     ready: int
     running: int
@@ -61,7 +61,8 @@ class PilotSender:
         mine = [job for job in jobs if job.name == name]
         self._known |= {job.number for job in mine}
         ready = launchpad.fireworks.count_documents(self.cluster.fworker(self.category).query | {"state": "READY"})
-        running = launchpad.fireworks.count_documents({"spec._category": str(self.category), "state": "RUNNING"})
+        ours = {"$regex": f"^{name}-[0-9]+$"}  # another cluster may work on the same LaunchPad
+        running = launchpad.launches.count_documents({"state": "RUNNING", "fworker.name": ours})
         pending = sum(job.phase is Phase.PENDING for job in mine)
         return Demand(ready, running, pending, len(mine) - pending)
 

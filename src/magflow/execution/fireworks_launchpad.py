@@ -34,6 +34,9 @@ ABOUT = "magflow"
 NAMES = ("my_launchpad.yaml", "launchpad.yaml")
 """Names a LaunchPad's file is looked for under in the current directory."""
 
+NO_ANSWER = "the LaunchPad does not answer"
+"""Message of the error that may pass: the server is away."""
+
 _ANSWER_MS = 10_000  # the server is given this long to answer at all
 _LOCKS = "magflow_locks"
 LOCK_EXPIRES = 120.0
@@ -116,7 +119,7 @@ def connect(file: str | Path) -> LaunchPad:
     except OperationFailure as error:
         raise StoreError("the LaunchPad refuses us", where=str(file), seen=_text(error), hint=hint) from None
     except PyMongoError as error:
-        raise StoreError("the LaunchPad does not answer", where=str(file), seen=_text(error), hint=hint) from None
+        raise StoreError(NO_ANSWER, where=str(file), seen=_text(error), hint=hint) from None
     enforce_settings()
     return launchpad
 

@@ -207,6 +207,7 @@ def state_query(states: tuple[JobState, ...]) -> dict[str, Any]:
 def _offered_again(workflow: Workflow, fw_id: int) -> set[int]:
     """Reset a Firework and those that were cancelled because of it; returns the ids of all that changed."""
     changed = {fw_id}
+    workflow.id_fw[fw_id].spec[ABOUT].pop("crashes", None)  # all its tries are before it again
     workflow.id_fw[fw_id]._rerun()
     changed |= workflow.refresh(fw_id, changed)
     for child in workflow.links[fw_id]:

@@ -55,6 +55,12 @@ class LaunchPadReader:
         """The failed jobs, with their errors."""
         return self.jobs(JobFilter(states=(JobState.FAILED,)))
 
+    def losses(self) -> int:
+        """Number of runs whose worker was lost."""
+        lost = {**job_query(self.campaign), f"spec.{ABOUT}.losses": {"$gt": 0}}
+        found = self.launchpad.fireworks.find(lost, {f"spec.{ABOUT}.losses": 1})
+        return sum(f["spec"][ABOUT]["losses"] for f in found)
+
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
         mine = job_query(self.campaign)
@@ -95,7 +101,7 @@ def _record(firework: dict[str, Any], launch: dict[str, Any] | None) -> JobRecor
         state=state,
         tries=len(firework.get("launches") or []) + len(firework.get("archived_launches") or []),
         errors=int(state is JobState.FAILED),
-        crashes=0,
+        crashes=about.get("crashes", 0),
         submitted=_seconds(firework["created_on"]) or 0.0,
         started=_time(launch, "RUNNING"),
         ended=(_time(launch, "COMPLETED") or _time(launch, "FIZZLED")) if ended else None,

@@ -90,6 +90,10 @@ class QueueReader:
         """The failed jobs, with their errors."""
         return self.jobs(JobFilter(states=(JobState.FAILED,)))
 
+    def losses(self) -> int:
+        """Number of runs whose worker was lost."""
+        return int(self._all("SELECT coalesce(sum(crashes), 0) FROM jobs")[0][0])
+
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
         now = time.time()

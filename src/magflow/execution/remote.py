@@ -211,6 +211,10 @@ class RemoteReader:
         """The failed jobs, with their errors."""
         return self.jobs(JobFilter(states=(JobState.FAILED,)))
 
+    def losses(self) -> int:
+        """Number of runs whose worker was lost: jobflow-remote calls them failed, and none is offered again."""
+        return sum(job.crashes for job in self.jobs())
+
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
         now, jobs = datetime.now(UTC).timestamp(), self.jobs()

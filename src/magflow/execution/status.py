@@ -9,7 +9,9 @@ from typing import Any
 from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import StoreError
 from magflow.execution.backend import open_reader
+from magflow.execution.queue_status import QueueStatus, queue_status
 from magflow.execution.states import JobState
+from magflow.makers.base import Category
 from magflow.stores import queries
 
 PHASES = (
@@ -43,6 +45,7 @@ class CampaignStatus:
     reason: str | None = None
     explanation: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    queue: QueueStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -57,9 +60,10 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         counts = queue.counts()
     except StoreError:
         counts = dict.fromkeys(JobState, 0)
-        running, failed = [], []
+        running, failed, standing = [], [], None
     else:
-        running, failed = queue.running(), queue.failed()
+        running, failed, standing = queue.running(), queue.failed(), queue_status(directory, queue)
+    shared = standing is not None and standing.shared
     rules = spec.stop.rules()
     labels = queries.label_summaries(store, directory.id)
     usable = {d["label_id"] for d in labels if d["state"] == "ok"}
@@ -71,7 +75,7 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     computed = [d["cpu_seconds"] for d in labels if d["cpu_seconds"] > 0]
     return CampaignStatus(
         name=spec.name,
-        state=_state(counts, unfinished, outcome is not None),
+        state=_state(counts, unfinished, outcome is not None, shared),
         iteration=_iteration(running, history),
         phase=_phase([job.name for job, _ in running]),
         jobs={str(s): n for s, n in counts.items()},
@@ -87,18 +91,26 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         core_hours=sum(d["core_hours"] for d in labels)
         + sum(v for d in history for k, v in d.core_hours.items() if k != "label"),
         cpu_seconds_per_label=sum(computed) / len(computed) if computed else None,
-        seconds_left=None if outcome else _seconds_left(labels, rules.labels, spec.execution.workers),
+        seconds_left=None
+        if outcome
+        else _seconds_left(labels, rules.labels, _labels_at_once(standing) if shared else spec.execution.workers),
         reason=outcome.reason if outcome and not unfinished else None,
         explanation=outcome.explanation if outcome and not unfinished else None,
         history=[_row(d) for d in history],
+        queue=standing,
     )
 
 
-def _state(counts: dict[JobState, int], unfinished: int, ended: bool) -> str:
+def _labels_at_once(queue: QueueStatus | None) -> int:
+    found = None if queue is None else queue.categories.get(Category.DFT)
+    return 1 if found is None else max(1, found.running)
+
+
+def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bool) -> str:
     if counts[JobState.RUNNING]:
         return "running"
     if unfinished:
-        return "interrupted"
+        return "queued" if shared else "interrupted"
     if ended:
         return "finished"
     return "failed" if counts[JobState.FAILED] else "empty"

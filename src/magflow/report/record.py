@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from magflow.core.arrays import decode_arrays
-from magflow.errors import StoreError
+from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import (
     CandidatesDoc,
@@ -25,6 +25,9 @@ from magflow.makers.documents import (
 )
 from magflow.potentials.comparison import DIRECTORY as COMPARISON
 from magflow.potentials.comparison import Comparison, read_comparison
+
+if TYPE_CHECKING:
+    from magflow.campaign.directory import CampaignDirectory
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -54,7 +57,7 @@ class CampaignRecord:
     outcome
         None while the campaign runs.
     jobs
-        Jobs of the queue, if the campaign ran on this machine.
+        Jobs of the queue, wherever it is.
     ensemble
         Where the newest ensemble has been written; None if it has not.
     comparison
@@ -153,7 +156,7 @@ def read_record(path: Path) -> CampaignRecord:
         iterations=tuple(iterations),
         parities=tuple(decode_arrays(d.arrays) for d in iterations),
         outcome=outcome,
-        jobs=_jobs(path),
+        jobs=_jobs(here),
         ensemble=str(here.models) if outcome and here.models.exists() else None,
         comparison=read_comparison(path / COMPARISON),
         versions={"magflow": version("magflow")},
@@ -167,17 +170,11 @@ def _campaign_file(path: Path) -> str:
         raise StoreError(f"the campaign file cannot be read: {error}", where=str(path)) from error
 
 
-def _jobs(path: Path) -> tuple[JobRecord, ...]:
-    """The queue of the directory; empty if the campaign ran elsewhere."""
-    from magflow.execution.reader import QueueReader
-    from magflow.execution.schema import has_tables
-    from magflow.stores import connection
-    from magflow.stores.jobstore import DATABASE
+def _jobs(directory: CampaignDirectory) -> tuple[JobRecord, ...]:
+    """The queue of the campaign; empty if it had none, or if its LaunchPad is out of reach: the store says enough."""
+    from magflow.execution.backend import open_reader
 
-    database = path / DATABASE
-    if not database.is_file():
+    try:
+        return tuple(open_reader(directory).jobs())
+    except (StoreError, InputError, MissingToolError):
         return ()
-    with closing(connection.connect_readonly(database)) as con, connection.explained(database):
-        if not has_tables(con):
-            return ()
-    return tuple(QueueReader(path).jobs())

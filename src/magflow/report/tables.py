@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from magflow.execution.states import JobState
 from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
@@ -221,6 +222,19 @@ def provenance(record: CampaignRecord) -> Table:
         settings = record.models[-1].settings
         rows += [[f"{family}: {key}", _value(value)] for key, value in sorted(settings.items())]
     return Table(["", ""], rows)
+
+
+def work(record: CampaignRecord) -> Table:
+    """Jobs of the queue by category of work."""
+    rows = []
+    for category in dict.fromkeys(j.category for j in record.jobs):
+        jobs = [j for j in record.jobs if j.category == category]
+        counts = Counter(j.state for j in jobs)
+        left = sum(counts[s] for s in (JobState.WAITING, JobState.READY))
+        hours = sum(j.cpu_seconds for j in jobs) / 3600
+        numbers = (counts[JobState.COMPLETED], counts[JobState.RUNNING], left, counts[JobState.FAILED])
+        rows.append([category, *map(str, numbers), str(sum(j.crashes for j in jobs)), f"{hours:.3f}"])
+    return Table(["Category", "Completed", "Running", "To do", "Failed", "Workers lost", "Core-hours"], rows)
 
 
 def failed_jobs(record: CampaignRecord) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from magflow.cli.app import app
 from magflow.errors import InputError, StoreError
-from magflow.execution import slurm
+from magflow.execution import daemon_process, slurm
 from magflow.execution.cluster import CLUSTER, JOBFLOW, LAUNCHPAD, ClusterDirectory
 from magflow.execution.cluster_files import ClusterOptions, cluster_files, write_cluster
 from magflow.execution.slurm import Partition, SlurmError
@@ -94,6 +95,29 @@ def test_the_secret_is_in_one_file_that_others_cannot_read(tmp_path, monkeypatch
     holders = [p for p in (tmp_path / "c").rglob("*.yaml") if SECRET in p.read_text()]
     assert [p.name for p in holders] == [LAUNCHPAD]
     assert stat.S_IMODE(holders[0].stat().st_mode) == 0o600
+
+
+def test_the_name_comes_from_the_folder(tmp_path):
+    invoke("cluster", "init", tmp_path / "My-Cluster")
+    assert ClusterDirectory.existing(tmp_path / "My-Cluster").spec.name == "mycluster"
+    assert "no name for a cluster" in invoke("cluster", "init", tmp_path / "c", "--name", "a-b", code=2)
+    assert "no time limit" in invoke("cluster", "init", tmp_path / "c", "--walltime", "long", code=2)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_log_holds_no_password(cluster, capsys):
+    daemon_process._log_to(cluster, foreground=True)
+    log = logging.getLogger("magflow")
+    try:
+        log.getChild("daemon").warning("cannot reach %s", URI)
+    finally:
+        for handler in list(log.handlers):
+            log.removeHandler(handler)
+            handler.close()
+        log.propagate = True
+    for text in (capsys.readouterr().err, (cluster.path / daemon_process.LOG).read_text()):
+        assert "cannot reach mongodb://***@127.0.0.1" in text
+        assert SECRET not in text
 
 
 def test_files_are_not_written_over(tmp_path, options):
@@ -195,6 +219,7 @@ def test_a_password_that_is_wrong(cluster, quiet_slurm, wire_mongo):
     out = invoke("check", "--cluster", cluster.path, code=4)
     assert "refuses us" in out
     assert SECRET not in out
+    assert "refuses us" in invoke("daemon", "start", cluster.path, code=4)
 
 
 def test_a_server_that_is_not_there(cluster, quiet_slurm):
