@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+import psutil
 
 from magflow.core.frame import Frame
 from magflow.core.protocols import Potential
@@ -14,13 +16,13 @@ from magflow.errors import InputError
 
 SINGLES, BATCH = 16, 256
 """Frames evaluated one by one, and at most so many in one call."""
-REPEATS, ENOUGH_S = 50, 2.0
-"""The smallest of so many repeats counts: other work on the machine only ever adds. No repeat starts after so long."""
+ENOUGH_CPU_S, ENOUGH_WALL_S = 0.5, 10.0
+"""Calls are repeated until they have taken so much processor time, or so long on a busy machine."""
 
 
 @dataclass(frozen=True)
 class InferenceCost:
-    """Microseconds of wall time per atom, the call included.
+    """Microseconds of processor time per atom, the call included.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def inference_cost(potential: Potential, frames: Sequence[Frame]) -> InferenceCo
     """Time `potential` on `frames`.
 
     Frames are taken evenly where there are more than are timed. A first call, which loads or compiles, is not counted.
+    Processor time of this process and of those it has started: unlike time on the clock, a busy machine does not
+    stretch it.
 
     Raises
     ------
@@ -51,8 +55,8 @@ def inference_cost(potential: Potential, frames: Sequence[Frame]) -> InferenceCo
     few, many = _spread(frames, SINGLES), _spread(frames, BATCH)
     with _one_core():
         potential.predict(many)
-        single = _shortest(lambda: [potential.predict([frame]) for frame in few])
-        batch = _shortest(lambda: potential.predict(many))
+        single = _mean(lambda: [potential.predict([frame]) for frame in few])
+        batch = _mean(lambda: potential.predict(many))
     atoms = sum(len(frame) for frame in many)
     return InferenceCost(1e6 * single / sum(len(f) for f in few), 1e6 * batch / atoms, len(many), atoms)
 
@@ -62,16 +66,25 @@ def _spread(frames: Sequence[Frame], most: int) -> list[Frame]:
     return [frames[(k * len(frames)) // n] for k in range(n)]
 
 
-def _shortest(call: Callable[[], object]) -> float:
-    """Wall seconds of the fastest of some repeats."""
-    begin, best = time.perf_counter(), float("inf")
-    for _ in range(REPEATS):
-        start = time.perf_counter()
+def _mean(call: Callable[[], object]) -> float:
+    """Processor seconds of one call."""
+    begin, start, calls = time.perf_counter(), _processor_seconds(), 0
+    while True:
         call()
-        best = min(best, time.perf_counter() - start)
-        if time.perf_counter() - begin > ENOUGH_S:
-            break
-    return best
+        calls += 1
+        spent = _processor_seconds() - start
+        if spent > ENOUGH_CPU_S or time.perf_counter() - begin > ENOUGH_WALL_S:
+            return spent / calls
+
+
+def _processor_seconds() -> float:
+    """Of this process, and of the living processes it has started (in ticks of 10 ms)."""
+    total = time.process_time()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = child.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def section(comparison: Comparison) -> dict[str, Any]:
     return {
         "explained": f"Each fit is one potential that learnt from the same {plural(labels['train']['count'], 'label')} "
         f"and is held against the same {labels['test']['count']} others; median and range over the seeds. Inference: "
-        "energy, forces, stress and what magnetic forces there are, on one core.",
+        "processor time of energy, forces, stress and what magnetic forces there are, on one core.",
         "plot": comparison_plot(comparison, by),
         "rmse": error_table(comparison, by),
         "mae": error_table(comparison, by, "mae"),

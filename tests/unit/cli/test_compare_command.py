@@ -16,11 +16,19 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.io.extxyz import write_extxyz
+from magflow.potentials import timing
 from magflow.potentials.mmtp import MmtpFamily
 
 runner = CliRunner()
 SMALL = ("--set", "small.level=4", "--set", "small.max_iterations=2")
 LARGE = ("--set", "v1.2.level=6", "--set", "v1.2.max_iterations=20")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_timing():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(timing, "ENOUGH_CPU_S", 0.02)
+        yield
 
 
 def write(path: Path, n: int, seed: int, elements: tuple[str, str] = ("Fe", "Al")) -> Path:

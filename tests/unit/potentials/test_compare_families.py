@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +20,22 @@ from magflow.core.label import LabeledFrame
 from magflow.core.prediction import Prediction
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
+from magflow.potentials import timing
 from magflow.potentials.compare import FIT, compare_families
 from magflow.potentials.compare_task import ComparedFit, ComparisonTask, Entry
 from magflow.potentials.comparison import RESULTS, Comparison, read_comparison
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.timing import inference_cost
+from magflow.potentials.timing import _processor_seconds, inference_cost
 
 SMALL = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
 LARGE = MmtpFamily(level=8, cutoff=4.5, n_radial=6, max_iterations=40)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_timing():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(timing, "ENOUGH_CPU_S", 0.02)
+        yield
 
 
 class FailingFamily(MmtpFamily):
@@ -226,18 +237,29 @@ def test_what_cannot_be_compared_is_refused(parts):
 
 
 def test_inference_cost_counts_atoms(parts):
-    class Sleeping(BlindPotential):
-        """Test double: takes a millisecond per atom."""
+    class Busy(BlindPotential):
+        """Test double: takes a millisecond of processor time per atom, and waits twice as long for nothing."""
 
         def predict(self, frames):
-            import time
-
-            time.sleep(1e-3 * sum(len(frame) for frame in frames))
+            atoms = sum(len(frame) for frame in frames)
+            end = time.process_time() + 1e-3 * atoms
+            while time.process_time() < end:
+                pass
+            time.sleep(2e-3 * atoms)
             return None
 
-    cost = inference_cost(Sleeping(None), [item.frame for item in parts["test"]])
+    cost = inference_cost(Busy(None), [item.frame for item in parts["test"]])
     assert cost.frames == 15 and cost.atoms == 30
     for found in (cost.single_us_per_atom, cost.batch_us_per_atom):
-        assert 1000 <= found < 3000
+        assert 1000 <= found < 2000
     with pytest.raises(InputError, match="no frames"):
-        inference_cost(Sleeping(None), [])
+        inference_cost(Busy(None), [])
+
+
+def test_processor_time_of_child_processes_is_counted():
+    spin = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(1, flush=True)\nsys.stdin.read()"
+    start = _processor_seconds()
+    with subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        assert 0.25 < _processor_seconds() - start < 2.0
+        child.stdin.close()
