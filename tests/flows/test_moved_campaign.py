@@ -133,6 +133,15 @@ def test_only_what_has_changed_is_summarised_again(finished, tmp_path):
     assert builder.summaries.query_one({"iteration": 1})["labels"]["usable"] == 1
 
 
+@pytest.mark.parametrize("field", ["force_max", "pressure_gpa", "magnetic_force_max"])
+@pytest.mark.parametrize("direction", ["", "-"])
+def test_the_first_few_are_those_of_the_whole_list(finished, field, direction):
+    command = ["query", str(finished.path), "labels", "--sort", f"{direction}{field}", "--format", "json"]
+    whole = json.loads(runner.invoke(app, command).output)
+    few = json.loads(runner.invoke(app, [*command, "--limit", "5"]).output)
+    assert [r[field] for r in few] == [r[field] for r in whole[:5]]
+
+
 def test_sync_imports_what_lies_in_run_directories(finished, tmp_path):
     result = {"uuid": "lost", "index": 1, "name": "label 9", "output": {"doc_type": "other"}}
     kept = {"magflow_result": 1, "documents": [result], "key": ["uuid", "index"], "save": {}}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from bson import encode
 from typer.testing import CliRunner
 
+from doubles.mongo_wire import WireMongo
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
+from magflow.dft.spin_lattice import SpinLatticeEngine
+from magflow.errors import StoreUnusableError
 from magflow.execution.campaign import submit_campaign
+from magflow.execution.local import LocalExecutor
 from magflow.execution.queue import JobQueue
 from magflow.execution.status import campaign_status
 from magflow.execution.worker import Worker
@@ -82,3 +87,32 @@ def test_documents_stay_far_below_what_mongodb_takes(two):
     assert max(sizes.values()) < MOST_BYTES, sizes
     blobs = two[0].store.additional_stores["data"]
     assert blobs.count() > 24
+
+
+def test_a_database_that_stays_away_ends_the_run_and_costs_no_label(write_campaign, tmp_path, monkeypatch):
+    with WireMongo() as double:
+        store = {"mongodb": {"uri": double.uri, "patience": 0.5, "options": {"serverSelectionTimeoutMS": 200}}}
+        file = write_campaign(tmp_path / "tiny.yaml", stop={"labels": 10}, store=store)
+        here = CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
+        submit_campaign(here)
+        computed = []
+        label = SpinLatticeEngine.label
+
+        def label_and_lose(self, frame, *args):
+            computed.append(frame.frame_id)
+            if len(computed) == 4:
+                double.cut()
+            return label(self, frame, *args)
+
+        monkeypatch.setattr(SpinLatticeEngine, "label", label_and_lose)
+        with pytest.raises(StoreUnusableError, match="magflow sync"):
+            Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
+        double.restore()
+        time.sleep(0.2)
+        summary = LocalExecutor(here.path, store=here.store, workers=1).run()
+        assert summary.ok
+        labels = queries.labels(here.store)
+        assert len(labels) == len({d.label_id for d in labels}) == 10
+        lost = next(d for d in labels if d.frame_id == computed[3])
+        assert not lost.reused
+        assert queries.outcome(here.store).reason == "label-budget"

@@ -65,3 +65,19 @@ def test_bad_environment(monkeypatch):
 def test_empty_file_is_fine(home):
     (home / ".magflow.yaml").write_text("# nothing yet\n")
     assert load_settings().mpirun_command == "mpirun"
+
+
+def test_a_settings_file_with_a_password_is_for_its_owner_alone(home, monkeypatch):
+    file = home / ".magflow.yaml"
+    file.write_text("mongo_uri: mongodb://magnus:correct-horse@h/db\n")
+    file.chmod(0o644)
+    with pytest.raises(InputError, match="others may read") as caught:
+        load_settings()
+    assert "correct-horse" not in str(caught.value)
+    assert "chmod 600" in caught.value.hint
+    file.chmod(0o600)
+    settings = load_settings()
+    assert settings.mongo_uri.get_secret_value().startswith("mongodb://magnus:")
+    assert "correct-horse" not in repr(settings)
+    monkeypatch.setenv("MAGFLOW_MONGO_URI", "mongodb://other/db")
+    assert load_settings().mongo_uri.get_secret_value() == "mongodb://other/db"

@@ -99,7 +99,7 @@ def rows(directory: CampaignDirectory, what: str, question: Question) -> list[di
     InputError
         If a field is unknown; the fields there are, are named.
     """
-    found = _sorted(list(_matching(directory, what, question.criteria)), question.sort)
+    found = _sorted(list(_matching(directory, what, question)), question.sort)
     known = list(dict.fromkeys(k for row in found for k in row))
     asked = [*question.fields, *([question.sort[0]] if question.sort else []), *_keys(question.criteria)]
     unknown = [k for k in asked if found and k.split(".")[0] not in known]
@@ -112,18 +112,41 @@ def _keys(criteria: Mapping[str, Any]) -> list[str]:
     return [key for part in criteria.get("$and", []) for key in part]
 
 
-def _matching(directory: CampaignDirectory, what: str, criteria: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, ModelDoc
+def _matching(directory: CampaignDirectory, what: str, question: Question) -> Iterator[dict[str, Any]]:
+    """The rows under the filter; if a number is asked for, at least the first so many in the order asked for."""
     from magflow.stores import queries
 
     if what == "jobs":
-        yield from _jobs(directory, criteria)
+        yield from _jobs(directory, question.criteria)
     elif what == "frames":
-        yield from queries.frames(directory.store, criteria, directory.id)
+        yield from queries.frames(directory.store, question.criteria, directory.id)
+    elif question.limit and question.sort:
+        field, direction = question.sort
+        number = 0
+        for value in ({"$ne": None}, None):  # rows without a value come last, whatever the direction
+            criteria = {"$and": [*question.criteria.get("$and", []), {field: value}]}
+            if number < question.limit:
+                for row in _documents(directory, what, criteria, {field: direction}, question.limit):
+                    number += 1
+                    yield row
     else:
-        kinds: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
-        for document in queries.documents(directory.store, kinds[what], criteria, campaign=directory.id):
-            yield document.model_dump(mode="json", exclude={"arrays"})
+        yield from _documents(directory, what, question.criteria, None, question.limit)
+
+
+def _documents(
+    directory: CampaignDirectory,
+    what: str,
+    criteria: Mapping[str, Any],
+    sort: Mapping[str, int] | None,
+    limit: int,
+) -> Iterator[dict[str, Any]]:
+    from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, ModelDoc
+    from magflow.stores import queries
+
+    kinds: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
+    found = queries.documents(directory.store, kinds[what], criteria, campaign=directory.id, sort=sort, limit=limit)
+    for document in found:
+        yield document.model_dump(mode="json", exclude={"arrays"})
 
 
 def _jobs(directory: CampaignDirectory, criteria: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

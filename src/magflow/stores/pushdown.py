@@ -128,6 +128,8 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
         return _equals(field, operand)
     if op == "$in" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):
         return _one_of(field, operand)
+    if op == "$ne" and operand is None:
+        return _one(f"{quoted(field)} IS NOT NULL", (), field)
     if op == "$ne" and _is_plain(operand):
         return _none_of(field, [operand])
     if op == "$nin" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from pymongo import MongoClient
 
 from magflow.campaign.check import check_campaign, findings, require_ready
 from magflow.campaign.load import load_campaign
@@ -123,3 +124,19 @@ def test_a_file_in_the_way_of_the_directory(campaign_file, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         require_ready(load_campaign(campaign_file()), tmp_path / "file" / "run")
+
+
+def test_a_database_is_contacted_and_nothing_is_written(campaign_file, tmp_path, wire_mongo):
+    uri = f"{wire_mongo.uri}checked"
+    path = campaign_file(("magflow: 1 ", f"store: {{mongodb: {{uri: '{uri}'}}}}\nmagflow: 1 "))
+    (store,) = [p for p in check_campaign(load_campaign(path), tmp_path) if p.name == "store"]
+    assert store.ok
+    assert "0 documents" in store.detail
+    assert "indexes will be created" in store.detail
+    with MongoClient(uri) as client:
+        assert client.get_default_database().list_collection_names() == []
+    elsewhere = "{uri: 'mongodb://127.0.0.1:1', options: {serverSelectionTimeoutMS: 200}}"
+    path = campaign_file(("magflow: 1 ", f"store: {{mongodb: {elsewhere}}}\nmagflow: 1 "))
+    assert "does not answer" in failed(path, tmp_path)["store"].detail
+    with pytest.raises(StoreError, match="does not answer"):
+        require_ready(load_campaign(path), tmp_path)

@@ -173,7 +173,13 @@ def test_structure_files_lie_beside_the_campaign_file(campaign_file, tmp_path, m
         "store: {docs_store: {'@module': os, type: x}, additional_stores: {data: {type: MemoryStore}}}",
         "store: {docs_store: {type: MemoryStore}, additional_stores: {}}",
         "store: {docs_store: {}, additional_stores: {data: {type: MemoryStore}}}",
+        "store: {}",
+        "store: {mongodb: {}, docs_store: {type: MemoryStore}}",
+        "store: {mongodb: {uri: 'mongodb://magnus:correct-horse@h/db'}}",
+        "store: {docs_store: {type: MongoStore, password: x}, additional_stores: {data: {type: MemoryStore}}}",
     ],
 )
 def test_stores_that_are_refused(campaign_file, store):
-    assert "store: seen" in problems(campaign_file(("magflow: 1 ", f"{store}\nmagflow: 1 ")))[0]
+    told = problems(campaign_file(("magflow: 1 ", f"{store}\nmagflow: 1 ")))[0]
+    assert "store: seen" in told
+    assert "correct-horse" not in told
