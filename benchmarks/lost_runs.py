@@ -1,6 +1,6 @@
 """Time from the death of a worker to the moment its job is offered again, with the daemon's default settings.
 
-    python benchmarks/lost_runs.py
+    python benchmarks/lost_runs.py [killed] [hanging]
 
 On a real Slurm of this machine, with the wire double of MongoDB in place of a server (both from tests/). Two deaths:
 a pilot that is killed, which Slurm notices; and a pilot that hangs (SIGSTOP), which nobody notices but by its silence.
@@ -31,6 +31,8 @@ from magflow.campaign.templates import template_text  # noqa: E402
 from magflow.execution.cluster import DaemonSpec  # noqa: E402
 from magflow.execution.fireworks_queue import LaunchPadQueue  # noqa: E402
 from one_machine_slurm import OneMachineSlurm  # noqa: E402
+
+DEATHS = {"killed": signal.SIGKILL, "hanging": signal.SIGSTOP}
 
 
 def submit_sleep(bed: ClusterBed, folder: Path) -> int:
@@ -70,13 +72,14 @@ def measure(slurm: OneMachineSlurm, name: str, number: signal.Signals) -> float:
 
 
 def main() -> None:
-    """Measure both deaths."""
+    """Measure the deaths named on the command line; both if none is."""
+    deaths = sys.argv[1:] or list(DEATHS)
     slurm = OneMachineSlurm()
     slurm.start()
     os.environ.update(slurm.environment)
     try:
-        for name, number in (("killed", signal.SIGKILL), ("hanging", signal.SIGSTOP)):
-            seconds = measure(slurm, name, number)
+        for name in deaths:
+            seconds = measure(slurm, name, DEATHS[name])
             print(f"pilot {name}: offered again after {seconds:.1f} s", flush=True)
     finally:
         slurm.stop()

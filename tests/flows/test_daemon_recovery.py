@@ -27,6 +27,7 @@ from magflow.execution.daemon_recovery import Loss, end_lost_run, finish_half_do
 from magflow.execution.fireworks_queue import LaunchPadQueue
 from magflow.execution.fireworks_reader import LaunchPadReader
 from magflow.execution.queue_status import queue_status
+from magflow.execution.reader import summarise
 from magflow.execution.slurm import UNKNOWN, SlurmJob
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
@@ -124,10 +125,12 @@ def test_only_what_a_job_is_to_blame_for_leads_to_quarantine(bed, queue, submitt
     assert state(launchpad, poisoned) == "FIZZLED"
     work_off(launchpad)
     assert len(queue.directory.store.query_one({"uuid": submitted})["output"]) == 1, "the others go on"
-    (failed,) = LaunchPadReader(launchpad, queue.campaign).failed()
+    reader = LaunchPadReader(launchpad, queue.campaign)
+    assert reader.categories() == summarise(reader.jobs())
+    (failed,) = reader.failed()
     assert failed.error == "the worker died 3 time(s) while running this job (its Slurm job ended as FAILED)"
     assert failed.crashes == 3
-    status = queue_status(queue.directory, LaunchPadReader(launchpad, queue.campaign))
+    status = queue_status(queue.directory, reader)
     assert status.losses >= 3
     assert status.categories["dft"].failed == 1
     assert queue.retry() == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from magflow.execution.fireworks_launchpad import ABOUT
 from magflow.execution.fireworks_queue import FIREWORKS_STATES, job_query, state_query
-from magflow.execution.reader import CategorySummary, summarise
+from magflow.execution.reader import CategorySummary
 from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
 
 if TYPE_CHECKING:
@@ -33,7 +34,28 @@ class LaunchPadReader:
 
     def categories(self) -> dict[str, CategorySummary]:
         """Counts and costs of each category of jobs."""
-        return summarise(self.jobs())
+        fields = {"state": 1, "spec._category": 1, "launches": 1, f"spec.{ABOUT}.cancelled": 1}
+        counts: dict[str, Counter[JobState]] = {}
+        category_of: dict[int, str] = {}  # by launch
+        for firework in self.launchpad.fireworks.find(job_query(self.campaign), fields):
+            category, cancelled = firework["spec"]["_category"], firework["spec"].get(ABOUT, {}).get("cancelled")
+            counts.setdefault(category, Counter())[_state(firework["state"], cancelled)] += 1
+            category_of |= dict.fromkeys(firework.get("launches", [])[-1:], category)
+        wall, cpu = dict.fromkeys(counts, 0.0), dict.fromkeys(counts, 0.0)
+        for launch in self._costs(sorted(category_of)):
+            stored = (launch.get("action") or {}).get("stored_data") or {}
+            cost = (stored.get("_exception") or {}).get("_details") or stored
+            wall[category_of[launch["launch_id"]]] += cost.get("wall") or 0.0
+            cpu[category_of[launch["launch_id"]]] += cost.get("cpu") or 0.0
+        return {c: CategorySummary({s: counts[c][s] for s in JobState}, wall[c], cpu[c]) for c in sorted(counts)}
+
+    def _costs(self, launches: list[int]) -> Iterator[dict[str, Any]]:
+        """What launches have cost, a thousand at a time."""
+        details = ("wall", "cpu", "_exception._details.wall", "_exception._details.cpu")
+        fields = {"launch_id": 1, **dict.fromkeys((f"action.stored_data.{name}" for name in details), 1)}
+        for start in range(0, len(launches), 1000):
+            some = {"launch_id": {"$in": launches[start : start + 1000]}}
+            yield from self.launchpad.launches.find(some, fields)
 
     def jobs(self, which: JobFilter = ALL_JOBS, limit: int | None = None) -> list[JobRecord]:
         """The jobs that `which` describes, in order of submission."""
