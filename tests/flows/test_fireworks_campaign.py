@@ -86,9 +86,12 @@ def test_what_cannot_be_submitted_is_refused(local, campaign_file, write_campaig
     assert "the jobs of this campaign are in another queue" in magflow(
         "submit", campaign_file(), *words, local.path, code=5
     )
-    assert "cannot be written from other machines" in magflow(
-        "submit", campaign_file(), *words, tmp_path / "new", code=2
-    )
+    for number, store in enumerate(
+        (None, {"docs_store": {"type": "MemoryStore"}, "additional_stores": {"data": {"type": "MemoryStore"}}})
+    ):
+        file = campaign_file(store=store)
+        where = tmp_path / f"new-{number}"
+        assert "cannot be written from other machines" in magflow("submit", file, *words, where, code=2)
     file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri))
     magflow("submit", file, *words, tmp_path / "one")
     assert "on the LaunchPad already" in magflow("submit", file, *words, tmp_path / "two", code=5)

@@ -11,6 +11,8 @@ from magflow.errors import InputError
 from magflow.execution.backend import Backend, BackendKind, claim_backend, open_reader, require_backend
 from magflow.execution.campaign import submit_campaign
 
+_OF_ONE_MACHINE = ("MemoryStore", "JSONStore", "MontyStore")  # maggma's
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -108,18 +110,20 @@ def submitted(directory: CampaignDirectory, backend: Backend, queue: str) -> Sub
 
 
 def require_shared_store(directory: CampaignDirectory) -> None:
-    """Refuse the embedded store for jobs that run on other machines.
+    """Refuse a store that other machines cannot write.
 
     Raises
     ------
     InputError
-        If the campaign file names no store.
+        If the campaign file names no store, or one in a file or in the memory of one process.
     """
-    if directory.spec.store is None:
+    store = directory.spec.store
+    kind = "no `store:` section" if store is None else (store.docs_store or {}).get("type")
+    if store is None or kind in _OF_ONE_MACHINE:
         raise InputError(
-            "the embedded store cannot be written from other machines",
+            "this store cannot be written from other machines",
             where="store",
-            seen="no `store:` section",
+            seen=kind,
             expected="a store that all machines reach, such as MongoDB",
             hint="add `store: {mongodb: {uri: mongodb://HOST/DATABASE}}` to the campaign file",
         )
