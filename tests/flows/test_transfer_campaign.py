@@ -137,12 +137,16 @@ def test_a_family_without_moments_is_tuned_without_replay(write_campaign, tmp_pa
             {"label": {"settings": {"kind": "spin-polarised"}}, "transfer": TRANSFER | {"replay": 0.5}},
             "replay: 0 unless",
         ),
+        ({"train": {"family": "dp-spin", "settings": None}}, "a train.family that learns without"),
         ({"train": {"warm_start": True}}, "no train.warm_start"),
         ({"transfer": {"non_magnetic": 12}}, "transfer.test"),
     ],
 )
 def test_what_does_not_go_together_is_refused(write_campaign, tmp_path, changes, message):
     file = write_campaign(tmp_path / "tiny.yaml", **({"transfer": TRANSFER} | changes))
+    content = YAML(typ="safe").load(file)
+    content["train"]["settings"] = content["train"]["settings"] or {}
+    YAML(typ="safe").dump(content, file)
     with pytest.raises(CampaignFileError, match=message):
         load_campaign(file)
 

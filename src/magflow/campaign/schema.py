@@ -289,6 +289,8 @@ class CampaignSpec(Section):
                 seen=kind,
                 hint="only constrained labels are on one energy surface with labels at zero moments",
             )
+        if self.family().needs_moments:
+            raise problem("a train.family that learns without moments, with transfer", seen=self.train.family)
         if self.train.warm_start:
             raise problem(
                 "no train.warm_start with transfer", seen="true", hint="every fit starts from the non-magnetic ensemble"

@@ -113,10 +113,14 @@ class SupportsGrades(Protocol):
 
 @runtime_checkable
 class PotentialFamily(Protocol):
-    """Trains potentials of one family. Instances are frozen pydantic models of their settings."""
+    """Trains potentials of one family. Instances are frozen pydantic models of their settings.
+
+    `magnetic`: its potentials read moments. `needs_moments`: it cannot learn from labels without them.
+    """
 
     name: ClassVar[str]
     magnetic: bool
+    needs_moments: bool
 
     def fit(
         self,

@@ -106,6 +106,13 @@ class TransferTask:
                 expected="one family for both stages",
                 hint="mmtp goes from labels without moments to labels with them; dp reads none of them in either stage",
             )
+        if self.pretraining.needs_moments and STARTED & set(self.arms):
+            raise InputError(
+                "this family cannot be pre-trained on labels without moments",
+                where="family",
+                seen=self.pretraining.name,
+                expected="mmtp or dp, or another family that can do without moments",
+            )
         if BOTH & set(self.arms):
             for own in self.pool.levels_of_theory:
                 for other in self.non_magnetic.levels_of_theory:

@@ -164,6 +164,13 @@ def test_what_cannot_be_compared_is_refused(parts):
     with pytest.raises(InputError, match="another family"):
         task(parts, family=Other())
 
+    class Needy(MmtpFamily):
+        needs_moments = True
+
+    with pytest.raises(InputError, match="cannot be pre-trained"):
+        task(parts, pretraining=Needy(), family=Needy())
+    assert task(parts, pretraining=Needy(), family=Needy(), arms=(Arm.SCRATCH, Arm.JOINT))
+
 
 def point(arm: Arm, size: int, error: float, seed: int = 1, price: float = 3.0) -> TransferPoint:
     plain = 0 if arm is Arm.SCRATCH else 10

@@ -74,6 +74,7 @@ class DeepmdFamily(BaseModel):
 
     name: ClassVar[str]
     magnetic: ClassVar[bool]
+    needs_moments: ClassVar[bool]
 
     descriptor: Descriptor = Field(
         default=Descriptor.SE_E2_A,
@@ -181,6 +182,7 @@ class DpFamily(DeepmdFamily):
 
     name: ClassVar[str] = "dp"
     magnetic: ClassVar[bool] = False
+    needs_moments: ClassVar[bool] = False
 
 
 class DpSpinFamily(DeepmdFamily):
@@ -191,6 +193,7 @@ class DpSpinFamily(DeepmdFamily):
 
     name: ClassVar[str] = "dp-spin"
     magnetic: ClassVar[bool] = True
+    needs_moments: ClassVar[bool] = True
 
     virtual_length: float = Field(
         default=0.4,

@@ -29,6 +29,7 @@ class MmtpFamily(BaseModel):
 
     name: ClassVar[str] = "mmtp"
     magnetic: ClassVar[bool] = True
+    needs_moments: ClassVar[bool] = False
 
     form: Form = Field(
         default=Form.EVEN,
