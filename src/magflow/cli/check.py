@@ -54,24 +54,23 @@ def check(
         from magflow.execution.cluster_check import cluster_findings
 
         found += cluster_findings(ClusterDirectory.existing(cluster))
-    what = " and ".join(str(path) for path in (file, cluster) if path is not None)
     if as_json:
-        typer.echo(json.dumps(_document(what, found), indent=1))
+        typer.echo(json.dumps(_document(file or cluster, found), indent=1))
     else:
         _table(found)
-        _conclude(file, what, all(finding.ok for finding in found))
+        _conclude(file, cluster, all(finding.ok for finding in found))
     failed = [finding for finding in found if not finding.ok]
     if failed:
         raise typer.Exit(failed[0].error.exit_code)
 
 
-def _document(what: str, found: list[Finding]) -> dict:
+def _document(what: Path | None, found: list[Finding]) -> dict:
     rows = [
         {"group": finding.title, "name": p.name, "ok": p.ok, "detail": p.detail, "hint": p.hint}
         for finding in found
         for p in finding.probes
     ]
-    return {"file": what, "ok": all(row["ok"] for row in rows), "findings": rows}
+    return {"file": str(what), "ok": all(row["ok"] for row in rows), "findings": rows}
 
 
 def _table(found: list[Finding]) -> None:
@@ -83,10 +82,12 @@ def _table(found: list[Finding]) -> None:
                 typer.echo(f"           hint: {probe.hint}")
 
 
-def _conclude(file: Path | None, what: str, ready: bool) -> None:
-    if not ready:
-        typer.echo(f"{what} {'is' if ' and ' not in what else 'are'} not ready")
-    elif file is None:
-        typer.echo(f"{what} is ready: magflow daemon start {what}")
-    else:
-        typer.echo(f"{what} is ready: magflow run {file}")
+def _conclude(file: Path | None, cluster: Path | None, ready: bool) -> None:
+    what = " and ".join(str(path) for path in (file, cluster) if path is not None)
+    be = "are" if file and cluster else "is"
+    following = f"magflow run {file}"
+    if cluster is not None:
+        following = f"magflow daemon start {cluster}"
+        if file is not None:
+            following = f"magflow submit {file} --launchpad {cluster / 'my_launchpad.yaml'}; {following}"
+    typer.echo(f"{what} {be} ready: {following}" if ready else f"{what} {be} not ready")

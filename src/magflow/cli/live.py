@@ -149,7 +149,7 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     for name, row in queue.categories.items():
         table.add_row(name, *(str(getattr(row, column)) for column in columns), f"{row.core_hours:.3f}")
     who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
-    said = f"{queue.jobs_per_hour:.0f} jobs in the last hour, {queue.losses} runs lost; "
+    said = f"{queue.jobs_per_hour:.0f} jobs per hour, {queue.losses} runs lost; "
     said += f"daemon: {who}" if who else "no daemon at work: start one with `magflow daemon start`"
     return [table, Text(said, style="" if who else "yellow")]
 

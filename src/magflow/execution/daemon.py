@@ -10,7 +10,6 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,7 +104,7 @@ class Daemon:
         """End after the round that is under way."""
         self._stop.set()
 
-    def run(self, tell: Callable[[Round], None] = lambda done: None) -> None:
+    def run(self) -> None:
         """Look after the cluster until :meth:`stop` is called.
 
         Raises
@@ -131,7 +130,6 @@ class Daemon:
                     break
                 continue
             self._note(done)
-            tell(done)
             self._stop.wait(self.settings.interval_s)
         if launchpad is not None:
             with suppress(PyMongoError):

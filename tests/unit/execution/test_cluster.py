@@ -210,7 +210,7 @@ def test_a_cluster_that_is_ready(cluster, quiet_slurm, wire_mongo):
     quiet_slurm.setenv("MAGFLOW_MONGO_URI", wire_mongo.uri)
     out = invoke("check", "--cluster", cluster.path)
     assert "PROBLEM" not in out
-    assert f"magflow daemon start {cluster.path}" in out
+    assert f"ready: magflow daemon start {cluster.path}" in out
 
 
 def test_a_password_that_is_wrong(cluster, quiet_slurm, wire_mongo):
@@ -241,6 +241,13 @@ def test_a_partition_that_will_not_do(cluster, quiet_slurm, wire_mongo, partitio
     quiet_slurm.setenv("MAGFLOW_MONGO_URI", wire_mongo.uri)
     quiet_slurm.setattr(slurm, "partitions", lambda: {partition.name: partition})
     assert said in invoke("check", "--cluster", cluster.path, code=5)
+
+
+def test_a_machine_without_slurm(cluster, wire_mongo, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_MONGO_URI", wire_mongo.uri)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "run this on a login node" in invoke("check", "--cluster", cluster.path, code=3)
+    assert "there is no sbatch here" in invoke("daemon", "start", cluster.path, code=3)
 
 
 def test_what_slurm_refuses_is_said_in_its_words(cluster, quiet_slurm, wire_mongo):
