@@ -6,15 +6,14 @@ equal a value or be one of several; comparing those first leaves few documents t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from mongomock_ng.collection import Collection
 from mongomock_ng.filtering import filter_applies
 
-Test = Callable[[dict[str, Any]], bool]
-
 _PLAIN = (str, int, float, bytes)
+_CLASSES = frozenset(_PLAIN)
 _ABSENT = object()
 
 
@@ -24,29 +23,34 @@ def install() -> None:
 
 
 def _iter_documents(self: Collection, filter: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if self._store.is_empty:
+    if self._store.is_empty:  # this also removes what has expired
         filter_applies(filter, {})  # complains of a filter that is wrong
-    tests = [test for field, wanted in filter.items() if (test := quick_test(field, wanted)) is not None]
-    candidates = list(self._store.documents)
-    for test in tests:
-        candidates = [document for document in candidates if test(document)]
+    candidates = list(self._store._documents.values())
+    for field, wanted in filter.items():
+        candidates = sift(candidates, field, wanted)
     return (document for document in candidates if filter_applies(filter, document))
 
 
-def quick_test(field: str, wanted: Any) -> Test | None:
-    """A test that every document passes in which `field` matches `wanted`; None if there is no quick one."""
+def sift(documents: list[dict[str, Any]], field: str, wanted: Any) -> list[dict[str, Any]]:
+    """Those of `documents` in which `field` may match `wanted`: all of them if that is not quickly told."""
     values = wanted["$in"] if isinstance(wanted, dict) and list(wanted) == ["$in"] else [wanted]
     if field.startswith("$") or not all(isinstance(value, _PLAIN) for value in values):
-        return None
+        return documents
     known, path = frozenset(values), field.split(".")
+    if len(path) > 1:
+        return [d for d in documents if _may_hold(d, path, known)]
+    return [
+        d
+        for d in documents
+        if (value in known if (value := d.get(field)).__class__ in _CLASSES else _may_hold(d, path, known))
+    ]
 
-    def test(document: Any) -> bool:
-        for part in path:
-            if isinstance(document, list):  # a path through an array: left to mongomock
-                return True
-            document = document.get(part, _ABSENT) if isinstance(document, dict) else _ABSENT
-        if isinstance(document, list):
-            return any(not isinstance(item, _PLAIN) or item in known for item in document)
-        return document is not _ABSENT and (not isinstance(document, _PLAIN) or document in known)
 
-    return test
+def _may_hold(document: Any, path: list[str], known: frozenset[Any]) -> bool:
+    for part in path:
+        if isinstance(document, list):  # a path through an array: left to mongomock
+            return True
+        document = document.get(part, _ABSENT) if isinstance(document, dict) else _ABSENT
+    if isinstance(document, list):
+        return any(not isinstance(item, _PLAIN) or item in known for item in document)
+    return document is not _ABSENT and (not isinstance(document, _PLAIN) or document in known)
