@@ -13,7 +13,7 @@ from jobflow import Job, job
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, unique_frames
 from magflow.core.prediction import QUANTITIES
-from magflow.core.protocols import SupportsGrades
+from magflow.explore.watching import grader_of
 from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.documents import BatchDoc, CandidatesDoc, IterationDoc, ModelDoc, SelectionDoc
 from magflow.makers.explore import unpack_candidates
@@ -63,11 +63,12 @@ class SelectMaker(PluginMaker):
         with Stopwatch() as watch:
             ensemble = ensemble_of(models) if models else None
             offered = offer(frames, sources, ensemble)
+            grader = None if ensemble is None else grader_of(ensemble)
             spent = 0 if previous is None else previous.labels_attempted
             selection = select(
                 offered,
                 known=known,
-                known_descriptors=ensemble.descriptors(known) if isinstance(ensemble, SupportsGrades) else None,
+                known_descriptors=None if grader is None else grader.descriptors(known),
                 settings=self.settings,
                 targets=self.targets,
                 calibration=calibration,
@@ -105,17 +106,20 @@ class SelectMaker(PluginMaker):
 
 
 def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble | None) -> Offered:
-    """The arrays selection looks at: raw deviations, grades and descriptors of the frames, if there is an ensemble."""
+    """The arrays selection looks at: raw deviations of what the ensemble predicts, grades and descriptors of the frames
+    if its family has them.
+    """
     if ensemble is None:
         return Offered(frames=frames, sources=sources)
     prediction = ensemble.predict(frames)
-    graded = isinstance(ensemble, SupportsGrades)
+    grader = grader_of(ensemble)
+    predicted = [q for q in QUANTITIES if getattr(prediction.mean, q) is not None]
     return Offered(
         frames=frames,
         sources=sources,
-        deviations={q: prediction.frame_deviation(q) for q in QUANTITIES},
-        grades=ensemble.grades(frames) if graded else None,
-        descriptors=ensemble.descriptors(frames) if graded else None,
+        deviations={q: prediction.frame_deviation(q) for q in predicted},
+        grades=None if grader is None else grader.grades(frames),
+        descriptors=None if grader is None else grader.descriptors(frames),
         max_forces=prediction.mean.atom_max(np.linalg.norm(prediction.mean.forces, axis=1)),
     )
 
