@@ -215,6 +215,10 @@ class RemoteReader:
         """Number of runs whose worker was lost: jobflow-remote calls them failed, and none is offered again."""
         return sum(job.crashes for job in self.jobs())
 
+    def losses(self) -> int:
+        """Number of jobs whose run could not be begun or fetched; jobflow-remote does not count earlier ones."""
+        return len(list(self.controller.get_jobs(_query(self.campaign) | {"state": "REMOTE_ERROR"}, ["db_id"])))
+
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
         now, jobs = datetime.now(UTC).timestamp(), self.jobs()
