@@ -212,10 +212,6 @@ class RemoteReader:
         return self.jobs(JobFilter(states=(JobState.FAILED,)))
 
     def losses(self) -> int:
-        """Number of runs whose worker was lost: jobflow-remote calls them failed, and none is offered again."""
-        return sum(job.crashes for job in self.jobs())
-
-    def losses(self) -> int:
         """Number of jobs whose run could not be begun or fetched; jobflow-remote does not count earlier ones."""
         return len(list(self.controller.get_jobs(_query(self.campaign) | {"state": "REMOTE_ERROR"}, ["db_id"])))
 
