@@ -163,8 +163,7 @@ class Database:
         collection = self._collection(name, command)
 
         def insert(document: Document) -> int:
-            if len(bson.encode(document)) > MAX_DOCUMENT:
-                raise CommandError(10334, "BSONObjectTooLarge", "object to insert too large")
+            _require_size(document)
             collection.insert_one(document)
             return 1
 
@@ -178,6 +177,7 @@ class Database:
             change = _with_now(entry["u"])
             upsert = {"upsert": bool(entry.get("upsert"))}
             if _is_replacement(change):
+                _require_size(change)
                 return collection.replace_one(entry["q"], change, **upsert)
             if entry.get("arrayFilters"):
                 upsert["array_filters"] = entry["arrayFilters"]
@@ -315,6 +315,11 @@ def _each(entries: list[Document], act: Callable[[Document], Any], ordered: bool
             if ordered:
                 break
     return results, {"writeErrors": errors} if errors else {}
+
+
+def _require_size(document: Document) -> None:
+    if len(bson.encode(document)) > MAX_DOCUMENT:
+        raise CommandError(10334, "BSONObjectTooLarge", "object is too large")
 
 
 def _duplicate(error: DuplicateKeyError) -> Document:

@@ -115,22 +115,24 @@ def _keys(criteria: Mapping[str, Any]) -> list[str]:
 def _matching(directory: CampaignDirectory, what: str, question: Question) -> Iterator[dict[str, Any]]:
     """The rows under the filter; if a number is asked for, at least the first so many in the order asked for."""
     from magflow.stores import queries
+    from magflow.stores.indexes import DOCUMENT_SCALARS
 
     if what == "jobs":
         yield from _jobs(directory, question.criteria)
     elif what == "frames":
         yield from queries.frames(directory.store, question.criteria, directory.id)
-    elif question.limit and question.sort:
+    elif question.limit and question.sort and f"output.{question.sort[0]}" in DOCUMENT_SCALARS:
         field, direction = question.sort
-        number = 0
-        for value in ({"$ne": None}, None):  # rows without a value come last, whatever the direction
-            criteria = {"$and": [*question.criteria.get("$and", []), {field: value}]}
-            if number < question.limit:
-                for row in _documents(directory, what, criteria, {field: direction}, question.limit):
-                    number += 1
-                    yield row
+        left = question.limit
+        # rows without a value come last, whatever the direction
+        for condition in ({"$or": [{field: {"$gte": float("-inf")}}, {field: {"$gte": ""}}]}, {field: None}):
+            criteria = {"$and": [*question.criteria.get("$and", []), condition]}
+            for row in _documents(directory, what, criteria, {field: direction}, left) if left else ():
+                left -= 1
+                yield row
     else:
-        yield from _documents(directory, what, question.criteria, None, question.limit)
+        limit = 0 if question.sort else question.limit
+        yield from _documents(directory, what, question.criteria, None, limit)
 
 
 def _documents(

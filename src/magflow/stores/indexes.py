@@ -46,6 +46,12 @@ DOCUMENT_SCALARS = (
 )
 """Fields of labels that people filter and sort by; columns without an index in the embedded store."""
 
+LABEL_SUMMARY = tuple(
+    f"output.{name}"
+    for name in ("doc_type", "campaign", "purpose", "label_id", "state", "failure", "core_hours", "cpu_seconds")
+)
+"""What the status of a campaign reads of every label; one index in the embedded store."""
+
 BLOB_FIELDS = ("blob_uuid", "job_uuid", "job_index")
 
 Keys = tuple[tuple[str, int], ...]

@@ -12,7 +12,13 @@ from monty.json import MontyDecoder
 from pymongo.errors import PyMongoError
 
 from magflow.errors import InputError
-from magflow.stores.indexes import BLOB_FIELDS, DOCUMENT_FIELDS, DOCUMENT_SCALARS, additional_stores, ensure_indexes
+from magflow.stores.indexes import (
+    BLOB_FIELDS,
+    DOCUMENT_FIELDS,
+    DOCUMENT_SCALARS,
+    additional_stores,
+    ensure_indexes,
+)
 from magflow.stores.mongo import DATA, MongoAddress, MongoJobStore
 from magflow.stores.patience import explain
 from magflow.stores.sqlite import SQLiteStore

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from bson.errors import BSONError
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -32,6 +33,7 @@ _log = logging.getLogger(__name__)
 _PAUSE_SHORTEST, _PAUSE_LONGEST = 0.1, 10.0  # seconds
 _TLS = ("ssl", "tls", "certificate")
 _AUTHENTICATION_FAILED, _UNAUTHORIZED, _DUPLICATE = 18, 13, 11000
+_TOO_LARGE = {10334, 17419, 17420}  # the document itself, or after an update, or after an upsert
 _SETTING = "look at MAGFLOW_MONGO_URI or mongo_uri in ~/.magflow.yaml"
 
 
@@ -74,6 +76,8 @@ def patiently(act: Callable[[], T], seconds: float, where: object) -> T:
             return act()
         except PyMongoError as error:
             patience.wait(error)
+        except (BSONError, OverflowError) as error:  # DocumentTooLarge is one
+            raise explain(error, str(where)) from error
 
 
 def read_patiently(begin: Callable[[], Iterator[dict]], seconds: float, where: object) -> Iterator[dict]:
@@ -98,21 +102,27 @@ def passing(error: PyMongoError) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, BulkWriteError):
         # two processes that insert the same key at once: the second try finds it and replaces it
-        return {e.get("code") for e in (error.details or {}).get("writeErrors", [])} == {_DUPLICATE}
+        return _codes(error) == {_DUPLICATE}
     if isinstance(error, OperationFailure) and error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
         return False
     return isinstance(error, AutoReconnect | ConnectionFailure | WTimeoutError | ExecutionTimeout | DuplicateKeyError)
 
 
+def _codes(error: BulkWriteError) -> set[int]:
+    return {e.get("code", 0) for e in (error.details or {}).get("writeErrors", [])}
+
+
 def explain(error: Exception, where: str) -> MagflowError:
     """The error that says what `error` of pymongo means for the server at `where`."""
     text = mask(" ".join(str(error).split()))
+    if isinstance(error, DocumentTooLarge) or (isinstance(error, BulkWriteError) and _codes(error) & _TOO_LARGE):
+        return StoreError("a document is too large for MongoDB", where=where, seen=text, expected="at most 16 MB")
+    if isinstance(error, BSONError | OverflowError):
+        return StoreError("a document cannot be stored", where=where, seen=text)
     if isinstance(error, InvalidURI | ConfigurationError | ValueError):
         return InputError("the connection to MongoDB cannot be set up", where=where, seen=text, hint=_SETTING)
     if isinstance(error, OSError):
         return InputError("a file of the connection to MongoDB cannot be read", where=where, seen=text)
-    if isinstance(error, DocumentTooLarge):
-        return StoreError("a document is too large for MongoDB", where=where, seen=text, expected="at most 16 MB")
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         hint = f"{_SETTING}; a user of another database needs ?authSource=DATABASE"
         return StoreUnusableError("the server refuses the user or the password", where=where, seen=text, hint=hint)

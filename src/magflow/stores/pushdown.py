@@ -128,8 +128,6 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
         return _equals(field, operand)
     if op == "$in" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):
         return _one_of(field, operand)
-    if op == "$ne" and operand is None:
-        return _one(f"{quoted(field)} IS NOT NULL", (), field)
     if op == "$ne" and _is_plain(operand):
         return _none_of(field, [operand])
     if op == "$nin" and isinstance(operand, list | tuple) and all(_is_plain(x) for x in operand):
@@ -141,8 +139,9 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
 
 def _equals(field: str, value: Any) -> Condition:
     name = quoted(field)
-    if value is None:
-        return _one(f"({name} IS NULL OR {name} = ?)", (OTHER,), field)
+    if value is None:  # what is null inside something that is no mapping, the matcher knows
+        condition = _one(f"({name} IS NULL OR {name} = ?)", (OTHER,), field)
+        return Condition(condition.terms, exact="." not in field)
     return _one(f"{name} IN (?, ?)", (value, OTHER), field)
 
 

@@ -26,6 +26,7 @@ from pydash import get, has, set_
 from magflow.errors import InputError
 from magflow.stores import connection
 from magflow.stores.blob import pack, unpack, values_at
+from magflow.stores.columns import columns_of, declare, is_declared
 from magflow.stores.projection import parse, project
 from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filter, quoted
 
@@ -51,6 +52,9 @@ class SQLiteStore(Store):
     scalars
         Further scalar fields that have a column but no index: filters, sorts and :meth:`values` need not unpack
         documents for them.
+    together
+        Groups of declared fields that :meth:`values` is asked for at once: one index that holds them all is read
+        instead of the table. Those that select come first.
     synchronous
         ``"NORMAL"`` or ``"FULL"``, see :mod:`magflow.stores.connection`.
     compress
@@ -66,6 +70,7 @@ class SQLiteStore(Store):
         key: str = "uuid",
         fields: Sequence[str] = ("uuid",),
         scalars: Sequence[str] = (),
+        together: Sequence[Sequence[str]] = (),
         synchronous: str = "NORMAL",
         compress: bool = False,
         **kwargs: Any,
@@ -77,6 +82,7 @@ class SQLiteStore(Store):
         self.path, self.table = str(path), table
         self.fields = tuple(dict.fromkeys([key, *fields]))
         self.scalars = tuple(f for f in dict.fromkeys(scalars) if f not in self.fields)
+        self.together = tuple(tuple(group) for group in together)
         self.synchronous, self.compress, self.kwargs = synchronous, compress, kwargs
         self._columns: dict[str, list[str]] = {}  # every column of the table and its path
         self._schema_version = -1
@@ -115,7 +121,7 @@ class SQLiteStore(Store):
         """How many documents match `criteria`."""
         condition, con = self._compile(criteria)
         with connection.explained(self.path):
-            if condition.exact and not self._holds_other(con, condition.fields):
+            if condition.exact and not self._holds_other(con, condition.fields, condition):
                 sql = f"SELECT count(*) FROM {self.table}{self._where(con, condition)}"  # noqa: S608
                 return int(con.execute(sql, condition.parameters).fetchone()[0])
         return sum(1 for _ in self._matches(con, criteria, condition))
@@ -136,7 +142,7 @@ class SQLiteStore(Store):
         condition, con = self._compile(criteria)
         order = {k: Sort(v).value if not isinstance(v, Sort) else v.value for k, v in (sort or {}).items()}
         docs: Iterator[dict]
-        sortable = all(k in self._columns for k in order) and not self._holds_other(con, order)
+        sortable = all(k in self._columns for k in order) and not self._holds_other(con, order, condition)
         if sortable:
             docs = self._matches(con, criteria, condition, order, skip + limit if limit else 0)
         else:
@@ -155,15 +161,20 @@ class SQLiteStore(Store):
         Declared fields are read without unpacking documents.
         """
         condition, con = self._compile(criteria)
-        plain = condition.exact and all(f in self._columns for f in fields)
-        if plain and not self._holds_other(con, condition.fields.union(fields)):
-            names = ", ".join(quoted(f) for f in fields)
-            with connection.explained(self.path):
-                sql = f"SELECT {names} FROM {self.table}{self._where(con, condition)}"  # noqa: S608
-                yield from con.execute(sql, condition.parameters).fetchall()
+        if not condition.exact or any(f not in self._columns for f in fields):
+            for doc in self._matches(con, criteria, condition):
+                yield tuple(get(doc, f) for f in fields)
             return
-        for doc in self._matches(con, criteria, condition):
-            yield tuple(get(doc, f) for f in fields)
+        looked_at = [*fields, *sorted(condition.fields.difference(fields))]
+        names = ", ".join(["id", *(quoted(f) for f in looked_at)])
+        with connection.explained(self.path):
+            sql = f"SELECT {names} FROM {self.table}{self._where(con, condition)}"  # noqa: S608
+            rows = con.execute(sql, condition.parameters).fetchall()
+        for i, *found in rows:
+            if OTHER not in found:
+                yield tuple(found[: len(fields)])
+            elif (whole := self._document(con, i)) is not None and filter_applies(dict(criteria or {}), whole):
+                yield tuple(get(whole, f) for f in fields)
 
     def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
         """Insert documents, or replace the first that agrees in the field or fields `key`; all or nothing.
@@ -192,7 +203,7 @@ class SQLiteStore(Store):
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
             condition, _ = self._compile(criteria)
-            if condition.exact and not self._holds_other(con, condition.fields):
+            if condition.exact and not self._holds_other(con, condition.fields, condition):
                 con.execute(f"DELETE FROM {self.table}{self._where(con, condition)}", condition.parameters)  # noqa: S608
                 return
             gone = [(i,) for i, _ in self._rows(con, criteria, condition)]
@@ -234,7 +245,11 @@ class SQLiteStore(Store):
     def distinct(self, field: str, criteria: dict | None = None, all_exist: bool = False) -> list:
         """The different values of `field`; those in a list count one by one."""
         condition, con = self._compile(criteria)
-        if field in self._columns and condition.exact and not self._holds_other(con, condition.fields | {field}):
+        if (
+            field in self._columns
+            and condition.exact
+            and not self._holds_other(con, condition.fields | {field}, condition)
+        ):
             name = quoted(field)
             where = self._where(con, condition)
             sql = f"SELECT {name} FROM {self.table}{where} GROUP BY {name} HAVING {name} IS NOT NULL"  # noqa: S608
@@ -261,39 +276,19 @@ class SQLiteStore(Store):
     def _connection(self) -> sqlite3.Connection:
         con = connection.connect(self.path, self.synchronous)
         if self._schema_version < 0:
+            declared = self.table, self.fields, self.scalars, self.together
             with connection.explained(self.path):
-                if not {*self.fields, *self.scalars} <= self._present(con):  # a reader need not wait for a writer
+                if not is_declared(con, *declared):  # a reader need not wait for a writer
                     with self.transaction():
-                        self._create(con)
+                        declare(con, *declared)
                 self._refresh(con)
         return con
-
-    def _present(self, con: sqlite3.Connection) -> set[str]:
-        return {row[1] for row in con.execute(f"PRAGMA table_info({self.table})")}
-
-    def _create(self, con: sqlite3.Connection) -> None:
-        con.execute(f"CREATE TABLE IF NOT EXISTS {self.table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
-        present = self._present(con)
-        new = [f for f in (*self.fields, *self.scalars) if f not in present]
-        for field in new:
-            con.execute(f"ALTER TABLE {self.table} ADD COLUMN {quoted(field)}")
-        for field in self.fields:
-            index = quoted(f"{self.table}:{field}")
-            con.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {self.table} ({quoted(field)})")
-        if new:
-            sets = ", ".join(f"{quoted(f)} = ?" for f in new)
-            for (i,) in con.execute(f"SELECT id FROM {self.table}").fetchall():  # noqa: S608
-                row = con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()  # noqa: S608
-                doc = unpack(row[0], self.name)
-                values = [column_value(doc, f.split(".")) for f in new]
-                con.execute(f"UPDATE {self.table} SET {sets} WHERE id = ?", (*values, i))  # noqa: S608
 
     def _refresh(self, con: sqlite3.Connection) -> None:
         """Learn of columns that another process has added: every writer fills all of them."""
         version = con.execute("PRAGMA schema_version").fetchone()[0]
         if version != self._schema_version:
-            names = [row[1] for row in con.execute(f"PRAGMA table_info({self.table})")][2:]
-            self._columns = {n: n.split(".") for n in names}
+            self._columns = {name: name.split(".") for name in columns_of(con, self.table)}
             self._schema_version = version
 
     def _replace(self, con: sqlite3.Connection, criteria: dict, doc: dict, blob: bytes) -> None:
@@ -314,12 +309,23 @@ class SQLiteStore(Store):
         con = self._connection()
         return compile_filter(criteria, self._columns), con
 
-    def _holds_other(self, con: sqlite3.Connection, columns: Iterable[str]) -> bool:
-        """Whether some document holds a value that SQL cannot compare in one of `columns`."""
-        return any(
-            con.execute(f"SELECT 1 FROM {self.table} WHERE {quoted(c)} = ? LIMIT 1", (OTHER,)).fetchone()  # noqa: S608
-            for c in columns
-        )
+    def _document(self, con: sqlite3.Connection, i: int) -> dict | None:
+        with connection.explained(self.path):
+            row = con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()  # noqa: S608
+        return None if row is None else unpack(row[0], self.name)
+
+    def _holds_other(self, con: sqlite3.Connection, columns: Iterable[str], condition: Condition) -> bool:
+        """Whether a document that `condition` admits holds a value that SQL cannot compare in one of `columns`."""
+        for column in columns:
+            test = f"{quoted(column)} = ?"
+            sql = f"SELECT 1 FROM {self.table} WHERE {test} LIMIT 1"  # noqa: S608
+            if column in self.fields and con.execute(sql, (OTHER,)).fetchone() is None:
+                continue
+            where = f"{self._where(con, condition)} AND {test}" if condition.terms else f" WHERE {test}"
+            sql = f"SELECT 1 FROM {self.table}{where} LIMIT 1"  # noqa: S608
+            if con.execute(sql, (*condition.parameters, OTHER)).fetchone() is not None:
+                return True
+        return False
 
     def _where(self, con: sqlite3.Connection, condition: Condition) -> str:
         """The WHERE clause, led by the term that admits the fewest documents, found by looking at a few of each:
@@ -327,6 +333,8 @@ class SQLiteStore(Store):
         """
         best, least = None, _FEW + 1
         for term in condition.terms if len(condition.terms) > 1 else ():
+            if not term.fields <= set(self.fields):  # without an index, looking would mean going through all
+                continue
             sql = f"SELECT count(*) FROM (SELECT 1 FROM {self.table} WHERE {term.sql} LIMIT ?)"  # noqa: S608
             with connection.explained(self.path):
                 number = con.execute(sql, (*term.parameters, _FEW)).fetchone()[0]
@@ -360,7 +368,7 @@ class SQLiteStore(Store):
         plus = "+" if condition.terms else ""  # sort what was found rather than search in the order of an index
         by = [f"{plus}{quoted(k)} {'ASC' if d == 1 else 'DESC'}" for k, d in (order or {}).items()]
         sql = f"SELECT id FROM {self.table}{self._where(con, condition)} ORDER BY {', '.join([*by, plus + 'id'])}"  # noqa: S608
-        exact = condition.exact and not self._holds_other(con, condition.fields)
+        exact = condition.exact and not self._holds_other(con, condition.fields, condition)
         if at_most and exact:
             sql += f" LIMIT {int(at_most)}"
         with connection.explained(self.path):

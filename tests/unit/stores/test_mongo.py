@@ -121,6 +121,16 @@ def test_a_result_is_in_the_run_directory_only_until_it_is_stored(wire_uri, tmp_
     assert not find_results([tmp_path])
 
 
+@pytest.mark.parametrize(("value", "words"), [("x" * 17_000_000, "too large"), (2**70, "cannot be stored")])
+def test_documents_that_mongodb_cannot_hold_are_told(mongo_uri, tmp_path, value, words):
+    store = connect(mongo_uri, tmp_path)
+    with pytest.raises(StoreError, match=words) as caught:
+        store.update(document(1, value))
+    assert not isinstance(caught.value, StoreUnusableError), "the job's fault, not the store's"
+    store.update(document(1, "x"))
+    assert store.count() == 1
+
+
 def test_servers_that_refuse_are_told_apart_and_no_password_is_told(tmp_path):
     fast = {"serverSelectionTimeoutMS": 300}
     with WireMongo() as double:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from maggma.core import Sort
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
+from pydash import get
 
 from magflow.errors import InputError, StoreError
 from magflow.stores import connection
@@ -97,6 +98,15 @@ def ask(call):
 
 
 same = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=120)
+
+
+@same
+@given(collections, filters, st.lists(keys, min_size=1, max_size=3, unique=True))
+def test_values_are_those_of_the_documents(pair, docs, criteria, fields):
+    fill(pair, docs)
+    sqlite, memory = pair
+    expected = ask(lambda: sorted(repr([get(d, f) for f in fields]) for d in memory.query(criteria)))
+    assert ask(lambda: sorted(repr(list(row)) for row in sqlite.values(criteria, fields))) == expected
 
 
 @same
