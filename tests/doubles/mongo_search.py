@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mongomock_ng.aggregate import process_pipeline
 from mongomock_ng.collection import Collection
 from mongomock_ng.filtering import filter_applies
 
@@ -20,6 +21,7 @@ _ABSENT = object()
 def install() -> None:
     """Let mongomock-ng search this way, in this process."""
     Collection._iter_documents = _iter_documents
+    Collection.aggregate = _aggregate
 
 
 def _iter_documents(self: Collection, filter: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -29,6 +31,12 @@ def _iter_documents(self: Collection, filter: dict[str, Any]) -> Iterator[dict[s
     for field, wanted in filter.items():
         candidates = sift(candidates, field, wanted)
     return (document for document in candidates if filter_applies(filter, document))
+
+
+def _aggregate(self: Collection, pipeline: list[dict[str, Any]], session: Any = None, **_: Any) -> Any:
+    """As mongomock-ng, which copies the whole collection first; here only what a first ``$match`` lets through."""
+    first = pipeline[0].get("$match") if pipeline else None
+    return process_pipeline(list(self.find(first)), self.database, pipeline, session)
 
 
 def sift(documents: list[dict[str, Any]], field: str, wanted: Any) -> list[dict[str, Any]]:

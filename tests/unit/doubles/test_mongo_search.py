@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mongomock_ng
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mongomock_ng.aggregate import process_pipeline
 from mongomock_ng.filtering import filter_applies
 
-from doubles.mongo_search import sift
+from doubles.mongo_search import _aggregate, sift
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([0.5, 1.0]), st.sampled_from("abc"))
 VALUES = st.recursive(
@@ -17,6 +19,18 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(st.sampled_from("xy"), VALUES, max_size=2)
 FIELDS = st.sampled_from(["x", "y", "x.y", "x.x.y", "x.0"])
 WANTED = st.one_of(SCALARS, st.builds(lambda values: {"$in": values}, st.lists(SCALARS, max_size=3)))
+
+
+def test_a_pipeline_gives_what_mongomocks_own_gives():
+    collection = mongomock_ng.MongoClient().db.things
+    collection.insert_many({"_id": i, "kind": "ab"[i % 2], "n": [i, -i]} for i in range(6))
+    match, rest = (
+        {"$match": {"kind": "a", "n": {"$gt": 0}}},
+        [{"$unwind": "$n"}, {"$group": {"_id": 0, "sum": {"$sum": "$n"}}}],
+    )
+    for pipeline in ([match, *rest], [*rest], [], [{"$limit": 2}, match]):
+        own = process_pipeline(list(collection.find()), collection.database, pipeline, None)
+        assert list(_aggregate(collection, pipeline)) == list(own)
 
 
 @example({"x": [{"y": 1}]}, "x.y", 1)
