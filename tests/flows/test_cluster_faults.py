@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections import Counter
@@ -156,3 +157,32 @@ def test_a_killed_daemon_is_replaced_and_a_second_one_refused(bed, campaign, tmp
     assert stopped is not None
     assert daemon_process.stop(bed.cluster) is None
     assert not [j for j in bed.slurm.jobs("PD") if j], f"no pilots of {NAME} are sent when there is no work"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_workers_killed_and_outages_in_the_middle_of_writes_again_and_again(slurm, mongo, tmp_path, write_campaign):
+    """Whatever is interrupted, and wherever: the flow comes to its end, each label finished once."""
+    bed = ClusterBed(slurm, tmp_path / "cluster", f"{mongo.uri}chaos", max_crashes=100)
+    rng = random.Random(7)
+    try:
+        here = bed.submit(write_campaign(tmp_path / "c.yaml", store=store_section(bed.uri)), tmp_path / "campaign")
+        bed.launchpad.defuse_wf(1)
+        names = [f"Fe{i}" for i in range(12)]
+        flow, whole = labels_flow(tmp_path, names, 1.0)
+        submit(bed, here, flow)
+        bed.start()
+        for _ in range(3):
+            seen = len(noted(tmp_path, ENDED))
+            # a workflow's lock that was held when the outage came is broken after two minutes
+            bed.wait(lambda before=seen: len(noted(tmp_path, ENDED)) > before or before >= len(names), 300)
+            mongo.outage(rng.uniform(0.5, 3.0), after_next_write=True)
+            time.sleep(rng.uniform(0.0, 1.0))
+            at_work = bed.pilots()
+            if at_work:
+                rng.choice(at_work).kill()
+        bed.wait_until_done(600)
+        assert output(here, whole) == sorted(names)
+        assert set(noted(tmp_path, ENDED)) == set(names)
+    finally:
+        bed.close()

@@ -181,6 +181,8 @@ def test_an_end_that_was_half_written_is_carried_through(bed, queue, tmp_path, m
             patch.setattr(launchpad, "_update_wf", update_jobs)
         assert launch_rocket(launchpad, worker(), strm_lvl="ERROR")
     assert not launchpad.run_exists(worker()), "nothing would ever go on"
+    launchpad.workflows.update_one({"nodes": 8}, {"$set": {"locked": True}})  # it died with the lock in its hands
+    monkeypatch.setattr("fireworks.core.launchpad.WFLock.__init__.__defaults__", (0.5, True))
     assert finish_half_done(launchpad) == ["label"]
     assert finish_half_done(launchpad) == []
     work_off(launchpad)
@@ -220,6 +222,18 @@ def test_silence_is_judged_only_by_one_who_has_listened(bed, queue, submitted, m
     assert "no sign of life" in said
     assert cancelled == [7]
     assert state(launchpad, lost) == "READY"
+
+
+def test_jobs_that_no_workflow_holds_are_removed(bed, queue, submitted):
+    """Their submitter died before it had written their workflow; a worker could never end them."""
+    launchpad = bed.launchpad
+    launchpad.workflows.delete_one({"nodes": launchpad.fireworks.find_one({"name": "gather"})["fw_id"]})
+    long_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    launchpad.fireworks.update_many({"name": {"$in": ["gather", "label"]}}, {"$set": {"created_on": long_ago}})
+    bed.cluster.pilots.mkdir()
+    Daemon(bed.cluster)._mend(launchpad, daemon_module.Round())
+    assert launchpad.fireworks.count_documents({"name": {"$in": ["gather", "label"]}}) == 0
+    assert launchpad.fireworks.count_documents({}) > 0, "jobs with a workflow stay"
 
 
 def test_old_logs_of_pilots_are_removed(bed, monkeypatch):

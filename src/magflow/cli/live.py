@@ -148,10 +148,14 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
         table.add_column(title, justify="right")
     for name, row in queue.categories.items():
         table.add_row(name, *(str(getattr(row, column)) for column in columns), f"{row.core_hours:.3f}")
+    said = f"{queue.jobs_per_hour:.0f} jobs per hour, {queue.losses} runs lost"
     who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
-    said = f"{queue.jobs_per_hour:.0f} jobs per hour, {queue.losses} runs lost; "
-    said += f"daemon: {who}" if who else "no daemon at work: start one with `magflow daemon start`"
-    return [table, Text(said, style="" if who else "yellow")]
+    if who:
+        said += f"; daemon: {who}"
+    unattended = queue.needs_daemon and not who
+    if unattended:
+        said += "; no daemon at work: `magflow daemon start`"
+    return [table, Text(said, style="yellow" if unattended else "")]
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:

@@ -32,6 +32,7 @@ _log = logging.getLogger("magflow.pilot")
 
 _LOOK = 2.0  # seconds between two looks at a LaunchPad that has no work
 _LONGEST_PAUSE = 30.0  # seconds between two tries to reach a database that is away
+_TOLERATED = 10  # errors of FireWorks itself that a pilot outlives
 _STARTING = 60.0  # seconds that may lie between the start of the Slurm job and of this process
 
 
@@ -63,7 +64,7 @@ class Pilot:
         launchpad = self._reach()
         heart = threading.Thread(target=self._beat, args=(launchpad,), daemon=True)
         heart.start()
-        done, idle_since = 0, time.monotonic()
+        done, troubles, idle_since = 0, 0, time.monotonic()
         while time.monotonic() < self.last_start:
             try:
                 if self._one(launchpad):
@@ -76,6 +77,13 @@ class Pilot:
             except PyMongoError as error:
                 _log.warning("the database is away: %s", mask(str(error))[:200])
                 launchpad, idle_since = self._reach(launchpad), time.monotonic()
+            except Exception:  # a job that is only half on the LaunchPad, for one: the daemon will see to it
+                troubles += 1
+                if troubles > _TOLERATED:
+                    raise
+                _log.exception("a job could not be begun or ended")
+                launchpad, idle_since = self._reach(launchpad), time.monotonic()
+                time.sleep(_LOOK)
         _log.info("too little time is left for another job: the end, after %d jobs", done)
         return done
 

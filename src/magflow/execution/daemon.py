@@ -24,6 +24,7 @@ from magflow.execution.cluster import ClusterDirectory
 from magflow.execution.daemon_lease import Lease
 from magflow.execution.daemon_pilots import PilotSender, wanted
 from magflow.execution.daemon_recovery import (
+    OURS,
     Loss,
     Run,
     end_lost_run,
@@ -31,7 +32,7 @@ from magflow.execution.daemon_recovery import (
     release_reservations,
     runs,
 )
-from magflow.execution.fireworks_launchpad import SETTINGS, connect
+from magflow.execution.fireworks_launchpad import SETTINGS, connect, remove_orphans
 from magflow.execution.slurm import Phase, SlurmJob
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ class Daemon:
         for name in finish_half_done(launchpad):
             _log.warning("%s: what its worker had begun to write down was carried through", name)
             done.offered_again.append(f"{name}: its end was carried through")
+        if removed := remove_orphans(launchpad, {"state": {"$ne": "COMPLETED"}, **OURS}):
+            _log.warning("%d jobs whose submission was cut short were removed; they are submitted again", removed)
         self._mended = time.monotonic()
         oldest = time.time() - 86400 * self.settings.keep_days
         for path in self.cluster.pilots.glob("*-*.*"):
@@ -186,7 +189,12 @@ class Daemon:
                 loss = self._silent(run, number if number in known else None)
             if loss is None:
                 continue
-            verdict = end_lost_run(launchpad, run, loss, self.settings.max_crashes)
+            try:
+                verdict = end_lost_run(launchpad, run, loss, self.settings.max_crashes)
+            except (ValueError, RuntimeError):  # FireWorks': the job's workflow cannot be read; go on with the others
+                _log.exception("%s cannot be offered again", run.name)
+                done.trouble.append(f"{run.name} (job {run.fw_id}) cannot be offered again; see the log")
+                continue
             if verdict is not None:
                 _log.warning("%s", verdict)
                 done.offered_again.append(str(verdict))

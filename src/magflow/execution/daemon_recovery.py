@@ -17,7 +17,8 @@ from magflow.execution.fireworks_launchpad import ABOUT
 if TYPE_CHECKING:
     from fireworks import LaunchPad, Workflow
 
-_MINE: Mapping[str, Any] = {f"spec.{ABOUT}.campaign": {"$exists": True}}
+OURS: Mapping[str, Any] = {f"spec.{ABOUT}.campaign": {"$exists": True}}
+"""Jobs of campaigns; a LaunchPad may hold other people's."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Verdict:
 def runs(launchpad: LaunchPad, worker: str | None = None) -> list[Run]:
     """What is running, of every campaign; only the runs of `worker` if given."""
     fields = {"fw_id": 1, "name": 1, "launches": 1, "spec._category": 1}
-    fireworks = {f["fw_id"]: f for f in launchpad.fireworks.find({**_MINE, "state": "RUNNING"}, fields)}
+    fireworks = {f["fw_id"]: f for f in launchpad.fireworks.find({**OURS, "state": "RUNNING"}, fields)}
     last = {f["launches"][-1]: f for f in fireworks.values() if f.get("launches")}
     wanted: dict[str, Any] = {"launch_id": {"$in": sorted(last)}, "state": "RUNNING"}
     if worker is not None:
@@ -114,7 +115,7 @@ def release_reservations(launchpad: LaunchPad, older_than: float) -> list[str]:
     from fireworks.core.launchpad import WFLock
 
     released = []
-    for found in list(launchpad.fireworks.find({**_MINE, "state": "RESERVED"}, {"fw_id": 1, "updated_on": 1})):
+    for found in list(launchpad.fireworks.find({**OURS, "state": "RESERVED"}, {"fw_id": 1, "updated_on": 1})):
         fw_id = found["fw_id"]
         if time.time() - _seconds(found["updated_on"]) < older_than:
             continue
@@ -132,7 +133,8 @@ def release_reservations(launchpad: LaunchPad, older_than: float) -> list[str]:
 def finish_half_done(launchpad: LaunchPad) -> list[str]:
     """Carry through what workers that died had only begun to write down; returns the jobs' names.
 
-    An end is written in three steps - launch, jobs, workflow - and a worker may die between any two.
+    An end is written in three steps - launch, jobs, workflow - and a worker may die between any two, with the
+    workflow's lock in its hands: it is waited for, and broken in the end.
     """
     from fireworks.core.launchpad import WFLock
 
@@ -151,11 +153,8 @@ def finish_half_done(launchpad: LaunchPad) -> list[str]:
 
 def _half_done(launchpad: LaunchPad, fw_id: int | None = None) -> Iterator[tuple[int, str]]:
     """Jobs whose launch has ended although their workflow says that they run."""
-    which: dict[str, Any] = {f"metadata.{ABOUT}.campaign": {"$exists": True}, "state": "RUNNING"}
-    if fw_id is None:
-        which["locked"] = {"$exists": False}  # somebody is at it
-    else:
-        which = {"nodes": fw_id}
+    unfinished = {f"metadata.{ABOUT}.campaign": {"$exists": True}, "state": {"$nin": ["COMPLETED", "ARCHIVED"]}}
+    which: dict[str, Any] = unfinished if fw_id is None else {"nodes": fw_id}
     for workflow in launchpad.workflows.find(which, {"fw_states": 1}):
         running = [int(i) for i, state in workflow["fw_states"].items() if state in ("RUNNING", "RESERVED")]
         fields = {"fw_id": 1, "name": 1, "launches": 1}

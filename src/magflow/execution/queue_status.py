@@ -57,6 +57,12 @@ class QueueStatus:
         """Whether other machines work on it."""
         return not self.backend.startswith(BackendKind.LOCAL)
 
+    @property
+    def needs_daemon(self) -> bool:
+        """Whether jobs wait that a daemon would send pilots for."""
+        waiting = any(c.waiting or c.ready or c.running for c in self.categories.values())
+        return waiting and self.backend.startswith(BackendKind.FIREWORKS)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
