@@ -133,6 +133,16 @@ def test_only_what_has_changed_is_summarised_again(finished, tmp_path):
     assert builder.summaries.query_one({"iteration": 1})["labels"]["usable"] == 1
 
 
+def test_arrays_that_are_missing_are_told(finished, tmp_path):
+    store = open_place(str(tmp_path), "magflow", create=True)
+    copy_campaign(finished.store, store)
+    label = queries.labels(store)[3]
+    store.additional_stores["data"].remove_docs({"blob_uuid": label.arrays["blob_uuid"]})
+    assert len(queries.labels(store)) == 12
+    with pytest.raises(StoreError, match="arrays of a document are missing"):
+        queries.labelled_frames(store)
+
+
 @pytest.mark.parametrize("field", ["force_max", "pressure_gpa", "magnetic_force_max"])
 @pytest.mark.parametrize("direction", ["", "-"])
 def test_the_first_few_are_those_of_the_whole_list(finished, field, direction):

@@ -7,6 +7,7 @@ that another campaign has computed and this one has taken over is a document of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from pydash import get
 
 from magflow.core.arrays import decode_arrays
 from magflow.core.dataset import Dataset
-from magflow.errors import InputError
+from magflow.errors import InputError, StoreError
 from magflow.makers.documents import (
     BatchDoc,
     CampaignDocument,
@@ -32,6 +33,7 @@ from magflow.makers.documents import (
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.stores.indexes import additional_stores
 from magflow.stores.sqlite import SQLiteStore
 
 Document = TypeVar("Document", bound=CampaignDocument)
@@ -43,6 +45,9 @@ _DOC_TYPES: dict[type[CampaignDocument], str] = {
 
 CHOSEN = {"purpose": {"$nin": [str(p) for p in Purpose if p is not Purpose.CAMPAIGN]}}
 """Filter for the labels that the loop chose and learns from; documents of older versions have no purpose."""
+
+
+_TOGETHER = 100  # documents whose arrays are asked for at once
 
 
 def documents(
@@ -70,8 +75,33 @@ def documents(
     """
     wanted = _of(kind, campaign) | _below_output(criteria or {})
     order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
-    for found in store.query(wanted, sort=order, limit=limit, load=arrays):
-        yield kind(**{k: v for k, v in found["output"].items() if not k.startswith("@")})
+    found = store.docs_store.query(wanted, sort=order, limit=limit)
+    for document in _with_arrays(store, found) if arrays else found:
+        yield kind(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
+
+
+def _with_arrays(store: JobStore, found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The documents with their arrays, which are asked for a hundred at a time: jobflow asks for each by itself."""
+    while some := list(islice(found, _TOGETHER)):
+        references = [d["output"].get("arrays") for d in some]  # an outcome has none
+        wanted: dict[str, list[str]] = {}
+        for reference in filter(None, references):
+            wanted.setdefault(reference["store"], []).append(reference["blob_uuid"])
+        data: dict[str, Any] = {}
+        for name, uuids in wanted.items():
+            blobs = additional_stores(store)[name]
+            data |= {b["blob_uuid"]: b["data"] for b in blobs.query({"blob_uuid": {"$in": uuids}})}
+        for document, reference in zip(some, references, strict=True):
+            if reference is None:
+                yield document
+                continue
+            if reference["blob_uuid"] not in data:
+                raise StoreError(
+                    "the arrays of a document are missing",
+                    where=f"{store.name}, uuid {document['uuid']}",
+                    hint="copy the campaign from where it is whole, with `magflow db move`",
+                )
+            yield document | {"output": document["output"] | {"arrays": data[reference["blob_uuid"]]}}
 
 
 def _of(kind: type[CampaignDocument], campaign: str | None) -> dict[str, Any]:
