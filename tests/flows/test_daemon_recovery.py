@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cluster_jobs import gather, label, labels_flow
 from jobflow import Flow, JobConfig, OnMissing
+from pymongo.errors import AutoReconnect
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from fireworks import FWorker
@@ -187,6 +188,23 @@ def test_an_end_that_was_half_written_is_carried_through(bed, queue, tmp_path, m
     assert finish_half_done(launchpad) == []
     work_off(launchpad)
     assert queue.directory.store.query_one({"uuid": after.uuid})["output"] == ["Fe"]
+
+
+def test_a_daemon_that_dies_in_the_middle_of_its_work(bed, queue, submitted, monkeypatch):
+    """It had noted the loss with the launch, and not offered the job again."""
+    launchpad = bed.launchpad
+    lost = claim(launchpad)
+
+    def die(*_):
+        raise AutoReconnect("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(AutoReconnect):
+        patch.setattr(launchpad, "_update_wf", die)
+        end_lost_run(launchpad, runs(launchpad)[0], CRASH, 3)
+    assert runs(launchpad) == []
+    assert finish_half_done(launchpad) == ["label"]
+    assert state(launchpad, lost) == "READY"
+    assert launchpad.fireworks.find_one({"name": "gather"})["state"] == "WAITING"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ without a failed one would be offered. Here both happen under the workflow's loc
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def end_lost_run(launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int) -
         crashes = about.get("crashes", 0) + loss.blamed
         quarantined = crashes >= max_crashes and loss.blamed
         error = f"the worker died {crashes} time(s) while running this job ({loss.cause})"
-        stored = {"lost": {"cause": loss.cause, "blamed": loss.blamed}, "error": error}
+        stored = {"lost": {"cause": loss.cause, "blamed": loss.blamed, "final": quarantined}, "error": error}
         now = datetime.now(UTC).isoformat()
         ended = {
             "$set": {"state": "FIZZLED", "action": FWAction(stored_data=stored).to_dict(), "time_end": now},
@@ -139,29 +139,39 @@ def finish_half_done(launchpad: LaunchPad) -> list[str]:
     from fireworks.core.launchpad import WFLock
 
     mended = []
-    for fw_id, name in list(_half_done(launchpad)):
+    for fw_id in list(_half_done(launchpad, {"state": {"$nin": ["COMPLETED", "ARCHIVED"]}})):
         with WFLock(launchpad, fw_id):
-            if not any(fw_id == again for again, _ in _half_done(launchpad, fw_id)):
+            lost = _half_done(launchpad, {"nodes": fw_id}).get(fw_id)
+            if lost is None:
                 continue  # its worker was alive after all
             # seen as running, FireWorks does once more what follows from its end
             launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "RUNNING"}})
             workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_id)
-            launchpad._update_wf(workflow, {fw_id} | workflow.refresh(fw_id))
-        mended.append(name)
+            changed = _reset(workflow, fw_id) if lost else {fw_id} | workflow.refresh(fw_id)
+            launchpad._update_wf(workflow, changed)
+        mended.append(workflow.id_fw[fw_id].name)
     return mended
 
 
-def _half_done(launchpad: LaunchPad, fw_id: int | None = None) -> Iterator[tuple[int, str]]:
-    """Jobs whose launch has ended although their workflow says that they run."""
-    unfinished = {f"metadata.{ABOUT}.campaign": {"$exists": True}, "state": {"$nin": ["COMPLETED", "ARCHIVED"]}}
-    which: dict[str, Any] = unfinished if fw_id is None else {"nodes": fw_id}
-    for workflow in launchpad.workflows.find(which, {"fw_states": 1}):
-        running = [int(i) for i, state in workflow["fw_states"].items() if state in ("RUNNING", "RESERVED")]
-        fields = {"fw_id": 1, "name": 1, "launches": 1}
-        for firework in launchpad.fireworks.find({"fw_id": {"$in": running}}, fields):
-            ended = {"launch_id": {"$in": firework["launches"][-1:]}, "state": {"$in": ["COMPLETED", "FIZZLED"]}}
-            if launchpad.launches.find_one(ended, {"launch_id": 1}) is not None:
-                yield firework["fw_id"], firework["name"]
+def _half_done(launchpad: LaunchPad, which: dict[str, Any]) -> dict[int, bool]:
+    """Jobs whose launch has ended although their workflow does not know it.
+
+    Returns
+    -------
+    dict
+        By Firework: whether it was to be offered again, because its worker was lost.
+    """
+    found = {}
+    ours = {f"metadata.{ABOUT}.campaign": {"$exists": True}, **which}
+    for workflow in launchpad.workflows.find(ours, {"fw_states": 1}):
+        unsettled = [int(i) for i, state in workflow["fw_states"].items() if state in ("READY", "RESERVED", "RUNNING")]
+        fireworks = launchpad.fireworks.find({"fw_id": {"$in": unsettled}}, {"fw_id": 1, "launches": 1})
+        last = {f["launches"][-1]: f["fw_id"] for f in fireworks if f["launches"]}
+        ended = {"launch_id": {"$in": sorted(last)}, "state": {"$in": ["COMPLETED", "FIZZLED"]}}
+        for launch in launchpad.launches.find(ended, {"launch_id": 1, "action.stored_data.lost": 1}):
+            lost = ((launch.get("action") or {}).get("stored_data") or {}).get("lost")
+            found[last[launch["launch_id"]]] = bool(lost and not lost["final"])
+    return found
 
 
 def _reset(workflow: Workflow, fw_id: int) -> set[int]:
