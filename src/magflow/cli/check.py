@@ -47,13 +47,16 @@ def check(
     if file is None and cluster is None:
         raise InputError("there is nothing to check", expected="a campaign file, or --cluster DIR, or both")
     found = []
-    if file is not None:
-        found += findings(load_campaign(file), directory or Path("runs") / file.stem)
+    spec = None if file is None else load_campaign(file)
+    if file is not None and spec is not None:
+        found += findings(spec, directory or Path("runs") / file.stem)
     if cluster is not None:
         from magflow.execution.cluster import ClusterDirectory
-        from magflow.execution.cluster_check import cluster_findings
+        from magflow.execution.cluster_check import cluster_findings, together_findings
 
-        found += cluster_findings(ClusterDirectory.existing(cluster))
+        there = ClusterDirectory.existing(cluster)
+        found += cluster_findings(there)
+        found += [] if spec is None else together_findings(spec, there)
     if as_json:
         typer.echo(json.dumps(_document(file or cluster, found), indent=1))
     else:

@@ -27,6 +27,8 @@ from magflow.makers.base import Category
 if TYPE_CHECKING:
     from fireworks import LaunchPad
 
+    from magflow.campaign.schema import CampaignSpec
+
 
 def cluster_findings(cluster: ClusterDirectory) -> list[Finding]:
     """Probes of the files, Slurm and the database; nothing is submitted and nothing is written to the database."""
@@ -37,6 +39,31 @@ def cluster_findings(cluster: ClusterDirectory) -> list[Finding]:
         *([Finding("Slurm", tuple(_slurm(cluster)), CampaignError)] if files.ok else []),
         Finding("database", tuple(_database(cluster)), StoreError),
     ]
+
+
+def together_findings(spec: CampaignSpec, cluster: ClusterDirectory) -> list[Finding]:
+    """Probes of what a campaign and a cluster have to agree on."""
+    if spec.store is None:
+        detail = "the embedded store cannot be written from other machines"
+        store = Probe("store", False, detail, "add `store: {mongodb: {}}` to the campaign file")
+    else:
+        store = Probe("store", True, "one that other machines reach")
+    cores = _probed("cores of a label", partial(_cores, spec, cluster))
+    return [Finding("campaign on the cluster", (store, cores), InputError)]
+
+
+def _cores(spec: CampaignSpec, cluster: ClusterDirectory) -> str:
+    wanted = int(getattr(spec.engine(), "cores", 1))
+    adapter = cluster.adapter(Category.DFT)
+    given = int(adapter.get("nodes") or 1) * int(adapter.get("ntasks_per_node") or adapter.get("ntasks") or 1)
+    if wanted > given:
+        raise InputError(
+            "a label uses more cores than its pilot job has",
+            where=str(cluster.path / QUEUE / f"{Category.DFT}.yaml"),
+            seen=f"ntasks for {given}, the campaign asks for {wanted}",
+            hint="raise ntasks, or lower the cores of a label in the campaign file",
+        )
+    return f"{wanted} of {given}"
 
 
 def require_cluster(cluster: ClusterDirectory) -> None:

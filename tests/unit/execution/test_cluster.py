@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from magflow.campaign.load import load_campaign
+from magflow.campaign.templates import template_text
 from magflow.cli.app import app
 from magflow.errors import InputError, StoreError
 from magflow.execution import daemon_process, slurm
 from magflow.execution.cluster import CLUSTER, JOBFLOW, LAUNCHPAD, ClusterDirectory
+from magflow.execution.cluster_check import together_findings
 from magflow.execution.cluster_files import ClusterOptions, cluster_files, write_cluster
 from magflow.execution.slurm import Partition, SlurmError
 from magflow.makers.base import Category
@@ -257,6 +260,23 @@ def test_what_slurm_refuses_is_said_in_its_words(cluster, quiet_slurm, wire_mong
     quiet_slurm.setenv("MAGFLOW_MONGO_URI", wire_mongo.uri)
     quiet_slurm.setattr(slurm, "test", refuse)
     assert "Invalid account" in invoke("check", "--cluster", cluster.path, code=5)
+
+
+def test_a_campaign_and_a_cluster_that_do_not_fit(cluster, tmp_path):
+    def said(text):
+        file = tmp_path / "campaign.yaml"
+        file.write_text(text)
+        (found,) = together_findings(load_campaign(file), cluster)
+        return {probe.name: (probe.ok, probe.detail) for probe in found.probes}
+
+    text = template_text("feal_quick")
+    assert said(text)["store"] == (False, "the embedded store cannot be written from other machines")
+    fitting = said(f"{text}\nstore: {{mongodb: {{uri: 'mongodb://127.0.0.1/x'}}}}\n")
+    assert all(ok for ok, _ in fitting.values())
+    assert fitting["cores of a label"][1].endswith("of 8")
+    edit(cluster, "queue/dft.yaml", "ntasks: 8", "ntasks: 1")
+    many = said(text.replace("cores: 1", "cores: 4"))
+    assert "the campaign asks for 4" in many["cores of a label"][1]
 
 
 def test_a_launchpad_file_that_others_can_read(cluster, quiet_slurm, wire_mongo):
