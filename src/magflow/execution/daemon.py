@@ -126,15 +126,13 @@ class Daemon:
                 done = self.round(launchpad)
             except PyMongoError as error:
                 _log.warning("the database is away: %s", mask(str(error))[:300])
-                launchpad = self._reach()
-                if launchpad is None:
+                if self._reach(launchpad) is None:
                     break
-                continue
-            self._note(done)
+            else:
+                self._note(done)
             self._stop.wait(self.settings.interval_s)
-        if launchpad is not None:
-            with suppress(PyMongoError):
-                self.lease.give_up(launchpad)
+        with suppress(PyMongoError):
+            self.lease.give_up(launchpad)
         _log.info("stopped")
 
     def round(self, launchpad: LaunchPad) -> Round:
@@ -223,15 +221,17 @@ class Daemon:
             if sender.trouble:
                 done.trouble.append(f"{sender.category}: {sender.trouble}")
 
-    def _reach(self) -> LaunchPad | None:
+    def _reach(self, launchpad: LaunchPad | None = None) -> LaunchPad | None:
         """The LaunchPad, waited for; None if told to stop."""
         pause = min(1.0, self.settings.interval_s)
         while not self._stop.is_set():
             try:
-                launchpad = connect(self.cluster.launchpad)
-            except StoreError as error:
-                self._note(Round(trouble=[str(error)]))
-                _log.warning("%s; next try in %.0f s", error, pause)
+                launchpad = launchpad or connect(self.cluster.launchpad)
+                launchpad.fw_id_assigner.find_one({})
+            except (StoreError, PyMongoError) as error:
+                said = mask(str(error))[:300]
+                self._note(Round(trouble=[said]))
+                _log.warning("%s; next try in %.0f s", said, pause)
                 self._stop.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
