@@ -67,20 +67,23 @@ def _spread(frames: Sequence[Frame], most: int) -> list[Frame]:
 
 
 def _mean(call: Callable[[], object]) -> float:
-    """Processor seconds of one call."""
-    begin, start, calls = time.perf_counter(), _processor_seconds(), 0
+    """Processor seconds of one call: of ever more in a row, so that reading the clocks does not count."""
+    children = psutil.Process().children(recursive=True)
+    begin, calls = time.perf_counter(), 1
     while True:
-        call()
-        calls += 1
-        spent = _processor_seconds() - start
+        start = _processor_seconds(children)
+        for _ in range(calls):
+            call()
+        spent = _processor_seconds(children) - start
         if spent > ENOUGH_CPU_S or time.perf_counter() - begin > ENOUGH_WALL_S:
             return spent / calls
+        calls *= 2
 
 
-def _processor_seconds() -> float:
-    """Of this process, and of the living processes it has started (in ticks of 10 ms)."""
+def _processor_seconds(children: Sequence[psutil.Process]) -> float:
+    """Of this process, and of those it has started (in ticks of 10 ms)."""
     total = time.process_time()
-    for child in psutil.Process().children(recursive=True):
+    for child in children:
         with suppress(psutil.Error):
             times = child.cpu_times()
             total += times.user + times.system

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import psutil
 import pytest
 
 from magflow.core.dataset import Dataset
@@ -257,9 +258,14 @@ def test_inference_cost_counts_atoms(parts):
 
 
 def test_processor_time_of_child_processes_is_counted():
-    spin = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(1, flush=True)\nsys.stdin.read()"
-    start = _processor_seconds()
-    with subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    spin = "import sys, time\nsys.stdin.readline()\nwhile time.process_time() < 0.5: pass\nprint(1, flush=True)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", spin + "sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        watched = [psutil.Process(child.pid)]
+        start = _processor_seconds(watched)
+        child.stdin.write(b"go\n")
+        child.stdin.flush()
         child.stdout.readline()
-        assert 0.25 < _processor_seconds() - start < 2.0
+        assert 0.25 < _processor_seconds(watched) - start < 2.0
         child.stdin.close()

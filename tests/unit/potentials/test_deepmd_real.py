@@ -40,8 +40,8 @@ def nio(request) -> list[LabeledFrame]:
 
 @pytest.fixture(scope="module")
 def spin(nio, deepmd_kit) -> tuple[DeepmdPotential, dict[str, dict[str, float]]]:
-    """DeepSPIN after 300 steps on 40 frames of NiO."""
-    family = DpSpinFamily(steps=300, interval=100, learning_rate=(2e-3, 1e-3), **SPIN_NET)
+    """DeepSPIN after 600 steps on 40 frames of NiO; the best of six on the held-out ones is kept."""
+    family = DpSpinFamily(steps=600, interval=100, learning_rate=(2e-3, 1e-4), **SPIN_NET)
     potential, report = family.fit(nio[::3], elements=NIO, seed=1, validation=nio[1::12])
     assert report.cost.cpu_seconds > 1.0
     return potential, dict(report.rmse)
