@@ -45,6 +45,10 @@ def transfer(
             "none for others.",
         ),
     ] = None,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="Fit to both kinds of label from scratch, too: replay without the pre-training."),
+    ] = False,
     members: Annotated[int, typer.Option(min=1, help="Potentials per point; with several each sees 80 %.")] = 1,
     price: Annotated[
         str, typer.Option(help="What a label costs: core_hours (wall time x cores) or cpu_hours.")
@@ -82,6 +86,7 @@ def transfer(
         seeds,
         replay,
         members,
+        joint,
     )
     _check_output(output, resume)
     with bar() as progress:
@@ -127,11 +132,16 @@ def _task(
     seeds: int,
     replay: float | None,
     members: int,
+    joint: bool,
 ) -> TransferTask:
+    from magflow.errors import InputError
     from magflow.potentials.transfer_task import Arm, TransferSchedule, TransferTask
 
     parts = {name: _labels(path, name) for name, path in paths.items()}
     share = (1.0 if family.magnetic else 0.0) if replay is None else replay
+    if joint and not share:
+        raise InputError("--joint learns from both kinds of label, which is replay", where="--replay", seen=share)
+    arms = [Arm.SCRATCH, Arm.TUNED, *([Arm.REPLAYED] if share else []), *([Arm.JOINT] if joint else [])]
     return TransferTask(
         pretraining,
         family,
@@ -139,7 +149,7 @@ def _task(
         sizes=sizes,
         seeds=tuple(range(1, seeds + 1)),
         schedule=TransferSchedule(replay=share, members=members, bagging=members > 1),
-        arms=tuple(arm for arm in (Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED) if share or arm is not Arm.REPLAYED),
+        arms=tuple(arms),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from magflow.potentials.transfer import TransferCurve
 from magflow.potentials.transfer_saving import Factor, Price, saving
-from magflow.potentials.transfer_task import STARTED, Arm
+from magflow.potentials.transfer_task import Arm
 from magflow.report.blocks import Plot, Table, number, plot
 from magflow.report.quantities import SHOWN, Quantity
 from magflow.report.transfer_figures import Curve, transfer_figure
@@ -120,8 +120,8 @@ def error_table(curve: TransferCurve) -> Table:
 
 
 def saved_arms(curve: TransferCurve) -> list[Arm]:
-    """Arms whose saving is worth a table: those that start from the pre-trained potential, if there is a control."""
-    return [arm for arm in curve.arms if arm in STARTED and Arm.SCRATCH in curve.arms]
+    """Arms that took something from non-magnetic labels, if there is a fit from scratch to hold them against."""
+    return [arm for arm in curve.arms if arm is not Arm.SCRATCH and Arm.SCRATCH in curve.arms]
 
 
 def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:

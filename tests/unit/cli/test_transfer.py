@@ -102,12 +102,26 @@ def test_finished_points_are_kept(finished, data, monkeypatch):
     assert other.exit_code == 2 and "other labels or settings" in other.stderr
 
 
+def test_replay_without_the_start_is_one_more_way_to_fit(finished, data):
+    out, _, _ = finished
+    result = transfer(data, out, "--resume", "--joint", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["points"] == 16 and "from scratch on both kinds" in told["saving"]
+    points = json.loads((out / "results.json").read_text())["points"]
+    both = [p for p in points if p["arm"] == "from scratch on both kinds"]
+    assert [p["non_magnetic_labels"] for p in both] == [20] * 4
+    replayed = [p for p in points if p["arm"] == "fine-tuned with replay"]
+    assert [p["rmse"] for p in both] != [p["rmse"] for p in replayed]
+
+
 def test_bad_input_gets_one_clear_error(data, tmp_path):
     out = tmp_path / "saved"
     cases = {
         "labels of the wrong kind": {"plain": "m.xyz"},
         "out of range": {"options": ("--sizes", "4,40")},
         "not a list of numbers": {"options": ("--sizes", "four")},
+        "which is replay": {"options": ("--joint", "--replay", "0")},
         "unknown price": {"options": ("--price", "euro")},
         "free moments": {"magnetic": "free.xyz"},
         "to be tested on": {"test": "m.xyz"},
