@@ -14,6 +14,11 @@ def columns_of(con: sqlite3.Connection, table: str) -> list[str]:
     return [row[1] for row in con.execute(f"PRAGMA table_info({table})")][2:]
 
 
+def index_name(table: str, fields: Sequence[str]) -> str:
+    """Name of the index on `fields`."""
+    return f"{table}:{'+'.join(fields)}"
+
+
 def declare(
     con: sqlite3.Connection,
     table: str,
@@ -28,7 +33,7 @@ def declare(
     for field in new:
         con.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(field)}")
     for fields in (*((field,) for field in indexed), *together):
-        name = quoted(f"{table}:{'+'.join(fields)}")
+        name = quoted(index_name(table, fields))
         columns = ", ".join(quoted(field) for field in fields)
         con.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})")
     if new:
@@ -44,7 +49,7 @@ def is_declared(
 ) -> bool:
     """Whether :func:`declare` would have nothing to do."""
     indexes = {row[1] for row in con.execute(f"PRAGMA index_list({table})")}
-    wanted = {f"{table}:{'+'.join(fields)}" for fields in together}
+    wanted = {index_name(table, fields) for fields in together}
     return {*indexed, *scalars} <= set(columns_of(con, table)) and wanted <= indexes
 
 

@@ -16,6 +16,7 @@ from magflow.stores.indexes import (
     BLOB_FIELDS,
     DOCUMENT_FIELDS,
     DOCUMENT_SCALARS,
+    LABEL_SUMMARY,
     additional_stores,
     ensure_indexes,
 )
@@ -51,7 +52,11 @@ def campaign_store(directory: str | Path, synchronous: str = "NORMAL") -> Embedd
     """The embedded store of the campaign in `directory` (which must exist); connect it before use."""
     path = str((Path(directory) / DATABASE).absolute())
     docs = SQLiteStore(
-        path, "docs", key="uuid", fields=DOCUMENT_FIELDS, scalars=DOCUMENT_SCALARS, synchronous=synchronous
+        path,
+        fields=DOCUMENT_FIELDS,
+        scalars=DOCUMENT_SCALARS,
+        together=(LABEL_SUMMARY,),
+        synchronous=synchronous,
     )
     data = SQLiteStore(path, "blobs", key="blob_uuid", fields=BLOB_FIELDS, synchronous=synchronous, compress=True)
     return EmbeddedJobStore(docs, additional_stores={DATA: data})

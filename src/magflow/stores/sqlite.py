@@ -26,7 +26,7 @@ from pydash import get, has, set_
 from magflow.errors import InputError
 from magflow.stores import connection
 from magflow.stores.blob import pack, unpack, values_at
-from magflow.stores.columns import columns_of, declare, is_declared
+from magflow.stores.columns import columns_of, declare, index_name, is_declared
 from magflow.stores.projection import parse, project
 from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filter, quoted
 
@@ -167,8 +167,11 @@ class SQLiteStore(Store):
             return
         looked_at = [*fields, *sorted(condition.fields.difference(fields))]
         names = ", ".join(["id", *(quoted(f) for f in looked_at)])
+        group = next((g for g in self.together if set(looked_at) <= set(g)), None)
+        where = self._where(con, condition) if group is None else condition.where()
+        index = "" if group is None else f" INDEXED BY {quoted(index_name(self.table, group))}"
         with connection.explained(self.path):
-            sql = f"SELECT {names} FROM {self.table}{self._where(con, condition)}"  # noqa: S608
+            sql = f"SELECT {names} FROM {self.table}{index}{where}"  # noqa: S608
             rows = con.execute(sql, condition.parameters).fetchall()
         for i, *found in rows:
             if OTHER not in found:

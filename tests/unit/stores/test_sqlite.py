@@ -63,7 +63,8 @@ filters = st.one_of(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    sqlite = SQLiteStore(str(tmp_path_factory.mktemp("store") / "s.db"), fields=FIELDS)
+    path = tmp_path_factory.mktemp("store") / "s.db"
+    sqlite = SQLiteStore(str(path), fields=FIELDS, scalars=["free"], together=[["s", "a", "free"]])
     memory = MemoryStore(key="uuid")
     sqlite.connect()
     memory.connect()
