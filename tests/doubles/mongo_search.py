@@ -12,16 +12,19 @@ from typing import Any
 from mongomock_ng.aggregate import process_pipeline
 from mongomock_ng.collection import Collection
 from mongomock_ng.filtering import filter_applies
+from mongomock_ng.helpers import get_value_by_dot
 
 _PLAIN = (str, int, float, bytes)
 _CLASSES = frozenset(_PLAIN)
 _ABSENT = object()
+_compare_with_all = Collection._ensure_uniques
 
 
 def install() -> None:
     """Let mongomock-ng search this way, in this process."""
     Collection._iter_documents = _iter_documents
     Collection.aggregate = _aggregate
+    Collection._ensure_uniques = _ensure_uniques
 
 
 def _iter_documents(self: Collection, filter: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -37,6 +40,20 @@ def _aggregate(self: Collection, pipeline: list[dict[str, Any]], session: Any = 
     """As mongomock-ng, which copies the whole collection first; here only what a first ``$match`` lets through."""
     first = pipeline[0].get("$match") if pipeline else None
     return process_pipeline(list(self.find(first)), self.database, pipeline, session)
+
+
+def _ensure_uniques(self: Collection, new: dict[str, Any]) -> None:
+    """As mongomock-ng, which compares a new document with all others; here only if one of them may be its double."""
+    documents = list(self._store._documents.values())
+    for index in self._store.indexes.values():
+        if not index.get("unique"):
+            continue
+        field = index["key"][0][0]
+        value = get_value_by_dot(new, field)
+        same = sift(documents, field, value) if isinstance(value, _PLAIN) else documents
+        if any(d["_id"] != new.get("_id") for d in same):
+            _compare_with_all(self, new)
+            return
 
 
 def sift(documents: list[dict[str, Any]], field: str, wanted: Any) -> list[dict[str, Any]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import mongomock_ng
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mongomock_ng import DuplicateKeyError
 from mongomock_ng.aggregate import process_pipeline
 from mongomock_ng.filtering import filter_applies
 
-from doubles.mongo_search import _aggregate, sift
+from doubles.mongo_search import _aggregate, _compare_with_all, _ensure_uniques, sift
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.sampled_from([0.5, 1.0]), st.sampled_from("abc"))
 VALUES = st.recursive(
@@ -31,6 +32,21 @@ def test_a_pipeline_gives_what_mongomocks_own_gives():
     for pipeline in ([match, *rest], [*rest], [], [{"$limit": 2}, match]):
         own = process_pipeline(list(collection.find()), collection.database, pipeline, None)
         assert list(_aggregate(collection, pipeline)) == list(own)
+
+
+@given(st.lists(DOCUMENTS, max_size=4), DOCUMENTS, st.sampled_from(["x", "x.y"]), st.booleans())
+def test_a_double_of_a_unique_key_is_found(documents, new, field, sparse):
+    collection = mongomock_ng.MongoClient().db.things
+    collection.insert_many({"_id": i, **d} for i, d in enumerate(documents))
+    collection._store.create_index("u", {"key": [(field, 1)], "unique": True, "sparse": sparse})
+    found = []
+    for check in (_compare_with_all, _ensure_uniques):
+        try:
+            check(collection, {"_id": "new", **new})
+            found.append(False)
+        except DuplicateKeyError:
+            found.append(True)
+    assert found[0] == found[1]
 
 
 @example({"x": [{"y": 1}]}, "x.y", 1)
