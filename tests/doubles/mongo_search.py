@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bson import ObjectId
 from mongomock_ng.aggregate import process_pipeline
 from mongomock_ng.collection import Collection
 from mongomock_ng.filtering import filter_applies
 from mongomock_ng.helpers import get_value_by_dot
 
-_PLAIN = (str, int, float, bytes)
+_PLAIN = (str, int, float, bytes, ObjectId)
 _CLASSES = frozenset(_PLAIN)
 _ABSENT = object()
 _compare_with_all = Collection._ensure_uniques
@@ -30,7 +31,11 @@ def install() -> None:
 def _iter_documents(self: Collection, filter: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if self._store.is_empty:  # this also removes what has expired
         filter_applies(filter, {})  # complains of a filter that is wrong
-    candidates = list(self._store._documents.values())
+    documents, identity = self._store._documents, filter.get("_id")
+    if isinstance(identity, _PLAIN):  # the key of mongomock's own dictionary
+        candidates = [documents[identity]] if identity in documents else []
+    else:
+        candidates = list(documents.values())
     for field, wanted in filter.items():
         candidates = sift(candidates, field, wanted)
     return (document for document in candidates if filter_applies(filter, document))
