@@ -67,6 +67,41 @@ def test_partitions_and_refusals(slurm, tmp_path):
         slurm_commands.submit(path)
 
 
+@pytest.fixture
+def fake_slurm(tmp_path, monkeypatch):
+    """Commands that say what they are told to, in place of Slurm's."""
+
+    def say(name, text, code=0):
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
+        path.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return say
+
+
+def test_what_squeue_has_forgotten_is_asked_of_sacct(fake_slurm):
+    fake_slurm("squeue", "11|RUNNING|None|bed-dft\n12_3|PENDING|Priority|array\n")
+    fake_slurm("sacct", "13|CANCELLED by 1000|bed-dft\n14|TIMEOUT|bed|dft\n")
+    found = slurm_commands.states([11, 13, 14, 15])
+    assert {n: (j.state, j.phase) for n, j in found.items()} == {
+        11: ("RUNNING", Phase.RUNNING),
+        13: ("CANCELLED", Phase.ENDED),
+        14: ("TIMEOUT", Phase.ENDED),
+        15: (slurm_commands.UNKNOWN, Phase.ENDED),
+    }
+    assert found[14].name == "bed|dft"
+    assert [j.number for j in slurm_commands.jobs_named("bed-")] == [11]
+
+
+def test_a_squeue_that_fails_is_an_error_and_not_an_empty_queue(fake_slurm):
+    fake_slurm("squeue", "", code=1)
+    with pytest.raises(SlurmError):
+        slurm_commands.states([11])
+    with pytest.raises(SlurmError):
+        slurm_commands.jobs_named("bed-")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("90", 5400), ("90:30", 5430), ("01:30:00", 5400), ("1-00", 86400), ("1-01:30:05", 91805), ("infinite", None)],

@@ -167,9 +167,11 @@ def _accounted(numbers: list[int]) -> list[SlurmJob]:
         return []
     words = ("sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={','.join(map(str, numbers))}")
     try:
-        return _parse(_run(*words, "--format=JobID,State,Reason,JobName"))
+        out = _run(*words, "--format=JobID,State,JobName")
     except SlurmError:
         return []
+    rows = (line.split("|", 2) for line in out.splitlines() if line.count("|") >= 2)
+    return _parse("\n".join(f"{number}|{state}||{name}" for number, state, name in rows))  # as squeue writes them
 
 
 def _parse(text: str) -> list[SlurmJob]:
