@@ -1,12 +1,12 @@
 """A simulated campaign (no DFT) in each store: time to write it, size, memory, and latency of what users ask.
 
-    python benchmarks/store_campaign.py [--labels 2000] [--stores sqlite memory wire-double] [--atoms 16]
+    python benchmarks/store_campaign.py [--labels 2000] [--stores sqlite memory wire-double wire-double-bulk]
 
 Every document is written by itself, as the jobs of a campaign do: 500 labels per iteration, then their batch, three
 models and the assessment. Latencies are the shortest of `--repeats` calls: status, one label by its label_id, the ten
 largest forces, the usable labels of one iteration with their arrays, and the arrays of one label. "memory" is maggma's
 MemoryStore; "wire-double" is the test double of MongoDB, through pymongo and TCP: its latency says nothing about
-MongoDB's, only that the calls work at that size.
+MongoDB's, only that the calls work at that size; "wire-double-bulk" has the documents without arrays, sent at once.
 """
 
 from __future__ import annotations
@@ -65,6 +65,24 @@ def put(store, campaign: Campaign, output, *words) -> None:
         "output": output.model_dump(mode="json"),
     }
     store.update(entry, key=["uuid", "index"], save={"data": "arrays"})
+
+
+class Bulk:
+    """Takes the documents of a campaign, without arrays, and writes them at once."""
+
+    def __init__(self, store) -> None:
+        self.store, self.entries = store, []
+
+    def update(self, entry: dict, key: list, save: dict) -> None:
+        entry["output"]["arrays"] = {"blob_uuid": "none", "store": "data"}
+        self.entries.append(entry)
+
+    def flush(self) -> None:
+        """Write them, without the unique index, for which the double compares each document with all others."""
+        collection = self.store.docs_store._collection
+        collection.drop_indexes()
+        for start in range(0, len(self.entries), 500):
+            collection.insert_many(self.entries[start : start + 500])
 
 
 def simulate(store, campaign: Campaign, labels: int, atoms: int) -> None:
@@ -149,7 +167,7 @@ def shortest_ms(act, repeats: int) -> float:
     return 1e3 * min(times)
 
 
-def questions(here: CampaignDirectory, labels: int) -> dict[str, object]:
+def questions(here: CampaignDirectory, labels: int, bulk: bool) -> dict[str, object]:
     """What is asked, by name."""
     store, mine = here.store, here.id
     some = queries.labels(store, criteria={"iteration": 0}, campaign=mine)[BATCH // 2 if labels > BATCH else 0]
@@ -158,9 +176,14 @@ def questions(here: CampaignDirectory, labels: int) -> dict[str, object]:
         "status": lambda: campaign_status(here),
         "by label_id": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine),
         "top 10": lambda: queries.labels(store, campaign=mine, sort={"force_max": -1}, limit=10),
-        "iteration": lambda: queries.labelled_frames(store, {"iteration": last}, campaign=mine),
-        "arrays": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine, arrays=True),
-    }
+    } | (
+        {}
+        if bulk
+        else {
+            "iteration": lambda: queries.labelled_frames(store, {"iteration": last}, campaign=mine),
+            "arrays": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine, arrays=True),
+        }
+    )
 
 
 def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float]:
@@ -172,7 +195,7 @@ def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float
         content = yaml.load(ROOT / "workflows" / "model_hamiltonian.yaml")
         if kind == "memory":
             content["store"] = IN_MEMORY
-        if kind == "wire-double":
+        if kind.startswith("wire-double"):
             sys.path.insert(0, str(ROOT / "tests"))
             from doubles.mongo_wire import WireMongo
 
@@ -185,18 +208,21 @@ def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float
         JobQueue(here.path)
         campaign = Campaign(here.id, spec.name, ["Fe"], 0)
         began, cpu = time.perf_counter(), time.process_time()
-        simulate(here.store, campaign, labels, atoms)
+        target = Bulk(here.store) if kind.endswith("bulk") else here.store
+        simulate(target, campaign, labels, atoms)
+        if isinstance(target, Bulk):
+            target.flush()
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         merge_log(here.path / DATABASE)
         figures = {"write s": wall, "CPU ms/label": 1e3 * cpu / labels}
         figures["MB"] = sum(p.stat().st_size for p in here.path.glob("campaign.db*")) / 1e6 if kind == "sqlite" else 0.0
         figures["RSS MB"] = psutil.Process().memory_info().rss / 1e6
-        return figures | ask(here, labels, repeats)
+        return figures | ask(here, labels, repeats, kind.endswith("bulk"))
 
 
-def ask(here: CampaignDirectory, labels: int, repeats: int) -> dict[str, float]:
+def ask(here: CampaignDirectory, labels: int, repeats: int, bulk: bool = False) -> dict[str, float]:
     """Latency of each question in ms."""
-    return {f"{name} ms": shortest_ms(act, repeats) for name, act in questions(here, labels).items()}
+    return {f"{name} ms": shortest_ms(act, repeats) for name, act in questions(here, labels, bulk).items()}
 
 
 def main() -> None:

@@ -206,6 +206,7 @@ class WireMongo:
         assert self.process.stdin is not None
         with suppress(OSError):
             self.process.stdin.close()
+        self.process.kill()  # it may be busy with a command
         self.process.wait(10)
 
     def __enter__(self) -> WireMongo:

@@ -28,11 +28,11 @@ from magflow.stores import connection
 from magflow.stores.blob import pack, unpack, values_at
 from magflow.stores.columns import columns_of, declare, index_name, is_declared
 from magflow.stores.projection import parse, project
-from magflow.stores.pushdown import OTHER, Condition, column_value, compile_filter, quoted
+from magflow.stores.pushdown import OTHER, Condition, Term, column_value, compile_filter, quoted
 
 SortSpec = Mapping[str, Sort | int]
 _CHUNK = 200  # documents read at a time
-_FEW = 100  # documents looked at to see which term of a filter is the narrowest
+_FEW = (2, 100, 10_000)  # documents looked at to see which term of a filter is the narrowest
 
 
 class SQLiteStore(Store):
@@ -334,18 +334,21 @@ class SQLiteStore(Store):
         """The WHERE clause, led by the term that admits the fewest documents, found by looking at a few of each:
         left to itself SQLite guesses, and may go through all documents of index 1 to find one uuid.
         """
-        best, least = None, _FEW + 1
-        for term in condition.terms if len(condition.terms) > 1 else ():
-            if not term.fields <= set(self.fields):  # without an index, looking would mean going through all
-                continue
-            sql = f"SELECT count(*) FROM (SELECT 1 FROM {self.table} WHERE {term.sql} LIMIT ?)"  # noqa: S608
-            with connection.explained(self.path):
-                number = con.execute(sql, (*term.parameters, _FEW)).fetchone()[0]
-            if number < least:
-                best, least = term, number
-            if number <= 1:
+        # a term without an index would have to be looked for among all documents
+        terms = [t for t in condition.terms if t.fields <= set(self.fields)] if len(condition.terms) > 1 else []
+        narrowest = None
+        for few in _FEW if terms else ():
+            numbers = [self._number(con, term, few) for term in terms]
+            narrowest = terms[numbers.index(min(numbers))]
+            if min(numbers) < few:
                 break
-        return condition.where(best)
+        return condition.where(narrowest)
+
+    def _number(self, con: sqlite3.Connection, term: Term, few: int) -> int:
+        """How many documents a term admits, counted up to `few`."""
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {self.table} WHERE {term.sql} LIMIT ?)"  # noqa: S608
+        with connection.explained(self.path):
+            return int(con.execute(sql, (*term.parameters, few)).fetchone()[0])
 
     def _matches(
         self,
