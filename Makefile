@@ -74,7 +74,7 @@ $(VENV)/.installed-benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'
 	@touch $@
 
-benchmarks: $(VENV)/.installed-benchmarks engines
+benchmarks: $(VENV)/.installed-benchmarks engines slurm
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
 
 clean:

@@ -30,7 +30,7 @@ from doubles.mongo_wire import WireMongo  # noqa: E402
 from magflow.campaign.templates import template_text  # noqa: E402
 from magflow.execution.cluster import DaemonSpec  # noqa: E402
 from magflow.execution.fireworks_queue import LaunchPadQueue  # noqa: E402
-from one_machine_slurm import OneMachineSlurm  # noqa: E402
+from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError  # noqa: E402
 
 DEATHS = {"killed": signal.SIGKILL, "hanging": signal.SIGSTOP}
 
@@ -75,7 +75,11 @@ def main() -> None:
     """Measure the deaths named on the command line; both if none is."""
     deaths = sys.argv[1:] or list(DEATHS)
     slurm = OneMachineSlurm()
-    slurm.start()
+    try:
+        slurm.start()
+    except SlurmUnavailableError as error:
+        print(f"not measured: {error}")
+        return
     os.environ.update(slurm.environment)
     try:
         for name in deaths:

@@ -66,6 +66,8 @@ def test_a_worker_killed_mid_label(bed, campaign, tmp_path):
     assert submit(bed, campaign, flow) == 4
     bed.start()
     bed.wait(lambda: noted(tmp_path, BEGUN))
+    seen = [" ".join(p.cmdline()) for p in bed.pilots()] + [bed.slurm.command("scontrol", "show", "job"), bed.log()]
+    assert not [text for text in seen if bed.uri in text], "the address of the database is nobody's business"
     os.kill(bed.pilots()[0].pid, signal.SIGKILL)
     killed = time.time()
     bed.wait(lambda: "offered again" in bed.log())
