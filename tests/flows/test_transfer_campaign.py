@@ -19,7 +19,7 @@ from magflow.campaign.source import CampaignFileError
 from magflow.cli.app import app
 from magflow.cli.train import labelled
 from magflow.core.label import LabelKind
-from magflow.execution.campaign import submit_campaign
+from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
 from magflow.execution.local import LocalExecutor
 from magflow.execution.reader import QueueReader
 from magflow.execution.status import campaign_status
@@ -119,6 +119,20 @@ def test_run_locally_agrees(finished):
     for mine, theirs in zip(queries.transfers(store), queries.transfers(here.store), strict=True):
         for a, b in zip(mine.points, theirs.points, strict=True):
             assert a["rmse"] == pytest.approx(b["rmse"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_failures_beside_the_loop_cost_labels_and_nothing_else(write_campaign, tmp_path):
+    file = write_campaign(tmp_path / "tiny.yaml", transfer=TRANSFER, label={"settings": {"failure_rate": 0.4}})
+    here = run(file, tmp_path / "run")
+    assert queries.outcome(here.store).reason == "label-budget"
+    last = queries.transfers(here.store)[-1]
+    usable = {p: len(queries.labels(here.store, criteria={"purpose": p, "state": "ok"})) for p in map(str, Purpose)}
+    assert last.test_labels == usable["test"] < 8
+    assert last.points[1]["non_magnetic_labels"] == usable["pre-training"] < 12
+    failed = failed_labels(here)
+    assert failed and {d.purpose for d in failed} == {Purpose.CAMPAIGN}
+    assert retry_campaign(here)[0] == len(failed)
 
 
 def test_a_family_without_moments_is_tuned_without_replay(write_campaign, tmp_path):
