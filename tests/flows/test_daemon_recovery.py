@@ -17,19 +17,22 @@ from fireworks.core.rocket_launcher import launch_rocket
 
 from cluster_bed import ClusterBed
 from clusters import store_section
-from magflow.errors import CampaignError
+from magflow.errors import CampaignError, StoreUnusableError
 from magflow.execution import daemon as daemon_module
 from magflow.execution import slurm
 from magflow.execution.cluster import CategorySpec
+from magflow.execution.cluster_pilot import Pilot
 from magflow.execution.daemon import Daemon, fate
 from magflow.execution.daemon_lease import Lease
 from magflow.execution.daemon_pilots import Demand, wanted
 from magflow.execution.daemon_recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks_queue import LaunchPadQueue
 from magflow.execution.fireworks_reader import LaunchPadReader
+from magflow.execution.fireworks_task import CampaignTask
 from magflow.execution.queue_status import queue_status
 from magflow.execution.reader import summarise
 from magflow.execution.slurm import UNKNOWN, SlurmJob
+from magflow.makers.base import Category
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
 NODE = Loss("its node was lost", blamed=False)
@@ -188,6 +191,46 @@ def test_an_end_that_was_half_written_is_carried_through(bed, queue, tmp_path, m
     assert finish_half_done(launchpad) == []
     work_off(launchpad)
     assert queue.directory.store.query_one({"uuid": after.uuid})["output"] == ["Fe"]
+
+
+@pytest.mark.parametrize(
+    ("error", "crashes"), [(AutoReconnect("gone"), 0), (StoreUnusableError("gone"), 0), (SystemExit(1), 1)]
+)
+def test_a_pilot_does_not_note_a_failure_that_is_not_the_jobs(
+    bed, queue, submitted, tmp_path, monkeypatch, error, crashes
+):
+    """FireWorks would: it takes every exception for the job's, and what waits for the job would go on without it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    pilot, attempts = Pilot(bed.cluster, Category.DFT, 7), []
+
+    def interrupted(*_):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise error
+        return original(*_)
+
+    original = CampaignTask.run_task
+    monkeypatch.setattr(CampaignTask, "run_task", interrupted)
+    pilot.idle_s = 0.5
+    pilot.run()
+    assert len(attempts) == 4
+    assert queue.directory.store.query_one({"uuid": submitted})["output"] == ["Fe", "FeAl"]
+    (lost,) = bed.launchpad.fireworks.find({"spec.magflow.losses": 1})
+    assert lost["spec"]["magflow"]["crashes"] == crashes
+
+
+def test_a_pilot_notes_a_failure_that_is_the_jobs(bed, queue, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = label(3, str(tmp_path), "no time")
+    made.metadata["category"] = "dft"
+    queue.submit(Flow([made]))
+    pilot = Pilot(bed.cluster, Category.DFT, 7)
+    pilot.idle_s = 0.2
+    pilot.run()
+    (failed,) = LaunchPadReader(bed.launchpad, queue.campaign).failed()
+    assert "TypeError" in failed.error
+    assert failed.crashes == 0
 
 
 def test_a_daemon_that_dies_in_the_middle_of_its_work(bed, queue, submitted, monkeypatch):

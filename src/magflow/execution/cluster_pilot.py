@@ -22,13 +22,15 @@ from magflow.errors import MagflowError, StoreError
 from magflow.execution.cluster import ClusterDirectory
 from magflow.execution.cluster_files import URI_VARIABLE
 from magflow.execution.daemon_recovery import Loss, end_lost_run, runs
-from magflow.execution.fireworks_launchpad import SETTINGS, connect
+from magflow.execution.fireworks_launchpad import SETTINGS
 from magflow.makers.base import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
 
 _log = logging.getLogger("magflow.pilot")
+
+_AWAY = Loss("the database went away before the job's end could be noted", blamed=False)
 
 _LOOK = 2.0  # seconds between two looks at a LaunchPad that has no work
 _LONGEST_PAUSE = 30.0  # seconds between two tries to reach a database that is away
@@ -61,6 +63,8 @@ class Pilot:
 
     def run(self) -> int:
         """Work; returns the number of jobs done."""
+        from magflow.execution.cluster_launchpad import InterruptedRunError
+
         launchpad = self._reach()
         heart = threading.Thread(target=self._beat, args=(launchpad,), daemon=True)
         heart.start()
@@ -77,6 +81,11 @@ class Pilot:
             except PyMongoError as error:
                 _log.warning("the database is away: %s", mask(str(error))[:200])
                 launchpad, idle_since = self._reach(launchpad), time.monotonic()
+            except InterruptedRunError as error:
+                cause = mask(str(error))[:200]
+                _log.warning("interrupted: %s", cause)
+                loss = _AWAY if error.passing else Loss(f"it was interrupted: {cause}", blamed=True)
+                launchpad, idle_since = self._reach(launchpad, loss), time.monotonic()
             except Exception:  # a job that is only half on the LaunchPad, for one: the daemon will see to it
                 troubles += 1
                 if troubles > _TOLERATED:
@@ -95,16 +104,17 @@ class Pilot:
             return False
         return bool(launch_rocket(launchpad, self.fworker, strm_lvl="WARNING"))
 
-    def _reach(self, launchpad: LaunchPad | None = None) -> LaunchPad:
-        """Wait until the database answers; what this worker had in hand when it went away is offered again."""
+    def _reach(self, launchpad: LaunchPad | None = None, loss: Loss = _AWAY) -> LaunchPad:
+        """Wait until the database answers; what this worker had in hand is offered again, with `loss` as the reason."""
+        from magflow.execution.cluster_launchpad import PilotLaunchPad
+
         pause = 0.5
         while True:
             try:
-                launchpad = launchpad or connect(self.cluster.launchpad)
+                launchpad = launchpad or PilotLaunchPad.at(self.cluster.launchpad)
                 if launchpad.uri_mode:  # campaigns are kept on the same server unless told otherwise
                     os.environ.setdefault(URI_VARIABLE, str(launchpad.host))
                 for run in runs(launchpad, self.fworker.name):
-                    loss = Loss("the database went away before the job's end could be noted", blamed=False)
                     _log.warning("%s", end_lost_run(launchpad, run, loss, self.max_crashes))
                 return launchpad
             except (PyMongoError, StoreError) as error:

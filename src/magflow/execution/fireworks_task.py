@@ -6,26 +6,31 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fireworks import FiretaskBase, FWAction, explicit_serialize
 
 from magflow.campaign.directory import CampaignDirectory
-from magflow.errors import MagflowError
+from magflow.errors import MagflowError, StoreUnusableError
 from magflow.execution.directories import JobDirectories
-from magflow.execution.fireworks_launchpad import ABOUT, enforce_settings
+from magflow.execution.fireworks_launchpad import ABOUT, described, enforce_settings
 from magflow.execution.fireworks_queue import CANCELLED, LaunchPadQueue
 from magflow.execution.queue import directory_name
 from magflow.execution.states import CancelReason, Cost
 from magflow.execution.worker import cpu_seconds, describe
+from magflow.stores.mongo import PATIENCE
+from magflow.stores.patience import patiently
 from magflow.stores.results import SUFFIX, results_kept_in, sync_results
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad, Workflow
     from jobflow import Flow, Job, Response
+
+T = TypeVar("T")
 
 enforce_settings()  # FireWorks imports this module before it starts to ping
 
@@ -93,20 +98,24 @@ class CampaignTask(FiretaskBase):
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the job and say what follows from it."""
         about = fw_spec[ABOUT]
-        position = Position.of(self.launchpad, self.fw_id)
+        position = self._patiently(lambda: Position.of(self.launchpad, self.fw_id))
         queue = LaunchPadQueue(self.launchpad, _campaign(about["directory"], os.getpid()))
         job = _decoded(self["job"])
-        self._heed_parents(about, position, job)
+        self._patiently(lambda: self._heed_parents(about, position, job))
         attempt = _Attempt(queue.directory, job, about)
         response, kept = attempt.run(self["job"])
         if response.stop_children:
-            self._stop(position)
+            self._patiently(lambda: self._stop(position))
         return FWAction(
             stored_data={**asdict(attempt.cost), "directory": kept, "stored_data": response.stored_data},
-            detours=self._extend(queue, response, position),
+            detours=self._patiently(lambda: self._extend(queue, response, position)),
             defuse_children=response.stop_children,
             defuse_workflow=response.stop_jobflow,
         )
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """What `act` returns, which does no harm when done twice, tried again while the LaunchPad is away."""
+        return patiently(act, PATIENCE, described(self.launchpad))
 
     def _heed_parents(self, about: dict[str, Any], position: Position, job: Job) -> None:
         """Give up if a parent failed whose output is needed."""
@@ -161,6 +170,8 @@ class _Attempt:
             began, cpu = time.monotonic(), cpu_seconds()
             try:
                 return self._once()
+            except StoreUnusableError:  # not the job's fault
+                raise
             except MagflowError as failure:
                 error = describe(failure)
                 break
