@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import threading
 import time
 
@@ -145,6 +147,21 @@ def test_servers_that_refuse_are_told_apart_and_no_password_is_told(tmp_path):
                 connect(uri, tmp_path, options=fast)
             assert PASSWORD not in repr(caught.value) + str(caught.value)
             assert caught.value.hint
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+def test_tls_options_are_passed_through(tmp_path):
+    pem, key = tmp_path / "both.pem", tmp_path / "key.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(pem)], check=True, capture_output=True)
+    pem.write_text(pem.read_text() + key.read_text())
+    with WireMongo(certificate=pem) as double:
+        store = connect(double.uri, tmp_path, options={"tls": True, "tlsCAFile": str(pem)})
+        write(store, 1)
+        assert store.count() == 1
+        with pytest.raises(StoreUnusableError, match="no secure connection"):
+            connect(double.uri, tmp_path, options={"tls": True, "serverSelectionTimeoutMS": 500})
 
 
 @pytest.mark.parametrize(
