@@ -39,7 +39,9 @@ NODE = Loss("its node was lost", blamed=False)
 
 
 @pytest.fixture
-def bed(tmp_path, mongo_uri):
+def bed(tmp_path, mongo_uri, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_MONGO_URI", "")  # noted, so that what pilots leave there is undone
+    monkeypatch.delenv("MAGFLOW_MONGO_URI")
     return ClusterBed(None, tmp_path / "cluster", mongo_uri)
 
 

@@ -12,7 +12,7 @@ from magflow.settings import load_settings
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    for name in ("ABINIT_COMMAND", "CACHE_DIR", "DATASET_DIRS", "SCRATCH_DIR", "MPIRUN_COMMAND"):
+    for name in ("ABINIT_COMMAND", "CACHE_DIR", "DATASET_DIRS", "SCRATCH_DIR", "MPIRUN_COMMAND", "MONGO_URI"):
         monkeypatch.delenv(f"MAGFLOW_{name}", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

@@ -163,7 +163,7 @@ def _record(
     if not np.isin(types, np.arange(len(elements))).all():
         raise InputError(
             "an atom has a type without an element",
-            seen=sorted({int(t) for t in types}),
+            seen=sorted({f"{t:g}" for t in types}),
             expected=f"0 to {len(elements) - 1} ({', '.join(elements)})",
             hint="name the element of every type, in order",
         )

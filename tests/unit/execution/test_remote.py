@@ -43,13 +43,14 @@ class Controller:
 
 
 def test_states_are_those_of_the_local_queue():
+    begun = datetime.now(UTC) - timedelta(seconds=5)
     controller = Controller(
         document("dft 1", "FAILED", error="mongodb://me:hunter2@host broke"),
         document("light 2", "WAITING", ["dft 1"]),
         document("light 33", "WAITING", ["light 2"]),
         document("light 444", "WAITING", ["dft 1"], tolerant=True),
         document("train 5555", "BATCH_SUBMITTED"),
-        document("train 66666", "DOWNLOADED", start_time=NOW - timedelta(seconds=5), end_time=None),
+        document("train 66666", "DOWNLOADED", start_time=begun, end_time=None),
         document("train 777777", "COMPLETED"),
         document("train 8888888", "USER_STOPPED"),
     )
@@ -61,7 +62,8 @@ def test_states_are_those_of_the_local_queue():
     (failed,) = reader.failed()
     assert "hunter2" not in failed.error
     ((job, seconds),) = reader.running()
-    assert (job.worker, round(seconds)) == ("here", 5)
+    assert job.worker == "here"
+    assert 5.0 <= seconds < 60.0
     summary = reader.categories()["train"]
     assert (summary.counts[JobState.COMPLETED], summary.wall_seconds) == (1, 60.0)
     assert [j.name for j in reader.jobs(JobFilter(category="light", name="*3", uuid="light"))] == ["light 33"]

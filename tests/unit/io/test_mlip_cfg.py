@@ -176,6 +176,7 @@ END_CFG
         (" type", " kind", "columns are missing"),
         ("fx fy fz", "fx fy fx", "names a column twice"),
         ("1 0 0 0 0 0 0 0", "1 7 0 0 0 0 0 0", "type without an element"),
+        ("1 0 0 0 0 0 0 0", "1 nan 0 0 0 0 0 0", "type without an element"),
         ("1 0 0 0 0 0 0 0", "1 0 0 0 0 0 0", "AtomData is malformed"),
         ("-1.5", "nan", "energy has a value that is not finite"),
         ("xx yy zz", "xx xx zz", "PlusStress is malformed"),
