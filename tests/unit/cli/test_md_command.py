@@ -140,7 +140,13 @@ def test_a_run_that_ended_before_its_second_look_goes_on_from_the_first(models, 
 def begun(models, structure, out, *options):
     """A run in a process of its own, once it could be gone on with."""
     command = [sys.executable, "-m", "magflow", "md", str(models), str(structure), "-o", str(out), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells have background jobs ignore it
+    )
     until = time.monotonic() + 60
     while not (out / "state.npz").exists() and time.monotonic() < until:
         time.sleep(0.01)
