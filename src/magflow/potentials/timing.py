@@ -42,8 +42,8 @@ def inference_cost(potential: Potential, frames: Sequence[Frame]) -> InferenceCo
     """Time `potential` on `frames`.
 
     Frames are taken evenly where there are more than are timed. A first call, which loads or compiles, is not counted.
-    Processor time of this process and of those it has started: unlike time on the clock, a busy machine does not
-    stretch it.
+    Processor time of this process and of those it has started, whatever they do: unlike time on the clock, a busy
+    machine does not stretch it.
 
     Raises
     ------
