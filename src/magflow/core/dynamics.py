@@ -180,10 +180,6 @@ class Motion:
         """The same with other velocities (N, 3)."""
         return replace(self, velocities=velocities)
 
-    def with_limits(self, limits: Limits) -> Motion:
-        """The same with other limits."""
-        return replace(self, limits=limits)
-
 
 @dataclass(frozen=True, eq=False)
 class Observation:

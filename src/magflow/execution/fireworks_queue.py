@@ -14,10 +14,10 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from magflow.campaign.directory import CampaignDirectory
-from magflow.errors import CampaignError, InputError
+from magflow.errors import CampaignError
 from magflow.execution import graph
 from magflow.execution.fireworks_launchpad import ABOUT, held_and_orphans, initialise, locked, remove_orphans
-from magflow.execution.states import ALL_JOBS, JobFilter, JobState
+from magflow.execution.states import ALL_JOBS, CancelReason, JobFilter, JobState
 from magflow.makers.base import Category
 
 if TYPE_CHECKING:
@@ -32,9 +32,13 @@ FIREWORKS_STATES: dict[JobState, tuple[str, ...]] = {
     JobState.FAILED: ("FIZZLED",),
     JobState.CANCELLED: ("DEFUSED", "ARCHIVED"),
 }
-"""States of a Firework by the state of a job. A FIZZLED one that bears the mark `cancelled` is CANCELLED."""
+"""States of a Firework by the state of a job. A FIZZLED one that bears the mark CANCELLED is just that."""
 
 CANCELLED = f"spec.{ABOUT}.cancelled"
+"""Why a job never ran, on its own Firework (FIZZLED)."""
+
+STOPS = f"spec.{ABOUT}.stops"
+"""Set if a job returned ``stop_children``."""
 
 
 class LaunchPadQueue:
@@ -86,10 +90,8 @@ class LaunchPadQueue:
         """
         from jobflow.core.flow import get_flow
 
-        try:
+        with graph.explained():
             whole = get_flow(flow, allow_external_references=allow_external_references)
-        except ValueError as error:
-            raise InputError("this flow cannot be run", where="submit", seen=str(error)) from error
         with locked(self.launchpad, f"{self.campaign}/{whole.job_uuids[0]}"):
             mine = {f"spec.{ABOUT}.uuid": {"$in": list(whole.job_uuids)}}
             remove_orphans(self.launchpad, mine, age=0.0)  # under the lock: their submitter is dead
@@ -102,14 +104,15 @@ class LaunchPadQueue:
         """The jobs of `flow` that the LaunchPad does not know, as a workflow; None if it knows them all."""
         from fireworks import Workflow
 
-        entries = [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
+        entries = graph.entries(flow)
         known = self._known([job.uuid for job, _ in entries])
         made: dict[str, list[Firework]] = {}
         for job, parents in entries:
             if (job.uuid, job.index) in known:
                 continue
-            before = [firework for p in parents if p != job.uuid for firework in made.get(p, [])]
-            made.setdefault(job.uuid, []).append(self._firework(job, flow.uuid, before))
+            needs = [p for p in parents if p != job.uuid]
+            before = [firework for p in needs for firework in made.get(p, [])]
+            made.setdefault(job.uuid, []).append(self._firework(job, flow.uuid, needs, before))
         fireworks = [firework for group in made.values() for firework in group]
         if not fireworks:
             return None
@@ -141,7 +144,7 @@ class LaunchPadQueue:
         found = self.launchpad.fireworks.find({"fw_id": {"$in": sorted(held)}}, fields)
         return {(d["spec"][ABOUT]["uuid"], d["spec"][ABOUT]["index"]) for d in found}
 
-    def _firework(self, job: Job, flow: str, parents: list[Firework]) -> Firework:
+    def _firework(self, job: Job, flow: str, needs: list[str], parents: list[Firework]) -> Firework:
         from fireworks import Firework
         from jobflow.core.reference import OnMissing
 
@@ -163,6 +166,7 @@ class LaunchPadQueue:
                 "uuid": job.uuid,
                 "index": job.index,
                 "flow": flow,
+                "needs": needs,
                 "tolerant": job.config.on_missing_references != OnMissing.ERROR,
                 "metadata": dict(job.metadata),
             },
@@ -197,10 +201,10 @@ def state_query(states: tuple[JobState, ...]) -> dict[str, Any]:
     for state in states:
         query: dict[str, Any] = {"state": {"$in": list(FIREWORKS_STATES[state])}}
         if state is JobState.FAILED:
-            query[CANCELLED] = {"$ne": True}
+            query[CANCELLED] = {"$exists": False}
         ways.append(query)
         if state is JobState.CANCELLED:
-            ways.append({"state": "FIZZLED", CANCELLED: True})
+            ways.append({"state": "FIZZLED", CANCELLED: {"$exists": True}})
     return {"$or": ways}
 
 
@@ -212,7 +216,7 @@ def _offered_again(workflow: Workflow, fw_id: int) -> set[int]:
     changed |= workflow.refresh(fw_id, changed)
     for child in workflow.links[fw_id]:
         state = workflow.fw_states[child]
-        if state == "FIZZLED" and workflow.id_fw[child].spec[ABOUT].get("cancelled"):
+        if state == "FIZZLED" and workflow.id_fw[child].spec[ABOUT].get("cancelled") == str(CancelReason.PARENT):
             changed |= _offered_again(workflow, child)
         elif state == "READY":  # nobody has claimed it since its parent failed: it waits again
             changed |= workflow.refresh(child, changed)

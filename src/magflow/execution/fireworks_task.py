@@ -18,7 +18,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import MagflowError, StoreUnusableError
 from magflow.execution.directories import JobDirectories
 from magflow.execution.fireworks_launchpad import ABOUT, described, enforce_settings
-from magflow.execution.fireworks_queue import CANCELLED, LaunchPadQueue
+from magflow.execution.fireworks_queue import CANCELLED, STOPS, LaunchPadQueue
 from magflow.execution.queue import directory_name
 from magflow.execution.states import CancelReason, Cost
 from magflow.execution.worker import cpu_seconds, describe
@@ -54,28 +54,45 @@ class JobFailedError(Exception):
 
 
 @dataclass(frozen=True)
-class Position:
-    """A job within its workflow, as Firework ids: parents that failed, what waits for it, and all that comes after."""
+class Parent:
+    """What a job has to know of one that its workflow runs before it."""
 
-    failed_parents: tuple[int, ...]
-    children: tuple[int, ...]
-    descendants: tuple[int, ...]
+    uuid: str
+    failed: bool
+    """Whether it failed, or was cancelled because a parent of its own had."""
+    stops: bool
+    """Whether it returned ``stop_children``, or was cancelled because a parent of its own had."""
+
+    @classmethod
+    def of(cls, firework: dict[str, Any]) -> Parent:
+        """From a document of the LaunchPad."""
+        about = firework["spec"][ABOUT]
+        stops = about.get("stops", False) or about.get("cancelled") == str(CancelReason.STOPPED)
+        return cls(about["uuid"], firework["state"] == "FIZZLED", stops)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A job within its workflow: the jobs before it, and whether any job waits for it."""
+
+    parents: tuple[Parent, ...]
+    has_children: bool
 
     @classmethod
     def of(cls, launchpad: LaunchPad, fw_id: int) -> Position:
         """Where the Firework `fw_id` stands now."""
-        fields = {"links": 1, "fw_states": 1, f"parent_links.{fw_id}": 1}
+        fields = {f"links.{fw_id}": 1, f"parent_links.{fw_id}": 1}
         workflow = launchpad.workflows.find_one({"nodes": fw_id}, fields)
-        states, links = workflow["fw_states"], workflow["links"]
-        parents = workflow.get("parent_links", {}).get(str(fw_id), [])
-        children = links.get(str(fw_id), [])
-        after, pending = dict[int, None](), list(children)
-        while pending:
-            if (child := pending.pop()) not in after:
-                after[child] = None
-                pending += links.get(str(child), [])
-        failed = tuple(p for p in parents if states[str(p)] == "FIZZLED")
-        return cls(failed, tuple(children), tuple(after))
+        before = workflow.get("parent_links", {}).get(str(fw_id), [])
+        known = launchpad.fireworks.find({"fw_id": {"$in": before}}, {"state": 1, f"spec.{ABOUT}": 1})
+        return cls(tuple(Parent.of(f) for f in known), bool(workflow.get("links", {}).get(str(fw_id))))
+
+    def doom(self, needs: list[str], tolerant: bool) -> CancelReason | None:
+        """Why a job that needs the uuids `needs` must not run; a tolerant one survives a failure, not a stop."""
+        needed = [p for p in self.parents if p.uuid in needs]
+        if any(p.stops for p in needed):
+            return CancelReason.STOPPED
+        return CancelReason.PARENT if any(p.failed for p in needed) and not tolerant else None
 
 
 @explicit_serialize
@@ -100,16 +117,14 @@ class CampaignTask(FiretaskBase):
         about = fw_spec[ABOUT]
         position = self._patiently(lambda: Position.of(self.launchpad, self.fw_id))
         queue = LaunchPadQueue(self.launchpad, _campaign(about["directory"], os.getpid()))
-        job = _decoded(self["job"])
-        self._patiently(lambda: self._heed_parents(about, position, job))
-        attempt = _Attempt(queue.directory, job, about)
+        self._patiently(lambda: self._heed_parents(about, position))
+        attempt = _Attempt(queue.directory, _decoded(self["job"]), about)
         response, kept = attempt.run(self["job"])
         if response.stop_children:
-            self._patiently(lambda: self._stop(position))
+            self._patiently(lambda: self._mark({STOPS: True}))
         return FWAction(
             stored_data={**asdict(attempt.cost), "directory": kept, "stored_data": response.stored_data},
             detours=self._patiently(lambda: self._extend(queue, response, position)),
-            defuse_children=response.stop_children,
             defuse_workflow=response.stop_jobflow,
         )
 
@@ -117,17 +132,17 @@ class CampaignTask(FiretaskBase):
         """What `act` returns, which does no harm when done twice, tried again while the LaunchPad is away."""
         return patiently(act, PATIENCE, described(self.launchpad))
 
-    def _heed_parents(self, about: dict[str, Any], position: Position, job: Job) -> None:
-        """Give up if a parent failed whose output is needed."""
-        me = {"fw_id": self.fw_id}
-        if about.get("cancelled"):  # from an earlier try
-            self.launchpad.fireworks.update_one(me, {"$unset": {CANCELLED: ""}})
-        if about["tolerant"] or not position.failed_parents:
-            return
-        found = self.launchpad.fireworks.find({"fw_id": {"$in": list(position.failed_parents)}}, {f"spec.{ABOUT}": 1})
-        if {d["spec"][ABOUT]["uuid"] for d in found} & set(job.input_uuids):
-            self.launchpad.fireworks.update_one(me, {"$set": {CANCELLED: True}})
-            raise JobFailedError(str(CancelReason.PARENT), Cost(), cancelled=True)
+    def _heed_parents(self, about: dict[str, Any], position: Position) -> None:
+        """Give up if a parent says so whose output is needed."""
+        if {"cancelled", "stops"} & set(about):  # from an earlier try
+            self.launchpad.fireworks.update_one({"fw_id": self.fw_id}, {"$unset": {CANCELLED: "", STOPS: ""}})
+        if reason := position.doom(about["needs"], about["tolerant"]):
+            self._mark({CANCELLED: str(reason)})
+            raise JobFailedError(str(reason), Cost(), cancelled=True)
+
+    def _mark(self, fields: dict[str, Any]) -> None:
+        """What the jobs that come after this one find out by themselves: FireWorks knows no edge that is only order."""
+        self.launchpad.fireworks.update_one({"fw_id": self.fw_id}, {"$set": fields})
 
     def _extend(self, queue: LaunchPadQueue, response: Response, position: Position) -> list[Workflow]:
         """Submit what nobody here waits for; the workflows that the children have to wait for are returned."""
@@ -135,17 +150,11 @@ class CampaignTask(FiretaskBase):
             return []
         flows: list[Flow] = [f for f in (response.replace, response.detour) if f is not None]  # type: ignore[misc]
         alone: list[Flow] = [] if response.addition is None else [response.addition]  # type: ignore[list-item]
-        if not position.children:
+        if not position.has_children:
             alone, flows = [*flows, *alone], []
         for flow in alone:
             queue.submit(flow, allow_external_references=True)
         return [made for flow in flows if (made := queue.workflow(flow)) is not None]
-
-    def _stop(self, position: Position) -> None:
-        """FireWorks defuses the children of a job that says so; what comes after them would wait for ever."""
-        for fw_id in position.descendants:
-            if fw_id not in position.children:
-                self.launchpad.defuse_fw(fw_id)
 
 
 class _Attempt:

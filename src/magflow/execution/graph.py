@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from monty.json import MontyEncoder
@@ -30,6 +32,20 @@ _UNCANCEL = "UPDATE jobs SET state = 'WAITING', reason = NULL, error = NULL, end
 _IS_UNSETTLED = "SELECT 1 FROM jobs WHERE uuid = ? AND state IN ('WAITING', 'READY', 'RUNNING')"
 
 
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what jobflow says of a flow that cannot be run into an InputError."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError("this flow cannot be run", where="submit", seen=str(error)) from error
+
+
+def entries(flow: Flow) -> list[tuple[Job, list[str]]]:
+    """The jobs of `flow`, parents first, each with the uuids of all jobs it waits for or refers to."""
+    return [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
+
+
 def insert_flow(con: sqlite3.Connection, flow: Flow, flow_id: str) -> tuple[int, list[str]]:
     """Insert the jobs of `flow`; those whose (uuid, index) is known already are left as they are.
 
@@ -39,11 +55,11 @@ def insert_flow(con: sqlite3.Connection, flow: Flow, flow_id: str) -> tuple[int,
         The number of new jobs, and the uuids of the leaves.
     """
     now, added = time.time(), 0
-    entries = [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
-    inner = {p for _, parents in entries for p in parents}
-    for job, parents in entries:
+    found = entries(flow)
+    inner = {p for _, parents in found for p in parents}
+    for job, parents in found:
         added += _insert_job(con, job, [p for p in parents if p != job.uuid], flow_id, now)
-    return added, [job.uuid for job, _ in entries if job.uuid not in inner]
+    return added, [job.uuid for job, _ in found if job.uuid not in inner]
 
 
 def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: str, now: float) -> bool:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, cast
 
 from monty.json import MontyEncoder
 
-from magflow.errors import InputError
 from magflow.execution import graph
 from magflow.execution.reader import QueueReader
 from magflow.execution.schema import create_tables, has_tables
@@ -80,13 +79,11 @@ class JobQueue:
         """
         from jobflow.core.flow import get_flow
 
-        try:
+        with graph.explained():
             whole = get_flow(flow, allow_external_references=allow_external_references)
             with self._transaction() as con:
                 con.execute("INSERT OR IGNORE INTO flows (flow, name) VALUES (?, ?)", (whole.uuid, whole.name))
                 return graph.insert_flow(con, whole, whole.uuid)[0]
-        except ValueError as error:
-            raise InputError("this flow cannot be run", where="submit", seen=str(error)) from error
 
     def has_ready(self) -> bool:
         """Whether a job can be claimed now; reads only."""

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core.masking import mask
 from magflow.errors import InputError, MissingToolError, StoreError
+from magflow.execution import graph
 from magflow.execution.reader import CategorySummary, summarise
 from magflow.execution.remote_run import EXECUTION_COMMAND
 from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
@@ -147,10 +148,8 @@ class RemoteQueue:
         """
         from jobflow.core.flow import get_flow
 
-        try:
+        with graph.explained():
             whole = get_flow(flow, allow_external_references=allow_external_references)
-        except ValueError as error:
-            raise InputError("this flow cannot be run", where="submit", seen=str(error)) from error
         uuids = list(whole.job_uuids)
         if self.controller.jobs.count_documents({"uuid": {"$in": uuids}}):
             return 0

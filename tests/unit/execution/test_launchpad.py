@@ -189,6 +189,10 @@ def test_exceptions_are_retried_but_not_errors_meant_for_people(bench, tmp_path)
 
 
 @example([spec("n0", "stop_children"), spec("n1", parents=[0]), spec("n2", parents=[1])])
+@example([spec("n0", "replace", (), [spec("m", "stop_children"), spec("o")]), spec("n1", parents=[0])])
+@example(
+    [spec("n0", "replace_silent", (), [spec("m", "stop_children"), spec("o", parents=[0])]), spec("n1", parents=[0])]
+)
 @example([spec("n0", "replace", (), [spec("m", "replace", (), [spec("o")])]), spec("n1", parents=[0])])
 @settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
 @given(spec_lists())

@@ -171,7 +171,7 @@ class TestIndependence:
     def test_of_runs_that_end(self, ensemble):
         motions = cells()
         together = moved(ensemble, motions, 60)
-        motions[1] = motions[1].with_limits(Limits(max_kinetic=0.0))
+        motions[1] = replace(motions[1], limits=Limits(max_kinetic=0.0))
         stopped = moved(ensemble, motions, 60)
         assert stopped[1].motion.step == 1
         np.testing.assert_array_equal(stopped[0].motion.frame.positions, together[0].motion.frame.positions)

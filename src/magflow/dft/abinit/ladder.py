@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +15,9 @@ from magflow.core.moments import as_vectors
 from magflow.core.types import BoolArray, FloatArray
 from magflow.dft.abinit.output import Output
 from magflow.dft.abinit.run import STEM, Launcher, heavy_files, outcome, run_abinit
+from magflow.dft.runs import RunRecord, run_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from magflow.dft.process import Finished
 
 _FOLDER = "attempt-"
@@ -37,29 +32,6 @@ def rungs(attempts: int, magcon_lambda: float, nstep: int) -> list[dict[str, Any
     Every attempt but the first starts from the density of the one before it, if that had come close.
     """
     return [{"magcon_lambda": magcon_lambda / 4**i, "nstep": nstep * (i + 1)} for i in range(attempts)]
-
-
-@dataclass
-class _Record:
-    """What the attempts so far did."""
-
-    started: float = field(default_factory=time.monotonic)
-    cpu_seconds: float = 0.0
-    runs: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, finished: Finished, result: Output | Failure, rung: Mapping[str, Any]) -> None:
-        self.cpu_seconds += finished.cpu_seconds
-        entry: dict[str, Any] = {
-            "cpu_seconds": finished.cpu_seconds,
-            "wall_seconds": finished.wall_seconds,
-            **rung,
-        }
-        if isinstance(result, Output):
-            entry |= {"scf_steps": result.iterations, "residual": result.residual, "converged": result.converged}
-        self.runs.append(entry)
-
-    def cost(self, cores: int) -> Cost:
-        return Cost(self.cpu_seconds, time.monotonic() - self.started, cores)
 
 
 @dataclass(frozen=True)
@@ -99,25 +71,25 @@ class Calculation:
 
     def run(self, workdir: Path) -> Label:
         """Attempt after attempt; whatever goes wrong with the calculation comes back as a failed label."""
-        record = _Record()
+        record = RunRecord()
         try:
             return self._run(workdir, record)
         except OSError as error:  # no space left, read-only, directory gone
             failure = Failure(FailureKind.CRASH, f"the run directory cannot be used: {error}")
             return self._label(failure, record, "")
 
-    def _run(self, workdir: Path, record: _Record) -> Label:
-        with self._folders(workdir) as root:
+    def _run(self, workdir: Path, record: RunRecord) -> Label:
+        with run_directory(workdir, self.scratch, _FOLDER, self._tidy) as root:
             for number, rung in enumerate(self.rungs, start=1):
                 folder = root / f"{_FOLDER}{number}"
                 finished, result = self._attempt(folder, rung, record)
-                record.add(finished, result, rung)
+                record.add(finished, **rung, **_seen(result))
                 if not isinstance(result, Output) or result.converged:
                     break
             tail = finished.log_tail
         return self._label(result, record, tail)
 
-    def _attempt(self, folder: Path, rung: Mapping[str, Any], record: _Record) -> tuple[Finished, Output | Failure]:
+    def _attempt(self, folder: Path, rung: Mapping[str, Any], record: RunRecord) -> tuple[Finished, Output | Failure]:
         density = folder.parent / f"{_FOLDER}{len(record.runs)}" / f"{STEM}o_DEN"
         residual = record.runs[-1]["residual"] if record.runs else np.inf
         changes = dict(rung) | {"prtden": int(len(record.runs) + 1 < len(self.rungs))}
@@ -125,33 +97,16 @@ class Calculation:
             changes.pop("magcon_lambda", None)
         if residual < _WORTH_KEEPING and density.is_file():
             changes["getden_filepath"] = f"../{density.parent.name}/{density.name}"
-        left = None if self.time_limit_s is None else self.time_limit_s - (time.monotonic() - record.started)
+        left = record.left(self.time_limit_s)
         finished = run_abinit(folder, self.write(changes), self.links, self.launcher, left)
         result = outcome(folder, finished, len(self.frame), polarised=self.polarised, constrained=bool(self.held.any()))
         return finished, result
 
-    @contextmanager
-    def _folders(self, workdir: Path) -> Iterator[Path]:
-        """Where to run; what is worth keeping is in `workdir` afterwards, the rest is gone."""
-        for old in workdir.glob(f"{_FOLDER}*"):
-            shutil.rmtree(old)
-        root = workdir
-        if self.scratch is not None:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            root = Path(tempfile.mkdtemp(prefix="magflow-", dir=self.scratch))
-        try:
-            yield root
-            for folder in sorted(root.glob(f"{_FOLDER}*")):
-                if not self.keep_files:
-                    for path in heavy_files(folder):
-                        path.unlink()
-                if root != workdir:
-                    shutil.move(folder, workdir / folder.name)
-        finally:
-            if root != workdir:
-                shutil.rmtree(root, ignore_errors=True)
+    def _tidy(self, folder: Path) -> None:
+        for path in () if self.keep_files else heavy_files(folder):
+            path.unlink()
 
-    def _label(self, result: Output | Failure, record: _Record, tail: str) -> Label:
+    def _label(self, result: Output | Failure, record: RunRecord, tail: str) -> Label:
         details: dict[str, Any] = {"runs": record.runs}
         cost, attempts = record.cost(self.launcher.cores), len(record.runs)
         if isinstance(result, Output):
@@ -221,6 +176,13 @@ class Calculation:
         forces[:, 2] = output.magnetic_forces
         forces[~self.held] = np.nan
         return forces
+
+
+def _seen(result: Output | Failure) -> dict[str, Any]:
+    """What is remembered of the SCF cycle of one attempt."""
+    if isinstance(result, Failure):
+        return {}
+    return {"scf_steps": result.iterations, "residual": result.residual, "converged": result.converged}
 
 
 def moment_error(frame: Frame, held: BoolArray, magmoms: FloatArray | None) -> float | None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import Cost, Failure, FailureKind, Label, LabelKind, LevelOfTheory
+from magflow.core.label import Failure, FailureKind, Label, LabelKind, LevelOfTheory
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.dft.mpi import mpi_environment
 from magflow.dft.process import Finished, run_program
+from magflow.dft.runs import RunRecord, run_directory
 from magflow.dft.vasp.constraint import Held, consistency, read_constraint, target_of
 from magflow.dft.vasp.output import Output, TruncatedOutputError, error_message, read_output, scf_tail
 from magflow.dft.vasp.settings import VaspSettings
@@ -52,16 +49,6 @@ class _Rung:
         return self.output.energy - (0.0 if self.held is None else self.held.energy)
 
 
-@dataclass
-class _Record:
-    started: float = field(default_factory=time.monotonic)
-    cpu_seconds: float = 0.0
-    runs: list[dict[str, Any]] = field(default_factory=list)
-
-    def cost(self, cores: int) -> Cost:
-        return Cost(self.cpu_seconds, time.monotonic() - self.started, cores)
-
-
 @dataclass(frozen=True)
 class Calculation:
     """One label to be computed.
@@ -91,26 +78,29 @@ class Calculation:
 
     def run(self, workdir: Path) -> Label:
         """Run after run; whatever goes wrong with the calculation comes back as a failed label."""
-        record = _Record()
+        record = RunRecord()
         try:
-            with self._folders(workdir) as root:
+            with run_directory(workdir, self.scratch, _FOLDER, self._tidy) as root:
                 result = self._climb(root, record)
         except OSError as error:  # no space left, read-only, directory gone
             result = Failure(FailureKind.CRASH, f"the run directory cannot be used: {error}")
         return self._label(result, record)
 
-    def _climb(self, root: Path, record: _Record) -> list[_Rung] | Failure:
+    def _climb(self, root: Path, record: RunRecord) -> list[_Rung] | Failure:
         rungs: list[_Rung] = []
         strengths = self.settings.strengths
         for number, strength in enumerate(strengths, start=1):
             folder = root / f"{_FOLDER}{number}"
             self._write(folder, strength, keep=number < len(strengths))
-            left = None if self.time_limit_s is None else self.time_limit_s - (time.monotonic() - record.started)
             finished = run_program(
-                self.command, cwd=folder, log=folder / LOG, env=mpi_environment(self.cores), time_limit_s=left
+                self.command,
+                cwd=folder,
+                log=folder / LOG,
+                env=mpi_environment(self.cores),
+                time_limit_s=record.left(self.time_limit_s),
             )
             result = self._outcome(folder, finished)
-            self._note(record, folder, finished, result, strength)
+            record.add(finished, **self._seen(folder, finished, result, strength))
             if isinstance(result, Failure):
                 return result
             rungs.append(result)
@@ -174,49 +164,26 @@ class Calculation:
             )
         return None
 
-    def _note(
-        self,
-        record: _Record,
-        folder: Path,
-        finished: Finished,
-        result: _Rung | Failure,
-        strength: float | None,
-    ) -> None:
-        record.cpu_seconds += finished.cpu_seconds
-        entry: dict[str, Any] = {"cpu_seconds": finished.cpu_seconds, "wall_seconds": finished.wall_seconds}
-        if strength is not None:
-            entry["lambda"] = strength
+    def _seen(
+        self, folder: Path, finished: Finished, result: _Rung | Failure, strength: float | None
+    ) -> dict[str, Any]:
+        """What is remembered of one run."""
+        seen: dict[str, Any] = {} if strength is None else {"lambda": strength}
         if isinstance(result, Failure):
-            entry["tail"] = scf_tail(folder) or finished.log_tail
-        else:
-            output = result.output
-            entry |= {"scf_steps": output.iterations, "residual": output.residual, "converged": output.converged}
-            if result.held is not None:
-                entry |= result.held.details | {"moment_error_mub": result.held.missed}
-        record.runs.append(entry)
+            return seen | {"tail": scf_tail(folder) or finished.log_tail}
+        output = result.output
+        seen |= {"scf_steps": output.iterations, "residual": output.residual, "converged": output.converged}
+        if result.held is not None:
+            seen |= result.held.details | {"moment_error_mub": result.held.missed}
+        return seen
 
-    @contextmanager
-    def _folders(self, workdir: Path) -> Iterator[Path]:
-        """Where to run; what is worth keeping is in `workdir` afterwards. A POTCAR never is: it is licensed."""
-        for old in workdir.glob(f"{_FOLDER}*"):
-            shutil.rmtree(old)
-        root = workdir
-        if self.scratch is not None:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            root = Path(tempfile.mkdtemp(prefix="magflow-", dir=self.scratch))
-        try:
-            yield root
-        finally:
-            for folder in sorted(root.glob(f"{_FOLDER}*")):
-                for path in folder.iterdir():
-                    if path.name == "POTCAR" or not (self.keep_files or path.name in _KEPT):
-                        path.unlink()
-                if root != workdir:
-                    shutil.move(folder, workdir / folder.name)
-            if root != workdir:
-                shutil.rmtree(root, ignore_errors=True)
+    def _tidy(self, folder: Path) -> None:
+        """A POTCAR is never kept: it is licensed."""
+        for path in folder.iterdir():
+            if path.name == "POTCAR" or not (self.keep_files or path.name in _KEPT):
+                path.unlink()
 
-    def _label(self, result: list[_Rung] | Failure, record: _Record) -> Label:
+    def _label(self, result: list[_Rung] | Failure, record: RunRecord) -> Label:
         details: dict[str, Any] = {"runs": record.runs}
         cost = record.cost(self.cores)
         failure = result if isinstance(result, Failure) else self._judge(result, details)

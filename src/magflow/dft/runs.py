@@ -1,0 +1,67 @@
+"""The runs of a DFT code that one label takes: what they did, and the directory they leave it in."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from magflow.core.label import Cost
+from magflow.dft.process import Finished
+
+
+@dataclass
+class RunRecord:
+    """What the runs so far did."""
+
+    started: float = field(default_factory=time.monotonic)
+    cpu_seconds: float = 0.0
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, finished: Finished, **about: Any) -> None:
+        """One more run, and what is to be remembered of it."""
+        self.cpu_seconds += finished.cpu_seconds
+        self.runs.append({"cpu_seconds": finished.cpu_seconds, "wall_seconds": finished.wall_seconds, **about})
+
+    def left(self, time_limit_s: float | None) -> float | None:
+        """Wall seconds left of those for all runs together; None without a limit."""
+        return None if time_limit_s is None else time_limit_s - (time.monotonic() - self.started)
+
+    def cost(self, cores: int) -> Cost:
+        """Of all runs, on so many cores."""
+        return Cost(self.cpu_seconds, time.monotonic() - self.started, cores)
+
+
+@contextmanager
+def run_directory(workdir: Path, scratch: Path | None, prefix: str, tidy: Callable[[Path], None]) -> Iterator[Path]:
+    """Where to run; folders that begin with `prefix` are in `workdir` afterwards, whatever has happened.
+
+    Parameters
+    ----------
+    scratch
+        Folder to run in; None: `workdir` itself.
+    tidy
+        Removes from the folder of one run what is not to be kept.
+    """
+    for old in workdir.glob(f"{prefix}*"):
+        shutil.rmtree(old)
+    root = workdir
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(prefix="magflow-", dir=scratch))
+    try:
+        try:
+            yield root
+        finally:
+            for folder in sorted(root.glob(f"{prefix}*")):
+                tidy(folder)
+                if root != workdir:
+                    shutil.move(folder, workdir / folder.name)
+    finally:
+        if root != workdir:
+            shutil.rmtree(root, ignore_errors=True)
