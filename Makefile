@@ -7,11 +7,12 @@ DIR    ?= runs/$(basename $(notdir $(FILE)))
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run test test-slow test-deepmd test-remote test-all lint docs-test benchmarks clean
+.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all lint benchmarks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
 	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs"
+	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
 	@echo "make lint       ruff, mypy, import-linter"
@@ -53,6 +54,9 @@ test: $(VENV)/.installed-test engines slurm lint
 test-slow: $(VENV)/.installed-test engines slurm
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
+test-random: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --hypothesis-profile random $$(grep -rl hypothesis tests --include='test_*.py')
+
 test-deepmd: $(VENV)/.installed-deepmd
 	$(BIN)/python -m pytest -m deepmd --timeout 3600
 
@@ -62,7 +66,7 @@ test-remote:
 	$(VENV)-remote/bin/python -m pip install --quiet --editable '.[remote]'
 	$(VENV)-remote/bin/python -m pytest -m slow tests/flows/test_remote_campaign.py --timeout 3600
 
-test-all: test test-slow test-deepmd test-remote
+test-all: test test-slow test-random test-deepmd test-remote
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

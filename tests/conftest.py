@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from doubles.mongo_wire import WireMongo
     from one_machine_slurm import OneMachineSlurm
 
-# First imports under load take longer than hypothesis allows one example.
-settings.register_profile("magflow", deadline=None)
+# First imports under load take longer than hypothesis allows one example. The default run tries the same examples each
+# time: it judges a change, not the luck of the draw. `make test-random` draws others.
+settings.register_profile("magflow", deadline=None, derandomize=True)
+settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("magflow")
 
 _DEFAULT = Path(__file__).parents[2] / "shared" / "data"

@@ -24,6 +24,7 @@ from magflow.execution.local import LocalExecutor
 from magflow.execution.reader import QueueReader
 from magflow.execution.status import campaign_status
 from magflow.makers.documents import Purpose
+from magflow.report import headline, tables
 from magflow.report.page import render
 from magflow.report.record import read_record
 from magflow.stores import queries
@@ -71,8 +72,19 @@ def test_labels_beside_the_loop_are_neither_learnt_from_nor_counted(finished):
     assert {item.label_id for item in queries.labelled_frames(here.store)} == of[Purpose.CAMPAIGN]
     status = campaign_status(here)
     assert (status.labels, status.state, queries.outcome(here.store).labels) == (20, "finished", 20)
+    assert status.beside == {"pre-training": (12, 12), "test": (8, 8)}
     plain = queries.labels(here.store, criteria={"purpose": "pre-training"})
     assert {d.kind for d in plain} == {LabelKind.NON_MAGNETIC}
+
+
+def test_the_cost_is_that_of_everything(finished):
+    _, here = finished
+    beside = sum(d.core_hours for d in queries.labels(here.store) if d.purpose is not Purpose.CAMPAIGN)
+    loop = queries.iterations(here.store)[-1].core_hours_total
+    assert campaign_status(here).core_hours == pytest.approx(loop + beside)
+    record = read_record(here.path)
+    assert headline.core_hours(record) == pytest.approx(loop + beside)
+    assert [row[0] for row in tables.cost(record).rows][-2:] == ["pre-training labels", "test labels"]
 
 
 def test_the_ensemble_of_the_campaign_is_the_fine_tuned_one(finished):

@@ -71,7 +71,8 @@ class _Lines:
 
     def __call__(self, progress: RunProgress) -> None:
         status = campaign_status(self.directory)
-        now = (status.iteration, status.phase, status.labels // 20)
+        labels = status.labels + sum(done for done, _ in status.beside.values())
+        now = (status.iteration, status.phase, labels // 20)
         if now != self.seen and status.phase is not None:
             self.seen = now
             self.console.print(
@@ -85,6 +86,7 @@ def line(status: CampaignStatus) -> str:
     parts = [f"iteration {status.iteration}", status.phase or status.state, f"labels {status.labels}{budget}"]
     if status.labels_failed:
         parts.append(f"{status.labels_failed} failed")
+    parts += [f"{purpose} {done}/{wanted}" for purpose, (done, wanted) in status.beside.items()]
     parts += [shown(q, v) for q, v in status.errors.items()]
     parts.append(f"{status.core_hours:.2f} core-h")
     if (status.seconds_left or 0) >= 1:
@@ -111,6 +113,9 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     failures = ", ".join(f"{n} {kind}" for kind, n in status.failures.items())
     budget = f" of {status.label_budget}" if status.label_budget else ""
     facts.add_row("labels", f"{status.labels}{budget}" + (f", [yellow]failed: {failures}[/yellow]" if failures else ""))
+    if status.beside:
+        texts = (f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items())
+        facts.add_row("beside", f"{', '.join(texts)}")
     facts.add_row("errors", errors_text(status.errors, status.targets))
     cost = f"{status.core_hours:.3f} core-hours"
     if status.cpu_seconds_per_label:

@@ -5,10 +5,11 @@ Rules (those of jobflow's ``run_locally``, but for the order of independent jobs
 - A child waits until every parent uuid is settled. A replaced job's uuid is settled with the last of its indices.
 - The children of a job that returned a replacement or a detour also wait for the leaves of that flow (an edge that
   is not *needed*: a failure there does not cancel them). An addition runs beside them.
-- When a parent *fails* or is cancelled, a child that needs its output is cancelled, unless its
-  ``on_missing_references`` is not ERROR: then it runs once all parents are settled.
-- ``stop_children`` cancels the children and all that need them. ``stop_jobflow`` cancels all of the flow that has not
-  begun, and nothing is added to that flow any more.
+- Once all parents are settled, a child that needs the output of one that *failed*, or was cancelled because of a
+  failure, is cancelled too, unless its ``on_missing_references`` is not ERROR. It is not cancelled before: what becomes
+  of a job must not depend on which of its parents was first.
+- ``stop_children`` cancels the children, tolerant or not, and all that need them, at once. ``stop_jobflow`` cancels all
+  of the flow that has not begun, and nothing is added to that flow any more.
 """
 
 from __future__ import annotations
@@ -76,10 +77,11 @@ def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: 
         return False
     con.execute("INSERT INTO payloads VALUES (?, ?)", (row[0], serialise(job)))
     con.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, 1)", [(p, row[0]) for p in parents])
-    if parents and (reason := _doomed(con, row[0], tolerant)):
-        cancel(con, row[0], job.uuid, reason)
-    else:
-        recount(con, row[0])
+    ready = recount(con, row[0])
+    reason = _doomed(con, row[0], tolerant) if parents else None
+    if reason is not None and (ready or reason is not CancelReason.PARENT):
+        _mark_cancelled(con, row[0], reason)
+        settle(con, job.uuid, reason)
     return True
 
 
@@ -110,14 +112,15 @@ def serialise(job: Job) -> str:
     return text
 
 
-def recount(con: sqlite3.Connection, job_id: int) -> None:
-    """Set `unfinished` and with it WAITING or READY, from the edges."""
-    con.execute(
+def recount(con: sqlite3.Connection, job_id: int) -> bool:
+    """Set `unfinished` and with it WAITING or READY, from the edges; True if READY."""
+    unfinished = con.execute(
         "UPDATE jobs SET unfinished = n, state = iif(n, 'WAITING', 'READY') FROM (SELECT count(*) AS n FROM edges"
         " WHERE child = ? AND EXISTS (SELECT 1 FROM jobs AS p WHERE p.uuid = parent"
-        " AND p.state IN ('WAITING', 'READY', 'RUNNING'))) WHERE jobs.id = ?",
+        " AND p.state IN ('WAITING', 'READY', 'RUNNING'))) WHERE jobs.id = ? RETURNING unfinished",
         (job_id, job_id),
-    )
+    ).fetchone()[0]
+    return bool(unfinished == 0)
 
 
 def order_after(con: sqlite3.Connection, leaves: list[str], children: list[int]) -> None:
@@ -134,43 +137,30 @@ def waiting_children(con: sqlite3.Connection, uuid: str) -> list[int]:
 
 
 def settle(con: sqlite3.Connection, uuid: str, reason: CancelReason | None = None) -> None:
-    """Move the children of `uuid`, if none of its indices is pending.
-
-    Parameters
-    ----------
-    reason
-        None after success; else why the children that need `uuid` are to be cancelled.
-    """
+    """Move the children of `uuid`, if none of its indices is pending; cancel them at once if `reason` is a stop."""
     pending = [(uuid, reason)]
     while pending:
         uuid, reason = pending.pop()
-        if reason is not None:
-            pending += cancel_children(con, uuid, reason)
+        if reason in (CancelReason.STOPPED, CancelReason.FLOW_STOPPED):
+            pending += stop_children(con, uuid, reason)
         if con.execute(_IS_UNSETTLED, (uuid,)).fetchone():
             continue
-        con.execute(
+        rows = con.execute(
             "UPDATE jobs SET unfinished = unfinished - 1, state = iif(unfinished <= 1, 'READY', 'WAITING')"
-            " WHERE state = 'WAITING' AND id IN (SELECT child FROM edges WHERE parent = ?)",
+            " WHERE state = 'WAITING' AND id IN (SELECT child FROM edges WHERE parent = ?)"
+            " RETURNING id, uuid, state, tolerant",
             (uuid,),
-        )
+        ).fetchall()
+        for job_id, child, state, tolerant in rows:
+            if state == JobState.READY and (doom := _doomed(con, job_id, tolerant)):
+                _mark_cancelled(con, job_id, doom)
+                pending.append((child, doom))
 
 
-def cancel(con: sqlite3.Connection, job_id: int, uuid: str, reason: CancelReason) -> None:
-    """Cancel a job that has not begun, and settle its uuid."""
-    _mark_cancelled(con, job_id, reason)
-    settle(con, uuid, reason)
-
-
-def cancel_children(con: sqlite3.Connection, uuid: str, reason: CancelReason) -> list[tuple[str, CancelReason | None]]:
-    """Cancel the waiting jobs that need `uuid`; returns their uuids, to be settled, with the reason.
-
-    A tolerant job survives the failure of a parent, not a stop.
-    """
-    sql = (
-        "SELECT id, uuid FROM edges JOIN jobs ON jobs.id = child"
-        " WHERE parent = ? AND needed AND state = 'WAITING' AND (? OR NOT tolerant)"
-    )
-    rows = con.execute(sql, (uuid, reason is not CancelReason.PARENT)).fetchall()
+def stop_children(con: sqlite3.Connection, uuid: str, reason: CancelReason) -> list[tuple[str, CancelReason | None]]:
+    """Cancel the waiting jobs that need `uuid`; returns their uuids, to be settled, with the reason."""
+    sql = "SELECT id, uuid FROM edges JOIN jobs ON jobs.id = child WHERE parent = ? AND needed AND state = 'WAITING'"
+    rows = con.execute(sql, (uuid,)).fetchall()
     for job_id, _ in rows:
         _mark_cancelled(con, job_id, reason)
     return [(child, reason) for _, child in rows]
@@ -203,9 +193,7 @@ def revive(con: sqlite3.Connection, uuids: list[str]) -> None:
             " WHERE parent = ? AND needed AND state = 'CANCELLED' AND reason = ?"
         )
         for job_id, child in con.execute(sql, (uuid, str(CancelReason.PARENT))).fetchall():
-            con.execute(
-                "UPDATE jobs SET state = 'WAITING', reason = NULL, error = NULL, ended = NULL WHERE id = ?", (job_id,)
-            )
+            con.execute(_UNCANCEL, (job_id,))
             pending.append(child)
         for job_id in [row[0] for row in con.execute("SELECT child FROM edges WHERE parent = ?", (uuid,))]:
             if con.execute("SELECT 1 FROM jobs WHERE id = ? AND state IN ('WAITING', 'READY')", (job_id,)).fetchone():
@@ -220,17 +208,16 @@ def _mark_cancelled(con: sqlite3.Connection, job_id: int, reason: CancelReason) 
 
 
 def _doomed(con: sqlite3.Connection, job_id: int, tolerant: bool) -> CancelReason | None:
-    """Why a new job can never run: a parent that it needs has failed for good, or was stopped."""
+    """Why a job can never run: a parent that it needs was stopped, or has failed for good."""
     sql = (
-        'SELECT p.state, p.reason, max(p."index") FROM edges JOIN jobs AS p ON p.uuid = parent'
-        " WHERE child = ? AND needed GROUP BY p.uuid"
+        "SELECT DISTINCT p.reason FROM edges JOIN jobs AS p ON p.uuid = parent"
+        " WHERE child = ? AND needed AND p.state IN ('FAILED', 'CANCELLED')"
     )
-    for state, reason, _ in con.execute(sql, (job_id,)):
-        if state == JobState.CANCELLED and reason != CancelReason.PARENT:
-            return CancelReason(reason)
-        if state in (JobState.FAILED, JobState.CANCELLED) and not tolerant:
-            return CancelReason.PARENT
-    return None
+    reasons = [reason for (reason,) in con.execute(sql, (job_id,))]
+    for stop in (CancelReason.STOPPED, CancelReason.FLOW_STOPPED):
+        if stop in reasons:
+            return stop
+    return CancelReason.PARENT if reasons and not tolerant else None
 
 
 def category(job: Job) -> str:

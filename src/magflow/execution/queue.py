@@ -155,7 +155,7 @@ class JobQueue:
                 (stored, str(claim.directory) if kept else None, claim.id),
             )
             if response.stop_children:
-                for uuid, reason in graph.cancel_children(con, claim.uuid, CancelReason.STOPPED):
+                for uuid, reason in graph.stop_children(con, claim.uuid, CancelReason.STOPPED):
                     graph.settle(con, uuid, reason)
             graph.settle(con, claim.uuid)
         return True
@@ -170,7 +170,7 @@ class JobQueue:
             failed = final or errors > self.retries
             self._finish(con, claim.id, JobState.FAILED if failed else JobState.READY, error, cost)
             if failed:
-                graph.settle(con, claim.uuid, CancelReason.PARENT)
+                graph.settle(con, claim.uuid)
         return True
 
     def release(self, worker: str | None = None) -> list[str]:
@@ -250,7 +250,7 @@ class JobQueue:
         error = f"the worker died {crashes} time(s) while running this job ({cause})"
         self._finish(con, job_id, JobState.FAILED if failed else JobState.READY, error, NO_COST)
         if failed:
-            graph.settle(con, uuid, CancelReason.PARENT)
+            graph.settle(con, uuid)
 
     def _finish(self, con: sqlite3.Connection, job_id: int, state: JobState, error: str | None, cost: Cost) -> None:
         con.execute(

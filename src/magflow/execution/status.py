@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.schema import CampaignSpec
 from magflow.errors import StoreError
 from magflow.execution.backend import open_reader
 from magflow.execution.queue_status import QueueStatus, queue_status
 from magflow.execution.states import JobState
 from magflow.makers.base import Category
+from magflow.makers.documents import Purpose
 from magflow.stores import queries
 
 PHASES = (
@@ -23,7 +25,11 @@ PHASES = (
 
 @dataclass(frozen=True)
 class CampaignStatus:
-    """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels, house units."""
+    """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels, house units.
+
+    `labels` counts what the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
+    them the campaign wants. `core_hours` is the cost of everything.
+    """
 
     name: str
     state: str
@@ -35,6 +41,7 @@ class CampaignStatus:
     labels: int
     labels_failed: int
     label_budget: int | None
+    beside: dict[str, tuple[int, int]]
     failures: dict[str, int]
     errors: dict[str, float]
     targets: dict[str, float]
@@ -65,14 +72,16 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         running, failed, standing = queue.running(), queue.failed(), queue_status(directory, queue)
     shared = standing is not None and standing.shared
     rules = spec.stop.rules()
-    labels = queries.label_summaries(store, directory.id)
-    usable = {d["label_id"] for d in labels if d["state"] == "ok"}
+    every = queries.label_summaries(store, directory.id)
+    labels = [d for d in every if d["purpose"] is Purpose.CAMPAIGN]
+    done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
+    wanted, usable = _wanted(spec), done[Purpose.CAMPAIGN]
     bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable]
     history = queries.iterations(store, campaign=directory.id)
     outcome = queries.outcome(store, directory.id)
     unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
     newest = max((d for d in history if d.rmse), key=lambda d: d.iteration, default=None)
-    computed = [d["cpu_seconds"] for d in labels if d["cpu_seconds"] > 0]
+    computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
     return CampaignStatus(
         name=spec.name,
         state=_state(counts, unfinished, outcome is not None, shared),
@@ -84,16 +93,17 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         labels=len(usable),
         labels_failed=len(bad),
         label_budget=rules.labels,
+        beside={str(p): (len(done[p]), n) for p, n in wanted.items() if p is not Purpose.CAMPAIGN},
         failures=dict(Counter(d["failure"] for d in bad)),
         errors=dict(newest.rmse) if newest else {},
         targets=dict(rules.targets),
         train_errors=dict(history[-1].train_rmse) if history else {},
-        core_hours=sum(d["core_hours"] for d in labels)
+        core_hours=sum(d["core_hours"] for d in every)
         + sum(v for d in history for k, v in d.core_hours.items() if k != "label"),
         cpu_seconds_per_label=sum(computed) / len(computed) if computed else None,
         seconds_left=None
         if outcome
-        else _seconds_left(labels, rules.labels, _labels_at_once(standing) if shared else spec.execution.workers),
+        else _seconds_left(every, wanted, _labels_at_once(standing) if shared else spec.execution.workers),
         reason=outcome.reason if outcome and not unfinished else None,
         explanation=outcome.explanation if outcome and not unfinished else None,
         history=[_row(d) for d in history],
@@ -131,12 +141,27 @@ def _last_line(error: str | None) -> str:
     return lines[-1] if lines else ""
 
 
-def _seconds_left(labels: list[dict[str, Any]], budget: int | None, workers: int) -> float | None:
-    """Labels to the budget at the mean cost so far: an upper bound, since targets may be met before."""
-    hours = [d["core_hours"] for d in labels if d["core_hours"] > 0]
-    if budget is None or not hours:
+def _wanted(spec: CampaignSpec) -> dict[Purpose, int]:
+    """How many labels of each purpose the campaign may buy; nothing of the loop's without a budget in labels."""
+    wanted = {} if spec.stop.labels is None else {Purpose.CAMPAIGN: spec.stop.labels}
+    if spec.transfer is not None:
+        wanted |= {Purpose.PRETRAINING: spec.transfer.non_magnetic, Purpose.TEST: spec.transfer.test}
+    return wanted
+
+
+def _seconds_left(labels: list[dict[str, Any]], wanted: dict[Purpose, int], workers: int) -> float | None:
+    """Labels to come at the mean cost of their kind so far: an upper bound, since targets may be met before."""
+    if Purpose.CAMPAIGN not in wanted:
         return None
-    return max(0, budget - len(labels)) * 3600 * sum(hours) / len(hours) / max(1, workers)
+    hours = 0.0
+    for purposes in ((Purpose.PRETRAINING,), (Purpose.CAMPAIGN, Purpose.TEST)):
+        tried = Counter(d["purpose"] for d in labels)
+        left = sum(max(0, wanted.get(p, 0) - tried[p]) for p in purposes)
+        prices = [d["core_hours"] for d in labels if d["purpose"] in purposes and d["core_hours"] > 0]
+        if left and not prices:
+            return None
+        hours += left * sum(prices) / len(prices) if left else 0.0
+    return hours * 3600 / max(1, workers)
 
 
 def _row(document: Any) -> dict[str, Any]:

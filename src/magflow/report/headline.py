@@ -108,11 +108,12 @@ def goals(record: CampaignRecord) -> list[Goal]:
 
 
 def core_hours(record: CampaignRecord) -> float:
-    """All phases so far: what the assessed iterations took, and the labels made since."""
+    """All phases so far: what the assessed iterations took, the labels made since, and those beside the loop."""
     last = record.iterations[-1] if record.iterations else None
     after = -1 if last is None else last.iteration
     known = 0.0 if last is None else last.core_hours_total
-    return known + sum(x.core_hours for x in record.labels if x.iteration > after)
+    after_it = sum(x.core_hours for x in record.labels if x.iteration > after)
+    return known + after_it + sum(x.core_hours for x in record.beside)
 
 
 def commands(record: CampaignRecord) -> list[tuple[str, str]]:

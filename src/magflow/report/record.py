@@ -20,6 +20,7 @@ from magflow.makers.documents import (
     LabelDoc,
     ModelDoc,
     OutcomeDoc,
+    Purpose,
     SelectionDoc,
     TransferDoc,
 )
@@ -52,6 +53,8 @@ class CampaignRecord:
         nothing was assessed.
     labels, models
         Finished and failed labels that the loop chose; every trained member.
+    beside
+        Labels of other purposes: of pre-training, and of the test of a transfer.
     transfers
         Comparisons with fits from scratch, of a campaign that starts from non-magnetic labels.
     outcome
@@ -74,6 +77,7 @@ class CampaignRecord:
     selections: tuple[SelectionDoc, ...] = ()
     pools: tuple[Arrays, ...] = ()
     labels: tuple[LabelDoc, ...] = ()
+    beside: tuple[LabelDoc, ...] = ()
     models: tuple[ModelDoc, ...] = ()
     transfers: tuple[TransferDoc, ...] = ()
     iterations: tuple[IterationDoc, ...] = ()
@@ -142,6 +146,7 @@ def read_record(path: Path) -> CampaignRecord:
     selections = queries.selections(here.store, campaign=mine, arrays=True)
     iterations = queries.iterations(here.store, campaign=mine, arrays=True)
     outcome = queries.outcome(here.store, mine)
+    labels = queries.labels(here.store, campaign=mine)
     return CampaignRecord(
         name=here.identity["name"],
         directory=str(path),
@@ -150,7 +155,8 @@ def read_record(path: Path) -> CampaignRecord:
         candidates=tuple(queries.candidates(here.store, campaign=mine)),
         selections=tuple(selections),
         pools=tuple(decode_arrays(d.arrays) for d in selections),
-        labels=tuple(queries.labels(here.store, criteria=queries.CHOSEN, campaign=mine)),
+        labels=tuple(x for x in labels if x.purpose is Purpose.CAMPAIGN),
+        beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
         models=tuple(queries.models(here.store, campaign=mine)),
         transfers=tuple(queries.transfers(here.store, campaign=mine)),
         iterations=tuple(iterations),

@@ -131,6 +131,8 @@ def cost(record: CampaignRecord) -> Table:
     """Core-hours by phase, and what a label took."""
     phases = list(dict.fromkeys(p for d in record.iterations for p in d.core_hours))
     hours = {p: sum(d.core_hours.get(p, 0.0) for d in record.iterations) for p in phases}
+    for purpose in dict.fromkeys(x.purpose for x in record.beside):
+        hours[f"{purpose} labels"] = sum(x.core_hours for x in record.beside if x.purpose is purpose)
     total = sum(hours.values())
     unit, factor = cost_unit(record)
     rows = [[p, number(h * factor), f"{100 * h / total:.1f} %" if total else "–"] for p, h in hours.items()]

@@ -135,16 +135,14 @@ def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
     return list(documents(store, LabelDoc, **kw))
 
 
-_SUMMED = ("label_id", "state", "failure", "core_hours", "cpu_seconds")
+_SUMMED = ("label_id", "purpose", "state", "failure", "core_hours", "cpu_seconds")
 
 
 def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[str, Any]]:
-    """label_id, state, failure, core_hours and cpu_seconds of every label: all that a status needs, quickly.
-
-    Of the labels that the loop chose alone.
-    """
-    found = values(store, _of(LabelDoc, campaign) | _below_output(CHOSEN), [f"output.{name}" for name in _SUMMED])
-    return [dict(zip(_SUMMED, row, strict=True)) for row in found]
+    """label_id, purpose, state, failure, core_hours and cpu_seconds of every label: all a status needs, quickly."""
+    found = values(store, _of(LabelDoc, campaign), [f"output.{name}" for name in _SUMMED])
+    rows = [dict(zip(_SUMMED, row, strict=True)) for row in found]
+    return [row | {"purpose": Purpose(row["purpose"] or Purpose.CAMPAIGN)} for row in rows]
 
 
 def values(store: JobStore, criteria: Mapping[str, Any], fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:

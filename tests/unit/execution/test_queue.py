@@ -79,6 +79,12 @@ def spec(name, kind="value", parents=(), children=()):
         spec("n2", parents=[0, 1]),
     ]
 )
+@example(
+    [
+        spec("n0", "replace", (), [spec("m", "fail"), spec("o", "stop_children"), spec("p", parents=[0, 1])]),
+        spec("n1", parents=[0]) | {"tolerant": True},
+    ]
+)
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(spec_lists())
 def test_generated_flows_give_what_run_locally_gives(tmp_path_factory, specs):
