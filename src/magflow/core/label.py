@@ -32,6 +32,7 @@ class FailureKind(StrEnum):
     INVALID_INPUT = "invalid-input"
     SCF_UNCONVERGED = "scf-unconverged"
     MOMENT_TARGET_MISSED = "moment-target-missed"
+    GHOST_STATE = "ghost-state"
     OVERLAPPING_SPHERES = "overlapping-spheres"
     MIXED_FUNCTIONALS = "mixed-functionals"
     MISSING_DATASET = "missing-dataset"

@@ -88,7 +88,8 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
         step = f" ETOT {nstep:3d}  -24.129266851735     3.58E-04 6.11E-07 {residual} 4.5E-08 7.46E-03 0.827"
     if re.search(r"^prtden 1", text, re.M):
         Path(f"{stem}o_DEN").write_bytes(b"density")
-    write_netcdf(mode, stem, n, constrained="constraint_kind" in text)
+    ghost = mode == "ghost" or (mode == "ghost-unless-damped" and "diemix" not in text)
+    write_netcdf(mode, stem, n, constrained="constraint_kind" in text, ghost=ghost)
     table = TABLE.format(rows=rows) if moments else ""
     body = f"{step}\n{table} Calculation completed.\n"
     Path(f"{stem}.abo").write_text(body[: len(body) // 2] if mode == "truncated-text" else body)
@@ -98,7 +99,7 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
     return 0
 
 
-def write_netcdf(mode: str, stem: str, n: int, *, constrained: bool) -> None:
+def write_netcdf(mode: str, stem: str, n: int, *, constrained: bool, ghost: bool) -> None:
     import netCDF4
 
     if mode == "no-netcdf":
@@ -110,6 +111,8 @@ def write_netcdf(mode: str, stem: str, n: int, *, constrained: bool) -> None:
         nc.createVariable("etotal", "f8", ())[...] = float("nan") if mode == "nan" else -24.0
         nc.createVariable("cartesian_forces", "f8", ("natom", "three"))[...] = 0.01
         nc.createVariable("cartesian_stress_tensor", "f8", ("six",))[...] = [1e-4, 2e-4, 3e-4, 4e-5, 5e-5, 6e-5]
+        nc.createVariable("fermi_energy", "f8", ())[...] = 0.28
+        nc.createVariable("eigenvalues", "f8", ("three",))[...] = [-2.3 if ghost else -0.05, 0.09, 0.3]
     if mode == "cut-netcdf":
         path = Path(f"{stem}o_GSR.nc")
         path.write_bytes(path.read_bytes()[:200])

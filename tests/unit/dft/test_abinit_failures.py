@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -72,6 +74,7 @@ def test_scratch_is_used_and_left_empty(fake, feal, tmp_path, monkeypatch):
         ("nan", FailureKind.TRUNCATED_OUTPUT, "not finite"),
         ("moment-missed", FailureKind.MOMENT_TARGET_MISSED, "0.02 muB"),
         ("unconverged", FailureKind.SCF_UNCONVERGED, "3 attempts"),
+        ("ghost", FailureKind.GHOST_STATE, "70 eV below the Fermi level"),
     ],
 )
 def test_stand_in_failure(fake, feal, tmp_path, mode, kind, says):
@@ -235,3 +238,19 @@ def running_in(folder: Path) -> list[int]:
         if cwd and cwd.startswith(str(folder)) and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process.info["pid"])
     return found
+
+
+def test_a_ghost_state_is_left_by_damped_steps_from_atoms_side_by_side(fake, feal, tmp_path):
+    label = compute(fake("ghost-unless-damped"), feal, tmp_path / "w")
+    assert label.ok
+    assert [run.get("ghost", False) for run in label.details["runs"]] == [True, False]
+    first, second = ((tmp_path / "w" / f"attempt-{i}" / "run.abi").read_text() for i in (1, 2))
+    assert "diemix" not in first
+    assert "diemix 0.4" in second and "nstep 120" in second and "getden_filepath" not in second
+
+
+def test_a_dataset_that_states_no_levels_cannot_be_checked_for_ghosts(fake, feal, datasets, tmp_path):
+    file = datasets / "Al.PBE.gz"
+    text = gzip.decompress(file.read_bytes()).decode()
+    file.write_bytes(gzip.compress(re.sub(r' e="[^"]*"', "", text).encode()))
+    assert compute(fake("ghost"), feal, tmp_path / "w").ok

@@ -58,6 +58,8 @@ class PawDataset:
         Valence electrons.
     radius_bohr
         Augmentation radius (the largest one), bohr.
+    levels_ha
+        The lowest and the highest eigenvalue of the occupied states of the atom, hartree; None if not stated.
     """
 
     element: str
@@ -66,6 +68,7 @@ class PawDataset:
     functional: str
     valence: float
     radius_bohr: float
+    levels_ha: tuple[float, float] | None = None
 
 
 def find_datasets(
@@ -139,7 +142,14 @@ def _read(path: Path, element: str, _mtime: int, _size: int) -> PawDataset:
         _SAME_FUNCTIONAL.get(functional.upper(), functional),
         float(atom["valence"]),
         max(map(float, radii), default=0.0),
+        _levels(head),
     )
+
+
+def _levels(head: str) -> tuple[float, float] | None:
+    states = [dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', text)) for text in re.findall(r"<state\b([^>]*)>", head)]
+    occupied = [float(s["e"]) for s in states if "e" in s and float(s.get("f", 0.0)) > 0.0]
+    return (min(occupied), max(occupied)) if occupied else None
 
 
 def _content(path: Path) -> bytes:

@@ -24,7 +24,7 @@ from magflow.dft.abinit.datasets import (
     unpacked,
 )
 from magflow.dft.abinit.inputs import InputText, band_count
-from magflow.dft.abinit.ladder import Calculation, rungs
+from magflow.dft.abinit.ladder import Calculation, expected_bottom, rungs
 from magflow.dft.abinit.run import Launcher
 from magflow.dft.kpoints import Mesh, Spacing, kpoint_mesh, kpoint_parameters
 from magflow.dft.levels import check_level
@@ -89,7 +89,9 @@ class AbinitEngine(BaseModel):
         60, description="SCF steps of the first attempt; some 20 are usual, and later attempts get more."
     )
     attempts: Annotated[int, Field(ge=1, le=5)] = Field(
-        3, description="Attempts at an SCF cycle that does not converge: smaller magcon_lambda, more steps, restart."
+        3,
+        description="Attempts at an SCF cycle that does not converge: smaller magcon_lambda, more steps, restart. One "
+        "that fell into a ghost state of a dataset is repeated once with damped mixing besides.",
     )
     time_limit_s: PositiveFloat | None = Field(3600.0, description="Wall seconds for one label, all attempts together.")
     cores: PositiveInt = Field(1, description="MPI ranks of one label.")
@@ -207,6 +209,7 @@ class AbinitEngine(BaseModel):
             write=lambda changes: self.input_text(frame, datasets, changes),
             rungs=rungs(self.attempts, self.magcon_lambda, self.nstep),
             links={f"{element}.xml": unpacked(dataset, cache) for element, dataset in datasets.items()},
+            bottom=expected_bottom(datasets.values()),
             launcher=self.launcher(settings),
             scratch=settings.scratch_dir.expanduser() if settings.scratch_dir else None,
             time_limit_s=self.time_limit_s,

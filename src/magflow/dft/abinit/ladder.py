@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,45 @@ from magflow.core.frame import Frame
 from magflow.core.label import Cost, Failure, FailureKind, Label, LevelOfTheory
 from magflow.core.moments import as_vectors
 from magflow.core.types import BoolArray, FloatArray
+from magflow.core.units import HARTREE
 from magflow.dft.abinit.output import Output
 from magflow.dft.abinit.run import STEM, Launcher, heavy_files, outcome, run_abinit
 from magflow.dft.runs import RunRecord, run_directory
 
 if TYPE_CHECKING:
+    from magflow.dft.abinit.datasets import PawDataset
     from magflow.dft.process import Finished
 
 _FOLDER = "attempt-"
 
 _WORTH_KEEPING = 10.0
 """Potential residual (tolvrs) of a density that is a better start than atoms side by side; those begin at 1e3."""
+
+
+_BELOW_ATOMS = 1.0
+"""Hartree by which bands may lie lower than the levels of the atoms; those of a ghost lay 2.2 below."""
+
+
+def _damped(rung: Mapping[str, Any]) -> dict[str, Any]:
+    """Steps of about half the usual length (0.7 with PAW), and twice as many.
+
+    On 8 constrained cells of B2 Fe-Cr that had fallen into a ghost state of chromium it found the real one each time;
+    cells that are well behaved take a third more steps to the same energy.
+    """
+    return {**rung, "diemix": 0.4, "nstep": 2 * rung["nstep"]}
+
+
+def expected_bottom(datasets: Iterable[PawDataset]) -> float:
+    """Where no state of a solid can be, eV from the Fermi level; minus infinity if a dataset does not state its levels.
+
+    The levels of the atoms, the highest of one against the lowest of another, and a hartree more for the width of
+    bands and for charge that moves.
+    """
+    levels = [d.levels_ha for d in datasets]
+    known = [pair for pair in levels if pair is not None]
+    if len(known) < len(levels):
+        return -np.inf
+    return (min(low for low, _ in known) - max(high for _, high in known) - _BELOW_ATOMS) * HARTREE
 
 
 def rungs(attempts: int, magcon_lambda: float, nstep: int) -> list[dict[str, Any]]:
@@ -50,6 +78,9 @@ class Calculation:
         Those variables, attempt by attempt.
     links
         Name in the run directory to dataset file.
+    bottom
+        A state lower than this (eV from the Fermi level) is the ghost state of a dataset
+        (:func:`expected_bottom`).
     scratch
         Folder to run in; None: the label's own directory.
     time_limit_s
@@ -63,6 +94,7 @@ class Calculation:
     write: Callable[[Mapping[str, Any]], str]
     rungs: Sequence[Mapping[str, Any]]
     links: Mapping[str, Path]
+    bottom: float
     launcher: Launcher
     scratch: Path | None
     time_limit_s: float | None
@@ -80,26 +112,36 @@ class Calculation:
 
     def _run(self, workdir: Path, record: RunRecord) -> Label:
         with run_directory(workdir, self.scratch, _FOLDER, self._tidy) as root:
+            damped = False
             for number, rung in enumerate(self.rungs, start=1):
-                folder = root / f"{_FOLDER}{number}"
-                finished, result = self._attempt(folder, rung, record)
-                record.add(finished, **rung, **_seen(result))
-                if not isinstance(result, Output) or result.converged:
+                more = number < len(self.rungs)
+                finished, result = self._attempt(root, _damped(rung) if damped else rung, more, record)
+                if self._is_ghost(result) and not damped:
+                    damped = True
+                    finished, result = self._attempt(root, _damped(rung), more, record)
+                if not isinstance(result, Output) or result.converged or self._is_ghost(result):
                     break
             tail = finished.log_tail
         return self._label(result, record, tail)
 
-    def _attempt(self, folder: Path, rung: Mapping[str, Any], record: RunRecord) -> tuple[Finished, Output | Failure]:
-        density = folder.parent / f"{_FOLDER}{len(record.runs)}" / f"{STEM}o_DEN"
-        residual = record.runs[-1]["residual"] if record.runs else np.inf
-        changes = dict(rung) | {"prtden": int(len(record.runs) + 1 < len(self.rungs))}
+    def _is_ghost(self, result: Output | Failure) -> bool:
+        return isinstance(result, Output) and result.lowest_state < self.bottom
+
+    def _attempt(
+        self, root: Path, rung: Mapping[str, Any], more: bool, record: RunRecord
+    ) -> tuple[Finished, Output | Failure]:
+        folder = root / f"{_FOLDER}{len(record.runs) + 1}"
+        density = root / f"{_FOLDER}{len(record.runs)}" / f"{STEM}o_DEN"
+        last = record.runs[-1] if record.runs else {"residual": np.inf}
+        changes = {**rung, "prtden": int(more)}
         if not self.held.any():
             changes.pop("magcon_lambda", None)
-        if residual < _WORTH_KEEPING and density.is_file():
+        if last["residual"] < _WORTH_KEEPING and not last.get("ghost") and density.is_file():
             changes["getden_filepath"] = f"../{density.parent.name}/{density.name}"
         left = record.left(self.time_limit_s)
         finished = run_abinit(folder, self.write(changes), self.links, self.launcher, left)
         result = outcome(folder, finished, len(self.frame), polarised=self.polarised, constrained=bool(self.held.any()))
+        record.add(finished, **rung, **_seen(result), **({"ghost": True} if self._is_ghost(result) else {}))
         return finished, result
 
     def _tidy(self, folder: Path) -> None:
@@ -154,6 +196,12 @@ class Calculation:
             return Failure(
                 FailureKind.INVALID_INPUT,
                 f"ABINIT {output.version} ran with datasets {output.dataset_md5}, not those of the level of theory",
+            )
+        if self._is_ghost(output):
+            return Failure(
+                FailureKind.GHOST_STATE,
+                f"a state lies {-output.lowest_state:.0f} eV below the Fermi level, where the atoms have none below "
+                f"{-self.bottom:.0f} eV: a ghost of a PAW dataset, in the last of {len(details['runs'])} attempts",
             )
         if not output.converged:
             return Failure(

@@ -2,7 +2,7 @@
 
 No public library parses the moments or the constraint gradient of a constrained run. Sources, for ABINIT 9.6.2:
 
-- energy, forces, stress: ``*_GSR.nc`` (``etotal`` is the free energy; ``cartesian_stress_tensor`` has
+- energy, forces, stress, eigenvalues: ``*_GSR.nc`` (``etotal`` is the free energy; ``cartesian_stress_tensor`` has
   ABINIT's order, which is the house's: xx yy zz yz xz xy).
 - dE/dm: ``*_OUT.nc``, ``grspin``, (natom, 3) flattened, **+dE/dm** in Ha/muB; there only with constraints.
 - moments: the last table "Integrated electronic and magnetization densities" of ``run.abo``.
@@ -51,6 +51,8 @@ class Output:
         Whether the SCF cycle met its criterion.
     iterations, residual
         SCF steps done; the last potential residual.
+    lowest_state
+        Lowest eigenvalue, eV from the Fermi level.
     scf_tail
         The last ten lines of the SCF cycle.
     version
@@ -67,6 +69,7 @@ class Output:
     converged: bool
     iterations: int
     residual: float
+    lowest_state: float
     scf_tail: str
     version: str
     dataset_md5: dict[str, str]
@@ -84,7 +87,8 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
     summary = log.rpartition("--- !FinalSummary")[2] if "--- !FinalSummary" in log else ""
     if not summary or "Calculation completed" not in abo:
         raise TruncatedOutputError("the output ends before `Calculation completed`")
-    gsr = _variables(folder / f"{stem}o_GSR.nc", ("etotal", "cartesian_forces", "cartesian_stress_tensor"))
+    names = ("etotal", "cartesian_forces", "cartesian_stress_tensor", "eigenvalues", "fermi_energy")
+    gsr = _variables(folder / f"{stem}o_GSR.nc", names)
     gradient = None
     if constrained:
         out = _variables(folder / f"{stem}o_OUT.nc", ("grspin",))
@@ -99,6 +103,7 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         converged="!ScfConvergenceWarning" not in log,
         iterations=int(steps[-1][0]) if steps else 0,
         residual=float(steps[-1][1]) if steps else float("nan"),
+        lowest_state=float(gsr["eigenvalues"].min() - _shaped(gsr["fermi_energy"], (), "fermi_energy")) * HARTREE,
         scf_tail="\n".join([line for line in abo.splitlines() if line.startswith(" ETOT")][-10:]),
         version=_field("version", summary),
         dataset_md5=dict(re.findall(r"^\s+([A-Z][a-z]?)\s*: ([0-9a-f]{32})$", summary, re.MULTILINE)),
