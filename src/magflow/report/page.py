@@ -88,10 +88,11 @@ def context(record: CampaignRecord) -> dict[str, Any]:
             name: getattr(tables, name)(record)
             for name in (
                 "iterations", "strata_errors", "strata", "reasons", "sources", "health", "trust", "failures",
-                "failed_labels", "cost", "labels", "models", "provenance", "failed_jobs", "work",
+                "failed_labels", "apart", "cost", "labels", "models", "provenance", "failed_jobs", "work",
             )
         },
         "number": number,
+        "apart_limit": tables.APART,
     }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def _composition_reference(record: CampaignRecord, energies: FloatArray) -> Floa
     for label in record.usable:
         if label.energy_per_atom is not None:
             # supercells of one composition share the reference
-            key = _reduced(label.formula)
+            key = reduced_formula(label.formula)
             lowest[key] = min(lowest.get(key, np.inf), label.energy_per_atom)
             formula_of[round(label.energy_per_atom, 8)] = key
     floor = float(energies.min()) if len(energies) else 0.0
@@ -112,7 +112,8 @@ def _composition_reference(record: CampaignRecord, energies: FloatArray) -> Floa
     return np.array([floor if key is None else lowest[key] for key in keys])
 
 
-def _reduced(formula: str) -> str:
+def reduced_formula(formula: str) -> str:
+    """``Al2Fe2`` as ``Al1Fe1``."""
     parts = re.findall(r"([A-Z][a-z]?)([0-9]+)", formula)
     divisor = int(np.gcd.reduce([int(n) for _, n in parts])) if parts else 1
     return "".join(f"{s}{int(n) // divisor}" for s, n in parts) or formula

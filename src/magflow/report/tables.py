@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from magflow.execution.states import JobState
+from magflow.makers.documents import LabelDoc
 from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
-from magflow.report.sections import cost_unit, stratum, without_ones
+from magflow.report.sections import cost_unit, reduced_formula, stratum, without_ones
 from magflow.select.calibration import Assessment
+
+APART = 3.0
+"""eV/atom between a label and the median of its composition beyond which it is rather wrong than strained."""
 
 MAX_FAILED = 300
 """Failed labels listed one by one; `magflow query` lists all of them."""
@@ -125,6 +129,23 @@ def failed_labels(record: CampaignRecord) -> Table:
         for x in record.failed[-MAX_FAILED:]
     ]
     return Table(["Iteration", "Label", "Frame", "Kind", "Attempts", "Message"], rows, frozenset({0, 4}))
+
+
+def apart(record: CampaignRecord) -> Table:
+    """Usable labels, those beside the loop too, whose energy lies far from the others of their composition."""
+    groups: dict[str, list[LabelDoc]] = {}
+    for x in (*record.usable, *(x for x in record.beside if x.state == "ok")):
+        groups.setdefault(reduced_formula(x.formula), []).append(x)
+    rows: list[list[Any]] = []
+    for group in groups.values():
+        median = float(np.median([x.energy_per_atom for x in group]))
+        far = [(x, x.energy_per_atom - median) for x in group if x.energy_per_atom is not None]
+        rows += [
+            [x.purpose, x.iteration, x.label_id, stratum(x.formula, x.ordering), number(distance)]
+            for x, distance in far
+            if abs(distance) > APART
+        ]
+    return Table(["For", "Iteration", "Label", "Frame", "From the median (eV/atom)"], rows, frozenset({1, 4}))
 
 
 def cost(record: CampaignRecord) -> Table:

@@ -118,7 +118,7 @@ def test_foretold_uses_the_factor_known_before():
 
 
 def test_compositions_share_a_reference_whatever_the_cell():
-    assert sections._reduced("Al2Fe4") == sections._reduced("Al1Fe2") == "Al1Fe2"
+    assert sections.reduced_formula("Al2Fe4") == sections.reduced_formula("Al1Fe2") == "Al1Fe2"
     assert sections.without_ones("Al1Fe1 FM") == "AlFe FM"
     assert sections.without_ones("Al12Fe1 NM") == "Al12Fe NM"
 
@@ -139,6 +139,20 @@ def test_level_of_theory_is_complete_and_units_stand_behind_values():
     }
     rows = [tuple(r) for r in tables.level_of_theory(level).rows]
     assert rows == [("Code", "abinit"), ("chksymbreak", "no"), ("ecut", "10 Ha"), ("spins", "Fe 2.2"), ("new", "3")]
+
+
+def test_labels_of_impossible_energies_are_named_on_the_first_screen():
+    record = finished(2)
+    assert tables.apart(record).rows == []
+    assert "Labels that stand apart" not in render(record)
+    wrong = next(x for x in record.labels if x.state == "ok")
+    moved = wrong.model_copy(update={"energy_per_atom": wrong.energy_per_atom - 48.2})
+    record = dataclasses.replace(record, labels=tuple(moved if x is wrong else x for x in record.labels))
+    ((purpose, iteration, label, _, distance),) = tables.apart(record).rows
+    assert (purpose, iteration, label) == ("campaign", wrong.iteration, wrong.label_id)
+    assert float(distance.replace("−", "-")) == pytest.approx(-48.2, abs=0.5)
+    page = render(record)
+    assert page.index("1 label with an energy more than 3") < page.index("Labels that stand apart")
 
 
 def test_core_hours_count_labels_of_the_iteration_under_way():
