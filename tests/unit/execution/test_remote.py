@@ -14,13 +14,12 @@ from magflow.errors import InputError, MissingToolError
 from magflow.execution import remote
 from magflow.execution.states import JobFilter, JobState
 
-NOW = datetime.now(UTC)
-
 
 def document(name, state, parents=(), *, tolerant=False, **changes):
     config = {"on_missing_references": "none" if tolerant else "error"}
     job = {"name": name, "metadata": {"category": name.split()[0]}, "hosts": ["flow"], "config": config}
-    times = {"start_time": NOW - timedelta(seconds=30), "end_time": NOW - timedelta(seconds=10), "created_on": NOW}
+    now = datetime.now(UTC)
+    times = {"start_time": now - timedelta(seconds=30), "end_time": now - timedelta(seconds=10), "created_on": now}
     known = {"uuid": name, "index": 1, "db_id": str(len(name)), "worker": "here", "error": None, "run_dir": "/work"}
     return {**known, **times, "state": state, "parents": list(parents), "job": job, **changes}
 
