@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fireworks import FWAction, LaunchPad
+from fireworks.core.launchpad import WFLock
+from pymongo.errors import PyMongoError
 
 from magflow.execution.daemon_recovery import OURS
 from magflow.execution.fireworks_launchpad import connect
@@ -31,6 +33,17 @@ class PilotLaunchPad(LaunchPad):
     def at(cls, file: Any) -> PilotLaunchPad:
         """Connect to the LaunchPad that `file` describes."""
         return cls(**connect(file).to_dict())
+
+    def _refresh_wf(self, fw_id: int) -> None:
+        """As FireWorks, which takes a database that goes away meanwhile for a broken job and marks it as failed."""
+        try:
+            with WFLock(self, fw_id):
+                workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
+                self._update_wf(workflow, workflow.refresh(fw_id))
+        except PyMongoError:
+            raise
+        except Exception:
+            super()._refresh_wf(fw_id)  # it meets the same, and knows what to do
 
     def complete_launch(self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED") -> Any:
         """As FireWorks.

@@ -13,6 +13,7 @@ import toy_jobs as toy
 from hypothesis import HealthCheck, example, given, settings
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
+from pymongo.errors import AutoReconnect
 from pymongo.uri_parser import parse_uri
 from test_queue import outputs, spec, spec_lists
 
@@ -25,6 +26,7 @@ from fireworks import Firework, FWorker, LaunchPad
 from fireworks.core.rocket_launcher import rapidfire
 
 from magflow.execution import fireworks_launchpad, fireworks_task
+from magflow.execution.cluster_launchpad import PilotLaunchPad
 from magflow.execution.fireworks_launchpad import ABOUT, connect, held_and_orphans, launchpad_file, locked
 from magflow.execution.fireworks_queue import LaunchPadQueue
 from magflow.execution.fireworks_reader import LaunchPadReader
@@ -227,6 +229,36 @@ def test_a_lock_left_by_a_killed_submission_expires(bench, monkeypatch):
     with locked(bench.launchpad, "key"):
         pass
     assert bench.launchpad.db["magflow_locks"].count_documents({}) == 0
+
+
+def test_an_outage_while_a_workflow_is_refreshed_is_no_failure_of_the_job(bench, monkeypatch):
+    bench.queue.submit(Flow([toy.add(1)]))
+    fw_id = bench.launchpad.get_fw_ids()[0]
+    pilot = PilotLaunchPad(**bench.launchpad.to_dict())
+
+    def away(*_):
+        raise AutoReconnect("connection closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PilotLaunchPad, "_update_wf", away)
+        with pytest.raises(AutoReconnect):
+            pilot._refresh_wf(fw_id)
+    assert bench.states() == {"add": "READY"}
+    bench.work()
+    assert bench.states() == {"add": "COMPLETED"}
+
+
+def test_a_workflow_that_cannot_be_refreshed_fails_as_with_fireworks(bench, monkeypatch):
+    bench.queue.submit(Flow([toy.add(1)]))
+    pilot = PilotLaunchPad(**bench.launchpad.to_dict())
+
+    def broken(*_):
+        raise KeyError("what the task was called before")
+
+    monkeypatch.setattr(PilotLaunchPad, "get_wf_by_fw_id_lzyfw", broken)
+    with pytest.raises(RuntimeError, match="refreshing workflow"):
+        pilot._refresh_wf(bench.launchpad.get_fw_ids()[0])
+    assert bench.states() == {"add": "FAILED"}
 
 
 def test_a_campaign_has_one_directory_on_a_launchpad(bench, tmp_path):
