@@ -47,7 +47,12 @@ class DeepmdWeights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    energy: Prefactor = Field(default=(0.02, 1.0), description="Energy per atom.")
+    energy: Prefactor = Field(
+        default=(0.02, 1.0),
+        description="Energy per atom. The default is deepmd-kit's, for large cells and long trainings. In cells of a "
+        "few atoms a change of volume leaves forces as they are, and energies alone teach it: [1, 100], with forces "
+        "[100, 10].",
+    )
     forces: Prefactor = Field(default=(1000.0, 1.0), description="Forces.")
     virial: Prefactor = Field(
         default=(0.0, 0.0),
