@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from magflow.execution.states import JobState
-from magflow.makers.documents import LabelDoc
+from magflow.makers.documents import LabelDoc, Purpose
 from magflow.report.blocks import Table, number, seconds
 from magflow.report.quantities import SHOWN
 from magflow.report.record import CampaignRecord
@@ -152,7 +152,7 @@ def cost(record: CampaignRecord) -> Table:
     """Core-hours by phase, and what a label took."""
     phases = list(dict.fromkeys(p for d in record.iterations for p in d.core_hours))
     hours = {p: sum(d.core_hours.get(p, 0.0) for d in record.iterations) for p in phases}
-    for purpose in dict.fromkeys(x.purpose for x in record.beside):
+    for purpose in (p for p in Purpose if any(x.purpose is p for x in record.beside)):
         hours[f"{purpose} labels"] = sum(x.core_hours for x in record.beside if x.purpose is purpose)
     total = sum(hours.values())
     unit, factor = cost_unit(record)
