@@ -258,13 +258,14 @@ def test_warm_start_and_validation(family, potential):
 
 
 def test_a_fit_goes_on_from_its_workdir(family, potential, tmp_path):
-    first, _ = family.fit(list(TRAIN), elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
-    again, _ = family.fit(list(TRAIN), elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+    labels = known(family, list(TRAIN))
+    first, _ = family.fit(labels, elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+    again, _ = family.fit(labels, elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
     batch = [item.frame for item in TEST]
     np.testing.assert_array_equal(first.predict(batch).energy, potential.predict(batch).energy)
     np.testing.assert_array_equal(again.predict(batch).energy, first.predict(batch).energy)
     with pytest.raises(InputError):
-        family.fit(list(TRAIN)[:-1], elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
+        family.fit(labels[:-1], elements=ELEMENTS, seed=1, workdir=tmp_path / "fit")
 
 
 def test_descriptors_and_grades(potential):
