@@ -114,8 +114,8 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     budget = f" of {status.label_budget}" if status.label_budget else ""
     facts.add_row("labels", f"{status.labels}{budget}" + (f", [yellow]failed: {failures}[/yellow]" if failures else ""))
     if status.beside:
-        texts = (f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items())
-        facts.add_row("beside", f"{', '.join(texts)}")
+        texts = [f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items()]
+        facts.add_row("beside", ", ".join(texts))
     facts.add_row("errors", errors_text(status.errors, status.targets))
     cost = f"{status.core_hours:.3f} core-hours"
     if status.cpu_seconds_per_label:

@@ -153,9 +153,8 @@ def _seconds_left(labels: list[dict[str, Any]], wanted: dict[Purpose, int], work
     """Labels to come at the mean cost of their kind so far: an upper bound, since targets may be met before."""
     if Purpose.CAMPAIGN not in wanted:
         return None
-    hours = 0.0
+    hours, tried = 0.0, Counter(d["purpose"] for d in labels)
     for purposes in ((Purpose.PRETRAINING,), (Purpose.CAMPAIGN, Purpose.TEST)):
-        tried = Counter(d["purpose"] for d in labels)
         left = sum(max(0, wanted.get(p, 0) - tried[p]) for p in purposes)
         prices = [d["core_hours"] for d in labels if d["purpose"] in purposes and d["core_hours"] > 0]
         if left and not prices:

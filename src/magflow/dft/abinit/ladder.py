@@ -27,7 +27,6 @@ _FOLDER = "attempt-"
 _WORTH_KEEPING = 10.0
 """Potential residual (tolvrs) of a density that is a better start than atoms side by side; those begin at 1e3."""
 
-
 _BELOW_ATOMS = 1.0
 """Hartree by which bands may lie lower than the levels of the atoms; those of a ghost lay 2.2 below."""
 
@@ -112,13 +111,13 @@ class Calculation:
 
     def _run(self, workdir: Path, record: RunRecord) -> Label:
         with run_directory(workdir, self.scratch, _FOLDER, self._tidy) as root:
-            damped = False
-            for number, rung in enumerate(self.rungs, start=1):
-                more = number < len(self.rungs)
-                finished, result = self._attempt(root, _damped(rung) if damped else rung, more, record)
-                if self._is_ghost(result) and not damped:
-                    damped = True
-                    finished, result = self._attempt(root, _damped(rung), more, record)
+            ladder = self.rungs
+            for number in range(len(ladder)):
+                more = number + 1 < len(ladder)
+                finished, result = self._attempt(root, ladder[number], more, record)
+                if self._is_ghost(result) and ladder is self.rungs:
+                    ladder = [_damped(rung) for rung in ladder]
+                    finished, result = self._attempt(root, ladder[number], more, record)
                 if not isinstance(result, Output) or result.converged or self._is_ghost(result):
                     break
             tail = finished.log_tail
