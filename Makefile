@@ -7,7 +7,7 @@ DIR    ?= runs/$(basename $(notdir $(FILE)))
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all lint benchmarks clean
+.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all lint benchmarks hooks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
 	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make hooks      have git run these before each commit"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
 
 $(BIN)/python:
@@ -73,6 +74,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+hooks: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet 'pre-commit>=4.2'
+	$(BIN)/pre-commit install
 
 $(VENV)/.installed-benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'
