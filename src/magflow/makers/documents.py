@@ -7,14 +7,16 @@ name says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from magflow import __version__
 from magflow.core.label import LabelKind
+from magflow.core.versions import FORMAT, WRITER, Format, read_stamped
 
 
 def now() -> str:
@@ -31,18 +33,49 @@ class Purpose(StrEnum):
 
 
 class CampaignDocument(BaseModel):
-    """Fields every document has."""
+    """Fields every document has.
 
-    model_config = ConfigDict(extra="forbid")
+    Whoever builds a document from a stored one - a query, or jobflow when it resolves a reference - gets it in the
+    present format; fields that a later magflow has added are ignored.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow wrote it, in a format this one does not know.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    layout: ClassVar[Format[dict[str, Any]]]
+    """Of this kind of document: its format, and the steps from older ones."""
 
     campaign: str = Field(description="Id of the campaign: hash of the parts of the file that decide its science")
     iteration: int = Field(ge=0, description="Iteration the document belongs to, counted from 0")
     created_at: str = Field(default_factory=now, description="ISO 8601, UTC")
+    format: int = Field(default=1, ge=1, description="Format of this kind of document, the present one once it is read")
     magflow: str = Field(default=__version__, description="Version of magflow that wrote the document")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_present_format(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = {key: value for key, value in data.items() if not key.startswith("@")}
+        if {FORMAT, WRITER}.isdisjoint(fields):  # made here and now
+            return fields | {FORMAT: cls.layout.number}
+        where = f"campaign {fields.get('campaign')}, iteration {fields.get('iteration')}"
+        return read_stamped(cls.layout, fields, where)
+
+    @classmethod
+    def readable(cls) -> dict[str, Any]:
+        """A filter for stored documents of this kind that this magflow can read."""
+        return {f"output.{FORMAT}": {"$not": {"$gt": cls.layout.number}}}
 
 
 class CandidatesDoc(CampaignDocument):
     """What one exploration offered."""
+
+    layout = Format("document of candidates")
 
     doc_type: Literal["candidates"] = "candidates"
     offered: int = Field(ge=0, description="Frames offered to the selection")
@@ -55,6 +88,8 @@ class CandidatesDoc(CampaignDocument):
 
 class SelectionDoc(CampaignDocument):
     """What was offered, what was chosen and why, what was left out and why."""
+
+    layout = Format("selection")
 
     doc_type: Literal["selection"] = "selection"
     offered: int = Field(ge=0)
@@ -77,6 +112,8 @@ class SelectionDoc(CampaignDocument):
 
 class LabelDoc(CampaignDocument):
     """One label: finished or failed. A failed calculation is data."""
+
+    layout = Format("label")
 
     doc_type: Literal["label"] = "label"
     label_id: str = Field(description="hash(frame_id, level_of_theory)")
@@ -117,6 +154,8 @@ class LabelDoc(CampaignDocument):
 class BatchDoc(CampaignDocument):
     """The labels of one iteration together: what training reads."""
 
+    layout = Format("batch of labels")
+
     doc_type: Literal["batch"] = "batch"
     label_ids: list[str] = Field(description="Usable labels")
     failed: dict[str, str] = Field(description="label_id of each failed label and its kind of failure")
@@ -131,6 +170,8 @@ class BatchDoc(CampaignDocument):
 
 class ModelDoc(CampaignDocument):
     """One trained member of an ensemble."""
+
+    layout = Format("model")
 
     doc_type: Literal["model", "reference-model"] = Field(
         default="model",
@@ -153,6 +194,8 @@ class ModelDoc(CampaignDocument):
 
 class IterationDoc(CampaignDocument):
     """Errors of the OLD ensemble on the NEW labels, calibration, counts and cost: what decides to stop."""
+
+    layout = Format("assessment of an iteration")
 
     doc_type: Literal["iteration"] = "iteration"
     offered: int
@@ -179,6 +222,8 @@ class IterationDoc(CampaignDocument):
 class TransferDoc(CampaignDocument):
     """One iteration of a transfer: errors on held-out magnetic labels with the non-magnetic start and without."""
 
+    layout = Format("assessment of a transfer")
+
     doc_type: Literal["transfer"] = "transfer"
     points: list[dict[str, Any]] = Field(
         description="magflow.potentials.transfer.TransferPoint of each way to fit; errors in house units"
@@ -189,6 +234,8 @@ class TransferDoc(CampaignDocument):
 
 class OutcomeDoc(CampaignDocument):
     """The end of a campaign."""
+
+    layout = Format("outcome of a campaign")
 
     doc_type: Literal["outcome"] = "outcome"
     name: str

@@ -1,0 +1,65 @@
+"""One reader for all formats: older ones are upgraded step by step, newer ones are refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from magflow import __version__
+from magflow.core.versions import Format, NewerFormatError, read_stamped
+from magflow.errors import StoreError
+
+Fields = dict[str, object]
+
+
+def in_metres(content: Fields) -> Fields:
+    return {**content, "length": float(str(content["length"])) / 100}
+
+
+def named_size(content: Fields) -> Fields:
+    return {"size" if key == "length" else key: value for key, value in content.items()}
+
+
+LAYOUT = Format("ruler", (in_metres, named_size))
+
+
+def test_the_number_counts_the_steps_and_the_stamp_names_the_writer():
+    assert Format("ruler").number == 1
+    assert LAYOUT.stamp == {"format": 3, "magflow": __version__}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"length": 250},
+        {"length": 250, "format": 1, "magflow": "0.1.0"},
+        {"length": 2.5, "format": 2, "magflow": "0.2.0"},
+        {"size": 2.5, "format": 3, "magflow": "0.3.0"},
+    ],
+    ids=["without a number", "1", "2", "3"],
+)
+def test_any_older_format_is_read_as_the_present_one(stored: Fields):
+    before = dict(stored)
+    found = read_stamped(LAYOUT, stored)
+    assert (found["size"], found["format"], found.get("magflow")) == (2.5, 3, stored.get("magflow"))
+    assert "length" not in found
+    assert stored == before, "what was given is left as it is"
+
+
+def test_a_newer_format_is_refused_by_the_name_of_its_writer():
+    with pytest.raises(NewerFormatError) as caught:
+        read_stamped(LAYOUT, {"format": 4, "magflow": "9.1"}, "shelf")
+    assert f"shelf: this ruler was written by magflow 9.1, this is {__version__}" in str(caught.value)
+    assert "upgrade magflow" in str(caught.value)
+    assert caught.value.exit_code == StoreError.exit_code
+
+
+def test_a_newer_format_of_an_unknown_writer_is_refused_too():
+    with pytest.raises(NewerFormatError, match="a newer magflow"):
+        read_stamped(LAYOUT, {"format": 4})
+
+
+@pytest.mark.parametrize("number", ["2", 0, -1, 1.0, True, None])
+def test_what_is_no_number_of_a_format_is_damage(number: object):
+    with pytest.raises(StoreError, match="damaged") as caught:
+        read_stamped(LAYOUT, {"format": number})
+    assert not isinstance(caught.value, NewerFormatError)
