@@ -17,7 +17,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.source import CampaignFileError
 from magflow.cli.app import app
-from magflow.cli.train import labelled
+from magflow.cli.inputs import labelled
 from magflow.core.label import LabelKind
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
 from magflow.execution.local import LocalExecutor

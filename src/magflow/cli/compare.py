@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magflow.cli.options import Mixed, VirialSign
+
 if TYPE_CHECKING:
     from magflow.core.dataset import Dataset
     from magflow.potentials.compare_task import Entry
@@ -44,7 +46,8 @@ def compare(
         typer.Option("--out", "-o", metavar="DIR", help="Default: comparison/ in the campaign or beside the labels."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the fits that are finished there.")] = False,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")] = False,
+    mixed: Mixed = False,
+    virial_sign: VirialSign = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
 ) -> None:
     """Fit several families to the same labels and compare errors, training cost and inference cost.
@@ -68,7 +71,7 @@ def compare(
     from magflow.potentials.compare_task import ComparisonTask
     from magflow.report.compare import main_quantity, write_comparison
 
-    train, unseen = _parts(labels, test, split, mixed)
+    train, unseen = _parts(labels, test, split, mixed, virial_sign)
     task = ComparisonTask(
         entries=_entries(families, settings or []),
         train=train,
@@ -90,14 +93,16 @@ def compare(
         raise CampaignError("every fit failed", seen=comparison.fits[0].failure, hint=f"look at {where}/results.json")
 
 
-def _parts(labels: Path, test: Path | None, split: float, mixed: bool) -> tuple[Dataset, Dataset]:
+def _parts(
+    labels: Path, test: Path | None, split: float, mixed: bool, virial_sign: int | None
+) -> tuple[Dataset, Dataset]:
     """Labels to learn from and test labels."""
-    from magflow.cli.train import labelled
+    from magflow.cli.inputs import labelled
     from magflow.errors import InputError
 
-    dataset = _campaign_labels(labels) if labels.is_dir() else labelled(labels, mixed=mixed)
+    dataset = _campaign_labels(labels) if labels.is_dir() else labelled(labels, mixed=mixed, virial_sign=virial_sign)
     if test is not None:
-        unseen = labelled(test, mixed=mixed)
+        unseen = labelled(test, mixed=mixed, virial_sign=virial_sign)
         known = {item.label_id for item in unseen}
         return dataset.filter(lambda item: item.label_id not in known), unseen
     if not 0.0 < split < 1.0:
@@ -118,7 +123,7 @@ def _campaign_labels(directory: Path) -> Dataset:
 
 
 def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
-    from magflow.cli.trained import family_of
+    from magflow.cli.inputs import family_of
     from magflow.errors import InputError
     from magflow.potentials.compare_task import Entry
 

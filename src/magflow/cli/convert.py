@@ -130,7 +130,7 @@ def _ensemble_of(source: list[Path], output: Path, elements: tuple[str, ...] | N
 
 
 def _potentials_of(source: Path, output: Path, dialect: Dialect) -> str:
-    from magflow.cli.models import open_ensemble
+    from magflow.cli.inputs import open_ensemble
     from magflow.errors import InputError
     from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
     from magflow.potentials.mmtp.mtp_file import write_mtp

@@ -67,7 +67,7 @@ def md(
 
     from magflow.cli.dynamics_options import MdOptions
     from magflow.cli.dynamics_task import MdTask, show
-    from magflow.cli.models import open_ensemble
+    from magflow.cli.inputs import open_ensemble
 
     options = MdOptions(
         statistics, temperature, pressure, cell, timestep, friction, barostat_time, repeat, relax_moments_every,

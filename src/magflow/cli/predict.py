@@ -34,7 +34,7 @@ def predict(
     """
     import json
 
-    from magflow.cli.models import open_ensemble
+    from magflow.cli.inputs import open_ensemble
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
 

@@ -69,7 +69,7 @@ def relax(
     """
     import json
 
-    from magflow.cli.models import open_ensemble
+    from magflow.cli.inputs import open_ensemble
     from magflow.cli.relaxed import RelaxTask, show, write
     from magflow.explore.relax_settings import RelaxSettings
     from magflow.io.configuration import read_configuration

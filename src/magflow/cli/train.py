@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magflow.cli.options import Mixed, VirialSign
+
 if TYPE_CHECKING:
     from magflow.core.dataset import Dataset
 
@@ -41,7 +43,8 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Members fitted side by side; 0: as many as there are cores.")] = 0,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")] = False,
+    mixed: Mixed = False,
+    virial_sign: VirialSign = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
 ) -> None:
     """Train an ensemble on labelled frames and say how well it meets them, per stratum too.
@@ -61,13 +64,13 @@ def train(
     """
     import json
 
-    from magflow.cli.models import open_ensemble
-    from magflow.cli.trained import bars, family_of, outcome, show
+    from magflow.cli.inputs import family_of, labelled, open_ensemble
+    from magflow.cli.trained import bars, outcome, show
     from magflow.potentials.training import EnsembleTask, cores, train_ensemble
 
     built = family_of(family, settings or [])
-    dataset = labelled(labels, mixed=mixed)
-    unseen = None if test is None else labelled(test, mixed=mixed)
+    dataset = labelled(labels, mixed=mixed, virial_sign=virial_sign)
+    unseen = None if test is None else labelled(test, mixed=mixed, virial_sign=virial_sign)
     _check_output(output, resume)
     task = EnsembleTask(
         family=built,
@@ -88,26 +91,6 @@ def train(
         typer.echo(json.dumps({"output": str(output), **told}))
     else:
         show(told, output)
-
-
-def labelled(path: Path, *, mixed: bool) -> Dataset:
-    """The labels of a file, every frame of which has to have one."""
-    from magflow.core.dataset import Dataset
-    from magflow.errors import InputError
-    from magflow.io.extxyz import read_extxyz
-    from magflow.io.records import labeled_frames, located
-
-    records = read_extxyz(path)
-    items = labeled_frames(records)
-    if len(items) < len(records):
-        raise InputError(
-            "frames without a label",
-            where=str(path),
-            seen=f"{len(records) - len(items)} of {len(records)}",
-            expected="an energy for every frame",
-        )
-    with located(str(path)):
-        return Dataset(items, mixed=mixed)
 
 
 def _check_elements(elements: tuple[str, ...], parts: dict[str, Dataset]) -> None:

@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
-from magflow.core import plugins
 from magflow.core.dataset import Dataset
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import FitReport
-from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import MemberProgress
 from magflow.report.quantities import quantity
-
-
-def family_of(name: str, assignments: Sequence[str]) -> Any:
-    """The family registered as `name` with the settings of ``KEY=VALUE`` texts.
-
-    Raises
-    ------
-    InputError
-        Unknown family or setting, a value it does not take.
-    """
-    kind = plugins.load(plugins.POTENTIAL_FAMILIES, name)
-    given: dict[str, Any] = {}
-    for text in assignments:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise InputError("a setting cannot be read", where="--set", seen=text, expected="KEY=VALUE")
-        place = given
-        *above, last = key.strip().split(".")
-        for part in above:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise InputError("a setting is given in whole and in part", where="--set", seen=text)
-        place[last] = _value(value.strip())
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        raise _refusal(error, list(kind.model_fields)) from error
-
-
-def _value(text: str) -> Any:
-    import json
-
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _refusal(error: ValidationError, known: list[str]) -> InputError:
-    """The first problem of a refused setting."""
-    found = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
-        near = difflib.get_close_matches(key, known, n=1)
-        return InputError(
-            "an unknown setting",
-            where="--set",
-            seen=key,
-            expected="one of " + ", ".join(known),
-            hint=f"did you mean {near[0]}?" if near else None,
-        )
-    message = found["msg"].removeprefix("Value error, ")
-    return InputError(
-        "a setting is not acceptable", where=f"--set {key}".strip(), seen=found.get("input"), expected=message
-    )
 
 
 @contextmanager

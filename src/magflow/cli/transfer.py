@@ -110,7 +110,7 @@ def _price(name: str) -> Price:
 
 
 def _families(name: str, settings: list[str], tuned: list[str]) -> tuple[Any, Any]:
-    from magflow.cli.trained import family_of
+    from magflow.cli.inputs import family_of
 
     return family_of(name, settings), family_of(name, [*settings, *tuned])
 
@@ -155,7 +155,7 @@ def _task(
 
 def _labels(path: Path, name: str) -> Dataset:
     """The labels of a file: non-magnetic ones for the first part, magnetic ones for the others."""
-    from magflow.cli.train import labelled
+    from magflow.cli.inputs import labelled
     from magflow.core.label import LabelKind
     from magflow.errors import InputError
 

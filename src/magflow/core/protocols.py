@@ -62,6 +62,13 @@ Progress = Callable[[float, str], None]
 """Called with the fraction done (0 to 1) and a short text."""
 
 
+class WorkProgress(Protocol):
+    """A :data:`Progress` of work that has parts."""
+
+    def __call__(self, fraction: float, text: str, *, milestone: bool = False) -> None:
+        """The fraction of all done (0 to 1) and a text; `milestone`: a part is finished, worth a line in a log."""
+
+
 @dataclass(frozen=True)
 class FitReport:
     """What a fit did. `rmse` maps ``train``/``validation`` to quantity to RMSE in house units

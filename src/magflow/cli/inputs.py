@@ -1,0 +1,132 @@
+"""What a user names on the command line, opened: an ensemble, labelled frames, a family with its settings."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from magflow.core.dataset import Dataset
+    from magflow.errors import InputError
+    from magflow.potentials.ensemble import PotentialEnsemble
+
+
+def open_ensemble(path: Path) -> PotentialEnsemble:
+    """The ensemble saved in `path`, or the newest one of the campaign in `path`."""
+    from magflow.errors import InputError
+    from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
+
+    if (path / MANIFEST).is_file():
+        return PotentialEnsemble.load(path)
+    from magflow.campaign.directory import IDENTITY, CampaignDirectory
+    from magflow.stores.queries import latest_ensemble
+
+    if not (path / IDENTITY).is_file():
+        raise InputError(
+            "neither an ensemble nor a campaign",
+            where=str(path),
+            expected=f"a directory that holds {MANIFEST} or {IDENTITY}",
+            hint="`magflow export DIR --models -o MODELS` writes an ensemble",
+        )
+    campaign = CampaignDirectory(path)
+    return latest_ensemble(campaign.store, campaign.id)
+
+
+def labelled(path: Path, *, mixed: bool = False, virial_sign: int | None = None) -> Dataset:
+    """The labels of a file, every frame of which has to have one.
+
+    Raises
+    ------
+    InputError
+        If a frame has none, or the labels are of several levels of theory and not `mixed`.
+    """
+    from magflow.core.dataset import Dataset
+    from magflow.errors import InputError
+    from magflow.io.extxyz import read_extxyz
+    from magflow.io.records import labeled_frames, located
+
+    records = read_extxyz(path, virial_sign=_sign(virial_sign))
+    items = labeled_frames(records)
+    if len(items) < len(records):
+        raise InputError(
+            "frames without a label",
+            where=str(path),
+            seen=f"{len(records) - len(items)} of {len(records)}",
+            expected="an energy for every frame",
+        )
+    with located(str(path)):
+        return Dataset(items, mixed=mixed)
+
+
+def _sign(value: int | None) -> int | None:
+    """What ``--virial-sign`` was given."""
+    from magflow.errors import InputError
+
+    if value not in (None, 1, -1):
+        raise InputError("not a sign", where="--virial-sign", seen=value, expected="1 or -1")
+    return value
+
+
+def family_of(name: str, assignments: Sequence[str]) -> Any:
+    """The family registered as `name` with the settings of ``KEY=VALUE`` texts.
+
+    Raises
+    ------
+    InputError
+        Unknown family or setting, a value it does not take.
+    """
+    from pydantic import ValidationError
+
+    from magflow.core import plugins
+    from magflow.errors import InputError
+
+    kind = plugins.load(plugins.POTENTIAL_FAMILIES, name)
+    given: dict[str, Any] = {}
+    for text in assignments:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise InputError("a setting cannot be read", where="--set", seen=text, expected="KEY=VALUE")
+        place = given
+        *above, last = key.strip().split(".")
+        for part in above:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise InputError("a setting is given in whole and in part", where="--set", seen=text)
+        place[last] = _value(value.strip())
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise _refusal(error, list(kind.model_fields)) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refusal(error: ValidationError, known: list[str]) -> InputError:
+    """The first problem of a refused setting."""
+    from magflow.errors import InputError
+
+    found = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
+        near = difflib.get_close_matches(key, known, n=1)
+        return InputError(
+            "an unknown setting",
+            where="--set",
+            seen=key,
+            expected="one of " + ", ".join(known),
+            hint=f"did you mean {near[0]}?" if near else None,
+        )
+    message = found["msg"].removeprefix("Value error, ")
+    return InputError(
+        "a setting is not acceptable", where=f"--set {key}".strip(), seen=found.get("input"), expected=message
+    )

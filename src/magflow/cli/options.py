@@ -1,0 +1,61 @@
+"""Arguments and options that several commands share; each is spelt once. Defaults are the commands' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def out_option(metavar: str, text: str) -> Any:
+    """``--out/-o``: the one place a command writes to; what goes there is the command's to say."""
+    return typer.Option("--out", "-o", metavar=metavar, help=text)
+
+
+Campaign = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")]
+
+CampaignPlace = Annotated[
+    Path | None, typer.Option("--dir", "-d", help="Where the campaign lives. Default: runs/<name of the file>.")
+]
+
+Models = Annotated[
+    Path, typer.Argument(metavar="MODELS", help="Ensemble (`magflow export --models`) or directory of a campaign.")
+]
+
+Structure = Annotated[Path, typer.Argument(metavar="STRUCTURE", help="Extended XYZ, or what ASE reads.")]
+
+TestLabels = Annotated[
+    Path | None, typer.Option("--test", metavar="FILE.extxyz", help="Labelled frames to test on; none is learnt from.")
+]
+
+Family = Annotated[str, typer.Option("--family", help="Family of potentials: mmtp, or one a plug-in registered.")]
+
+FamilySettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the family; may be repeated."),
+]
+
+MaxMoment = Annotated[
+    list[str] | None,
+    typer.Option("--max-moment", metavar="EL=MUB", help="Bound of |m|, muB; default: the range of the fit."),
+]
+
+VirialSign = Annotated[
+    int | None,
+    typer.Option(
+        "--virial-sign",
+        metavar="-1|1",
+        help="What virial= of an extended XYZ means: -1: -stress x volume (GAP, DeePMD, MACE); 1: +stress x volume.",
+    ),
+]
+
+Mixed = Annotated[bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")]
+
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+
+Jobs = Annotated[int, typer.Option("--jobs", min=0, help="Members fitted side by side; 0: as many as there are cores.")]
+
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is there; what is finished is kept.")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

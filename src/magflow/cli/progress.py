@@ -1,0 +1,42 @@
+"""The one progress bar of all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from magflow.core.protocols import WorkProgress
+
+
+@contextmanager
+def progress_bar() -> Iterator[WorkProgress]:
+    """A bar on standard error; where that is no terminal, a line for each milestone."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+
+        def line(fraction: float, text: str, *, milestone: bool = False) -> None:
+            if milestone:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        yield line
+        return
+    text_column = TextColumn("{task.description}", markup=False)
+    with Progress(
+        BarColumn(), TaskProgressColumn(), text_column, TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def draw(fraction: float, text: str, *, milestone: bool = False) -> None:
+            bar.update(task, completed=fraction, description=text)
+
+        yield draw
+
+
+def count(progress: WorkProgress, what: str, done: int, total: int) -> None:
+    """Tell `progress` of things that are counted."""
+    progress(done / max(total, 1), f"{what} {done} of {total}")
