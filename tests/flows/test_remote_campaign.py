@@ -17,7 +17,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.local import LocalExecutor
+from magflow.execution.local.executor import LocalExecutor
 
 pytest.importorskip("jobflow_remote", reason="jobflow-remote is not installed")
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
@@ -46,7 +46,7 @@ def project(tmp_path, monkeypatch, mongo_uri):
                 "type": "local",
                 "scheduler_type": "shell",
                 "work_dir": str(tmp_path / "work"),
-                "execution_cmd": "python -m magflow.execution.remote_run {}",
+                "execution_cmd": "python -m magflow.execution.remote.run {}",
                 "pre_run": f"export PATH={PYTHON}:$PATH PYTHONPATH={path} OMP_NUM_THREADS=1",
             }
         },

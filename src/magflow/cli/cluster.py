@@ -81,7 +81,7 @@ def init(
     import sys
 
     from magflow.errors import InputError
-    from magflow.execution.cluster_files import ClusterOptions, write_cluster
+    from magflow.execution.cluster.files import ClusterOptions, write_cluster
 
     uri = os.environ.get(mongo_uri_env) if write_secret else None
     if write_secret and not uri:

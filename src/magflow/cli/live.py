@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.execution.local import RunProgress, RunSummary
+    from magflow.execution.local.executor import RunProgress, RunSummary
     from magflow.execution.queue_status import QueueStatus
     from magflow.report.files import Results
 
@@ -29,7 +29,7 @@ def run_shown(directory: CampaignDirectory, workers: int, quiet: bool = False) -
     from rich.console import Console
     from rich.live import Live
 
-    from magflow.execution.local import LocalExecutor
+    from magflow.execution.local.executor import LocalExecutor
 
     store = None if directory.spec.store is None else directory.store
     executor = LocalExecutor(directory.path, store=store, workers=workers)

@@ -67,7 +67,7 @@ def submit(
     from magflow.campaign.check import require_ready
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
-    from magflow.execution.fireworks_launchpad import launchpad_file
+    from magflow.execution.fireworks.launchpad import launchpad_file
     from magflow.execution.submit import submit_to_fireworks, submit_to_remote
 
     spec = load_campaign(file)

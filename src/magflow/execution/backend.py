@@ -18,7 +18,7 @@ from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
 if TYPE_CHECKING:
     from jobflow import Flow, Job
 
-    from magflow.execution.reader import CategorySummary
+    from magflow.execution.local.reader import CategorySummary
 
 FILE = "backend.json"
 """File in the campaign's directory that names its backend."""
@@ -161,15 +161,15 @@ def open_reader(directory: CampaignDirectory) -> JobReader:
     """
     backend = backend_of(directory)
     if backend.kind is BackendKind.FIREWORKS:
-        from magflow.execution.fireworks_launchpad import connect
-        from magflow.execution.fireworks_reader import LaunchPadReader
+        from magflow.execution.fireworks.launchpad import connect
+        from magflow.execution.fireworks.reader import LaunchPadReader
 
         return LaunchPadReader(connect(backend.where), directory.id)
     if backend.kind is BackendKind.JOBFLOW_REMOTE:
-        from magflow.execution import remote
+        from magflow.execution.remote import queue as remote
 
         return remote.RemoteReader(remote.connect(backend.where), directory.id)
-    from magflow.execution.reader import QueueReader
+    from magflow.execution.local.reader import QueueReader
 
     return QueueReader(directory.path)
 
@@ -184,21 +184,21 @@ def open_queue(directory: CampaignDirectory) -> JobSubmitter:
     """
     backend = backend_of(directory)
     if backend.kind is BackendKind.FIREWORKS:
-        from magflow.execution.fireworks_launchpad import connect
-        from magflow.execution.fireworks_queue import LaunchPadQueue
+        from magflow.execution.fireworks.launchpad import connect
+        from magflow.execution.fireworks.queue import LaunchPadQueue
 
         return LaunchPadQueue(connect(backend.where), directory)
     if backend.kind is BackendKind.JOBFLOW_REMOTE:
-        from magflow.execution import remote
+        from magflow.execution.remote import queue as remote
 
         return remote.RemoteQueue(remote.connect(backend.where), directory, backend.worker)
-    from magflow.execution.queue import JobQueue
+    from magflow.execution.local.queue import JobQueue
 
     return JobQueue(directory.path)
 
 
 def _has_local_jobs(directory: CampaignDirectory) -> bool:
-    from magflow.execution.reader import QueueReader
+    from magflow.execution.local.reader import QueueReader
 
     try:
         return any(QueueReader(directory.path).counts().values())

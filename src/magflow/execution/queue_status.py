@@ -8,7 +8,7 @@ from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.execution.backend import BackendKind, JobReader, backend_of
-from magflow.execution.daemon_lease import COLLECTION
+from magflow.execution.daemon.lease import COLLECTION
 from magflow.execution.states import JobState
 
 _WINDOW = 3600.0  # seconds over which jobs per hour are counted

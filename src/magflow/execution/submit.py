@@ -50,8 +50,8 @@ def submit_to_fireworks(directory: CampaignDirectory, launchpad: Path) -> Submis
     StoreError
         If the LaunchPad or the store does not answer.
     """
-    from magflow.execution.fireworks_launchpad import connect, described
-    from magflow.execution.fireworks_queue import LaunchPadQueue
+    from magflow.execution.fireworks.launchpad import connect, described
+    from magflow.execution.fireworks.queue import LaunchPadQueue
 
     backend = Backend(BackendKind.FIREWORKS, str(launchpad))
     require_backend(directory, backend)
@@ -81,7 +81,7 @@ def submit_to_remote(directory: CampaignDirectory, project: str, worker: str | N
     StoreError
         If a database does not answer.
     """
-    from magflow.execution.remote import RemoteQueue, connect
+    from magflow.execution.remote.queue import RemoteQueue, connect
 
     controller = connect(project)
     workers = list(controller.project.workers)

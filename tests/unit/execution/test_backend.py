@@ -9,7 +9,7 @@ import toy_jobs as toy
 
 from magflow.errors import CampaignError, StoreError
 from magflow.execution.backend import FILE, Backend, BackendKind, backend_of, claim_backend, open_queue, require_backend
-from magflow.execution.queue import JobQueue
+from magflow.execution.local.queue import JobQueue
 
 PAD = Backend(BackendKind.FIREWORKS, "my_launchpad.yaml")
 PROJECT = Backend(BackendKind.JOBFLOW_REMOTE, "site", "cpu")
