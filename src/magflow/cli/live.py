@@ -157,10 +157,9 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
     if who:
         said += f"; daemon: {who}"
-    unattended = queue.needs_daemon and not who
-    if unattended:
+    if queue.unattended:
         said += "; no daemon at work: `magflow daemon start`"
-    return [table, Text(said, style="yellow" if unattended else "")]
+    return [table, Text(said, style="yellow" if queue.unattended else "")]
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:

@@ -263,7 +263,7 @@ def _adapter(options: ClusterOptions, category: Category) -> str:
     }
     rows = "".join(f"{name}: {_plain(value)}\n" for name, value in keys.items())
     python, directory = shlex.quote(options.python), shlex.quote(options.directory)
-    launch = f"{python} -m magflow.execution.cluster.pilot {directory} {category}"
+    launch = f"{python} -m magflow cluster pilot {directory} {category}"
     return f"""\
 # Slurm pilot jobs of category {category} ({"GPU" if gpu else "CPU"}). Keys: FireWorks' template. null: Slurm's choice.
 _fw_name: CommonAdapter

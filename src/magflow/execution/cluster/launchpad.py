@@ -8,6 +8,7 @@ from fireworks import FWAction, LaunchPad
 from fireworks.core.launchpad import WFLock
 from pymongo.errors import PyMongoError
 
+from magflow.execution.fireworks import workflows
 from magflow.execution.fireworks.launchpad import connect
 from magflow.execution.fireworks.recovery import OURS
 
@@ -39,7 +40,7 @@ class PilotLaunchPad(LaunchPad):
         try:
             with WFLock(self, fw_id):
                 workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
-                self._update_wf(workflow, workflow.refresh(fw_id))
+                workflows.write(self, workflow, workflow.refresh(fw_id))
         except PyMongoError:
             raise
         except Exception:

@@ -1,4 +1,4 @@
-"""The body of a Slurm pilot job: ``python -m magflow.execution.cluster.pilot DIR CATEGORY``.
+"""The body of a Slurm pilot job: `magflow cluster pilot DIR CATEGORY`.
 
 It takes jobs of one category from the LaunchPad, one after the other, until there are none for a while or too little of
 its walltime is left for another one: ``rlaunch rapidfire`` with an end, a sign of life that outlasts an outage of the
@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pymongo.errors import PyMongoError
 
 from magflow.core.masking import mask
-from magflow.errors import MagflowError, StoreError
+from magflow.errors import InputError, MagflowError, StoreError
 from magflow.execution.cluster.directory import ClusterDirectory
 from magflow.execution.cluster.files import URI_VARIABLE
 from magflow.execution.fireworks.launchpad import SETTINGS
@@ -133,16 +133,18 @@ class Pilot:
                 _log.warning("no sign of life could be given: %s", mask(str(error))[:200])
 
 
-def main(arguments: list[str]) -> int:
+def main(directory: Path, category: str) -> int:
     """Run a pilot; the exit code says why it could not."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
     try:
-        directory, category = arguments
-        number = int(os.environ.get("SLURM_JOB_ID", os.getpid()))
-        pilot = Pilot(ClusterDirectory.existing(Path(directory)), Category(category), number)
+        cluster = ClusterDirectory.existing(directory)
+        if category not in cluster.spec.categories:
+            there = ", ".join(cluster.spec.categories)
+            raise InputError("there is no such category of work", where=str(directory), seen=category, expected=there)
+        pilot = Pilot(cluster, Category(category), int(os.environ.get("SLURM_JOB_ID", os.getpid())))
         _log.info("%s on %s", pilot.fworker.name, os.uname().nodename)
         pilot.run()
     except MagflowError as error:
@@ -151,8 +153,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    # ended without farewell: nothing may linger in threads of libraries when the work is done
-    code = main(sys.argv[1:])
+def run_and_leave(directory: Path, category: str) -> NoReturn:
+    """Be the pilot of this process, and end it without farewell: nothing may linger in threads of libraries."""
+    code = main(directory, category)
     sys.stdout.flush()
     os._exit(code)
+
+
+if __name__ == "__main__":  # queue adapters that magflow 0.1 wrote call this module
+    run_and_leave(Path(sys.argv[1]), sys.argv[2])

@@ -12,11 +12,10 @@ from pymongo.errors import DuplicateKeyError
 
 from magflow.errors import CampaignError
 from magflow.execution.cluster.directory import ClusterDirectory
+from magflow.execution.fireworks.launchpad import DAEMONS
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
-
-COLLECTION = "magflow_daemons"
 
 
 class Lease:
@@ -44,7 +43,7 @@ class Lease:
         try:
             self._write(launchpad, free, upsert=True)
         except DuplicateKeyError as error:
-            held = launchpad.db[COLLECTION].find_one({"_id": self._id}) or {}
+            held = launchpad.db[DAEMONS].find_one({"_id": self._id}) or {}
             raise CampaignError(
                 "another daemon looks after this LaunchPad",
                 where=f"cluster {self._id}",
@@ -66,11 +65,11 @@ class Lease:
 
     def give_up(self, launchpad: LaunchPad) -> None:
         """Be the daemon no longer."""
-        launchpad.db[COLLECTION].delete_one({"_id": self._id, "owner": self._owner})
+        launchpad.db[DAEMONS].delete_one({"_id": self._id, "owner": self._owner})
 
     def _write(self, launchpad: LaunchPad, condition: dict[str, Any], upsert: bool = False) -> Any:
         now = time.time()
         content = {"owner": self._owner, "pid": os.getpid(), "seen": now, "until": now + self.seconds, **self._place}
-        return launchpad.db[COLLECTION].find_one_and_update(
+        return launchpad.db[DAEMONS].find_one_and_update(
             {"_id": self._id, **condition}, {"$set": content}, upsert=upsert
         )

@@ -31,6 +31,12 @@ SETTINGS: Mapping[str, Any] = {
 ABOUT = "magflow"
 """Key in a Firework's spec under which magflow keeps what it knows of the job."""
 
+TASK = "{{magflow.execution.fireworks.CampaignTask}}"
+"""Name of a job's task on a LaunchPad. It stays when the module of the class is moved or renamed."""
+
+DAEMONS = "magflow_daemons"
+"""Collection in which the daemons of clusters note that they are at work."""
+
 NAMES = ("my_launchpad.yaml", "launchpad.yaml")
 """Names a LaunchPad's file is looked for under in the current directory."""
 

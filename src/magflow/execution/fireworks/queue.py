@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import CampaignError
-from magflow.execution.fireworks.launchpad import ABOUT, held_and_orphans, initialise, locked, remove_orphans
-from magflow.execution.local import graph
+from magflow.execution import flows
+from magflow.execution.fireworks import workflows
+from magflow.execution.fireworks.launchpad import ABOUT, TASK, held_and_orphans, initialise, locked, remove_orphans
 from magflow.execution.states import ALL_JOBS, CancelReason, JobFilter, JobState
 from magflow.makers.base import Category
 
@@ -90,7 +91,7 @@ class LaunchPadQueue:
         """
         from jobflow.core.flow import get_flow
 
-        with graph.explained():
+        with flows.explained():
             whole = get_flow(flow, allow_external_references=allow_external_references)
         with locked(self.launchpad, f"{self.campaign}/{whole.job_uuids[0]}"):
             mine = {f"spec.{ABOUT}.uuid": {"$in": list(whole.job_uuids)}}
@@ -104,7 +105,7 @@ class LaunchPadQueue:
         """The jobs of `flow` that the LaunchPad does not know, as a workflow; None if it knows them all."""
         from fireworks import Workflow
 
-        entries = graph.entries(flow)
+        entries = flows.entries(flow)
         known = self._known([job.uuid for job, _ in entries])
         made: dict[str, list[Firework]] = {}
         for job, parents in entries:
@@ -130,7 +131,7 @@ class LaunchPadQueue:
         for fw_id in failed:
             with WFLock(self.launchpad, fw_id):
                 workflow = self.launchpad.get_wf_by_fw_id_lzyfw(fw_id)
-                self.launchpad._update_wf(workflow, _offered_again(workflow, fw_id))
+                workflows.write(self.launchpad, workflow, _offered_again(workflow, fw_id))
         return len(failed)
 
     @property
@@ -146,11 +147,10 @@ class LaunchPadQueue:
 
     def _firework(self, job: Job, flow: str, needs: list[str], parents: list[Firework]) -> Firework:
         from fireworks import Firework
+        from fireworks.utilities.fw_serializers import load_object
         from jobflow.core.reference import OnMissing
 
-        from magflow.execution.fireworks.task import CampaignTask
-
-        category = graph.category(job)
+        category = flows.category(job)
         spec: dict[str, Any] = {
             "_category": category,
             "_queueadapter": self._resources(category),
@@ -171,7 +171,8 @@ class LaunchPadQueue:
                 "metadata": dict(job.metadata),
             },
         }
-        return Firework([CampaignTask(job=graph.serialise(job))], spec=spec, name=job.name, parents=parents)
+        task = load_object({"_fw_name": TASK, "job": flows.serialise(job)})
+        return Firework([task], spec=spec, name=job.name, parents=parents)
 
     def _resources(self, category: str) -> dict[str, Any]:
         """What a queue adapter in reservation mode is told of a job."""
@@ -210,10 +211,8 @@ def state_query(states: tuple[JobState, ...]) -> dict[str, Any]:
 
 def _offered_again(workflow: Workflow, fw_id: int) -> set[int]:
     """Reset a Firework and those that were cancelled because of it; returns the ids of all that changed."""
-    changed = {fw_id}
     workflow.id_fw[fw_id].spec[ABOUT].pop("crashes", None)  # all its tries are before it again
-    workflow.id_fw[fw_id]._rerun()
-    changed |= workflow.refresh(fw_id, changed)
+    changed = workflows.reset(workflow, fw_id)
     for child in workflow.links[fw_id]:
         state = workflow.fw_states[child]
         if state == "FIZZLED" and workflow.id_fw[child].spec[ABOUT].get("cancelled") == str(CancelReason.PARENT):

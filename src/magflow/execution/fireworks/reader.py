@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from magflow.execution.fireworks.launchpad import ABOUT
+from magflow.execution.fireworks.launchpad import ABOUT, DAEMONS
 from magflow.execution.fireworks.queue import FIREWORKS_STATES, job_query, state_query
-from magflow.execution.local.reader import CategorySummary
-from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
+from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
 
+_SILENT = 300.0  # seconds after which a daemon counts as gone
 _STATE = {name: state for state, names in FIREWORKS_STATES.items() for name in names}
 
 
@@ -62,7 +62,9 @@ class LaunchPadReader:
         query = job_query(self.campaign, which) | state_query(which.states)
         fields = {"fw_id", "name", "state", "created_on", "launches", "archived_launches", "spec._category"}
         wanted = dict.fromkeys([*fields, f"spec.{ABOUT}"], 1)
-        fireworks = list(self.launchpad.fireworks.find(query, wanted).sort("fw_id", 1).limit(limit or 0))
+        # FireWorks numbers the jobs of a workflow from the last to the first
+        found = self.launchpad.fireworks.find(query, wanted)
+        fireworks = sorted(found, key=lambda f: (_seconds(f["created_on"]), f["fw_id"]))[:limit]
         last = [f["launches"][-1] for f in fireworks if f.get("launches")]
         launches = {d["launch_id"]: d for d in self.launchpad.launches.find({"launch_id": {"$in": last}})}
         return [_record(f, launches.get((f.get("launches") or [None])[-1])) for f in fireworks]
@@ -94,6 +96,15 @@ class LaunchPadReader:
         done = self.launchpad.fireworks.count_documents({**mine, "state": "COMPLETED", "updated_on": {"$gte": since}})
         span = min(window, now - (_seconds(first["created_on"]) or now))
         return float(done) / span if span > 0 else 0.0
+
+    def daemons(self) -> list[dict[str, Any]]:
+        """Daemons that send pilot jobs for this LaunchPad; one that is silent for five minutes counts as gone."""
+        now = time.time()
+        found = [
+            {"cluster": held["_id"], "host": held["host"], "seconds": round(now - held["seen"], 1)}
+            for held in self.launchpad.db[DAEMONS].find({})
+        ]
+        return [d for d in found if d["seconds"] < _SILENT]
 
     def _grouped(self, key: dict[str, str]) -> list[dict[str, Any]]:
         pipeline = [{"$match": job_query(self.campaign)}, {"$group": {"_id": key, "jobs": {"$sum": 1}}}]

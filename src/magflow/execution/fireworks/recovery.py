@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from magflow.execution.fireworks import workflows
 from magflow.execution.fireworks.launchpad import ABOUT
 
 if TYPE_CHECKING:
-    from fireworks import LaunchPad, Workflow
+    from fireworks import LaunchPad
 
 OURS: Mapping[str, Any] = {f"spec.{ABOUT}.campaign": {"$exists": True}}
 """Jobs of campaigns; a LaunchPad may hold other people's."""
@@ -101,9 +102,9 @@ def end_lost_run(launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int) -
             return None
         about["crashes"], about["losses"], about["last_loss"] = crashes, about.get("losses", 0) + 1, loss.cause
         changed = {run.fw_id} | (
-            workflow.refresh(run.fw_id, {run.fw_id}) if quarantined else _reset(workflow, run.fw_id)
+            workflow.refresh(run.fw_id, {run.fw_id}) if quarantined else workflows.reset(workflow, run.fw_id)
         )
-        launchpad._update_wf(workflow, changed)
+        workflows.write(launchpad, workflow, changed)
     return Verdict(run, loss, crashes, quarantined)
 
 
@@ -125,7 +126,7 @@ def release_reservations(launchpad: LaunchPad, older_than: float) -> list[str]:
                 continue
             unheard = {"fw_id": fw_id, "state": {"$in": ["RUNNING", "RESERVED"]}}
             launchpad.launches.update_many(unheard, {"$set": {"state": "FIZZLED"}})
-            launchpad._update_wf(workflow, _reset(workflow, fw_id))
+            workflows.write(launchpad, workflow, workflows.reset(workflow, fw_id))
         released.append(workflow.id_fw[fw_id].name)
     return released
 
@@ -147,8 +148,8 @@ def finish_half_done(launchpad: LaunchPad) -> list[str]:
             # seen as running, FireWorks does once more what follows from its end
             launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "RUNNING"}})
             workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_id)
-            changed = _reset(workflow, fw_id) if lost else {fw_id} | workflow.refresh(fw_id)
-            launchpad._update_wf(workflow, changed)
+            changed = workflows.reset(workflow, fw_id) if lost else {fw_id} | workflow.refresh(fw_id)
+            workflows.write(launchpad, workflow, changed)
         mended.append(workflow.id_fw[fw_id].name)
     return mended
 
@@ -172,13 +173,6 @@ def _half_done(launchpad: LaunchPad, which: dict[str, Any]) -> dict[int, bool]:
             lost = ((launch.get("action") or {}).get("stored_data") or {}).get("lost")
             found[last[launch["launch_id"]]] = bool(lost and not lost["final"])
     return found
-
-
-def _reset(workflow: Workflow, fw_id: int) -> set[int]:
-    """Forget the launches of a job and make it ready; returns the ids of all that changed."""
-    workflow.id_fw[fw_id]._rerun()
-    changed: set[int] = {fw_id} | workflow.refresh(fw_id, {fw_id})
-    return changed
 
 
 def _run(firework: Mapping[str, Any], launch: Mapping[str, Any]) -> Run:

@@ -12,15 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FiretaskBase, FWAction
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import MagflowError, StoreUnusableError
+from magflow.execution.attempts import cpu_seconds, describe, directory_name
 from magflow.execution.directories import JobDirectories
-from magflow.execution.fireworks.launchpad import ABOUT, described, enforce_settings
+from magflow.execution.fireworks.launchpad import ABOUT, TASK, described, enforce_settings
 from magflow.execution.fireworks.queue import CANCELLED, STOPS, LaunchPadQueue
-from magflow.execution.local.queue import directory_name
-from magflow.execution.local.worker import cpu_seconds, describe
 from magflow.execution.states import CancelReason, Cost
 from magflow.stores.mongo import PATIENCE
 from magflow.stores.patience import patiently
@@ -95,7 +94,6 @@ class Position:
         return CancelReason.PARENT if any(p.failed for p in needed) and not tolerant else None
 
 
-@explicit_serialize
 class CampaignTask(FiretaskBase):
     """Runs one job of a campaign: the same rules as on one machine (:mod:`magflow.execution.local.graph`).
 
@@ -110,6 +108,7 @@ class CampaignTask(FiretaskBase):
         the workflow.
     """
 
+    _fw_name = TASK
     required_params = ("job",)
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:

@@ -17,13 +17,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monty.json import MontyEncoder
 
-from magflow.errors import InputError
+from magflow.execution.flows import category, entries, serialise
 from magflow.execution.states import CancelReason, JobState
 
 if TYPE_CHECKING:
@@ -31,20 +29,6 @@ if TYPE_CHECKING:
 
 _UNCANCEL = "UPDATE jobs SET state = 'WAITING', reason = NULL, error = NULL, ended = NULL WHERE id = ?"
 _IS_UNSETTLED = "SELECT 1 FROM jobs WHERE uuid = ? AND state IN ('WAITING', 'READY', 'RUNNING')"
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what jobflow says of a flow that cannot be run into an InputError."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError("this flow cannot be run", where="submit", seen=str(error)) from error
-
-
-def entries(flow: Flow) -> list[tuple[Job, list[str]]]:
-    """The jobs of `flow`, parents first, each with the uuids of all jobs it waits for or refers to."""
-    return [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
 
 
 def insert_flow(con: sqlite3.Connection, flow: Flow, flow_id: str) -> tuple[int, list[str]]:
@@ -83,33 +67,6 @@ def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: 
         _mark_cancelled(con, row[0], reason)
         settle(con, job.uuid, reason)
     return True
-
-
-def serialise(job: Job) -> str:
-    """The job as JSON.
-
-    Raises
-    ------
-    InputError
-        If it holds something that cannot be serialised, or a function that a worker process cannot import.
-    """
-    try:
-        text = json.dumps(job.as_dict(), cls=MontyEncoder)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            "this job cannot be serialised",
-            where=f"job {job.name}",
-            seen=f"{type(error).__name__}: {error}",
-            expected="arguments that are plain data or MSONable objects",
-        ) from error
-    if '"@module": "__main__"' in text or "<locals>" in text:
-        raise InputError(
-            "a worker process cannot import the function of this job",
-            where=f"job {job.name}",
-            expected="a function, or a method of a class, at the top level of an importable module",
-            hint="move it out of the script or the function that it is defined in",
-        )
-    return text
 
 
 def recount(con: sqlite3.Connection, job_id: int) -> bool:
@@ -218,10 +175,3 @@ def _doomed(con: sqlite3.Connection, job_id: int, tolerant: bool) -> CancelReaso
         if stop in reasons:
             return stop
     return CancelReason.PARENT if reasons and not tolerant else None
-
-
-def category(job: Job) -> str:
-    """The kind of resources that a job asks for, ``light`` unless it says otherwise."""
-    config: dict[str, Any] = job.config.manager_config or {}
-    found = job.metadata.get("category") or config.get("category") or config.get("_category") or "light"
-    return str(found)

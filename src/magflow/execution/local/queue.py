@@ -9,7 +9,6 @@ state machine is drawn in :class:`~magflow.execution.states.JobState`, the rules
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import time
 from contextlib import AbstractContextManager
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, cast
 
 from monty.json import MontyEncoder
 
+from magflow.execution import flows
+from magflow.execution.attempts import directory_name
 from magflow.execution.local import graph
-from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.schema import create_tables, has_tables
 from magflow.execution.states import ALL_JOBS, NO_COST, CancelReason, Claim, Cost, JobFilter, JobState
 from magflow.stores import connection
@@ -27,8 +27,6 @@ from magflow.stores.jobstore import DATABASE
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, Response
-
-__all__ = ["JobQueue", "QueueReader"]
 
 
 class JobQueue:
@@ -79,7 +77,7 @@ class JobQueue:
         """
         from jobflow.core.flow import get_flow
 
-        with graph.explained():
+        with flows.explained():
             whole = get_flow(flow, allow_external_references=allow_external_references)
             with self._transaction() as con:
                 con.execute("INSERT OR IGNORE INTO flows (flow, name) VALUES (?, ?)", (whole.uuid, whole.name))
@@ -275,9 +273,3 @@ class JobQueue:
         with connection.explained(self.path):
             row: tuple | None = con.execute(sql, values).fetchone()
             return row
-
-
-def directory_name(uuid: str, index: int, name: str, attempt: int) -> str:
-    """Name of the directory of one try of a job."""
-    plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("_.")[:60] or "job"
-    return f"{plain}-{uuid[:8]}-{attempt}" if index == 1 else f"{plain}-{uuid[:8]}.{index}-{attempt}"

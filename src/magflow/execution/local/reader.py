@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
 from magflow.errors import StoreError
 from magflow.execution.local.schema import has_tables
-from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
+from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE
 
@@ -23,28 +20,6 @@ _COLUMNS = (
     'uuid, "index", name, flow, category, state, tries, errors, crashes, submitted, started, ended, wall, cpu,'
     " worker, directory, error, metadata"
 )
-
-
-@dataclass(frozen=True)
-class CategorySummary:
-    """Jobs of one category: how many in each state, and what they have cost in seconds."""
-
-    counts: dict[JobState, int]
-    wall_seconds: float
-    cpu_seconds: float
-
-
-def summarise(jobs: Iterable[JobRecord]) -> dict[str, CategorySummary]:
-    """Counts and costs of each category of `jobs`."""
-    by: dict[str, list[JobRecord]] = {}
-    for job in jobs:
-        by.setdefault(job.category, []).append(job)
-    found = {}
-    for category, some in sorted(by.items()):
-        counts = Counter(job.state for job in some)
-        wall, cpu = sum(j.wall_seconds for j in some), sum(j.cpu_seconds for j in some)
-        found[category] = CategorySummary({s: counts[s] for s in JobState}, wall, cpu)
-    return found
 
 
 class QueueReader:
@@ -104,6 +79,10 @@ class QueueReader:
         )
         span = min(window, now - first) if first is not None else window
         return float(done) / span if span > 0 else 0.0
+
+    def daemons(self) -> list[dict[str, Any]]:
+        """Nobody: the workers are this machine's own."""
+        return []
 
     def _all(self, sql: str, values: list[Any] | None = None) -> list[tuple]:
         with closing(connection.connect_readonly(self.path)) as con, connection.explained(self.path):

@@ -12,19 +12,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import sqlite3
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from magflow.core.masking import mask
 from magflow.errors import MagflowError, StoreError, StoreUnusableError
+from magflow.execution.attempts import cpu_seconds, describe
 from magflow.execution.directories import JobDirectories
 from magflow.execution.local.outputs import HeldOutput, share_a_file
 from magflow.execution.local.processes import kill_own_tree
@@ -149,24 +147,11 @@ def _store_errors_apart() -> Iterator[None]:
         raise StoreUnusableError(error.message, **fields) from error
 
 
-def describe(error: Exception) -> str:
-    """A MagflowError in its own words; else the traceback. Without credentials: it goes into the queue."""
-    if isinstance(error, MagflowError):
-        return mask(f"{type(error).__name__}: {error}")
-    return mask("".join(traceback.format_exception(error))[-8000:])
-
-
 def _discards_files(claim: Claim) -> bool:
     """Whether the job's metadata say that what it leaves in its directory may go (``discard_files: true``)."""
     if '"discard_files"' not in claim.payload:
         return False
     return json.loads(claim.payload).get("metadata", {}).get("discard_files") is True
-
-
-def cpu_seconds() -> float:
-    """User and system time of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(u.ru_utime + u.ru_stime for u in usages)
 
 
 def _beat(queue: JobQueue, name: str) -> None:

@@ -1,6 +1,6 @@
 """Runs one job on a worker of jobflow-remote, in place of ``jf execution run``.
 
-    python -m magflow.execution.remote.run DIRECTORY
+    magflow execute DIRECTORY
 
 jobflow and the runner of jobflow-remote let a replacement refer to the outputs of earlier jobs; the part of
 jobflow-remote (1.0.1) that runs on the worker refuses it.
@@ -11,8 +11,11 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-EXECUTION_COMMAND = "python -m magflow.execution.remote.run {}"
+EXECUTION_COMMAND = "python -m magflow execute {}"
 """What a project has to name as `execution_cmd` of its workers."""
+
+COMMANDS = ("magflow execute ", "magflow.execution.remote_run ")
+"""Spellings of the command; the second is that of magflow 0.1."""
 
 
 def main(directory: str) -> None:
@@ -24,5 +27,5 @@ def main(directory: str) -> None:
     run.run_remote_job(directory)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # projects written for magflow 0.1 call this module
     main(sys.argv[1])

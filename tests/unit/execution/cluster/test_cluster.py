@@ -70,7 +70,7 @@ def test_what_init_writes_can_be_read_back(cluster):
         assert cluster.walltime(category) == 86400
         script = cluster.adapter(category).get_script_str("/somewhere")
         assert "#SBATCH --partition=main" in script
-        assert f"-m magflow.execution.cluster.pilot {cluster.path} {category}" in script
+        assert f"-m magflow cluster pilot {cluster.path} {category}" in script
         assert "$$" not in script
 
 

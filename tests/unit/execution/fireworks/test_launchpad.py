@@ -1,29 +1,23 @@
-"""A LaunchPad of FireWorks as the queue of a campaign: the rules of the local queue, each job once."""
+"""A LaunchPad of FireWorks, beyond what every back end does (tests/contracts/test_backends.py)."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import toy_jobs as toy
-from generated_flows import outputs, spec, spec_lists
-from hypothesis import HealthCheck, example, given, settings
-from jobflow import Flow, JobStore, run_locally
-from maggma.stores import MemoryStore
+from jobflow import Flow
 from pymongo.errors import AutoReconnect
-from pymongo.uri_parser import parse_uri
 
+import toy_jobs as toy
+from benches import LaunchPadBench
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.execution.states import JobFilter, JobState
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 
-from fireworks import Firework, FWorker, LaunchPad
-from fireworks.core.rocket_launcher import rapidfire
+from fireworks import Firework, FWorker
 
 from magflow.execution.cluster.launchpad import PilotLaunchPad
 from magflow.execution.fireworks import launchpad as fireworks_launchpad
@@ -36,60 +30,9 @@ from magflow.execution.fireworks.task import CampaignTask
 pytestmark = pytest.mark.timeout(300)
 
 
-def launchpad_at(uri: str, folder: Path) -> LaunchPad:
-    file = folder / "my_launchpad.yaml"
-    file.write_text(json.dumps({"host": uri, "uri_mode": True, "name": parse_uri(uri)["database"]}))
-    return connect(file)
-
-
-class Bench:
-    """A LaunchPad, a campaign that has nothing but an identity, and a worker in this process."""
-
-    def __init__(self, uri: str, folder: Path, patch: pytest.MonkeyPatch, name: str = "toy") -> None:
-        self.folder = folder / name
-        (self.folder / "pilot").mkdir(parents=True)
-        self.launchpad = launchpad_at(uri, folder)
-        self.store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-        self.store.connect()
-        execution = SimpleNamespace(cores_per_label=4)
-        self.directory = SimpleNamespace(
-            path=self.folder, id=name, store=self.store, spec=SimpleNamespace(execution=execution)
-        )
-        self.queue = LaunchPadQueue(self.launchpad, self.directory)
-        self.queue.prepare()
-        self.reader = LaunchPadReader(self.launchpad, name)
-        patch.setattr(fireworks_task, "_campaign", lambda path, process: self.directory)
-
-    def work(self, launches: int = 0) -> JobStore:
-        before = Path.cwd()
-        try:
-            pilot = str(self.folder / "pilot")
-            rapidfire(self.launchpad, FWorker(), m_dir=pilot, nlaunches=launches, sleep_time=0.05, strm_lvl="CRITICAL")
-        finally:
-            os.chdir(before)
-        return self.store
-
-    def states(self) -> dict[str, str]:
-        return {job.name: str(job.state) for job in self.reader.jobs()}
-
-    def workflows(self) -> list[int]:
-        return sorted(len(w["nodes"]) for w in self.launchpad.workflows.find({}, {"nodes": 1}))
-
-
 @pytest.fixture
 def bench(mongo_uri, tmp_path, monkeypatch):
-    return Bench(mongo_uri, tmp_path, monkeypatch)
-
-
-def test_submitting_again_changes_nothing(bench):
-    flow = Flow([toy.fan_out(2), toy.add(1)])
-    assert bench.queue.submit(flow) == 2
-    assert bench.queue.submit(flow) == 0
-    bench.work()
-    before = bench.states()
-    assert bench.queue.submit(flow) == 0
-    assert bench.states() == before
-    assert set(before.values()) == {"COMPLETED"}
+    return LaunchPadBench(mongo_uri, tmp_path, monkeypatch)
 
 
 def test_what_others_wait_for_joins_the_workflow_and_the_rest_is_one_of_its_own(bench):
@@ -123,27 +66,6 @@ def _fix_uuids(patch: pytest.MonkeyPatch, names) -> None:
     import jobflow.core.job
 
     patch.setattr(jobflow.core.job, "suid", lambda: next(names))
-
-
-def test_failure_cancels_what_needs_it_and_spares_what_tolerates_it(bench):
-    broken, fine = toy.fail(), toy.add(1)
-    needs, tolerates = toy.total([broken.output, fine.output]), toy.total([broken.output, fine.output])
-    tolerates.config = toy.TOLERANT
-    after = toy.add(needs.output)
-    for job, name in ((needs, "needs"), (tolerates, "tolerates"), (after, "after")):
-        job.name = name
-    bench.queue.submit(Flow([broken, fine, needs, tolerates, after]))
-    store = bench.work()
-    expected = {"fail": "FAILED", "add": "COMPLETED", "needs": "CANCELLED", "tolerates": "COMPLETED"}
-    assert bench.states() == {**expected, "after": "CANCELLED"}
-    assert store.get_output(tolerates.uuid) == 2
-    (failed,) = bench.reader.failed()
-    assert "ValueError: broken" in failed.error
-    counts = bench.reader.counts()
-    assert counts == {
-        **dict.fromkeys(JobState, 0),
-        **{JobState(s): n for s, n in Counter(bench.states().values()).items()},
-    }
 
 
 def test_retry_revives_what_was_cancelled_and_nothing_else(bench, tmp_path):
@@ -180,38 +102,6 @@ def test_what_no_worker_has_looked_at_since_waits_again_for_a_job_that_is_retrie
     bench.queue.retry()
     assert bench.states() == {"fail_once": "READY", "collect": "WAITING"}
     assert bench.work().get_output(second.uuid) == ["second time"]
-
-
-def test_exceptions_are_retried_but_not_errors_meant_for_people(bench, tmp_path):
-    bench.queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse()]))
-    bench.work()
-    jobs = {j.name: j for j in bench.reader.jobs()}
-    assert jobs["fail_once"].state == JobState.COMPLETED
-    assert jobs["refuse"].state == JobState.FAILED
-    assert jobs["refuse"].error == "InputError: toy: not like this; hint: another way"
-
-
-@example([spec("n0", "stop_children"), spec("n1", parents=[0]), spec("n2", parents=[1])])
-@example([spec("n0", "replace", (), [spec("m", "stop_children"), spec("o")]), spec("n1", parents=[0])])
-@example(
-    [spec("n0", "replace_silent", (), [spec("m", "stop_children"), spec("o", parents=[0])]), spec("n1", parents=[0])]
-)
-@example([spec("n0", "replace", (), [spec("m", "replace", (), [spec("o")])]), spec("n1", parents=[0])])
-@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
-@given(spec_lists())
-def test_generated_flows_give_what_run_locally_gives(wire_mongo, tmp_path_factory, specs):
-    expected = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    run_locally(Flow(toy.build(specs)), store=expected, log=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fireworks_task, "RETRIES", 0)
-        folder = tmp_path_factory.mktemp("flow")
-        bench = Bench(f"{wire_mongo.uri}{folder.name}_{os.getpid()}", folder, patch)
-        bench.queue.submit(Flow(toy.build(specs)))
-        seen = outputs(bench.work())
-        counts = bench.reader.counts()
-        bench.launchpad.connection.drop_database(bench.launchpad.name)
-    assert seen == outputs(expected)
-    assert all(counts[s] == 0 for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
 
 
 def test_what_a_killed_submission_left_is_cleared_away(bench):

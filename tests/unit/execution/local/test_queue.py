@@ -1,4 +1,4 @@
-"""The queue and one worker do what jobflow's own run_locally does, on any maggma store."""
+"""The embedded queue and one worker, beyond what every back end does (tests/contracts/test_backends.py)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ import sys
 import time
 
 import pytest
-import toy_jobs as toy
-from generated_flows import outputs, spec, spec_lists
-from hypothesis import HealthCheck, example, given, settings
-from jobflow import Flow, JobStore, run_locally
-from maggma.stores import MemoryStore
+from jobflow import Flow
 
+import toy_jobs as toy
+from benches import memory_store
 from magflow.errors import InputError, StoreError
-from magflow.execution.local.queue import JobQueue, QueueReader
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.worker import Worker
 from magflow.execution.states import JobFilter, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE, campaign_store
-
-
-def memory_store():
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    store.connect()
-    return store
 
 
 def work(queue, store=None):
@@ -40,83 +33,6 @@ def states(queue):
 @pytest.fixture
 def queue(tmp_path):
     return JobQueue(tmp_path, retries=0)
-
-
-@example(
-    [
-        spec("n0", "replace", (), [spec("m", "replace", (), [spec("o")])]),
-        spec("n1", "replace_silent", (), [spec("p")]),
-        spec("n2", parents=[0, 1]),
-    ]
-)
-@example(
-    [
-        spec("n0", "replace", (), [spec("m", "fail"), spec("o", "stop_children"), spec("p", parents=[0, 1])]),
-        spec("n1", parents=[0]) | {"tolerant": True},
-    ]
-)
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-@given(spec_lists())
-def test_generated_flows_give_what_run_locally_gives(tmp_path_factory, specs):
-    expected = memory_store()
-    run_locally(Flow(toy.build(specs)), store=expected, log=False)
-    queue = JobQueue(tmp_path_factory.mktemp("queue"), retries=0)
-    queue.submit(Flow(toy.build(specs)))
-    assert outputs(work(queue)) == outputs(expected)
-    counts = QueueReader(queue.path.parent).counts()
-    assert all(counts[s] == 0 for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
-
-
-def test_chain_through_a_replacement(queue):
-    wide = toy.fan_out(5)
-    last = toy.add(wide.output, 100)
-    assert queue.submit(Flow([wide, last])) == 2
-    store = work(queue, campaign_store(queue.path.parent))
-    assert store.get_output(last.uuid) == 115
-    assert QueueReader(queue.path.parent).counts()[JobState.COMPLETED] == 9
-
-
-def test_submitting_again_changes_nothing(queue):
-    flow = Flow([toy.fan_out(2)])
-    assert queue.submit(flow) == 1
-    work(queue)
-    before = states(queue)
-    assert queue.submit(flow) == 0
-    assert states(queue) == before
-
-
-def test_failure_cancels_what_needs_it_and_spares_what_tolerates_it(queue):
-    broken, fine = toy.fail(), toy.add(1)
-    needs = toy.total([broken.output, fine.output])
-    tolerates = toy.total([broken.output, fine.output])
-    tolerates.config = toy.TOLERANT
-    after = toy.add(needs.output)
-    for job, name in ((needs, "needs"), (tolerates, "tolerates"), (after, "after")):
-        job.name = name
-    queue.submit(Flow([broken, fine, needs, tolerates, after]))
-    store = work(queue)
-    expected = {"fail": "FAILED", "add": "COMPLETED", "needs": "CANCELLED", "tolerates": "COMPLETED"}
-    assert states(queue) == {**expected, "after": "CANCELLED"}
-    assert store.get_output(tolerates.uuid) == 2
-    (failed,) = QueueReader(queue.path.parent).failed()
-    assert "ValueError: broken" in failed.error
-    assert failed.tries == 1
-
-
-def test_retry_revives_what_was_cancelled(queue, tmp_path):
-    first = toy.fail_once(str(tmp_path / "marker"))
-    second = toy.collect([first.output])
-    third = toy.collect(second.output)
-    first.name, second.name, third.name = "first", "second", "third"
-    queue.submit(Flow([first, third, second]))
-    work(queue)
-    assert states(queue)["third"] == "CANCELLED"
-    assert queue.retry(JobFilter(name="nothing*")) == 0
-    assert queue.retry(JobFilter(name="fir*")) == 1
-    assert states(queue) == {"first": "READY", "second": "WAITING", "third": "WAITING"}
-    store = work(queue)
-    assert set(states(queue).values()) == {"COMPLETED"}
-    assert store.get_output(third.uuid) == ["second time"]
 
 
 def test_exceptions_are_retried_but_not_errors_meant_for_people(tmp_path):
@@ -247,15 +163,6 @@ def test_a_returned_job_that_cannot_be_queued_fails_its_maker(queue):
 def test_references_to_absent_jobs_are_refused(queue):
     with pytest.raises(InputError, match="not found"):
         queue.submit(toy.add(toy.add(1).output))
-
-
-def test_a_flow_may_refer_to_jobs_already_queued(queue):
-    first = toy.add(1)
-    queue.submit(first)
-    second = toy.add(first.output)
-    assert queue.submit(second, allow_external_references=True) == 1
-    assert states(queue) == {"add": "WAITING"}
-    assert work(queue).get_output(second.uuid) == 3
 
 
 def test_reader_says_what_is_missing(tmp_path):

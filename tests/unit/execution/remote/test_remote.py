@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-import toy_jobs as toy
 from jobflow import Flow
 
+import toy_jobs as toy
 from magflow.errors import InputError, MissingToolError
-from magflow.execution.remote import queue as remote
+from magflow.execution.remote import project
+from magflow.execution.remote.queue import RemoteQueue
+from magflow.execution.remote.reader import RemoteReader
 from magflow.execution.states import JobFilter, JobState
 
 
@@ -30,7 +32,7 @@ class Controller:
     def __init__(self, *documents):
         self.documents, self.added, self.asked = documents, [], []
         self.jobs = SimpleNamespace(count_documents=lambda query: len(self.added))
-        workers = {"here": SimpleNamespace(execution_cmd="python -m magflow.execution.remote.run {}"), "dft": None}
+        workers = {"here": SimpleNamespace(execution_cmd="python -m magflow.execution.remote_run {}"), "dft": None}
         self.project = SimpleNamespace(name="site", workers=workers)
 
     def get_jobs(self, query, fields):
@@ -53,7 +55,7 @@ def test_states_are_those_of_the_local_queue():
         document("train 777777", "COMPLETED"),
         document("train 8888888", "USER_STOPPED"),
     )
-    reader = remote.RemoteReader(controller, "mine")
+    reader = RemoteReader(controller, "mine")
     states = ["FAILED", "CANCELLED", "CANCELLED", "WAITING", "READY", "RUNNING", "COMPLETED", "CANCELLED"]
     assert [job.state for job in reader.jobs()] == states
     assert controller.asked == [{"job.metadata.magflow_campaign": "mine"}]
@@ -68,12 +70,12 @@ def test_states_are_those_of_the_local_queue():
     assert [j.name for j in reader.jobs(JobFilter(category="light", name="*3", uuid="light"))] == ["light 33"]
     assert reader.throughput() > 0
     assert reader.losses() == 0
-    assert remote.RemoteReader(Controller(document("dft 1", "REMOTE_ERROR")), "mine").losses() == 1
+    assert RemoteReader(Controller(document("dft 1", "REMOTE_ERROR")), "mine").losses() == 1
 
 
 def test_a_flow_is_added_once_marked_and_sent_to_the_worker_of_its_category():
     controller = Controller()
-    queue = remote.RemoteQueue(controller, SimpleNamespace(id="mine"), "here")
+    queue = RemoteQueue(controller, SimpleNamespace(id="mine"), "here")
     label, light = toy.add(1), toy.add(2)
     label.name = "label 0"
     assert queue.submit(Flow([label, light])) == 2
@@ -87,12 +89,12 @@ def test_a_flow_is_added_once_marked_and_sent_to_the_worker_of_its_category():
 def test_workers_need_the_command_that_knows_replacements():
     controller = Controller()
     controller.project.workers["dft"] = SimpleNamespace(execution_cmd=None)
-    with pytest.raises(InputError, match=r"worker dft of project site.*remote.run"):
-        remote.RemoteQueue(controller, SimpleNamespace(id="mine"), "here").require_commands()
+    with pytest.raises(InputError, match=r"worker dft of project site.*magflow execute"):
+        RemoteQueue(controller, SimpleNamespace(id="mine"), "here").require_commands()
 
 
 def test_jobflow_remote_that_is_absent_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "jobflow_remote", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="jobflow-remote is not installed"):
-        remote.connect("site")
+        project.connect("site")
