@@ -30,7 +30,6 @@ from magflow.execution.fireworks.queue import LaunchPadQueue
 from magflow.execution.fireworks.reader import LaunchPadReader
 from magflow.execution.fireworks.recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks.task import CampaignTask
-from magflow.execution.local.reader import summarise
 from magflow.execution.queue_status import queue_status
 from magflow.makers.base import Category
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-import toy_jobs as toy
 from jobflow import Flow
 
+import toy_jobs as toy
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.execution.local import processes
 from magflow.execution.local.executor import LocalExecutor
-from magflow.execution.local.queue import QueueReader
+from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import JobState
 from magflow.stores.jobstore import campaign_store
 
