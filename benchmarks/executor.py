@@ -42,7 +42,7 @@ def run_peer(size, workers):
 
 
 def run_executor(size, workers):
-    from magflow.execution.local import LocalExecutor
+    from magflow.execution.local.executor import LocalExecutor
 
     flow, me, largest = make_flow(size), psutil.Process(), [0]
     with tempfile.TemporaryDirectory() as directory:

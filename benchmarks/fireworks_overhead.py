@@ -65,9 +65,9 @@ def measure(case, size, iteration, jobs, folder):
     from pymongo import monitoring
 
     from doubles.mongo_wire import WireMongo
-    from magflow.execution import fireworks_task
-    from magflow.execution.fireworks_launchpad import connect
-    from magflow.execution.fireworks_queue import LaunchPadQueue
+    from magflow.execution.fireworks import task as fireworks_task
+    from magflow.execution.fireworks.launchpad import connect
+    from magflow.execution.fireworks.queue import LaunchPadQueue
 
     class Traffic(monitoring.CommandListener):
         commands = sent = 0

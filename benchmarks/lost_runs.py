@@ -28,8 +28,8 @@ from cluster_bed import ClusterBed  # noqa: E402
 from clusters import store_section  # noqa: E402
 from doubles.mongo_wire import WireMongo  # noqa: E402
 from magflow.campaign.templates import template_text  # noqa: E402
-from magflow.execution.cluster import DaemonSpec  # noqa: E402
-from magflow.execution.fireworks_queue import LaunchPadQueue  # noqa: E402
+from magflow.execution.cluster.directory import DaemonSpec  # noqa: E402
+from magflow.execution.fireworks.queue import LaunchPadQueue  # noqa: E402
 from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError  # noqa: E402
 
 DEATHS = {"killed": signal.SIGKILL, "hanging": signal.SIGSTOP}

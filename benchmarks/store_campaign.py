@@ -26,7 +26,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
-from magflow.execution.queue import JobQueue
+from magflow.execution.local.queue import JobQueue
 from magflow.execution.status import campaign_status
 from magflow.makers.base import Campaign
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc

@@ -18,11 +18,12 @@ from ruamel.yaml import YAML
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
-from magflow.execution import daemon_process
-from magflow.execution.cluster import CLUSTER, PILOTS, ClusterDirectory
-from magflow.execution.cluster_files import ClusterOptions, write_cluster
-from magflow.execution.fireworks_launchpad import connect
-from magflow.execution.submit import submit_to_fireworks
+from magflow.execution.cluster.directory import CLUSTER, PILOTS, ClusterDirectory
+from magflow.execution.cluster.files import ClusterOptions, write_cluster
+from magflow.execution.daemon import process as daemon_process
+from magflow.execution.fireworks.backend import FireworksBackend
+from magflow.execution.fireworks.launchpad import connect
+from magflow.execution.submit import submit
 from one_machine_slurm import OneMachineSlurm
 
 NAME = "bed"
@@ -74,7 +75,7 @@ class ClusterBed:
     def submit(self, file: Path, directory: Path) -> CampaignDirectory:
         """Put a campaign on the LaunchPad."""
         here = CampaignDirectory.prepare(directory, file, load_campaign(file))
-        submit_to_fireworks(here, self.cluster.launchpad)
+        submit(here, FireworksBackend(str(self.cluster.launchpad)))
         return here
 
     @cached_property
@@ -105,7 +106,7 @@ class ClusterBed:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 words = process.cmdline()
-                if {"magflow.execution.cluster_pilot", str(self.cluster.path)} <= set(words) and "python" in words[0]:
+                if {"pilot", str(self.cluster.path)} <= set(words) and "python" in words[0]:
                     found.append(process)
         return found
 

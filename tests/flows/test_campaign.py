@@ -14,8 +14,8 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
-from magflow.execution.local import LocalExecutor
-from magflow.execution.reader import QueueReader
+from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import JobState
 from magflow.execution.status import campaign_status
 from magflow.stores import queries
@@ -140,8 +140,8 @@ def test_retried_labels_that_succeed_are_learnt_from(campaign_file, tmp_path, mo
 
 def _work_here(here: CampaignDirectory) -> None:
     """Work the queue off in this process, so that patches hold."""
-    from magflow.execution.queue import JobQueue
-    from magflow.execution.worker import Worker
+    from magflow.execution.local.queue import JobQueue
+    from magflow.execution.local.worker import Worker
 
     Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
 

@@ -16,9 +16,9 @@ pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from cluster_bed import NAME, ClusterBed
 from clusters import store_section
 from doubles.mongo_wire import WireMongo
-from magflow.execution import daemon_process
-from magflow.execution.daemon import last_round
-from magflow.execution.fireworks_queue import LaunchPadQueue
+from magflow.execution.daemon import process as daemon_process
+from magflow.execution.daemon.rounds import last_round
+from magflow.execution.fireworks.queue import LaunchPadQueue
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(420)]
 

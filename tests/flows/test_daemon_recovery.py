@@ -18,20 +18,19 @@ from fireworks.core.rocket_launcher import launch_rocket
 from cluster_bed import ClusterBed
 from clusters import store_section
 from magflow.errors import CampaignError, StoreUnusableError
-from magflow.execution import daemon as daemon_module
-from magflow.execution import slurm
-from magflow.execution.cluster import CategorySpec
-from magflow.execution.cluster_pilot import Pilot
-from magflow.execution.daemon import Daemon, fate
-from magflow.execution.daemon_lease import Lease
-from magflow.execution.daemon_pilots import Demand, wanted
-from magflow.execution.daemon_recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
-from magflow.execution.fireworks_queue import LaunchPadQueue
-from magflow.execution.fireworks_reader import LaunchPadReader
-from magflow.execution.fireworks_task import CampaignTask
+from magflow.execution.cluster import slurm
+from magflow.execution.cluster.directory import CategorySpec
+from magflow.execution.cluster.pilot import Pilot
+from magflow.execution.cluster.slurm import UNKNOWN, SlurmJob
+from magflow.execution.daemon import rounds as daemon_module
+from magflow.execution.daemon.lease import Lease
+from magflow.execution.daemon.pilots import Demand, wanted
+from magflow.execution.daemon.rounds import Daemon, fate
+from magflow.execution.fireworks.queue import LaunchPadQueue
+from magflow.execution.fireworks.reader import LaunchPadReader
+from magflow.execution.fireworks.recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
+from magflow.execution.fireworks.task import CampaignTask
 from magflow.execution.queue_status import queue_status
-from magflow.execution.reader import summarise
-from magflow.execution.slurm import UNKNOWN, SlurmJob
 from magflow.makers.base import Category
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)

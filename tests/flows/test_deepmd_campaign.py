@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.local import LocalExecutor
+from magflow.execution.local.executor import LocalExecutor
 from magflow.stores import queries
 
 pytestmark = [

@@ -12,7 +12,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import failed_labels, submit_campaign
-from magflow.execution.local import LocalExecutor
+from magflow.execution.local.executor import LocalExecutor
 from magflow.stores import queries
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
@@ -70,7 +70,7 @@ def test_a_campaign_gives_the_same_science_as_on_one_machine(local, write_campai
 def _one_workflow_per_iteration_without_data(launchpad) -> None:
     import bson
 
-    from magflow.execution.fireworks_launchpad import connect
+    from magflow.execution.fireworks.launchpad import connect
 
     pad = connect(launchpad)
     assert pad.workflows.count_documents({}) == 3

@@ -12,8 +12,8 @@ from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.errors import InputError, StoreError
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.queue import JobQueue
-from magflow.execution.worker import Worker
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.worker import Worker
 from magflow.stores import queries
 from magflow.stores.builders import IterationSummaries, update_summaries
 from magflow.stores.move import campaigns_in, copy_campaign

@@ -17,10 +17,10 @@ from magflow.cli.app import app
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import StoreUnusableError
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.local import LocalExecutor
-from magflow.execution.queue import JobQueue
+from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.worker import Worker
 from magflow.execution.status import campaign_status
-from magflow.execution.worker import Worker
 from magflow.report.record import read_record
 from magflow.stores import queries
 

@@ -11,7 +11,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.local import LocalExecutor
+from magflow.execution.local.executor import LocalExecutor
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from cluster_bed import NAME, ClusterBed

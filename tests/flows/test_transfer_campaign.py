@@ -20,8 +20,8 @@ from magflow.cli.app import app
 from magflow.cli.inputs import labelled
 from magflow.core.label import LabelKind
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
-from magflow.execution.local import LocalExecutor
-from magflow.execution.reader import QueueReader
+from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.local.reader import QueueReader
 from magflow.execution.status import campaign_status
 from magflow.makers.documents import Purpose
 from magflow.report import headline, tables

@@ -54,14 +54,14 @@ def generation(number, last, count, directory, before, size):
 
 
 def submit(directory, generations, labels, size=256):
-    from magflow.execution.queue import JobQueue
+    from magflow.execution.local.queue import JobQueue
 
     JobQueue(directory).submit(generation(0, generations, labels, str(directory), 0, size))
 
 
 def main(directory):
     from magflow.errors import MagflowError
-    from magflow.execution.local import LocalExecutor
+    from magflow.execution.local.executor import LocalExecutor
 
     try:
         summary_of_run = LocalExecutor(directory, workers=2, max_crashes=1000).run()

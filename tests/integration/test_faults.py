@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from magflow.errors import StoreError
-from magflow.execution.local import LocalExecutor
-from magflow.execution.processes import TAG, tag
-from magflow.execution.queue import JobQueue, QueueReader
+from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.local.processes import TAG, tag
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import UNSETTLED, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE, campaign_store

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from magflow.errors import InputError
-from magflow.execution import slurm as slurm_commands
-from magflow.execution.slurm import Phase, SlurmError, format_time, parse_time
+from magflow.execution.cluster import slurm as slurm_commands
+from magflow.execution.cluster.slurm import Phase, SlurmError, format_time, parse_time
 
 
 def wait_for(condition, seconds=20.0):

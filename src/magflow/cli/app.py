@@ -18,7 +18,7 @@ from magflow.errors import MagflowError
 
 COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db", "report"),
-    *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema"),
+    *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""
 

@@ -51,8 +51,8 @@ def check(
     if file is not None and spec is not None:
         found += findings(spec, directory or Path("runs") / file.stem)
     if cluster is not None:
-        from magflow.execution.cluster import ClusterDirectory
-        from magflow.execution.cluster_check import cluster_findings, together_findings
+        from magflow.execution.cluster.check import cluster_findings, together_findings
+        from magflow.execution.cluster.directory import ClusterDirectory
 
         there = ClusterDirectory.existing(cluster)
         found += cluster_findings(there)

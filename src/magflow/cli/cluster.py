@@ -81,7 +81,7 @@ def init(
     import sys
 
     from magflow.errors import InputError
-    from magflow.execution.cluster_files import ClusterOptions, write_cluster
+    from magflow.execution.cluster.files import ClusterOptions, write_cluster
 
     uri = os.environ.get(mongo_uri_env) if write_secret else None
     if write_secret and not uri:
@@ -109,3 +109,17 @@ def init(
     for path in write_cluster(directory, options, force):
         typer.echo(path)
     typer.echo(f"next: magflow check --cluster {directory}, then magflow daemon start {directory}")
+
+
+@cluster.command("pilot")
+def pilot(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `magflow cluster init` wrote.")],
+    category: Annotated[str, typer.Argument(help="Of the work it takes: dft, train, md or light.")],
+) -> None:
+    """Be a pilot job: take work of one category from the LaunchPad until there is none, or too little time is left.
+
+    The files in DIR/queue call this in Slurm's jobs; there is no need to call it by hand.
+    """
+    from magflow.execution.cluster.pilot import run_and_leave
+
+    run_and_leave(directory, category)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from magflow.execution.cluster import ClusterDirectory
-    from magflow.execution.daemon_process import Holder
+    from magflow.execution.cluster.directory import ClusterDirectory
+    from magflow.execution.daemon.process import Holder
 
 daemon = typer.Typer(no_args_is_help=True)
 
@@ -52,10 +52,10 @@ def start(
 
         magflow daemon start ~/cluster --foreground      # as a systemd service
     """
-    from magflow.execution.cluster import ClusterDirectory
-    from magflow.execution.cluster_check import require_cluster
-    from magflow.execution.daemon_process import refuse_second, serve
-    from magflow.execution.daemon_process import start as start_daemon
+    from magflow.execution.cluster.check import require_cluster
+    from magflow.execution.cluster.directory import ClusterDirectory
+    from magflow.execution.daemon.process import refuse_second, serve
+    from magflow.execution.daemon.process import start as start_daemon
 
     here = ClusterDirectory.existing(directory)
     refuse_second(here)
@@ -79,9 +79,9 @@ def stop(
 
     Exit code 0: none is at work now; 5: it runs on another machine, or does not end.
     """
-    from magflow.execution import slurm
-    from magflow.execution.cluster import ClusterDirectory
-    from magflow.execution.daemon_process import stop as stop_daemon
+    from magflow.execution.cluster import slurm
+    from magflow.execution.cluster.directory import ClusterDirectory
+    from magflow.execution.daemon.process import stop as stop_daemon
 
     here = ClusterDirectory.existing(directory)
     found = stop_daemon(here)
@@ -100,9 +100,9 @@ def status(directory: Directory, as_json: Json = False) -> None:
 
     Exit code 0: at work; 1: not.
     """
-    from magflow.execution.cluster import ClusterDirectory
-    from magflow.execution.daemon import last_round
-    from magflow.execution.daemon_process import holder
+    from magflow.execution.cluster.directory import ClusterDirectory
+    from magflow.execution.daemon.process import holder
+    from magflow.execution.daemon.rounds import last_round
 
     here = ClusterDirectory.existing(directory)
     found, seen = holder(here), last_round(here)
@@ -124,8 +124,8 @@ def logs(
     from collections import deque
 
     from magflow.errors import InputError
-    from magflow.execution.cluster import ClusterDirectory
-    from magflow.execution.daemon_process import LOG
+    from magflow.execution.cluster.directory import ClusterDirectory
+    from magflow.execution.daemon.process import LOG
 
     path = ClusterDirectory.existing(directory).path / LOG
     if not path.is_file():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.execution.local import RunProgress, RunSummary
+    from magflow.execution.local.executor import RunProgress, RunSummary
     from magflow.execution.queue_status import QueueStatus
     from magflow.report.files import Results
 
@@ -29,7 +29,7 @@ def run_shown(directory: CampaignDirectory, workers: int, quiet: bool = False) -
     from rich.console import Console
     from rich.live import Live
 
-    from magflow.execution.local import LocalExecutor
+    from magflow.execution.local.executor import LocalExecutor
 
     store = None if directory.spec.store is None else directory.store
     executor = LocalExecutor(directory.path, store=store, workers=workers)
@@ -157,10 +157,9 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
     if who:
         said += f"; daemon: {who}"
-    unattended = queue.needs_daemon and not who
-    if unattended:
+    if queue.unattended:
         said += "; no daemon at work: `magflow daemon start`"
-    return [table, Text(said, style="yellow" if unattended else "")]
+    return [table, Text(said, style="yellow" if queue.unattended else "")]
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:

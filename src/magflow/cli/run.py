@@ -34,7 +34,7 @@ def run(
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
     from magflow.cli.live import run_shown, show_ending
-    from magflow.execution.backend import Backend, require_backend
+    from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
     from magflow.execution.campaign import submit_campaign
     from magflow.report.files import write_results
 
@@ -42,7 +42,7 @@ def run(
     directory = directory or Path("runs") / file.stem
     require_ready(spec, directory)
     here = CampaignDirectory.prepare(directory, file, spec)
-    require_backend(here, Backend())
+    require_backend(here, backend_named(UNCLAIMED))
     submit_campaign(here)
     while True:
         summary = run_shown(here, workers or spec.execution.workers, quiet=quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,34 +11,28 @@ if TYPE_CHECKING:
     from magflow.execution.submit import Submission
 
 
-class Target(StrEnum):
-    """Queues a campaign can be submitted to."""
-
-    FIREWORKS = "fireworks"
-    JOBFLOW_REMOTE = "jobflow-remote"
-
-
 def submit(
     file: Annotated[Path, typer.Argument(help="Campaign file; it names the store that all machines reach.")],
-    target: Annotated[Target, typer.Option("--to", help="The queue.")] = Target.FIREWORKS,
+    target: Annotated[
+        str,
+        typer.Option("--to", metavar="NAME", help="The queue: fireworks, jobflow-remote, or one you have installed."),
+    ] = "fireworks",
     directory: Annotated[
         Path | None,
         typer.Option(
             "--dir", "-d", help="Where the campaign lives, seen by all machines. Default: runs/<name of the file>."
         ),
     ] = None,
-    launchpad: Annotated[
-        Path | None,
+    where: Annotated[
+        str,
         typer.Option(
-            "--launchpad", "-l", help="FireWorks: file of the LaunchPad. Default: FireWorks' own, ./my_launchpad.yaml."
+            *("--where", "--launchpad", "-l", "--project", "-p"),
+            help="FireWorks: file of the LaunchPad. jobflow-remote: name of the project. Default: as they are set.",
         ),
-    ] = None,
-    project: Annotated[
-        str, typer.Option("--project", "-p", help="jobflow-remote: name of the project. Default: the one it is set to.")
     ] = "",
     worker: Annotated[
-        str | None, typer.Option("--worker", "-w", help="jobflow-remote: worker of the project. Default: the first.")
-    ] = None,
+        str, typer.Option("--worker", "-w", help="jobflow-remote: worker of the project. Default: the first.")
+    ] = "",
     check: Annotated[
         bool, typer.Option(help="Look for the engines here first; --no-check if only compute nodes have them.")
     ] = True,
@@ -67,16 +60,18 @@ def submit(
     from magflow.campaign.check import require_ready
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
-    from magflow.execution.fireworks_launchpad import launchpad_file
-    from magflow.execution.submit import submit_to_fireworks, submit_to_remote
+    from magflow.errors import InputError
+    from magflow.execution.backend import backend_named
+    from magflow.execution.submit import submit as submit_to
 
     spec = load_campaign(file)
     directory = directory or Path("runs") / file.stem
-    where = launchpad_file(launchpad) if target is Target.FIREWORKS else None
+    backend = backend_named(target, where, worker).resolved()
+    if not backend.shared:
+        raise InputError("this queue is not submitted to", where="--to", seen=target, hint=backend.hint)
     if check:
         require_ready(spec, directory)
-    here = CampaignDirectory.prepare(directory, file, spec)
-    done = submit_to_remote(here, project, worker) if where is None else submit_to_fireworks(here, where)
+    done = submit_to(CampaignDirectory.prepare(directory, file, spec), backend)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=1))
     else:

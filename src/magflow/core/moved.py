@@ -6,5 +6,9 @@ is decoded, so that a campaign queued by an older release goes on after an upgra
 
 from __future__ import annotations
 
-MOVED: dict[str, str] = {}
+MOVED: dict[str, str] = {
+    "magflow.execution.cluster_pilot": "magflow.execution.cluster.pilot",
+    "magflow.execution.fireworks_task": "magflow.execution.fireworks.task",
+    "magflow.execution.remote_run": "magflow.execution.remote.run",
+}
 """Old module path (``magflow.a.b``), or old path of one name in a module (``magflow.a.b:Name``), to the new one."""

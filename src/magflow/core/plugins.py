@@ -1,4 +1,4 @@
-"""Engines and families by name, through entry points: no ladder of names anywhere."""
+"""Engines, families and back ends by name, through entry points: no ladder of names anywhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from magflow.errors import InputError, MissingToolError
 
+BACKENDS = "magflow.backends"
 LABEL_ENGINES = "magflow.label_engines"
 POTENTIAL_FAMILIES = "magflow.potential_families"
 

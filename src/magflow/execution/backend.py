@@ -1,58 +1,31 @@
-"""Where the jobs of a campaign are queued: in its own directory, on a LaunchPad of FireWorks, in jobflow-remote.
+"""Where the jobs of a campaign are queued: on this machine, on a LaunchPad of FireWorks, in jobflow-remote, or yours.
 
-A campaign has one backend in its life, noted in ``DIR/backend.json`` unless it is the embedded queue. Whoever wants to
-submit or to look does so through :func:`open_queue` and :func:`open_reader`, whatever the backend.
+A back end is a class registered in the entry-point group ``magflow.backends``; nothing here knows any by name but the
+one that a campaign has until it is submitted elsewhere. A campaign has one back end in its life, noted in
+``DIR/backend.json``. Whoever wants to submit or to look does so through :func:`open_queue` and :func:`open_reader`.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from magflow.campaign.directory import CampaignDirectory
-from magflow.errors import CampaignError, StoreError
-from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
+from magflow.core import plugins
+from magflow.core.files import replace_file
+from magflow.errors import CampaignError, InputError, StoreError
+from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
 
-    from magflow.execution.reader import CategorySummary
-
 FILE = "backend.json"
-"""File in the campaign's directory that names its backend."""
+"""File in the campaign's directory that names its back end."""
 
-
-class BackendKind(StrEnum):
-    """Kinds of queue."""
-
-    LOCAL = "local"
-    FIREWORKS = "fireworks"
-    JOBFLOW_REMOTE = "jobflow-remote"
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The queue of a campaign.
-
-    Parameters
-    ----------
-    kind
-        Of the queue.
-    where
-        The file that describes the LaunchPad, or the project of jobflow-remote. It holds the credentials; nothing
-        else does.
-    worker
-        jobflow-remote only: the worker of that project that runs the jobs.
-    """
-
-    kind: BackendKind = BackendKind.LOCAL
-    where: str = ""
-    worker: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.where})" if self.where else str(self.kind)
+UNCLAIMED = "local"
+"""Back end of a campaign that has no note."""
 
 
 class JobReader(Protocol):
@@ -79,6 +52,9 @@ class JobReader(Protocol):
     def throughput(self, window: float = 600.0) -> float:
         """Jobs completed per second over the last `window` seconds (or since the first submission, if later)."""
 
+    def daemons(self) -> list[dict[str, Any]]:
+        """Who sends workers for this queue: ``cluster``, ``host``, ``seconds`` since they were heard of."""
+
 
 class JobSubmitter(Protocol):
     """Takes flows, and offers failed jobs again."""
@@ -96,21 +72,106 @@ class JobSubmitter(Protocol):
         """Offer failed jobs again, and revive what was cancelled because of them; returns the number of failed jobs."""
 
 
+@dataclass(frozen=True)
+class Backend(ABC):
+    """A kind of queue, and where one of that kind is.
+
+    Parameters
+    ----------
+    where
+        What describes the queue: a file, the name of a project. It holds the credentials; nothing else does.
+    worker
+        Who runs the jobs, where a queue serves several.
+    """
+
+    where: str = ""
+    worker: str = ""
+
+    name: ClassVar[str]
+    """Under which it is registered and noted, and chosen with `magflow submit --to`."""
+
+    shared: ClassVar[bool] = True
+    """Whether machines other than this one work on it: they must reach the campaign's store."""
+
+    hint: ClassVar[str]
+    """What to do with a campaign whose jobs are there."""
+
+    needs_daemon: ClassVar[bool] = False
+    """Whether its jobs wait for ever unless a daemon sends workers."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.where})" if self.where else self.name
+
+    @abstractmethod
+    def reader(self, directory: CampaignDirectory) -> JobReader:
+        """Read-only view of the campaign's jobs.
+
+        Raises
+        ------
+        StoreError
+            If the queue cannot be reached, here or at the first question.
+        """
+
+    @abstractmethod
+    def queue(self, directory: CampaignDirectory) -> JobSubmitter:
+        """The campaign's queue.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be reached.
+        """
+
+    def resolved(self) -> Self:
+        """The same with all that was left open filled in.
+
+        Raises
+        ------
+        InputError
+            If there is no such queue or worker.
+        MissingToolError
+            If its package is not installed.
+        """
+        return self
+
+    def prepare(self, directory: CampaignDirectory) -> str:
+        """Make sure that the campaign can be submitted and would come to its end; says where the queue is.
+
+        Raises
+        ------
+        MagflowError
+            If something stands in the way.
+        """
+        return str(self)
+
+
+def backend_named(name: str, where: str = "", worker: str = "") -> Backend:
+    """The back end registered as `name`.
+
+    Raises
+    ------
+    InputError
+        If nobody registered that name.
+    """
+    kind: type[Backend] = plugins.load(plugins.BACKENDS, name)
+    return kind(where, worker)
+
+
 def backend_of(directory: CampaignDirectory) -> Backend:
-    """The backend of a campaign.
+    """The back end of a campaign.
 
     Raises
     ------
     StoreError
-        If its note cannot be read.
+        If its note cannot be read, or names a back end that is not installed.
     """
     path = directory.path / FILE
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))
-        return Backend(BackendKind(noted.pop("kind")), **noted)
+        return backend_named(noted.pop("kind"), **noted)
     except FileNotFoundError:
-        return Backend()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return backend_named(UNCLAIMED)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
         raise StoreError("the campaign's backend cannot be read", where=str(path), seen=str(error)) from error
 
 
@@ -123,24 +184,19 @@ def require_backend(directory: CampaignDirectory, wanted: Backend) -> None:
         If it has.
     """
     found = backend_of(directory)
-    if found == wanted or (found == Backend() and not _has_local_jobs(directory)):
+    if found == wanted or not ((directory.path / FILE).exists() or _has_jobs(directory, found)):
         return
-    hints = {
-        BackendKind.LOCAL: "go on with `magflow run`, or choose another directory with --dir",
-        BackendKind.FIREWORKS: "watch it with `magflow status`; its jobs are run by `magflow daemon` or `rlaunch`",
-        BackendKind.JOBFLOW_REMOTE: "watch it with `magflow status`; its jobs are run by `jf runner`",
-    }
     raise CampaignError(
         "the jobs of this campaign are in another queue",
         where=str(directory.path),
         seen=str(found),
         expected=str(wanted),
-        hint=hints[found.kind],
+        hint=found.hint,
     )
 
 
 def claim_backend(directory: CampaignDirectory, backend: Backend) -> None:
-    """Note the backend of a campaign.
+    """Note the back end of a campaign.
 
     Raises
     ------
@@ -148,59 +204,34 @@ def claim_backend(directory: CampaignDirectory, backend: Backend) -> None:
         If it has another one.
     """
     require_backend(directory, backend)
-    (directory.path / FILE).write_text(json.dumps(asdict(backend), indent=1), encoding="utf-8")
+    note = {"kind": backend.name, **asdict(backend)}
+    replace_file(directory.path / FILE, json.dumps(note, indent=1).encode())
 
 
 def open_reader(directory: CampaignDirectory) -> JobReader:
-    """Read-only view of the campaign's queue.
+    """Read-only view of the campaign's queue, whatever its back end.
 
     Raises
     ------
     StoreError
         If it cannot be reached.
     """
-    backend = backend_of(directory)
-    if backend.kind is BackendKind.FIREWORKS:
-        from magflow.execution.fireworks_launchpad import connect
-        from magflow.execution.fireworks_reader import LaunchPadReader
-
-        return LaunchPadReader(connect(backend.where), directory.id)
-    if backend.kind is BackendKind.JOBFLOW_REMOTE:
-        from magflow.execution import remote
-
-        return remote.RemoteReader(remote.connect(backend.where), directory.id)
-    from magflow.execution.reader import QueueReader
-
-    return QueueReader(directory.path)
+    return backend_of(directory).reader(directory)
 
 
 def open_queue(directory: CampaignDirectory) -> JobSubmitter:
-    """The campaign's queue.
+    """The campaign's queue, whatever its back end.
 
     Raises
     ------
     StoreError
         If it cannot be reached.
     """
-    backend = backend_of(directory)
-    if backend.kind is BackendKind.FIREWORKS:
-        from magflow.execution.fireworks_launchpad import connect
-        from magflow.execution.fireworks_queue import LaunchPadQueue
-
-        return LaunchPadQueue(connect(backend.where), directory)
-    if backend.kind is BackendKind.JOBFLOW_REMOTE:
-        from magflow.execution import remote
-
-        return remote.RemoteQueue(remote.connect(backend.where), directory, backend.worker)
-    from magflow.execution.queue import JobQueue
-
-    return JobQueue(directory.path)
+    return backend_of(directory).queue(directory)
 
 
-def _has_local_jobs(directory: CampaignDirectory) -> bool:
-    from magflow.execution.reader import QueueReader
-
+def _has_jobs(directory: CampaignDirectory, backend: Backend) -> bool:
     try:
-        return any(QueueReader(directory.path).counts().values())
+        return any(backend.reader(directory).counts().values())
     except StoreError:  # no file, or no queue in it
         return False

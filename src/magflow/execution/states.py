@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -67,6 +68,28 @@ class JobRecord:
     directory: str | None
     error: str | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CategorySummary:
+    """Jobs of one category: how many in each state, and what they have cost in seconds."""
+
+    counts: dict[JobState, int]
+    wall_seconds: float
+    cpu_seconds: float
+
+
+def summarise(jobs: Iterable[JobRecord]) -> dict[str, CategorySummary]:
+    """Counts and costs of each category of `jobs`."""
+    by: dict[str, list[JobRecord]] = {}
+    for job in jobs:
+        by.setdefault(job.category, []).append(job)
+    found = {}
+    for category, some in sorted(by.items()):
+        counts = Counter(job.state for job in some)
+        wall, cpu = sum(j.wall_seconds for j in some), sum(j.cpu_seconds for j in some)
+        found[category] = CategorySummary({s: counts[s] for s in JobState}, wall, cpu)
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""jobflow-remote, for sites whose compute nodes cannot reach the database."""

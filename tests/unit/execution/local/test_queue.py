@@ -1,0 +1,174 @@
+"""The embedded queue and one worker, beyond what every back end does (tests/contracts/test_backends.py)."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from jobflow import Flow
+
+import toy_jobs as toy
+from benches import memory_store
+from magflow.errors import InputError, StoreError
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.reader import QueueReader
+from magflow.execution.local.worker import Worker
+from magflow.execution.states import JobFilter, JobState
+from magflow.stores import connection
+from magflow.stores.jobstore import DATABASE, campaign_store
+
+
+def work(queue, store=None):
+    """Run everything in this process."""
+    store = store or memory_store()
+    Worker(queue, store, "here").run(until_drained=True)
+    return store
+
+
+def states(queue):
+    return {job.name: str(job.state) for job in QueueReader(queue.path.parent).jobs()}
+
+
+@pytest.fixture
+def queue(tmp_path):
+    return JobQueue(tmp_path, retries=0)
+
+
+def test_exceptions_are_retried_but_not_errors_meant_for_people(tmp_path):
+    queue = JobQueue(tmp_path, retries=1)
+    queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse(), toy.fail()]))
+    work(queue)
+    jobs = {j.name: j for j in QueueReader(tmp_path).jobs()}
+    assert (jobs["fail_once"].state, jobs["fail_once"].tries) == (JobState.COMPLETED, 2)
+    assert (jobs["refuse"].state, jobs["refuse"].tries) == (JobState.FAILED, 1)
+    assert jobs["refuse"].error == "InputError: toy: not like this; hint: another way"
+    assert (jobs["fail"].state, jobs["fail"].tries) == (JobState.FAILED, 2)
+
+
+def test_stop_jobflow_ends_the_flow_and_no_other(queue):
+    first = toy.stop_flow()
+    later = [toy.add(first.output, i) for i in range(3)]
+    queue.submit(Flow([first, *later, toy.total([j.output for j in later])], name="stopped"))
+    queue.submit(Flow([toy.environment()]))
+    store = memory_store()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        work(queue, store)
+    counts = QueueReader(queue.path.parent).counts()
+    assert (counts[JobState.COMPLETED], counts[JobState.CANCELLED]) == (2, 4)
+    assert {d["name"] for d in store.query({})} == {"stop_flow", "environment"}
+
+
+def test_stored_data_store_access_and_additional_stores(queue):
+    counter = toy.count_store()
+    counter.config.expose_store = True
+    array = toy.with_array(4)
+    queue.submit(Flow([toy.stored(), array, counter], order="linear"))
+    store = work(queue)
+    assert store.get_output(counter.uuid) == 2
+    assert store.get_output(array.uuid, load=True)["array"] == [0, 1, 2, 3]
+    con = connection.connect(queue.path)
+    kept = con.execute("SELECT stored_data FROM jobs WHERE name = 'stored'").fetchone()
+    assert kept == ('{"note": "kept"}',)
+
+
+def test_manager_config_hosts_and_metadata_pass_as_in_jobflow(queue):
+    wide = toy.fan_out(2)
+    wide.config.manager_config = {"category": "dft"}
+    wide.metadata = {"tag": 3}
+    flow = Flow([wide])
+    queue.submit(flow)
+    work(queue)
+    jobs = QueueReader(queue.path.parent).jobs(JobFilter(category="dft"))
+    assert [j.name for j in jobs].count("add") == 2
+    assert next(j for j in jobs if j.name == "fan_out").metadata == {"tag": 3}
+    assert all(j.flow == flow.uuid for j in jobs)
+
+
+def test_claims_are_exclusive_and_leases_expire(tmp_path):
+    queue = JobQueue(tmp_path, lease=0.2, max_crashes=2)
+    queue.submit(toy.add(1))
+    claim = queue.claim("a")
+    assert queue.claim("b") is None
+    queue.renew(["a"])
+    assert queue.expire() == 0
+    time.sleep(0.3)
+    assert queue.expire() == 1
+    again = queue.claim("b")
+    assert (again.uuid, again.attempt) == (claim.uuid, 2)
+    assert not queue.fail(claim, "too late")  # the first worker lost its claim: nothing it reports counts
+    assert QueueReader(tmp_path).running()[0][0].worker == "b"
+    assert queue.crashed("b", "signal SIGKILL") == 1
+    (failed,) = QueueReader(tmp_path).failed()
+    assert "died 2 time(s)" in failed.error
+    assert "SIGKILL" in failed.error
+
+
+def test_interruptions_are_not_held_against_a_job(tmp_path):
+    queue = JobQueue(tmp_path, max_crashes=1)
+    queue.submit(toy.add(1))
+    for _ in range(5):
+        assert queue.claim("a") is not None
+        assert len(queue.release("a")) == 1
+    work(queue)
+    assert QueueReader(tmp_path).counts()[JobState.COMPLETED] == 1
+
+
+def test_categories_costs_and_throughput(queue):
+    slow = toy.burn(0.1)
+    slow.metadata = {"category": "train"}
+    queue.submit(Flow([slow, toy.add(1), toy.add(2)]))
+    work(queue)
+    reader = QueueReader(queue.path.parent)
+    found = reader.categories()
+    assert found["light"].counts[JobState.COMPLETED] == 2
+    assert 0.09 < found["train"].cpu_seconds < 1.0
+    assert found["train"].wall_seconds >= 0.09
+    assert reader.throughput() > 0.05
+    assert [j.name for j in reader.jobs(limit=1)] == ["burn"]
+    assert reader.jobs(JobFilter(uuid=slow.uuid[:6]))[0].uuid == slow.uuid
+
+
+def test_directories_go_unless_something_is_left(queue):
+    keep, drop = toy.leave_file(), toy.leave_file()
+    keep.name, drop.name = "keep me / now", "drop"
+    drop.metadata = {"discard_files": True}
+    queue.submit(Flow([keep, drop, toy.add(1), toy.fail()]))
+    work(queue)
+    left = sorted(p.name.split("-")[0] for p in (queue.path.parent / "jobs").iterdir())
+    assert left == ["fail", "keep_me_now"]
+    jobs = {j.name: j for j in QueueReader(queue.path.parent).jobs()}
+    assert jobs["keep me / now"].directory.endswith(f"keep_me_now-{keep.uuid[:8]}-1")
+    assert jobs["drop"].directory is None
+
+
+def test_jobs_that_no_worker_can_import_are_refused(queue, monkeypatch):
+    with pytest.raises(InputError, match="cannot import"):
+        queue.submit(toy.add(toy._local_only))
+    monkeypatch.setattr(sys.modules["toy_jobs"].add.original, "__module__", "__main__")
+    with pytest.raises(InputError, match="cannot import"):
+        queue.submit(toy.add(1))
+    assert sum(QueueReader(queue.path.parent).counts().values()) == 0
+
+
+def test_a_returned_job_that_cannot_be_queued_fails_its_maker(queue):
+    queue.submit(toy.returns_bad_job())
+    work(queue)
+    (failed,) = QueueReader(queue.path.parent).failed()
+    assert "cannot import" in failed.error
+    assert sum(QueueReader(queue.path.parent).counts().values()) == 1
+
+
+def test_references_to_absent_jobs_are_refused(queue):
+    with pytest.raises(InputError, match="not found"):
+        queue.submit(toy.add(toy.add(1).output))
+
+
+def test_reader_says_what_is_missing(tmp_path):
+    with pytest.raises(StoreError, match="no store here"):
+        QueueReader(tmp_path).counts()
+    campaign_store(tmp_path).connect()
+    assert (tmp_path / DATABASE).exists()
+    with pytest.raises(StoreError, match="no queue"):
+        QueueReader(tmp_path).counts()
