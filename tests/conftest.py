@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from doubles.databases import fresh_database
 
 if TYPE_CHECKING:
     from doubles.mongo_wire import WireMongo
@@ -53,17 +53,13 @@ def wire_mongo() -> Iterator[WireMongo]:
         yield double
 
 
-@contextmanager
-def fresh_database(server: str) -> Iterator[str]:
-    """URI of a new database on `server`, which is dropped in the end."""
-    from urllib.parse import urlsplit
-
-    from pymongo import MongoClient
-
-    uri = urlsplit(server)._replace(path=f"/magflow_test_{uuid.uuid4().hex[:12]}").geturl()
-    yield uri
-    with MongoClient(uri) as client:
-        client.drop_database(urlsplit(uri).path[1:])
+@pytest.fixture(scope="session")
+def mongodb_server() -> str:
+    """URI of the MongoDB of MAGFLOW_TEST_MONGO_URI; the test is skipped, visibly, without it."""
+    server = os.environ.get("MAGFLOW_TEST_MONGO_URI")
+    if not server:
+        pytest.skip("no MongoDB server; set MAGFLOW_TEST_MONGO_URI")
+    return server
 
 
 @pytest.fixture
@@ -74,12 +70,9 @@ def wire_uri(wire_mongo: WireMongo) -> Iterator[str]:
 
 
 @pytest.fixture
-def server_uri() -> Iterator[str]:
-    """URI of a database of the test's own on the MongoDB of MAGFLOW_TEST_MONGO_URI; skipped, visibly, without it."""
-    server = os.environ.get("MAGFLOW_TEST_MONGO_URI")
-    if not server:
-        pytest.skip("no MongoDB server; set MAGFLOW_TEST_MONGO_URI")
-    with fresh_database(server) as uri:
+def server_uri(mongodb_server: str) -> Iterator[str]:
+    """URI of a database of the test's own on a real MongoDB."""
+    with fresh_database(mongodb_server) as uri:
         yield uri
 
 

@@ -13,6 +13,7 @@ from magflow.campaign.build import campaign_id
 from magflow.campaign.load import parse_campaign
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import read_source
+from magflow.core.files import replace_file
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.stores.jobstore import job_store_from_settings
 
@@ -66,16 +67,16 @@ class CampaignDirectory:
         if path.resolve() == file.resolve().parent and (path / IDENTITY).is_file():
             identity["structures"] = here.identity["structures"]
         try:
-            path.mkdir(parents=True, exist_ok=True)
             if (path / IDENTITY).is_file():
                 here._check_same(identity, file)
             if file.resolve() != (path / FILE).resolve():
-                _write(path / FILE, file.read_text())
-            _write(path / IDENTITY, json.dumps(identity, indent=1))
-        except OSError as error:
+                replace_file(path / FILE, file.read_bytes())
+            replace_file(path / IDENTITY, json.dumps(identity, indent=1).encode())
+        except (OSError, StoreError) as error:
             raise StoreError(
-                f"the campaign's directory cannot be written: {error.strerror}",
+                "the campaign's directory cannot be written",
                 where=str(path),
+                seen=error.message if isinstance(error, StoreError) else error.strerror,
                 hint="choose another one with --dir, or free some space",
             ) from error
         return here
@@ -124,10 +125,3 @@ class CampaignDirectory:
     def models(self) -> Path:
         """Where the ensemble is written."""
         return self.path / MODELS
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(text)
-    temporary.replace(path)

@@ -2,7 +2,7 @@
 
 Label engines and potential families are pydantic models of their own settings, found through the
 entry points ``magflow.label_engines`` and ``magflow.potential_families`` (:mod:`magflow.core.plugins`).
-Their contract suites are in ``tests/contracts``.
+Their contracts are in :mod:`magflow.testing`.
 """
 
 from __future__ import annotations

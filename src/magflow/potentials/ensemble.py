@@ -13,19 +13,21 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from magflow.core import plugins
+from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.dynamics import Motion
+from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress, Propagator
 from magflow.core.types import FloatArray
-from magflow.errors import InputError, StoreError
+from magflow.errors import InputError
 from magflow.io.records import located
 from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
-FORMAT = "magflow-ensemble-1"
+FORMAT = "magflow-ensemble-2"
 CHUNK = 4096
 """Frames whose neighbour lists are held at once."""
 MEMBER_SHARE = 0.8
@@ -34,7 +36,8 @@ MEMBER_SHARE = 0.8
 On 120 constrained-DFT labels the mean of such members is more accurate than that of bootstrap members, which see 63 %
 of the labels (forces 29 against 34 meV/A, magnetic forces 28 against 35 meV/muB), and the deviation tells as much.
 """
-_MEMBER = re.compile(r"member_\d{2,}\.bin")
+_KNOWN_FORMATS = ("magflow-ensemble-1", FORMAT)
+_MEMBER = re.compile(r"member_\d{2,}(?:-(?P<digest>[0-9a-f]{24}))?\.bin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +178,17 @@ class PotentialEnsemble:
     def save(self, directory: Path | str) -> Path:
         """Write one file per member and ``ensemble.json``; returns the directory.
 
+        A member's file is named by its content and ``ensemble.json`` is written last: whenever this is killed, the
+        directory holds the ensemble it held before or this one, whole.
+
         Raises
         ------
         StoreError
             If the directory cannot be written.
         """
         directory = Path(directory)
-        files = [f"member_{k:02d}.bin" for k in range(len(self.members))]
+        members = [member.to_bytes() for member in self.members]
+        files = [f"member_{k:02d}-{digest([data])}.bin" for k, data in enumerate(members)]
         manifest = {
             "format": FORMAT,
             "family": self.family_name,
@@ -191,13 +198,12 @@ class PotentialEnsemble:
             "members": files,
             "metadata": dict(self.metadata),
         }
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            for name, member in zip(files, self.members, strict=True):
-                (directory / name).write_bytes(member.to_bytes())
-            (directory / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StoreError(f"cannot write the ensemble: {error.strerror}", where=str(directory)) from error
+        for name, data in zip(files, members, strict=True):
+            replace_file(directory / name, data)
+        replace_file(directory / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+        for path in directory.glob("member_*.bin"):
+            if path.name not in files and _MEMBER.fullmatch(path.name):
+                path.unlink(missing_ok=True)  # of the ensemble before
         return directory
 
     @classmethod
@@ -214,14 +220,22 @@ class PotentialEnsemble:
         family = plugins.load(plugins.POTENTIAL_FAMILIES, manifest["family"])()
         members = []
         for name in manifest["members"]:
-            if not _MEMBER.fullmatch(str(name)):
-                raise InputError("not a member file", where=str(directory / MANIFEST), seen=name)
-            try:
-                with located(str(directory / name)):
-                    members.append(family.load((directory / name).read_bytes()))
-            except OSError as error:
-                raise InputError("a member file cannot be read", where=str(directory / name)) from error
+            with located(str(directory / str(name))):
+                members.append(family.load(_read_member(directory, str(name))))
         return cls(tuple(members), manifest["family"], manifest["calibration"], manifest["metadata"])
+
+
+def _read_member(directory: Path, name: str) -> bytes:
+    found = _MEMBER.fullmatch(name)
+    if found is None:
+        raise InputError("not a member file", seen=name)
+    try:
+        data = (directory / name).read_bytes()
+    except OSError as error:
+        raise InputError("a member file cannot be read", seen=error.strerror) from error
+    if found["digest"] not in (None, digest([data])):
+        raise InputError("a member file is damaged", expected="the content that its name tells of")
+    return data
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -233,9 +247,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
     types = {"format": str, "family": str, "members": list, "calibration": dict, "metadata": dict}
     wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]
-    if wrong or manifest["format"] != FORMAT:
+    if wrong:
+        raise InputError("the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong)}")
+    if manifest["format"] not in _KNOWN_FORMATS:
         raise InputError(
-            "the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong) or 'format'}"
+            "this magflow cannot read the ensemble",
+            where=str(path),
+            seen=manifest["format"],
+            expected=" or ".join(_KNOWN_FORMATS),
+            hint="a newer magflow has written it: upgrade",
         )
     return manifest
 

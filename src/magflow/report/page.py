@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magflow.core.files import replace_file
 from magflow.core.masking import mask
 from magflow.errors import StoreError
 from magflow.report import compare, headline, sections, tables, transfer
@@ -104,21 +103,10 @@ def write(record: CampaignRecord, path: Path) -> Path:
     StoreError
         If the file cannot be written.
     """
-    text = render(record)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
+        replace_file(path, render(record).encode())
+    except StoreError as error:
         raise StoreError(
-            "the report cannot be written", where=str(path), seen=error.strerror or str(error),
-            hint="choose another file with -o",
-        ) from error  # fmt: skip
+            "the report cannot be written", where=str(path), seen=error.message, hint="choose another file with -o"
+        ) from error
     return path

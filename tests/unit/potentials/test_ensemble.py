@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from mmtp_models import random_frame, random_potential
 from mmtp_toy import toy_labels
 
+from killing import killed_at_every_step
 from magflow.core.dataset import Dataset
 from magflow.errors import InputError, StoreError
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_sample, member_seed
@@ -61,6 +63,42 @@ def test_round_trip(tmp_path):
     assert (loaded.calibration, loaded.metadata, loaded.species) == (e.calibration, e.metadata, e.species)
     np.testing.assert_array_equal(loaded.predict(FRAMES).mean.forces, e.predict(FRAMES).mean.forces)
     assert json.loads((tmp_path / "models" / MANIFEST).read_text())["elements"] == ["Al", "Fe"]
+
+
+def as_bytes(e: PotentialEnsemble) -> tuple[bytes, ...]:
+    return tuple(m.to_bytes() for m in e.members)
+
+
+def test_a_saved_ensemble_is_never_a_mix_of_two(tmp_path):
+    old, new = (PotentialEnsemble(tuple(random_potential(seed=s) for s in pair), "mmtp") for pair in ((1, 2), (7, 8)))
+    seen = set()
+    for n in killed_at_every_step(lambda: new.save(tmp_path / "models"), before=lambda: old.save(tmp_path / "models")):
+        found = as_bytes(PotentialEnsemble.load(tmp_path / "models"))
+        assert found in (as_bytes(old), as_bytes(new)), f"killed at step {n}"
+        seen.add(found)
+    assert len(seen) == 2
+    assert len(list((tmp_path / "models").glob("member_*.bin"))) == 2, "those of the old ensemble are gone in the end"
+
+
+def test_a_first_save_is_whole_or_absent(tmp_path):
+    new, whole = PotentialEnsemble((random_potential(seed=1), random_potential(seed=2)), "mmtp"), 0
+    for n in killed_at_every_step(lambda: new.save(tmp_path / "m"), before=lambda: shutil.rmtree(tmp_path / "m", True)):
+        try:
+            assert as_bytes(PotentialEnsemble.load(tmp_path / "m")) == as_bytes(new), f"killed at step {n}"
+            whole += 1
+        except InputError as error:
+            assert "no ensemble" in error.message, f"killed at step {n}"
+    assert whole
+
+
+def test_ensembles_of_the_first_format_load(tmp_path):
+    e = ensemble(calibration={"energy": 1.5})
+    manifest = json.loads((e.save(tmp_path) / MANIFEST).read_text())
+    for k, name in enumerate(manifest["members"]):
+        (tmp_path / name).rename(tmp_path / f"member_{k:02d}.bin")
+    manifest |= {"format": "magflow-ensemble-1", "members": [f"member_{k:02d}.bin" for k in range(3)]}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    assert as_bytes(PotentialEnsemble.load(tmp_path)) == as_bytes(e)
 
 
 def test_calculator_gives_mean_and_deviation():
@@ -135,11 +173,20 @@ class TestBadInput:
 
     def test_missing_and_damaged_member(self, tmp_path):
         ensemble().save(tmp_path)
-        (tmp_path / "member_01.bin").write_bytes(b"damaged")
-        with pytest.raises(InputError, match="member_01"):
+        (member,) = tmp_path.glob("member_01-*.bin")
+        whole = member.read_bytes()
+        for content in (b"damaged", whole[:-1], next(tmp_path.glob("member_02-*.bin")).read_bytes()):
+            member.write_bytes(content)
+            with pytest.raises(InputError, match=r"member_01.*is damaged"):
+                PotentialEnsemble.load(tmp_path)
+        member.unlink()
+        with pytest.raises(InputError, match=r"member_01.*cannot be read"):
             PotentialEnsemble.load(tmp_path)
-        (tmp_path / "member_01.bin").unlink()
-        with pytest.raises(InputError, match="cannot be read"):
+
+    def test_a_newer_format_is_named(self, tmp_path):
+        path = ensemble().save(tmp_path) / MANIFEST
+        path.write_text(path.read_text().replace("magflow-ensemble-2", "magflow-ensemble-3"))
+        with pytest.raises(InputError, match=r"magflow-ensemble-3.*upgrade"):
             PotentialEnsemble.load(tmp_path)
 
     def test_directory_that_cannot_be_written(self, tmp_path):

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from magflow.errors import InputError, MissingToolError
+from magflow.core.files import replace_file
+from magflow.errors import InputError, MissingToolError, StoreError
 
 INSTALL_HINT = "install them with `sudo apt-get install abinit gpaw-data` (Debian, Ubuntu)"
 
@@ -188,17 +187,12 @@ def unpacked(dataset: PawDataset, cache: Path) -> Path:
     if hashlib.md5(data, usedforsecurity=False).hexdigest() != dataset.md5:
         raise InputError("a PAW dataset has changed", where=str(dataset.source), expected=f"md5 {dataset.md5}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except OSError as error:
+        replace_file(target, data)
+    except StoreError as error:
         raise MissingToolError(
             "the dataset cache cannot be written",
             where=str(target),
-            seen=error,
+            seen=error.message,
             hint="set cache_dir in ~/.magflow.yaml",
         ) from error
     return target

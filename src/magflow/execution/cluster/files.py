@@ -121,13 +121,8 @@ def write_cluster(path: Path, options: ClusterOptions, force: bool = False) -> l
             hint="choose another folder, or write them anew with --force",
         )
     for name, text in files.items():
-        if name == LAUNCHPAD:  # never readable by others, not even for a moment
-            path.mkdir(parents=True, exist_ok=True)
-            (path / name).touch(mode=0o600)
-            (path / name).chmod(0o600)
-            (path / name).write_text(text, encoding="utf-8")
-        else:
-            replace_file(path / name, text.encode())
+        # the LaunchPad's password is never readable by others, not even for a moment
+        replace_file(path / name, text.encode(), mode=0o600 if name == LAUNCHPAD else 0o666)
     return [path / name for name in files]
 
 

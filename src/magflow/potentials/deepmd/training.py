@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from magflow.core.files import replace_file
 from magflow.core.label import Cost
 from magflow.core.protocols import Progress
 from magflow.errors import CampaignError, InputError, MagflowError, StoreError
@@ -229,5 +230,5 @@ def _spent(directory: Path) -> Cost:
 
 def _note_spent(directory: Path, cost: Cost) -> None:
     content = {"cpu_seconds": cost.cpu_seconds, "wall_seconds": cost.wall_seconds}
-    with contextlib.suppress(OSError):  # a full disk is told by the training itself
-        (directory / SPENT).write_text(json.dumps(content))
+    with contextlib.suppress(StoreError):  # a full disk is told by the training itself
+        replace_file(directory / SPENT, json.dumps(content).encode())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from magflow.core.files import replace_file
 from magflow.core.types import FloatArray
-from magflow.errors import InputError, StoreError
+from magflow.errors import InputError
 from magflow.io.records import located
 from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.grade import ParameterActiveSet
@@ -200,10 +201,7 @@ def write_mtp(potential: MmtpPotential, path: Path | str, *, dialect: Dialect = 
     graded = model.form is Form.PAPER and not model.symmetrise and np.ptp(potential.model.max_moment) == 0.0
     if isinstance(potential.active, ParameterActiveSet) and graded:
         block = b"\n" + selection_state(potential.active, model)
-    try:
-        Path(path).write_bytes(data.encode("ascii") + block)
-    except OSError as error:
-        raise StoreError(f"cannot write the potential: {error.strerror}", where=str(path)) from error
+    replace_file(Path(path), data.encode("ascii") + block)
     return Path(path)
 
 

@@ -1,0 +1,203 @@
+"""The contract of a trained potential (:class:`magflow.core.protocols.Potential`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from unittest import SkipTest
+
+import numpy as np
+
+from magflow.core.frame import Frame
+from magflow.core.prediction import Prediction
+from magflow.core.protocols import Potential, SupportsGrades
+from magflow.core.units import tensor
+from magflow.errors import InputError
+from magflow.testing.contract import Contract, agree, clause, demand, given, refused
+from magflow.testing.springs import two_atoms
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialContract(Contract):
+    """What every trained potential keeps, fitted by a family or imported.
+
+    Parameters
+    ----------
+    potential
+        The potential.
+    load
+        Inverse of its ``to_bytes``.
+    magnetic
+        Whether it reads moments.
+    frames
+        What it predicts: four or more frames of two atoms, with moments.
+    """
+
+    potential: Any
+    load: Callable[[bytes], Potential]
+    magnetic: bool = True
+    frames: Sequence[Frame] = field(default_factory=lambda: two_atoms(20, seed=1))
+
+    @clause
+    def is_a_potential(self) -> None:
+        """It has everything the protocol names, and knows the elements of the frames."""
+        demand(isinstance(self.potential, Potential), "it lacks something of magflow.core.protocols.Potential")
+        wanted = {s for f in self.frames for s in f.species}
+        demand(wanted <= set(self.potential.species), f"species {self.potential.species}, the frames hold {wanted}")
+        demand(self.potential.cutoff > 0, f"cutoff: {self.potential.cutoff}")
+
+    @clause
+    def shapes(self) -> None:
+        """Energies per frame, forces and magnetic forces per atom, one after another, stress in Voigt's order."""
+        found = self.potential.predict(self.frames[:3])
+        agree(found.counts, [2, 2, 2], "atoms per frame")
+        agree(found.energy.shape, [3], "shape of the energies")
+        agree(found.forces.shape, [6, 3], "shape of the forces")
+        agree(found.stress.shape, [3, 6], "shape of the stresses")
+        if self.magnetic:
+            agree(np.shape(found.magnetic_forces), [6, 3], "shape of the magnetic forces")
+        else:
+            demand(found.magnetic_forces is None, "magnetic forces of a potential that reads no moments")
+
+    @clause
+    def frames_do_not_depend_on_each_other(self) -> None:
+        """A frame is predicted alike in any company and any order."""
+        together = self.potential.predict(self.frames[:3])
+        for i in (2, 0):
+            alone = self.potential.predict([self.frames[i]])
+            agree(alone.energy[0], together.energy[i], f"energy of frame {i}, eV", atol=1e-8)
+            agree(alone.forces, together.forces[2 * i : 2 * i + 2], f"forces of frame {i}, eV/A", atol=1e-7)
+
+    @clause
+    def no_frames(self) -> None:
+        """No frames are predicted as no numbers."""
+        found = self.potential.predict([])
+        agree(found.forces.shape, [0, 3], "shape of the forces")
+        agree(found.stress.shape, [0, 6], "shape of the stresses")
+
+    @cached_property
+    def _here(self) -> tuple[Frame, Prediction]:
+        frame = self.frames[3]
+        return frame, self.potential.predict([frame])
+
+    def _slope(self, make: Callable[[float], Frame], step: float = 1e-4) -> float:
+        up, down = self.potential.predict([make(step), make(-step)]).energy
+        return float(up - down) / (2 * step)
+
+    @clause
+    def forces_are_minus_the_gradient(self) -> None:
+        """Forces are -dE/dr, by finite differences."""
+        frame, found = self._here
+        for atom, axis in ((0, 0), (1, 2)):
+            unit = _unit(atom, axis)
+            slope = self._slope(lambda h, u=unit: frame.replace(positions=frame.positions + h * u))  # type: ignore[misc]
+            agree(found.forces[atom, axis], -slope, f"force {'xyz'[axis]} on atom {atom}, eV/A", atol=1e-5, rtol=1e-4)
+
+    @clause
+    def magnetic_forces_are_minus_the_derivative_by_the_moments(self) -> None:
+        """Magnetic forces are -dE/dm along z, by finite differences."""
+        if not self.magnetic:
+            raise SkipTest("reads no moments")
+        frame, found = self._here
+        forces = given(found.magnetic_forces, "magnetic forces")
+        for atom in (0, 1):
+            unit = _unit(atom, 2)
+            slope = self._slope(lambda h, u=unit: frame.replace(magmoms=frame.magmoms + h * u))  # type: ignore[misc]
+            agree(forces[atom, 2], -slope, f"magnetic force on atom {atom}, eV/muB", atol=1e-5, rtol=1e-4)
+
+    @clause
+    def stress_is_the_derivative_by_the_strain(self) -> None:
+        """Stress is (1/V) dE/d(strain), positive in tension, Voigt xx yy zz yz xz xy, by finite differences."""
+        frame, found = self._here
+        for k, name in ((0, "xx"), (5, "xy")):
+            strain = tensor(np.eye(6)[k]) * (1.0 if k < 3 else 0.5)
+
+            def strained(h: float, strain: np.ndarray = strain) -> Frame:
+                deform = np.eye(3) + h * strain
+                return frame.replace(cell=frame.cell @ deform, positions=frame.positions @ deform)
+
+            slope = self._slope(strained)
+            agree(found.stress[0, k] * frame.volume, slope, f"stress {name} times volume, eV", atol=1e-4, rtol=1e-4)
+
+    @clause
+    def time_reversal(self) -> None:
+        """M and -M have the same energy and forces, and magnetic forces of the other sign."""
+        frame = self.frames[-1]
+        both = self.potential.predict([frame, frame.time_reversed()])
+        agree(both.energy[1], both.energy[0], "energy of -M, eV", atol=1e-8)
+        agree(both.forces[2:], both.forces[:2], "forces of -M, eV/A", atol=1e-7)
+        if self.magnetic:
+            reverse = given(both.magnetic_forces, "magnetic forces")
+            agree(reverse[2:], -reverse[:2], "magnetic forces of -M, eV/muB", atol=1e-7)
+
+    @clause
+    def goes_through_bytes(self) -> None:
+        """The bytes hold the whole model: loaded again it predicts the same numbers."""
+        data = self.potential.to_bytes()
+        demand(isinstance(data, bytes), f"to_bytes gives {type(data).__name__}")
+        loaded, frames = self.load(data), self.frames
+        agree(loaded.predict(frames).forces, self.potential.predict(frames).forces, "forces of the loaded model")
+        demand(loaded.species == self.potential.species, f"species {loaded.species} after loading")
+        agree(loaded.cutoff, self.potential.cutoff, "cutoff after loading, A")
+
+    @clause
+    def a_damaged_model_is_an_input_error(self) -> None:
+        """Bytes that are no model are refused with InputError."""
+        data = self.potential.to_bytes()
+        damaged = {"nothing": b"", "text": b"nothing", "half": data[: len(data) // 2]}
+        for name, content in (damaged | {"every bit turned": bytes(255 - b for b in data)}).items():
+            with refused(InputError, f"loading {name}"):
+                self.load(content)
+
+    @clause
+    def an_unknown_species_is_an_input_error(self) -> None:
+        """An element that it does not know is refused with InputError."""
+        frame = self.frames[0]
+        with refused(InputError, "an atom of Xe"):
+            self.potential.predict([Frame(("Xe", frame.species[1]), frame.cell, frame.positions, frame.magmoms)])
+
+    @clause
+    def missing_moments_are_an_input_error(self) -> None:
+        """A frame without moments is refused with InputError, not read as one with moments of zero."""
+        if not self.magnetic:
+            raise SkipTest("reads no moments")
+        with refused(InputError, "a frame without moments"):
+            self.potential.predict([self.frames[0].non_magnetic()])
+
+    @clause
+    def calculator(self) -> None:
+        """The ASE calculator gives the numbers of `predict`, also after atoms have moved."""
+        from ase import Atoms
+
+        frame = self.frames[1]
+        magmoms = None if frame.magmoms is None else frame.magmoms[:, 2]
+        atoms = Atoms(frame.species, positions=frame.positions, cell=frame.cell, pbc=True, magmoms=magmoms)
+        atoms.calc = self.potential.calculator()
+        expected = self.potential.predict([frame])
+        agree(atoms.get_potential_energy(), expected.energy[0], "energy, eV", rtol=1e-6)
+        agree(atoms.get_forces(), expected.forces, "forces, eV/A", rtol=1e-7, atol=1e-12)
+        agree(atoms.get_stress(), expected.stress[0], "stress, eV/A^3", rtol=1e-7, atol=1e-12)
+        atoms.positions += np.array([[0.0, 0, 0], [0.05, 0, 0]])
+        moved = self.potential.predict([frame.replace(positions=atoms.positions.copy())])
+        agree(atoms.get_forces(), moved.forces, "forces after a move, eV/A", rtol=1e-7, atol=1e-12)
+
+    @clause
+    def descriptors_and_grades(self) -> None:
+        """One finite descriptor per frame, the same for M and -M, and one positive grade."""
+        if not isinstance(self.potential, SupportsGrades):
+            raise SkipTest("no descriptors")
+        frames, n = self.frames, len(self.frames)
+        descriptors, grades = self.potential.descriptors(frames), self.potential.grades(frames)
+        agree(grades.shape, [n], "shape of the grades")
+        demand(descriptors.ndim == 2 and len(descriptors) == n, f"shape of the descriptors: {descriptors.shape}")
+        demand(np.isfinite(descriptors).all() and (grades > 0).all(), "a descriptor or grade that is not usable")
+        turned = self.potential.descriptors([f.time_reversed() for f in frames])
+        agree(turned, descriptors, "descriptors of -M", atol=1e-8, rtol=1e-7)
+
+
+def _unit(atom: int, axis: int) -> np.ndarray:
+    out = np.zeros((2, 3))
+    out[atom, axis] = 1.0
+    return out
