@@ -32,7 +32,7 @@ from magflow.execution.fireworks_task import CampaignTask
 from magflow.execution.queue_status import queue_status
 from magflow.execution.reader import summarise
 from magflow.execution.slurm import UNKNOWN, SlurmJob
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
 NODE = Loss("its node was lost", blamed=False)

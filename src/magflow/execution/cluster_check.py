@@ -22,7 +22,7 @@ from magflow.execution.cluster import LAUNCHPAD, QUEUE, ClusterDirectory
 from magflow.execution.cluster_files import readable_by_others
 from magflow.execution.fireworks_launchpad import ABOUT, NO_ANSWER, connect, described
 from magflow.execution.slurm import Partition, format_time
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

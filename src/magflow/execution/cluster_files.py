@@ -15,7 +15,7 @@ from magflow.errors import InputError
 from magflow.execution.cluster import CLUSTER, FW_CONFIG, FWORKERS, JOBFLOW, LAUNCHPAD, NAME, QUEUE
 from magflow.execution.fireworks_launchpad import SETTINGS
 from magflow.execution.slurm import format_time, parse_time
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 URI_VARIABLE = "MAGFLOW_MONGO_URI"
 

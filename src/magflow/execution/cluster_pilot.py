@@ -23,7 +23,7 @@ from magflow.execution.cluster import ClusterDirectory
 from magflow.execution.cluster_files import URI_VARIABLE
 from magflow.execution.daemon_recovery import Loss, end_lost_run, runs
 from magflow.execution.fireworks_launchpad import SETTINGS
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

@@ -14,7 +14,7 @@ from magflow.core.files import replace_file
 from magflow.execution import slurm
 from magflow.execution.cluster import CategorySpec, ClusterDirectory
 from magflow.execution.slurm import Phase, SlurmJob
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

@@ -18,7 +18,7 @@ from magflow.errors import CampaignError
 from magflow.execution import graph
 from magflow.execution.fireworks_launchpad import ABOUT, held_and_orphans, initialise, locked, remove_orphans
 from magflow.execution.states import ALL_JOBS, CancelReason, JobFilter, JobState
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import Firework, LaunchPad, Workflow

@@ -19,9 +19,9 @@ from magflow.core.masking import mask
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.execution import graph
 from magflow.execution.reader import CategorySummary, summarise
-from magflow.execution.remote_run import EXECUTION_COMMAND
+from magflow.execution.remote_run import EXECUTION_COMMAND, WORKERS, route
 from magflow.execution.states import ALL_JOBS, JobFilter, JobRecord, JobState
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -41,7 +41,6 @@ STATES: dict[JobState, tuple[str, ...]] = {
 """States of jobflow-remote by the state of a job. One that waits for a job that failed is CANCELLED."""
 
 _STATE = {name: state for state, names in STATES.items() for name in names}
-_NAMED = {Category.DFT: "label ", Category.TRAIN: "train ", Category.MD: "explore "}  # how the jobs' names begin
 
 
 def connect(project: str) -> JobController:
@@ -153,11 +152,9 @@ class RemoteQueue:
         uuids = list(whole.job_uuids)
         if self.controller.jobs.count_documents({"uuid": {"$in": uuids}}):
             return 0
-        whole.update_metadata({CAMPAIGN: self.campaign})
-        for category, name in _NAMED.items():
-            if category in self.controller.project.workers:
-                config = {"manager_config": {"worker": str(category)}}
-                whole.update_config(config, name_filter=name, attributes=["manager_config"])
+        workers = [str(c) for c in Category if c in self.controller.project.workers]
+        whole.update_metadata({CAMPAIGN: self.campaign, WORKERS: workers})
+        route(whole)
         self.controller.add_flow(whole, worker=self.worker, allow_external_references=allow_external_references)
         return len(uuids)
 

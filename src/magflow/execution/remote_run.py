@@ -9,10 +9,25 @@ jobflow-remote (1.0.1) that runs on the worker refuses it.
 from __future__ import annotations
 
 import sys
-from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 EXECUTION_COMMAND = "python -m magflow.execution.remote_run {}"
 """What a project has to name as `execution_cmd` of its workers."""
+
+
+WORKERS = "magflow_workers"
+"""Key of a job's metadata that holds the names of the workers that take a category of jobs."""
+
+
+def route(flow: Flow) -> None:
+    """Send each job of `flow` to the worker of its category, if the project has one."""
+    for job, _ in flow.iterflow():
+        category = job.metadata.get("category")
+        if category in job.metadata.get(WORKERS, ()):
+            job.config.manager_config = {**(job.config.manager_config or {}), "worker": category}
 
 
 def main(directory: str) -> None:
@@ -20,7 +35,12 @@ def main(directory: str) -> None:
     from jobflow.core.flow import get_flow
     from jobflow_remote.jobs import run
 
-    run.get_flow = partial(get_flow, allow_external_references=True)
+    def added(flow: Any) -> Flow:
+        whole = get_flow(flow, allow_external_references=True)
+        route(whole)
+        return whole
+
+    run.get_flow = added
     run.run_remote_job(directory)
 
 

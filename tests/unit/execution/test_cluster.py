@@ -21,7 +21,7 @@ from magflow.execution.cluster import CLUSTER, JOBFLOW, LAUNCHPAD, ClusterDirect
 from magflow.execution.cluster_check import together_findings
 from magflow.execution.cluster_files import ClusterOptions, cluster_files, write_cluster
 from magflow.execution.slurm import Partition, SlurmError
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 
