@@ -18,6 +18,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 import psutil
@@ -56,7 +57,7 @@ def labelled(rng: np.random.Generator, atoms: int) -> LabeledFrame:
 def put(store, campaign: Campaign, output, *words) -> None:
     """Write one document as jobflow does."""
     entry = {
-        "uuid": campaign.uuid_for(*words),
+        "uuid": str(uuid5(NAMESPACE_OID, f"{campaign.id}/{words}")),
         "index": 1,
         "name": f"{words[0]} {words[1]}",
         "completed_at": f"2026-01-01T00:{words[1] % 60:02d}:00.000000",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from atomate2.ase.jobs import AseRelaxMaker
+from atomate_static import SpinLatticeStaticMaker
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
-from magflow.dft.spin_lattice.calculator import SpinLatticeCalculator
 from magflow.dft.spin_lattice.model import SpinLatticeModel
 from magflow.makers.atomate import AtomateEngine, label_of
 from magflow.makers.base import Campaign
@@ -27,18 +24,6 @@ def frame(seed: int = 0) -> Frame:
     rng = np.random.default_rng(seed)
     positions = np.array([[0.0, 0, 0], [1.45, 1.45, 1.45]]) + rng.normal(0, 0.05, (2, 3))
     return Frame(("Fe", "Al"), 2.9 * np.eye(3) + rng.normal(0, 0.02, (3, 3)), positions, [1.8, 0.05])
-
-
-@dataclass
-class SpinLatticeStaticMaker(AseRelaxMaker):
-    """atomate2's own ASE Maker on the model Hamiltonian."""
-
-    name: str = "model Hamiltonian static"
-    steps: int = 1
-    relax_cell: bool = False
-
-    def _get_calculator(self):
-        return SpinLatticeCalculator()
 
 
 def maker(**kw):

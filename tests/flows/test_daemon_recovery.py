@@ -31,7 +31,8 @@ from magflow.execution.fireworks.reader import LaunchPadReader
 from magflow.execution.fireworks.recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks.task import CampaignTask
 from magflow.execution.queue_status import queue_status
-from magflow.makers.base import Category
+from magflow.execution.states import summarise
+from magflow.makers.roles import Category
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
 NODE = Loss("its node was lost", blamed=False)

@@ -17,9 +17,10 @@ from magflow.makers.documents import Purpose
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.iteration import ActiveLearningMaker, IterationMaker
 from magflow.makers.label import LabelMaker
+from magflow.makers.roles import Phase
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
-from magflow.makers.transfer import BesideMaker, FineTuneMaker, TransferLearningMaker, pretrained_uuids
+from magflow.makers.transfer import BesideMaker, FineTuneMaker, TransferLearningMaker
 
 
 def campaign_id(spec: CampaignSpec) -> str:
@@ -81,9 +82,10 @@ def _transfer_maker(spec: CampaignSpec, transfer: TransferSpec, iteration: Itera
         )
 
     pretraining = beside(spec.non_magnetic_engine(), Purpose.PRETRAINING, transfer.non_magnetic)
+    pretrain = TrainMaker(campaign=campaign, reference=True, name="pretrain", **common)
     tune = FineTuneMaker(
         campaign=campaign,
-        pretrained=pretrained_uuids(campaign, spec.train.ensemble),
+        pretrained=pretrain.uuids(0, Phase.PRETRAIN),
         non_magnetic=pretraining.batch_uuid,
         replay=transfer.share(spec.engine(), spec.family()),
         **common,
@@ -93,6 +95,6 @@ def _transfer_maker(spec: CampaignSpec, transfer: TransferSpec, iteration: Itera
         campaign=campaign,
         pretraining=pretraining,
         test=beside(spec.engine(), Purpose.TEST, transfer.test),
-        pretrain=TrainMaker(campaign=campaign, reference=True, name="pretrain", **common),
+        pretrain=pretrain,
         control=TrainMaker(campaign=campaign, reference=True, name="control", **common),
     )

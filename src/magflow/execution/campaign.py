@@ -9,7 +9,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
 from magflow.execution.backend import open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
-from magflow.makers.base import marked
+from magflow.makers import roles
 from magflow.makers.documents import IterationDoc, LabelDoc
 from magflow.makers.iteration import ActiveLearningMaker, progress_of
 from magflow.makers.packing import pack_frame, unpack_frame
@@ -36,10 +36,11 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     if last is None or decide(progress_of(last), maker.iteration.assess.stop) is not None:
         return 0
     rules = digest([repr(maker.iteration.assess.stop).encode()])
-    earlier = [maker.campaign.uuid_for("batch", i) for i in range(last.iteration)]
-    assessed = OutputReference(maker.campaign.uuid_for("assess", last.iteration))
-    job = maker.continuation(assessed, last.iteration, earlier, "continue", rules)
-    return queue.submit(marked(Flow([job]), maker.campaign), allow_external_references=True)
+    mine = maker.campaign.id
+    earlier = [roles.batch(i).uuid(mine) for i in range(last.iteration)]
+    assessed = OutputReference(roles.assess(last.iteration).uuid(mine))
+    job = maker.continuation(assessed, last.iteration, earlier, rules)
+    return queue.submit(Flow([job]), allow_external_references=True)
 
 
 def unfinished(directory: CampaignDirectory) -> int:
@@ -84,13 +85,12 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     last = _last(directory)
     iteration = failed[-1].iteration
     frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
-    words = ("retry", attempts)
-    again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, *words, retried=True)
+    again = maker.iteration.label.flow(frames, [d.source for d in failed], iteration, attempts)
     jobs: list[Flow | Job] = [again]
     if not unfinished(directory):
         jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))
     whole = Flow(jobs, name=f"{maker.campaign.name} retry")
-    queue.submit(marked(whole, maker.campaign), allow_external_references=True)
+    queue.submit(whole, allow_external_references=True)
     return len(failed), revived
 
 
@@ -99,13 +99,12 @@ def _extra_iteration(
 ) -> Flow:
     """The iteration after the last one that was begun, with one more batch to learn from."""
     done = [i for i in range(reached + 1) if last is not None and i <= last.iteration]
-    batches = [maker.campaign.uuid_for("batch", i) for i in done]
+    batches = [roles.batch(i).uuid(maker.campaign.id) for i in done]
     models: list[str] = []
     previous = None
     if last is not None:
-        members = range(maker.iteration.train.members)
-        models = [maker.campaign.uuid_for("train", last.iteration, k) for k in members]
-        previous = maker.campaign.uuid_for("assess", last.iteration)
+        models = maker.iteration.train.uuids(last.iteration)
+        previous = roles.assess(last.iteration).uuid(maker.campaign.id)
     following = max(reached, -1 if last is None else last.iteration) + 1
     return maker.step(following, [*batches, batch], models, previous)
 

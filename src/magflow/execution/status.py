@@ -12,15 +12,9 @@ from magflow.errors import StoreError
 from magflow.execution.backend import open_reader
 from magflow.execution.queue_status import QueueStatus, queue_status
 from magflow.execution.states import JobState
-from magflow.makers.base import Category
 from magflow.makers.documents import Purpose
+from magflow.makers.roles import Category, Phase, Tag
 from magflow.stores import queries
-
-PHASES = (
-    *("draw", "pretrain", "explore", "select", "label", "collect"),
-    *("train", "assess", "control", "compare", "advance"),
-)
-"""Phases of an iteration, in order; the first word of a job's name is its phase."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +65,7 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     else:
         running, failed, standing = queue.running(), queue.failed(), queue_status(directory, queue)
     shared = standing is not None and standing.shared
+    tags = [tag for job, _ in running if (tag := Tag.read(job.metadata, job.name)) is not None]
     rules = spec.stop.rules()
     every = queries.label_summaries(store, directory.id)
     labels = [d for d in every if d["purpose"] is Purpose.CAMPAIGN]
@@ -85,8 +80,8 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     return CampaignStatus(
         name=spec.name,
         state=_state(counts, unfinished, outcome is not None, shared),
-        iteration=_iteration(running, history),
-        phase=_phase([job.name for job, _ in running]),
+        iteration=tags[0].iteration if tags else history[-1].iteration if history else None,
+        phase=min((tag.phase for tag in tags), key=list(Phase).index, default=None),
         jobs={str(s): n for s, n in counts.items()},
         running=[{"name": j.name, "seconds": round(s, 1), "category": j.category} for j, s in running],
         failed_jobs=[{"name": j.name, "error": _last_line(j.error)} for j in failed],
@@ -124,16 +119,6 @@ def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bo
     if ended:
         return "finished"
     return "failed" if counts[JobState.FAILED] else "empty"
-
-
-def _iteration(running: list[Any], history: list[Any]) -> int | None:
-    numbers = [int(part) for job, _ in running for part in job.name.replace(".", " ").split() if part.isdigit()][:1]
-    return numbers[0] if numbers else (history[-1].iteration if history else None)
-
-
-def _phase(names: list[str]) -> str | None:
-    found = [p for p in PHASES if any(n.split()[0] == p for n in names)]
-    return found[0] if found else None
 
 
 def _last_line(error: str | None) -> str:

@@ -13,7 +13,8 @@ from jobflow import Job, OutputReference, job
 from magflow.core.arrays import encode_arrays
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction
-from magflow.makers.base import Campaign, Category, PluginMaker, prepare, references
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
@@ -98,9 +99,15 @@ class AssessMaker(PluginMaker):
         )
 
     def after(
-        self, old: list[str], new: list[Job], batch: Job, explore: Job, select: Job, previous: str | None,
-        iteration: int, *words: object,
-    ) -> Job:  # fmt: skip
+        self,
+        old: list[str],
+        new: list[Job],
+        batch: Job,
+        explore: Job,
+        select: Job,
+        previous: str | None,
+        iteration: int,
+    ) -> Job:
         """The job that assesses one iteration, wired to its parents."""
         selection = {
             "offered": select.output.offered,
@@ -117,8 +124,7 @@ class AssessMaker(PluginMaker):
             None if previous is None else OutputReference(previous),
             iteration,
         )
-        made.name = f"assess {iteration}"
-        return prepare(made, self.campaign.uuid_for("assess", iteration, *words), Category.LIGHT)
+        return prepare(made, self.campaign, roles.assess(iteration))
 
 
 def parity(prediction: EnsemblePrediction, items: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:

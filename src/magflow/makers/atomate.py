@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from jobflow import Flow, Job, Maker, OnMissing, job
+from jobflow import Flow, Maker, OnMissing, job
 from monty.json import MSONable, jsanitize
 
 from magflow.core.frame import Frame
@@ -22,7 +22,8 @@ from magflow.core.label import FailureKind, Label, LabelKind, LevelOfTheory
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
 from magflow.errors import InputError
 from magflow.io.structure import right_handed, site_order, to_structure
-from magflow.makers.base import Campaign, Category, prepare
+from magflow.makers import roles
+from magflow.makers.base import Campaign, adopt, prepare
 from magflow.makers.documents import LabelDoc, Purpose
 from magflow.makers.packing import unpack_frame
 
@@ -74,14 +75,10 @@ def label_flow(
     """The Maker's calculation and its conversion to a label; `output` is the LabelDoc."""
     configuration = unpack_frame(frame)
     static = engine.maker.make(right_handed(to_structure(configuration)).get_sorted_structure())
-    beside = [] if purpose == Purpose.CAMPAIGN else [purpose]
-    words = (*beside, iteration, configuration.frame_id)
-    uuid = campaign.uuid_for("static", *words)
-    if isinstance(static, Job):
-        prepare(static, uuid, Category.DFT)
+    adopt(static, campaign, roles.static(iteration, configuration.frame_id, purpose))
     converted = to_label(engine, campaign, static.output, frame, source, iteration, purpose)
     converted.config.on_missing_references = OnMissing.NONE
-    prepare(converted, campaign.uuid_for("to-label", *words), Category.LIGHT)
+    prepare(converted, campaign, roles.to_label(iteration, configuration.frame_id, purpose))
     return Flow([static, converted], output=converted.output, name=f"label {iteration}")
 
 

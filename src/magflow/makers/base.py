@@ -1,11 +1,9 @@
-"""What all Makers share: the campaign they work for, job names that are the same on every run, plug-ins as fields."""
+"""What all Makers share: the campaign they work for, jobs that say what they are, plug-ins as fields."""
 
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from jobflow import Flow, Job, Maker, OutputReference
@@ -13,17 +11,7 @@ from monty.json import MSONable
 from pydantic import BaseModel
 
 from magflow.core.arrays import digest
-
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "magflow")
-
-
-class Category(StrEnum):
-    """Kinds of work, for executors that send them to different resources; kept in ``job.metadata["category"]``."""
-
-    DFT = "dft"
-    TRAIN = "train"
-    MD = "md"
-    LIGHT = "light"
+from magflow.makers.roles import CAMPAIGN, Role
 
 
 @dataclass
@@ -51,16 +39,6 @@ class Campaign(MSONable):
         """A 32-bit seed for one job; different words give independent streams."""
         return int(digest([str(self.seed).encode(), *(str(w).encode() for w in words)], 8), 16)
 
-    def uuid_for(self, *words: object) -> str:
-        """The uuid of one job: the same whenever the same campaign makes it, so that resubmission is harmless."""
-        return str(uuid.uuid5(_NAMESPACE, "/".join((self.id, *map(str, words)))))
-
-
-def marked(flow: Flow, campaign: Campaign) -> Flow:
-    """`flow` with the campaign's id in the metadata of its jobs and of all that they add: whose document is whose."""
-    flow.update_metadata({"campaign": campaign.id})
-    return flow
-
 
 class PluginMaker(Maker):
     """A Maker whose fields may be pydantic models (engines, families, settings)."""
@@ -75,12 +53,24 @@ class PluginMaker(Maker):
         return d
 
 
-def prepare(job: Job, uuid_: str, category: Category, *, expose_store: bool = False) -> Job:
-    """Give a job its uuid, category and access to the store."""
-    job.set_uuid(uuid_)
-    job.metadata["category"] = str(category)
+def prepare(job: Job, campaign: Campaign, role: Role, *, expose_store: bool = False) -> Job:
+    """Make a job the campaign's: its name, its uuid, what it is and whose; and its access to the store."""
+    job.name = role.title
+    job.set_uuid(role.uuid(campaign.id))
+    job.metadata.update(_metadata(campaign, role))
     job.config.expose_store = expose_store
     return job
+
+
+def adopt(work: Job | Flow, campaign: Campaign, role: Role) -> None:
+    """The same for what another package's Maker made: it keeps its name, and what it adds is the campaign's too."""
+    if isinstance(work, Job):
+        work.set_uuid(role.uuid(campaign.id))
+    work.update_metadata(_metadata(campaign, role))
+
+
+def _metadata(campaign: Campaign, role: Role) -> dict[str, Any]:
+    return {CAMPAIGN: campaign.id, **role.tag.as_metadata()}
 
 
 def references(uuids: list[str]) -> list[OutputReference]:

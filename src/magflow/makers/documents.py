@@ -94,7 +94,12 @@ class SelectionDoc(CampaignDocument):
     doc_type: Literal["selection"] = "selection"
     offered: int = Field(ge=0)
     selected: list[str] = Field(description="frame_ids in priority order")
-    frames: list[str] = Field(description="The selected frames, each as encoded arrays, in the same order")
+    rows: list[int] = Field(
+        default_factory=list, description="The same as rows of the candidates, which hold the frames"
+    )
+    frames: list[str] = Field(
+        default_factory=list, description="The selected frames, as encoded arrays: of magflow 0.1, for its label jobs"
+    )
     sources: list[str] = Field(description="Where each selected frame came from")
     reasons: dict[str, int] = Field(description="Number of frames by reason; the sum is `offered`")
     strata: dict[str, int] = Field(description="Selected frames by composition x magnetic state")
@@ -105,8 +110,8 @@ class SelectionDoc(CampaignDocument):
     wall_seconds: float = Field(ge=0, description="s")
     cpu_seconds: float = Field(ge=0, description="s")
     arrays: Any = Field(
-        description="One row per frame offered: frame_id, formula, ordering, source, reason, score, grade, volume "
-        "(A^3/atom), moment_max (muB), deviation_<quantity> (calibrated, house units)"
+        description="One row per candidate, in their order: reason, score, grade, deviation_<quantity> (calibrated, "
+        "house units); magflow.makers.offered joins them"
     )
 
 

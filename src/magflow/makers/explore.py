@@ -6,14 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from jobflow import Job, job
 
-from magflow.core.arrays import decode_arrays, encode_arrays
-from magflow.core.frame import Frame, frames_from_arrays, frames_to_arrays
 from magflow.explore.run import explore
-from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.documents import CandidatesDoc, IterationDoc, ModelDoc
+from magflow.makers.packing import pack_candidates
 from magflow.makers.train import ensemble_of
 
 
@@ -65,16 +64,4 @@ class ExploreMaker(PluginMaker):
     def after(self, models: list[str], previous: str | None, iteration: int) -> Job:
         """The job that explores for one iteration."""
         made = self.make(references(models), references([previous])[0] if previous else None, iteration)
-        made.name = f"explore {iteration}"
-        return prepare(made, self.campaign.uuid_for("explore", iteration), Category.MD if models else Category.LIGHT)
-
-
-def pack_candidates(frames: list[Frame], sources: list[str]) -> str:
-    """Frames and where each came from, as text."""
-    return encode_arrays(frames_to_arrays(frames) | {"source": np.array(sources, dtype=str)})
-
-
-def unpack_candidates(text: str) -> tuple[list[Frame], list[str]]:
-    """Inverse of :func:`pack_candidates`."""
-    arrays = decode_arrays(text)
-    return frames_from_arrays(arrays), [str(s) for s in arrays["source"]]
+        return prepare(made, self.campaign, roles.explore(iteration, dynamics=bool(models)))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, OutputReference, Response, job
 
+from magflow.makers import roles
 from magflow.makers.assess import AssessMaker
-from magflow.makers.base import Campaign, Category, PluginMaker, marked, prepare
+from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import IterationDoc, OutcomeDoc
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.label import LabelMaker
@@ -44,9 +45,7 @@ class IterationMaker(PluginMaker):
         """
         explore = self.explore.after(models, previous, iteration)
         select = self.select.after(explore, batches, models, previous, iteration)
-        batch = self.label.batch(select.output.sources, select.uuid, iteration)
-        batch.name = f"label batch {iteration}"
-        prepare(batch, self.label.campaign.uuid_for("batch", iteration), Category.LIGHT)
+        batch = self.label.after(explore, select, iteration)
         train = self.train.ensemble([*batches, batch.uuid], models, iteration)
         assess = self.assess.after(models, train, batch, explore, select, previous, iteration)
         return Flow([explore, select, batch, *train, assess], output=assess.output, name=f"iteration {iteration}")
@@ -66,7 +65,7 @@ class ActiveLearningMaker(PluginMaker):
 
     def make(self) -> Flow:
         """The Flow of the first iteration, with the job that continues."""
-        return marked(self.step(0, [], [], None), self.campaign)
+        return self.step(0, [], [], None)
 
     def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
         """One iteration followed by :meth:`advance`."""
@@ -75,11 +74,12 @@ class ActiveLearningMaker(PluginMaker):
             [flow, self.continuation(flow.output, iteration, batches)], name=f"{self.campaign.name} {iteration}"
         )
 
-    def continuation(self, assessed: OutputReference, iteration: int, batches: list[str], *words: object) -> Job:
-        """The job that decides after one iteration and adds the next."""
+    def continuation(
+        self, assessed: OutputReference, iteration: int, batches: list[str], rules: str | None = None
+    ) -> Job:
+        """The job that decides after one iteration and adds the next; `rules` tells a decision under others apart."""
         made = self.advance(assessed, assessed.uuid, iteration, batches)
-        made.name = f"advance {iteration}"
-        return prepare(made, self.campaign.uuid_for("advance", iteration, *words), Category.LIGHT, expose_store=True)
+        return prepare(made, self.campaign, roles.advance(iteration, rules), expose_store=True)
 
     @job
     def advance(self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]) -> Response:
@@ -92,9 +92,9 @@ class ActiveLearningMaker(PluginMaker):
         batches
             Uuids of the jobs that hold the labels of all earlier iterations.
         """
-        known = [*batches, self.campaign.uuid_for("batch", iteration)]
+        known = [*batches, roles.batch(iteration).uuid(self.campaign.id)]
         known += retried_batches(CURRENT_JOB.store, self.campaign, known)
-        models = [self.campaign.uuid_for("train", iteration, k) for k in range(self.iteration.train.members)]
+        models = self.iteration.train.uuids(iteration)
         decision = decide(progress_of(assessed), self.iteration.assess.stop)
         if decision is not None:
             return Response(output=outcome(assessed, self.campaign, models, *decision))

@@ -15,10 +15,12 @@ from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
 from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.makers import roles
 from magflow.makers.atomate import AtomateEngine, label_flow
-from magflow.makers.base import Campaign, Category, PluginMaker, prepare
-from magflow.makers.documents import BatchDoc, LabelDoc, OutcomeDoc, Purpose
-from magflow.makers.packing import pack_batch, pack_labelled, unpack_frame, unpack_labelled
+from magflow.makers.base import Campaign, PluginMaker, prepare
+from magflow.makers.documents import BatchDoc, CandidatesDoc, LabelDoc, OutcomeDoc, Purpose, SelectionDoc
+from magflow.makers.offered import chosen
+from magflow.makers.packing import pack_batch, pack_frame, pack_labelled, unpack_frame, unpack_labelled
 from magflow.select.stopping import StopReason
 
 
@@ -66,50 +68,55 @@ class LabelMaker(PluginMaker):
             configuration, label, self.campaign, self.engine.name, source, iteration, Purpose(self.purpose)
         )
 
-    def single(self, frame: str | OutputReference, source: str, iteration: int, *words: object) -> Job:
-        """The job of one label; `words` make its uuid."""
-        made = self.make(frame, source, iteration)
-        made.name = f"label {iteration}"
-        return prepare(made, self.campaign.uuid_for("label", *words), Category.DFT, expose_store=True)
+    def after(self, explore: Job, select: Job, iteration: int) -> Job:
+        """The job that labels what was selected in one iteration."""
+        made = self.selected(explore.output, select.output, iteration)
+        return prepare(made, self.campaign, roles.batch(iteration))
+
+    @job
+    def selected(self, candidates: CandidatesDoc, selection: SelectionDoc, iteration: int) -> Response:
+        """Replace this job by one label job per selected frame and the job that gathers them."""
+        frames, sources = chosen(candidates, selection)
+        return Response(replace=self.flow([pack_frame(f) for f in frames], sources, iteration))
 
     @job
     def batch(self, sources: list[str], selection_uuid: str, iteration: int, words: tuple[str, ...] = ()) -> Response:
-        """Replace this job by one label job per selected frame and the job that gathers them.
+        """The same for frames that were drawn beside the loop, which stay references.
 
         Parameters
         ----------
         sources
-            Where each selected frame came from; the frames themselves stay references.
+            Where each frame came from.
         selection_uuid
-            The job that made the selection.
+            The job that drew the frames, its ``frames``.
         words
-            Make the uuids of a batch that no iteration selected.
+            Empty: a batch of the loop, queued by magflow 0.1, whose selections held frames.
         """
+        if not words:
+            explored = OutputReference(roles.explore(iteration, dynamics=False).uuid(self.campaign.id))
+            return Response(replace=self.selected(explored, OutputReference(selection_uuid), iteration))
         frames = OutputReference(selection_uuid).frames
-        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration, *words))
+        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration))
 
     def flow(
         self,
         frames: Sequence[str | OutputReference],
         sources: Sequence[str],
         iteration: int,
-        *words: object,
-        retried: bool = False,
+        attempts: int | None = None,
     ) -> Flow:
         """The labels of `frames` and the job that gathers them; `output` is its BatchDoc.
 
-        With `words` (which make the uuids) it is a batch of its own, outside any iteration; one of labels offered again
-        is `retried`.
+        With `attempts`, the labels made so far, it is a batch of labels offered again, outside any iteration.
         """
-        jobs = [
-            self.single(frame, source, iteration, iteration, *words, i)
-            for i, (frame, source) in enumerate(zip(frames, sources, strict=True))
-        ]
-        gather = collect(self.campaign, [j.output for j in jobs], iteration, retried)
-        gather.name = f"collect {iteration}"
+        purpose, jobs = Purpose(self.purpose), []
+        for number, (frame, source) in enumerate(zip(frames, sources, strict=True)):
+            role = roles.label(iteration, number, purpose, attempts)
+            jobs.append(prepare(self.make(frame, source, iteration), self.campaign, role, expose_store=True))
+        gather = collect(self.campaign, [j.output for j in jobs], iteration, attempts is not None)
         # A label job that was lost with its worker gives None here; the others are not held up by it.
         gather.config.on_missing_references = OnMissing.NONE
-        prepare(gather, self.campaign.uuid_for("collect", iteration, *words), Category.LIGHT)
+        prepare(gather, self.campaign, roles.collect(iteration, purpose, attempts))
         return Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}")
 
 
@@ -225,8 +232,7 @@ def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int, r
     lost = len(labels) - len(documents)
     counts = Counter(failed.values()) + Counter({"worker-lost": lost} if lost else {})
     ending = finish_failed(campaign, iteration, dict(counts), documents[0].message if documents else None)
-    ending.name = "stop"
-    prepare(ending, campaign.uuid_for("batch-failed", iteration, batch.created_at), Category.LIGHT)
+    prepare(ending, campaign, roles.stop(iteration, batch.created_at))
     return Response(output=batch, stop_children=True, addition=Flow([ending]))
 
 

@@ -51,6 +51,17 @@ def pack_labelled(items: Sequence[LabeledFrame]) -> str:
     return encode_arrays(arrays)
 
 
+def pack_candidates(frames: Sequence[Frame], sources: Sequence[str]) -> str:
+    """Frames and where each came from, as text."""
+    return encode_arrays(frames_to_arrays(list(frames)) | {"source": np.array(sources, dtype=str)})
+
+
+def unpack_candidates(text: str) -> tuple[list[Frame], list[str]]:
+    """Inverse of :func:`pack_candidates`."""
+    arrays = decode_arrays(text)
+    return frames_from_arrays(arrays), [str(s) for s in arrays["source"]]
+
+
 def pack_batch(items: Sequence[LabeledFrame], failed: Sequence[Frame]) -> str:
     """A batch: labelled frames (:func:`pack_labelled`) and frames whose label failed, under ``failed_<name>``."""
     arrays = decode_arrays(pack_labelled(items))

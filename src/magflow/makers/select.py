@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +13,15 @@ from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, unique_frames
 from magflow.core.prediction import QUANTITIES
 from magflow.explore.watching import grader_of
-from magflow.makers.base import Campaign, Category, PluginMaker, Stopwatch, prepare, references
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.documents import BatchDoc, CandidatesDoc, IterationDoc, ModelDoc, SelectionDoc
-from magflow.makers.explore import unpack_candidates
-from magflow.makers.packing import pack_frame, unpack_failed, unpack_labelled
+from magflow.makers.offered import verdicts
+from magflow.makers.packing import unpack_candidates, unpack_failed, unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.select.offered import Offered
-from magflow.select.pipeline import Selection, select
+from magflow.select.pipeline import select
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,7 @@ class SelectMaker(PluginMaker):
             iteration=iteration,
             offered=len(frames),
             selected=[frames[i].frame_id for i in chosen],
-            frames=[pack_frame(frames[i]) for i in chosen],
+            rows=chosen,
             sources=[sources[i] for i in chosen],
             reasons=dict(Counter(str(r) for r in selection.reasons)),
             strata=dict(Counter(selection.strata[i] for i in chosen)),
@@ -89,7 +89,7 @@ class SelectMaker(PluginMaker):
             exhausted=selection.exhausted,
             wall_seconds=watch.wall_seconds,
             cpu_seconds=watch.cpu_seconds,
-            arrays=encode_arrays(table(offered, selection, calibration)),
+            arrays=encode_arrays(verdicts(offered, selection, calibration)),
         )
 
     def after(self, explore: Job, batches: list[str], models: list[str], previous: str | None, iteration: int) -> Job:
@@ -101,8 +101,7 @@ class SelectMaker(PluginMaker):
             references([previous])[0] if previous else None,
             iteration,
         )
-        made.name = f"select {iteration}"
-        return prepare(made, self.campaign.uuid_for("select", iteration), Category.LIGHT)
+        return prepare(made, self.campaign, roles.select(iteration))
 
 
 def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble | None) -> Offered:
@@ -122,23 +121,3 @@ def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble |
         descriptors=None if grader is None else grader.descriptors(frames),
         max_forces=prediction.mean.atom_max(np.linalg.norm(prediction.mean.forces, axis=1)),
     )
-
-
-def table(offered: Offered, selection: Selection, calibration: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """One row per frame offered, as columns: what `magflow query frames` shows."""
-    frames = offered.frames
-    n = len(frames)
-    columns = {
-        "frame_id": np.array([f.frame_id for f in frames], dtype=str),
-        "formula": np.array([f.formula for f in frames], dtype=str),
-        "ordering": np.array([str(f.ordering) for f in frames], dtype=str),
-        "source": np.array(list(offered.sources), dtype=str),
-        "reason": np.array([str(r) for r in selection.reasons], dtype=str),
-        "score": np.asarray(selection.score, dtype=float),
-        "grade": np.full(n, np.nan) if offered.grades is None else offered.grades,
-        "volume": np.array([f.volume / len(f) for f in frames]),
-        "moment_max": np.array([0.0 if f.magmoms is None else np.linalg.norm(f.magmoms, axis=1).max() for f in frames]),
-    }
-    for quantity, values in (offered.deviations or {}).items():
-        columns[f"deviation_{quantity}"] = values * calibration.get(quantity, 1.0)
-    return columns

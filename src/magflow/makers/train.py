@@ -13,9 +13,11 @@ from magflow.core import plugins
 from magflow.core.arrays import decode_arrays, encode_arrays
 from magflow.core.dataset import Dataset
 from magflow.core.protocols import Potential
-from magflow.makers.base import Campaign, Category, PluginMaker, prepare, references
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
+from magflow.makers.roles import Phase
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 
 
@@ -82,6 +84,10 @@ class TrainMaker(PluginMaker):
         """Fit one member on everything labelled so far."""
         return self.fit(dataset_of(batches), previous, member, iteration)
 
+    def uuids(self, iteration: int, phase: Phase = Phase.TRAIN) -> list[str]:
+        """Of the jobs of all members."""
+        return [roles.member(phase, iteration, k).uuid(self.campaign.id) for k in range(self.members)]
+
     def fit(self, dataset: Dataset, start: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
         """The document of one member fitted to `dataset`, from scratch or from `start`."""
         seed = self.campaign.seed_for("train", member)
@@ -114,12 +120,13 @@ class TrainMaker(PluginMaker):
             arrays=encode_arrays({"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}),
         )
 
-    def ensemble(self, batches: list[str], previous: list[str], iteration: int, *words: object) -> list[Job]:
-        """The jobs of all members. `batches` and `previous` are job uuids."""
+    def ensemble(
+        self, batches: list[str], previous: list[str], iteration: int, phase: Phase = Phase.TRAIN
+    ) -> list[Job]:
+        """The jobs of all members. `batches` and `previous` are job uuids, `phase` says which ensemble it is."""
         jobs = []
         for member in range(self.members):
             start = OutputReference(previous[member]) if self.warm_start and previous else None
             made = self.make(references(batches), start, member, iteration)
-            made.name = f"{self.name} {iteration}.{member}"
-            jobs.append(prepare(made, self.campaign.uuid_for("train", iteration, *words, member), Category.TRAIN))
+            jobs.append(prepare(made, self.campaign, roles.member(phase, iteration, member)))
         return jobs

@@ -10,12 +10,14 @@ from jobflow import Flow, Job, OutputReference, job
 from magflow.core.label import LabelKind
 from magflow.errors import InputError
 from magflow.explore.domain import draw
-from magflow.makers.base import Campaign, Category, PluginMaker, prepare, references
-from magflow.makers.documents import BatchDoc, ModelDoc, Purpose, TransferDoc
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, prepare, references
+from magflow.makers.documents import BatchDoc, ModelDoc, TransferDoc
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.packing import pack_frame, unpack_labelled
+from magflow.makers.roles import Phase
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of
 from magflow.potentials.replay import with_replay
 from magflow.potentials.transfer import TransferPoint, held_out_errors
@@ -49,7 +51,7 @@ class BesideMaker(PluginMaker):
     @property
     def batch_uuid(self) -> str:
         """The job whose output is the BatchDoc."""
-        return self.campaign.uuid_for("batch", self.label.purpose)
+        return roles.batch_beside(self.label.purpose).uuid(self.campaign.id)
 
     @job
     def frames(self) -> dict[str, list[str]]:
@@ -65,13 +67,10 @@ class BesideMaker(PluginMaker):
 
     def jobs(self) -> list[Job]:
         """The job that draws, and the one that labels."""
-        purpose = str(self.label.purpose)
-        drawn = self.frames()
-        drawn.name = f"draw {purpose}"
-        prepare(drawn, self.campaign.uuid_for("draw", purpose), Category.LIGHT)
-        batch = self.label.batch(drawn.output["sources"], drawn.uuid, 0, (purpose,))
-        batch.name = f"label batch {purpose}"
-        return [drawn, prepare(batch, self.batch_uuid, Category.LIGHT)]
+        purpose = self.label.purpose
+        drawn = prepare(self.frames(), self.campaign, roles.draw(purpose))
+        batch = self.label.batch(drawn.output["sources"], drawn.uuid, 0, (str(purpose),))
+        return [drawn, prepare(batch, self.campaign, roles.batch_beside(purpose))]
 
 
 @dataclass(kw_only=True)
@@ -103,15 +102,16 @@ class FineTuneMaker(TrainMaker):
             dataset = with_replay(dataset, dataset_of([non_magnetic]), share=self.replay, seed=seed)
         return self.fit(dataset, start, member, iteration)
 
-    def ensemble(self, batches: list[str], previous: list[str], iteration: int, *words: object) -> list[Job]:
+    def ensemble(
+        self, batches: list[str], previous: list[str], iteration: int, phase: Phase = Phase.TRAIN
+    ) -> list[Job]:
         """The jobs of all members; all start from the non-magnetic ensemble, whatever came before."""
         jobs = []
         for member in range(self.members):
             again = OutputReference(self.non_magnetic) if self.replay else None
             start = OutputReference(self.pretrained[member])
             made = self.tune(references(batches), again, start, member, iteration)
-            made.name = f"{self.name} {iteration}.{member}"
-            jobs.append(prepare(made, self.campaign.uuid_for("train", iteration, *words, member), Category.TRAIN))
+            jobs.append(prepare(made, self.campaign, roles.member(phase, iteration, member)))
         return jobs
 
 
@@ -153,33 +153,26 @@ class TransferLearningMaker(ActiveLearningMaker):
     def make(self) -> Flow:
         """Labels beside the loop, the non-magnetic ensemble, and the first iteration."""
         first = self.step(0, [], [], None)
-        plain = self.pretrain.ensemble([self.pretraining.batch_uuid], [], 0, Purpose.PRETRAINING)
+        plain = self.pretrain.ensemble([self.pretraining.batch_uuid], [], 0, Phase.PRETRAIN)
         return Flow([*self.pretraining.jobs(), *plain, *self.test.jobs(), first], name=f"{self.campaign.name} transfer")
 
     def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
         """One iteration, its control, the comparison of both, and :meth:`advance`."""
         flow = self.iteration.make(iteration, batches, models, previous)
-        known = [*batches, self.campaign.uuid_for("batch", iteration)]
-        control = self.control.ensemble(known, [], iteration, "control")
-        tuned = [self.campaign.uuid_for("train", iteration, k) for k in range(self.iteration.train.members)]
+        known = [*batches, roles.batch(iteration).uuid(self.campaign.id)]
+        control = self.control.ensemble(known, [], iteration, Phase.CONTROL)
         compared = self.compare(
             references(known),
             OutputReference(self.pretraining.batch_uuid),
             OutputReference(self.test.batch_uuid),
             [j.output for j in control],
-            references(tuned),
-            references(self.pretrained),
+            references(self.iteration.train.uuids(iteration)),
+            references(self.pretrain.uuids(0, Phase.PRETRAIN)),
             iteration,
         )
-        compared.name = f"compare {iteration}"
-        prepare(compared, self.campaign.uuid_for("compare", iteration), Category.LIGHT)
+        prepare(compared, self.campaign, roles.compare(iteration))
         following = self.continuation(flow.output, iteration, batches)
         return Flow([flow, *control, compared, following], name=f"{self.campaign.name} {iteration}")
-
-    @property
-    def pretrained(self) -> list[str]:
-        """Uuids of the jobs of the non-magnetic ensemble."""
-        return pretrained_uuids(self.campaign, self.pretrain.members)
 
     @job
     def compare(
@@ -216,8 +209,3 @@ class TransferLearningMaker(ActiveLearningMaker):
             test_labels=len(items),
             test_core_hours=test.core_hours,
         )
-
-
-def pretrained_uuids(campaign: Campaign, members: int) -> list[str]:
-    """Uuids of the jobs of a campaign's non-magnetic ensemble."""
-    return [campaign.uuid_for("train", 0, Purpose.PRETRAINING, k) for k in range(members)]

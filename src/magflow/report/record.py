@@ -46,7 +46,7 @@ class CampaignRecord:
     targets
         RMSE to reach by quantity, house units (energy in eV/atom).
     selections, pools
-        One pool (the decoded arrays of the selection) per selection.
+        One pool (a row per frame offered, as columns) per selection.
     iterations, parities
         One set of parity arrays per iteration: ``<quantity>_true``, ``<quantity>_predicted`` and
         ``<quantity>_deviation`` (as the ensemble gave it) in house units (energy in eV/atom); empty where
@@ -143,7 +143,6 @@ def read_record(path: Path) -> CampaignRecord:
 
     here = CampaignDirectory.existing(path)
     mine = here.id
-    selections = queries.selections(here.store, campaign=mine, arrays=True)
     iterations = queries.iterations(here.store, campaign=mine, arrays=True)
     outcome = queries.outcome(here.store, mine)
     labels = queries.labels(here.store, campaign=mine)
@@ -153,8 +152,8 @@ def read_record(path: Path) -> CampaignRecord:
         text=_campaign_file(path / FILE),
         targets=here.spec.targets(),
         candidates=tuple(queries.candidates(here.store, campaign=mine)),
-        selections=tuple(selections),
-        pools=tuple(decode_arrays(d.arrays) for d in selections),
+        selections=tuple(queries.selections(here.store, campaign=mine)),
+        pools=tuple(columns for _, columns in queries.pools(here.store, mine)),
         labels=tuple(x for x in labels if x.purpose is Purpose.CAMPAIGN),
         beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
         models=tuple(queries.models(here.store, campaign=mine)),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.execution.states import JobRecord
+from magflow.makers.roles import Tag
 from magflow.report import figures
 from magflow.report.blocks import Plot, Table, number, plot
 from magflow.report.quantities import SHOWN, Quantity
@@ -241,7 +243,7 @@ def timeline(record: CampaignRecord) -> Plot | None:
     end = np.array([(latest if j.ended is None else j.ended) - first for j in ran]) / 60
     duration = np.maximum(end - start, 0.0)
     lane = _slots(start, start + duration)
-    kinds = [_kind_of_job(j.name) for j in ran]
+    kinds = [_kind_of_job(j) for j in ran]
     numbers = {
         "job": [j.name for j in ran], "state": [j.state for j in ran], "worker": [j.worker for j in ran],
         "start (min)": start, "duration (min)": duration,
@@ -262,6 +264,6 @@ def _slots(start: FloatArray, end: FloatArray) -> IntArray:
     return taken
 
 
-def _kind_of_job(name: str) -> str:
-    """The first word of a job's name: the Makers put iteration and member behind it."""
-    return next(iter(re.split(r"[\s_:.-]+", name.strip(), maxsplit=1)), "") or "job"
+def _kind_of_job(job: JobRecord) -> str:
+    tag = Tag.read(job.metadata, job.name)
+    return "job" if tag is None else str(tag.phase)

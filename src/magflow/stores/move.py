@@ -71,7 +71,7 @@ def copy_campaign(
     StoreError
         If a document or an array did not arrive as it was sent, or an array is missing from the source.
     """
-    wanted = _wanted(campaign)
+    wanted = _wanted(source, campaign)
     keys = sorted(queries.values(source, wanted, ("uuid", "index")))
     if not keys:
         held = ", ".join(campaigns_in(source)) or "none"
@@ -109,10 +109,13 @@ def _verified(source: JobStore, target: JobStore, keys: list[tuple], new: int, t
     return Copied(len(keys), blobs, new, whole.hexdigest())
 
 
-def _wanted(campaign: str | None) -> dict[str, Any]:
+def _wanted(source: JobStore, campaign: str | None) -> dict[str, Any]:
+    """All that the flows of a campaign left behind: magflow 0.1 did not mark every job of a transfer."""
     if campaign is None:
         return {}
-    return {"$or": [{"metadata.campaign": campaign}, {"output.campaign": campaign}]}
+    marked = [{"metadata.campaign": campaign}, {"output.campaign": campaign}]
+    flows = {hosts[-1] for (hosts,) in queries.values(source, {"$or": marked}, ("hosts",)) if hosts}
+    return {"$or": [*marked, {"hosts": {"$in": sorted(flows)}}]}
 
 
 def _in_parts(keys: list[tuple]) -> Iterator[tuple[int, list[tuple]]]:

@@ -15,7 +15,6 @@ from jobflow import JobStore
 from maggma.core import Sort
 from pydash import get
 
-from magflow.core.arrays import decode_arrays
 from magflow.core.dataset import Dataset
 from magflow.errors import InputError, StoreError
 from magflow.makers.documents import (
@@ -30,6 +29,7 @@ from magflow.makers.documents import (
     SelectionDoc,
     TransferDoc,
 )
+from magflow.makers.offered import Columns, table
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -186,13 +186,26 @@ def frames(
     """One row per frame ever offered, with its reason: the tables of all selections, under a Mongo filter."""
     from mongomock_ng.filtering import filter_applies
 
-    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=True):
-        columns = decode_arrays(selection.arrays)
+    for iteration, columns in pools(store, campaign):
         for values in zip(*columns.values(), strict=True):
-            row = {"iteration": selection.iteration}
+            row = {"iteration": iteration}
             row |= {name: _plain(value) for name, value in zip(columns, values, strict=True)}
             if not criteria or filter_applies(dict(criteria), row):
                 yield row
+
+
+def pools(store: JobStore, campaign: str | None = None) -> Iterator[tuple[int, Columns]]:
+    """The frames offered in each iteration and what was decided about them (:func:`~magflow.makers.offered.table`)."""
+    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=True):
+        of = {"iteration": selection.iteration}
+        found = list(documents(store, CandidatesDoc, of, campaign=selection.campaign, arrays=True))
+        if not found:
+            raise StoreError(
+                "the candidates of a selection are missing",
+                where=f"{store.name}, iteration {selection.iteration}",
+                hint="copy the campaign from where it is whole, with `magflow db move`",
+            )
+        yield selection.iteration, table(found[-1], selection)
 
 
 def _plain(value: Any) -> Any:

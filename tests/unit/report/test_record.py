@@ -9,7 +9,9 @@ import pytest
 from campaign_records import Builder, finished
 
 from magflow.core.arrays import encode_arrays
+from magflow.core.frame import Frame
 from magflow.errors import InputError, MagflowError
+from magflow.makers.packing import pack_candidates
 from magflow.report import headline, sections, tables
 from magflow.report.blocks import number, plural, seconds
 from magflow.report.page import render
@@ -31,7 +33,7 @@ def directory(tmp_path):
     documents = []
     for record in (builder.record(), Builder(batch=6, offered=30).iteration(0).record()):
         mine = {} if documents else {"campaign": here.identity["id"]}
-        documents += [_with_arrays(record, d).model_copy(update=mine) for d in record.documents()]
+        documents += [_with_arrays(d).model_copy(update=mine) for d in record.documents()]
     store = here.store
     for n, document in enumerate(documents):
         task = {"uuid": f"job-{n}", "index": 1, "output": document.model_dump(mode="json")}
@@ -39,10 +41,12 @@ def directory(tmp_path):
     return here.path
 
 
-def _with_arrays(record, document):
+def _with_arrays(document):
     if document.doc_type == "selection":
-        pool = record.pools[record.selections.index(document)]
-        return document.model_copy(update={"arrays": encode_arrays(pool)})
+        return document.model_copy(update={"arrays": encode_arrays({"grade": np.arange(30.0)})})
+    if document.doc_type == "candidates":
+        frames = [Frame(("Fe",), np.eye(3) * (2.5 + 0.01 * k), np.zeros((1, 3)), [2.0]) for k in range(30)]
+        return document.model_copy(update={"arrays": pack_candidates(frames, ["domain"] * 30)})
     return document.model_copy(update={"arrays": document.arrays or encode_arrays({})})
 
 
@@ -54,7 +58,8 @@ def test_a_directory_is_read_whole(directory):
     assert (len(record.selections), len(record.candidates), len(record.models)) == (2, 2, 10)
     assert [d.iteration for d in record.iterations] == [0, 1]
     assert (len(record.usable), len(record.failed)) == (10, 2)
-    assert len(record.pools[0]["volume"]) == 30
+    assert record.pools[0]["volume"] == pytest.approx((2.5 + 0.01 * np.arange(30)) ** 3)
+    assert record.pools[1]["grade"] == pytest.approx(np.arange(30))
     assert set(record.parities[0]) == set()
     assert len(record.parities[1]["forces_true"]) == 36
     assert record.outcome is None

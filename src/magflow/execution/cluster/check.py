@@ -22,7 +22,7 @@ from magflow.execution.cluster.directory import LAUNCHPAD, QUEUE, ClusterDirecto
 from magflow.execution.cluster.files import readable_by_others
 from magflow.execution.cluster.slurm import Partition, format_time
 from magflow.execution.fireworks.launchpad import ABOUT, NO_ANSWER, connect, described
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

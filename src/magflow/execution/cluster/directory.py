@@ -26,7 +26,7 @@ from magflow.campaign.base import Section, problem
 from magflow.campaign.source import CampaignFileError, Problem, Source, dotted, read_source
 from magflow.errors import InputError
 from magflow.execution.cluster.slurm import parse_time
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import FWorker

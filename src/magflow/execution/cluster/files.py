@@ -15,7 +15,7 @@ from magflow.errors import InputError
 from magflow.execution.cluster.directory import CLUSTER, FW_CONFIG, FWORKERS, JOBFLOW, LAUNCHPAD, NAME, QUEUE
 from magflow.execution.cluster.slurm import format_time, parse_time
 from magflow.execution.fireworks.launchpad import SETTINGS
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 URI_VARIABLE = "MAGFLOW_MONGO_URI"
 

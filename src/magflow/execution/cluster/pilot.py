@@ -23,7 +23,7 @@ from magflow.execution.cluster.directory import ClusterDirectory
 from magflow.execution.cluster.files import URI_VARIABLE
 from magflow.execution.fireworks.launchpad import SETTINGS
 from magflow.execution.fireworks.recovery import Loss, end_lost_run, runs
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

@@ -14,7 +14,7 @@ from magflow.core.files import replace_file
 from magflow.execution.cluster import slurm
 from magflow.execution.cluster.directory import CategorySpec, ClusterDirectory
 from magflow.execution.cluster.slurm import Phase, SlurmJob
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad

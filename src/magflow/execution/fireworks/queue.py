@@ -19,7 +19,7 @@ from magflow.execution import flows
 from magflow.execution.fireworks import workflows
 from magflow.execution.fireworks.launchpad import ABOUT, TASK, held_and_orphans, initialise, locked, remove_orphans
 from magflow.execution.states import ALL_JOBS, CancelReason, JobFilter, JobState
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from fireworks import Firework, LaunchPad, Workflow

@@ -13,15 +13,13 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import InputError
 from magflow.execution import flows
 from magflow.execution.remote.reader import CAMPAIGN, STATES, RemoteReader, job_query
-from magflow.execution.remote.run import COMMANDS, EXECUTION_COMMAND
+from magflow.execution.remote.run import COMMANDS, EXECUTION_COMMAND, WORKERS, route
 from magflow.execution.states import ALL_JOBS, JobFilter, JobState
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
     from jobflow_remote.jobs.jobcontroller import JobController
-
-_NAMED = {Category.DFT: "label ", Category.TRAIN: "train ", Category.MD: "explore "}  # how the jobs' names begin
 
 
 class RemoteQueue:
@@ -99,11 +97,9 @@ class RemoteQueue:
         uuids = list(whole.job_uuids)
         if self.controller.jobs.count_documents({"uuid": {"$in": uuids}}):
             return 0
-        whole.update_metadata({CAMPAIGN: self.campaign})
-        for category, name in _NAMED.items():
-            if category in self.controller.project.workers:
-                config = {"manager_config": {"worker": str(category)}}
-                whole.update_config(config, name_filter=name, attributes=["manager_config"])
+        workers = [str(c) for c in Category if c in self.controller.project.workers]
+        whole.update_metadata({CAMPAIGN: self.campaign, WORKERS: workers})
+        route(whole)
         self.controller.add_flow(whole, worker=self.worker, allow_external_references=allow_external_references)
         return len(uuids)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.core.masking import mask
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState, summarise
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 if TYPE_CHECKING:
     from jobflow_remote.jobs.jobcontroller import JobController

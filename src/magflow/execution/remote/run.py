@@ -9,7 +9,10 @@ jobflow-remote (1.0.1) that runs on the worker refuses it.
 from __future__ import annotations
 
 import sys
-from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 EXECUTION_COMMAND = "python -m magflow execute {}"
 """What a project has to name as `execution_cmd` of its workers."""
@@ -18,12 +21,29 @@ COMMANDS = ("magflow execute ", "magflow.execution.remote_run ")
 """Spellings of the command; the second is that of magflow 0.1."""
 
 
+WORKERS = "magflow_workers"
+"""Key of a job's metadata that holds the names of the workers that take a category of jobs."""
+
+
+def route(flow: Flow) -> None:
+    """Send each job of `flow` to the worker of its category, if the project has one."""
+    for job, _ in flow.iterflow():
+        category = job.metadata.get("category")
+        if category in job.metadata.get(WORKERS, ()):
+            job.config.manager_config = {**(job.config.manager_config or {}), "worker": category}
+
+
 def main(directory: str) -> None:
     """Run the job in `directory`, which jobflow-remote has filled."""
     from jobflow.core.flow import get_flow
     from jobflow_remote.jobs import run
 
-    run.get_flow = partial(get_flow, allow_external_references=True)
+    def added(flow: Any) -> Flow:
+        whole = get_flow(flow, allow_external_references=True)
+        route(whole)
+        return whole
+
+    run.get_flow = added
     run.run_remote_job(directory)
 
 

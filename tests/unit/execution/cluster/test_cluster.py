@@ -22,7 +22,7 @@ from magflow.execution.cluster.directory import CLUSTER, JOBFLOW, LAUNCHPAD, Clu
 from magflow.execution.cluster.files import ClusterOptions, cluster_files, write_cluster
 from magflow.execution.cluster.slurm import Partition, SlurmError
 from magflow.execution.daemon import process as daemon_process
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 

@@ -77,12 +77,12 @@ def test_a_flow_is_added_once_marked_and_sent_to_the_worker_of_its_category():
     controller = Controller()
     queue = RemoteQueue(controller, SimpleNamespace(id="mine"), "here")
     label, light = toy.add(1), toy.add(2)
-    label.name = "label 0"
+    label.metadata["category"], light.name = "dft", "label batch 0"
     assert queue.submit(Flow([label, light])) == 2
     assert queue.submit(Flow([toy.add(3)])) == 0, "its jobs are known"
     ((flow, options),) = controller.added
     assert options["worker"] == "here"
-    assert {j.name: j.config.manager_config for j in flow.jobs} == {"label 0": {"worker": "dft"}, "add": {}}
+    assert {j.name: j.config.manager_config for j in flow.jobs} == {"add": {"worker": "dft"}, "label batch 0": {}}
     assert all(j.metadata["magflow_campaign"] == "mine" for j in flow.jobs)
 
 

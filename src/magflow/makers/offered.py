@@ -1,0 +1,64 @@
+"""The frames of an iteration and what was decided about them: stored apart, each once, and joined here.
+
+The candidates hold the frames; a selection holds one row per candidate, in their order. (The selections of magflow 0.1
+held the chosen frames and whole rows.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from magflow.core.arrays import decode_arrays
+from magflow.core.frame import Frame
+from magflow.makers.documents import CandidatesDoc, SelectionDoc
+from magflow.makers.packing import unpack_candidates
+from magflow.select.offered import Offered, Selection
+
+Columns = Mapping[str, np.ndarray]
+"""Name to (n,) values."""
+
+
+def verdicts(offered: Offered, selection: Selection, calibration: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """What the selection found and decided about each frame offered: what the frames themselves do not say."""
+    n = len(offered.frames)
+    columns = {
+        "reason": np.array([str(r) for r in selection.reasons], dtype=str),
+        "score": np.asarray(selection.score, dtype=float),
+        "grade": np.full(n, np.nan) if offered.grades is None else offered.grades,
+    }
+    for quantity, values in (offered.deviations or {}).items():
+        columns[f"deviation_{quantity}"] = values * calibration.get(quantity, 1.0)
+    return columns
+
+
+def table(candidates: CandidatesDoc, selection: SelectionDoc) -> Columns:
+    """One row per frame offered: frame_id, formula, ordering, source, volume (A^3/atom), moment_max (muB), verdicts.
+
+    Both documents with their arrays.
+    """
+    found = decode_arrays(selection.arrays)
+    if "frame_id" in found:  # of magflow 0.1
+        return found
+    frames, sources = unpack_candidates(candidates.arrays)
+    moments = [0.0 if f.magmoms is None else np.linalg.norm(f.magmoms, axis=1).max() for f in frames]
+    return {
+        "frame_id": np.array([f.frame_id for f in frames], dtype=str),
+        "formula": np.array([f.formula for f in frames], dtype=str),
+        "ordering": np.array([str(f.ordering) for f in frames], dtype=str),
+        "source": np.array(sources, dtype=str),
+        "volume": np.array([f.volume / len(f) for f in frames]),
+        "moment_max": np.array(moments),
+        **found,
+    }
+
+
+def chosen(candidates: CandidatesDoc, selection: SelectionDoc) -> tuple[list[Frame], list[str]]:
+    """The selected frames, most wanted first, and where each came from."""
+    frames, sources = unpack_candidates(candidates.arrays)
+    rows = selection.rows
+    if not rows:  # of magflow 0.1, or nothing was selected
+        row = {f.frame_id: i for i, f in reversed(list(enumerate(frames)))}
+        rows = [row[frame_id] for frame_id in selection.selected]
+    return [frames[i] for i in rows], [sources[i] for i in rows]
