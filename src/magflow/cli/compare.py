@@ -11,7 +11,7 @@ from magflow.cli.options import Mixed, VirialSign
 
 if TYPE_CHECKING:
     from magflow.core.dataset import Dataset
-    from magflow.potentials.compare_task import Entry
+    from magflow.studies.compare.task import Entry
 
 WORK = ".fits"
 """Directory below the output in which fits are kept."""
@@ -67,9 +67,9 @@ def compare(
 
     from magflow.cli.compared import bar, show
     from magflow.errors import CampaignError
-    from magflow.potentials.compare import compare_families
-    from magflow.potentials.compare_task import ComparisonTask
-    from magflow.report.compare import main_quantity, write_comparison
+    from magflow.studies.compare.fits import compare_families
+    from magflow.studies.compare.section import main_quantity, write_comparison
+    from magflow.studies.compare.task import ComparisonTask
 
     train, unseen = _parts(labels, test, split, mixed, virial_sign)
     task = ComparisonTask(
@@ -125,7 +125,7 @@ def _campaign_labels(directory: Path) -> Dataset:
 def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
     from magflow.cli.inputs import family_of
     from magflow.errors import InputError
-    from magflow.potentials.compare_task import Entry
+    from magflow.studies.compare.task import Entry
 
     named = [word.partition("=") for word in families.replace(",", " ").split()]
     wanted = {name: family or name for name, _, family in named}
@@ -149,7 +149,7 @@ def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
 
 
 def _default_output(labels: Path) -> Path:
-    from magflow.potentials.comparison import DIRECTORY
+    from magflow.studies.compare.result import DIRECTORY
 
     return labels / DIRECTORY if labels.is_dir() else labels.with_name(f"{labels.stem}_{DIRECTORY}")
 

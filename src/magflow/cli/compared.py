@@ -9,10 +9,10 @@ from pathlib import Path
 import typer
 
 from magflow.cli.transferred import print_table
-from magflow.potentials.compare import Progress
-from magflow.potentials.comparison import Comparison
-from magflow.report.compare import cost_table, error_table, remarks, stratum_table
-from magflow.report.quantities import quantity
+from magflow.presentation.quantities import quantity
+from magflow.studies.compare.fits import Progress
+from magflow.studies.compare.result import Comparison
+from magflow.studies.compare.section import cost_table, error_table, remarks, stratum_table
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from magflow.core.dataset import Dataset
-    from magflow.potentials.transfer_saving import Price
-    from magflow.potentials.transfer_task import TransferTask
+    from magflow.studies.transfer.saving import Price
+    from magflow.studies.transfer.task import TransferTask
 
 WORK = ".points"
 """Directory below the output in which finished points are kept."""
@@ -74,9 +74,9 @@ def transfer(
 
     from magflow.cli.transferred import bar, show
     from magflow.potentials.training import cores
-    from magflow.potentials.transfer import transfer_curve
-    from magflow.report.transfer import savings
-    from magflow.report.transfer_page import write_transfer
+    from magflow.studies.transfer.files import write_transfer
+    from magflow.studies.transfer.result import transfer_curve
+    from magflow.studies.transfer.section import savings
 
     chosen = _price(price)
     task = _task(
@@ -101,7 +101,7 @@ def transfer(
 
 def _price(name: str) -> Price:
     from magflow.errors import InputError
-    from magflow.potentials.transfer_saving import Price
+    from magflow.studies.transfer.saving import Price
 
     try:
         return Price(name)
@@ -135,7 +135,7 @@ def _task(
     joint: bool,
 ) -> TransferTask:
     from magflow.errors import InputError
-    from magflow.potentials.transfer_task import Arm, TransferSchedule, TransferTask
+    from magflow.studies.transfer.task import Arm, TransferSchedule, TransferTask
 
     parts = {name: _labels(path, name) for name, path in paths.items()}
     share = (1.0 if family.magnetic else 0.0) if replay is None else replay

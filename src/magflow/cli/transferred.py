@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from magflow.potentials.transfer import Progress, TransferCurve
-from magflow.potentials.transfer_saving import Price
-from magflow.report.transfer import error_table, saved_arms, saving_table
-from magflow.report.transfer_page import PAGE
+from magflow.studies.transfer.files import PAGE
+from magflow.studies.transfer.result import Progress, TransferCurve
+from magflow.studies.transfer.saving import Price
+from magflow.studies.transfer.section import error_table, saved_arms, saving_table
 
 if TYPE_CHECKING:
-    from magflow.report.blocks import Table
+    from magflow.presentation.blocks import Table
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from magflow.makers.label import LabelMaker
 from magflow.makers.packing import pack_frame, unpack_labelled
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of
 from magflow.potentials.replay import with_replay
-from magflow.potentials.transfer import TransferPoint, held_out_errors
-from magflow.potentials.transfer_task import Arm
+from magflow.studies.transfer.result import TransferPoint, held_out_errors
+from magflow.studies.transfer.task import Arm
 
 
 @dataclass(kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from magflow.core.masking import mask
 from magflow.core.types import BoolArray, FloatArray, IntArray
-from magflow.report.quantities import Quantity
-from magflow.report.style import (
+from magflow.presentation.quantities import Quantity
+from magflow.presentation.style import (
     BLUE,
     DENSE,
     GREY,

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from magflow.core.files import replace_file
 from magflow.core.masking import mask
 from magflow.errors import StoreError
-from magflow.report import compare, headline, sections, tables, transfer
-from magflow.report.blocks import number, plural
+from magflow.presentation.blocks import number, plural
+from magflow.report import headline, sections, tables
 from magflow.report.record import CampaignRecord
+from magflow.studies.compare import section as compare
+from magflow.studies.transfer import section as transfer
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,10 +31,10 @@ def render(record: CampaignRecord) -> str:
 
 def environment() -> Environment:
     """Templates of pages: texts are escaped and lose credentials, names that are not there are errors."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("magflow.report", "templates"),
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in ("magflow.report", "magflow.presentation")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -43,7 +45,7 @@ def environment() -> Environment:
 
 def page_style() -> Markup:
     """The style sheet that every page holds."""
-    return _trusted(resources.files("magflow.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
+    return _trusted(resources.files("magflow.presentation").joinpath("templates/style.css").read_text(encoding="utf-8"))
 
 
 def _trusted(text: str) -> Markup:

@@ -24,8 +24,8 @@ from magflow.makers.documents import (
     SelectionDoc,
     TransferDoc,
 )
-from magflow.potentials.comparison import DIRECTORY as COMPARISON
-from magflow.potentials.comparison import Comparison, read_comparison
+from magflow.studies.compare.result import DIRECTORY as COMPARISON
+from magflow.studies.compare.result import Comparison, read_comparison
 
 if TYPE_CHECKING:
     from magflow.campaign.directory import CampaignDirectory

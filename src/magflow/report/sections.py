@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.presentation.blocks import Plot, Table, number, plot
+from magflow.presentation.quantities import SHOWN, Quantity
 from magflow.report import figures
-from magflow.report.blocks import Plot, Table, number, plot
-from magflow.report.quantities import SHOWN, Quantity
 from magflow.report.record import Arrays, CampaignRecord
 from magflow.select.reliability import COVERAGE, calibrate, rms
 

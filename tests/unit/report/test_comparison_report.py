@@ -9,13 +9,13 @@ import xml.etree.ElementTree as ET
 import pytest
 from campaign_records import finished
 
-from magflow.potentials.compare_task import ComparedFit
-from magflow.potentials.comparison import DIRECTORY, Comparison, read_comparison
-from magflow.potentials.timing import InferenceCost
-from magflow.report.compare import cost_table, error_table, stratum_table, write_comparison
+from magflow.presentation.quantities import quantity
 from magflow.report.page import render
-from magflow.report.quantities import quantity
 from magflow.report.record import CampaignRecord
+from magflow.studies.compare.result import DIRECTORY, Comparison, read_comparison
+from magflow.studies.compare.section import cost_table, error_table, stratum_table, write_comparison
+from magflow.studies.compare.task import ComparedFit
+from magflow.studies.compare.timing import InferenceCost
 
 QUANTITIES = ("energy", "forces", "magnetic_forces")
 

@@ -10,7 +10,7 @@ import pytest
 from campaign_records import MODEL, TARGETS, Builder, batch_failed, finished, finished_outcome, hostile, started
 
 from magflow.errors import StoreError
-from magflow.report.blocks import MAX_ROWS, csv_link
+from magflow.presentation.blocks import MAX_ROWS, csv_link
 from magflow.report.page import render, write
 from magflow.report.record import CampaignRecord
 

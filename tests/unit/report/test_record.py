@@ -10,8 +10,8 @@ from campaign_records import Builder, finished
 
 from magflow.core.arrays import encode_arrays
 from magflow.errors import InputError, MagflowError
+from magflow.presentation.blocks import number, plural, seconds
 from magflow.report import headline, sections, tables
-from magflow.report.blocks import number, plural, seconds
 from magflow.report.page import render
 from magflow.report.record import read_record
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from magflow.core.files import replace_file
-from magflow.potentials.compare_task import ComparedFit
-from magflow.potentials.comparison import RESULTS, Comparison, Standing
-from magflow.report.blocks import NONE, Plot, Table, number, plot, plural
-from magflow.report.compare_figures import Panel, comparison_figure
-from magflow.report.quantities import SHOWN, Quantity
+from magflow.presentation.blocks import NONE, Plot, Table, number, plot, plural
+from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.presentation.style import standalone
 from magflow.report.sections import without_ones
-from magflow.report.style import standalone
+from magflow.studies.compare.figures import Panel, comparison_figure
+from magflow.studies.compare.result import RESULTS, Comparison, Standing
+from magflow.studies.compare.task import ComparedFit
 
 NUMBERS, FIGURE = "results.csv", "comparison.svg"
 

@@ -21,12 +21,12 @@ from magflow.core.label import LabeledFrame
 from magflow.core.prediction import Prediction
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
-from magflow.potentials import timing
-from magflow.potentials.compare import FIT, compare_families
-from magflow.potentials.compare_task import ComparedFit, ComparisonTask, Entry
-from magflow.potentials.comparison import RESULTS, Comparison, read_comparison
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.timing import _processor_seconds, inference_cost
+from magflow.studies.compare import timing
+from magflow.studies.compare.fits import FIT, compare_families
+from magflow.studies.compare.result import RESULTS, Comparison, read_comparison
+from magflow.studies.compare.task import ComparedFit, ComparisonTask, Entry
+from magflow.studies.compare.timing import _processor_seconds, inference_cost
 
 SMALL = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
 LARGE = MmtpFamily(level=8, cutoff=4.5, n_radial=6, max_iterations=40)

@@ -12,7 +12,7 @@ import numpy as np
 
 from magflow.core.prediction import QUANTITIES
 from magflow.errors import InputError
-from magflow.potentials.compare_task import ComparedFit
+from magflow.studies.compare.task import ComparedFit
 
 FORMAT = "magflow-comparison-1"
 DIRECTORY = "comparison"

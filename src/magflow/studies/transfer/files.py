@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from magflow.core.files import replace_file
-from magflow.potentials.transfer import TransferCurve
-from magflow.potentials.transfer_saving import Price
-from magflow.report.blocks import Plot, Table, number
+from magflow.presentation.blocks import Plot, Table, number
+from magflow.presentation.style import standalone
 from magflow.report.page import environment, page_style
-from magflow.report.style import standalone
-from magflow.report.transfer import columns, error_table, saved_arms, saving_table, savings, transfer_plot
+from magflow.studies.transfer.result import TransferCurve
+from magflow.studies.transfer.saving import Price
+from magflow.studies.transfer.section import columns, error_table, saved_arms, saving_table, savings, transfer_plot
 
 RESULTS, NUMBERS, FIGURE, PAGE = "results.json", "results.csv", "transfer.svg", "transfer.html"
 

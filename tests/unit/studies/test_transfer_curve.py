@@ -16,9 +16,9 @@ from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.replay import at_zero_moments, check_same_surface, with_replay
-from magflow.potentials.transfer import TransferCurve, TransferPoint, transfer_curve
-from magflow.potentials.transfer_saving import Bound, Price, labels_for, saving
-from magflow.potentials.transfer_task import Arm, TransferSchedule, TransferTask
+from magflow.studies.transfer.result import TransferCurve, TransferPoint, transfer_curve
+from magflow.studies.transfer.saving import Bound, Price, labels_for, saving
+from magflow.studies.transfer.task import Arm, TransferSchedule, TransferTask
 
 FAMILY = MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=6)
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from magflow.core.files import replace_file
 from magflow.errors import InputError, MagflowError
-from magflow.potentials.compare_task import ComparedFit, ComparisonTask, Entry
-from magflow.potentials.comparison import Comparison
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
-from magflow.potentials.timing import inference_cost
 from magflow.potentials.training import train_ensemble
+from magflow.studies.compare.result import Comparison
+from magflow.studies.compare.task import ComparedFit, ComparisonTask, Entry
+from magflow.studies.compare.timing import inference_cost
 
 FIT = "fit.json"
 

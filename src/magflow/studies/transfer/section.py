@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magflow.potentials.transfer import TransferCurve
-from magflow.potentials.transfer_saving import Factor, Price, saving
-from magflow.potentials.transfer_task import Arm
-from magflow.report.blocks import Plot, Table, number, plot
-from magflow.report.quantities import SHOWN, Quantity
-from magflow.report.transfer_figures import Curve, transfer_figure
+from magflow.presentation.blocks import Plot, Table, number, plot
+from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.studies.transfer.figures import Curve, transfer_figure
+from magflow.studies.transfer.result import TransferCurve
+from magflow.studies.transfer.saving import Factor, Price, saving
+from magflow.studies.transfer.task import Arm
 
 if TYPE_CHECKING:
     from magflow.makers.documents import TransferDoc

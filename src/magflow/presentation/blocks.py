@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from magflow.core.masking import mask
-from magflow.report.style import to_svg
+from magflow.presentation.style import to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from magflow.core.prediction import QUANTITIES
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.training import EnsembleTask, train_ensemble
-from magflow.potentials.transfer_task import STARTED, Arm, TransferTask
+from magflow.studies.transfer.task import STARTED, Arm, TransferTask
 
 POINT = "point.json"
 FORMAT = "magflow-transfer-1"

@@ -11,8 +11,8 @@ from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.prediction import QUANTITIES
 from magflow.errors import InputError
-from magflow.potentials.timing import InferenceCost
 from magflow.potentials.training import EnsembleTask
+from magflow.studies.compare.timing import InferenceCost
 
 
 @dataclass(frozen=True)
