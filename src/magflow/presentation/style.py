@@ -33,6 +33,9 @@ VARIABLES = {
 }  # fmt: skip
 """Colour of a figure to the CSS variable that replaces it."""
 
+WIDE, HALF = 10.4, 5.1
+"""Inches: the whole column of a page, and half of it."""
+
 DENSE = 800
 """Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
 

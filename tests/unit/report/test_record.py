@@ -10,7 +10,7 @@ from campaign_records import Builder, finished
 
 from magflow.core.arrays import encode_arrays
 from magflow.errors import InputError, MagflowError
-from magflow.presentation.blocks import number, plural, seconds
+from magflow.presentation.formats import number, plural, seconds, without_ones
 from magflow.report import headline, sections, tables
 from magflow.report.page import render
 from magflow.report.record import read_record
@@ -119,8 +119,8 @@ def test_foretold_uses_the_factor_known_before():
 
 def test_compositions_share_a_reference_whatever_the_cell():
     assert sections.reduced_formula("Al2Fe4") == sections.reduced_formula("Al1Fe2") == "Al1Fe2"
-    assert sections.without_ones("Al1Fe1 FM") == "AlFe FM"
-    assert sections.without_ones("Al12Fe1 NM") == "Al12Fe NM"
+    assert without_ones("Al1Fe1 FM") == "AlFe FM"
+    assert without_ones("Al12Fe1 NM") == "Al12Fe NM"
 
 
 def test_small_strata_are_drawn_together():

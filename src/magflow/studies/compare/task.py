@@ -1,18 +1,31 @@
-"""What families are compared on: entries, one split of labels, seeds; and what came of one fit."""
+"""Families side by side: the same labels, the same split, several seeds; errors, training and inference cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
+from magflow.core.files import replace_file
 from magflow.core.prediction import QUANTITIES
-from magflow.errors import InputError
-from magflow.potentials.training import EnsembleTask
-from magflow.studies.compare.timing import InferenceCost
+from magflow.core.protocols import WorkProgress
+from magflow.errors import InputError, MagflowError
+from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
+from magflow.potentials.strata import UsualVolume, residual_report
+from magflow.potentials.training import EnsembleTask, train_ensemble
+from magflow.studies.base import silent
+from magflow.studies.compare.result import ComparedFit, Comparison
+from magflow.studies.compare.timing import inference_cost
+
+FIT = "fit.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,29 @@ class Entry:
         }
 
 
+def parts(labels: Dataset, unseen: Dataset | None, share: float) -> tuple[Dataset, Dataset]:
+    """Labels to learn from and labels to be tested on.
+
+    Parameters
+    ----------
+    unseen
+        Test labels; those among `labels` are not learnt from. None: `labels` are split.
+    share
+        Of `labels` to learn from, if they are split.
+
+    Raises
+    ------
+    InputError
+        If the share is out of range.
+    """
+    if unseen is not None:
+        known = {item.label_id for item in unseen}
+        return labels.filter(lambda item: item.label_id not in known), unseen
+    if not 0.0 < share < 1.0:
+        raise InputError("share of the labels out of range", where="split", seen=share, expected="above 0, below 1")
+    return labels.split(1.0 - share, seed=0)
+
+
 @dataclass(frozen=True, eq=False)
 class ComparisonTask:
     """Entries to be fitted to the same labels and held against the same others.
@@ -46,6 +82,8 @@ class ComparisonTask:
         Labels to learn from, and labels no fit sees.
     seeds
         Every entry is fitted once per seed.
+    workdir
+        Where fits are kept.
     validation
         Share of `train` each fit keeps aside to stop early.
 
@@ -60,6 +98,7 @@ class ComparisonTask:
     train: Dataset
     test: Dataset
     seeds: tuple[int, ...]
+    workdir: Path
     validation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -101,6 +140,26 @@ class ComparisonTask:
             validation=self.validation,
         )
 
+    def run(self, progress: WorkProgress = silent) -> Comparison:
+        """Fit and judge every entry with every seed; what `workdir` holds of the same fits is kept.
+
+        A fit that was killed goes on where it was. One that fails is told and does not stop the others; it is tried
+        again when the comparison is.
+
+        Raises
+        ------
+        StoreError
+            If `workdir` cannot be written.
+        """
+        wanted = list(self.fits())
+        fits = []
+        for done, (entry, seed) in enumerate(wanted):
+            on_way = _part(progress, done, len(wanted), f"{entry.name}, seed {seed}")
+            on_way(0.0)
+            fits.append(_fit(self, entry, seed, on_way))
+            on_way(1.0)
+        return Comparison(tuple(fits), self.about())
+
     @cached_property
     def _test_key(self) -> str:
         return digest([self.test.fingerprint.encode(), repr([i.label.energy for i in self.test]).encode()])
@@ -141,44 +200,65 @@ def _has_moments(item: Any) -> bool:
     return magmoms is not None and bool(magmoms.any())
 
 
-@dataclass(frozen=True)
-class ComparedFit:
-    """What came of one entry and seed.
+def _part(progress: WorkProgress, done: int, total: int, name: str) -> Callable[[float], None]:
+    """The progress of one fit of `total`, of which `done` are finished."""
 
-    Parameters
-    ----------
-    failure
-        Why there is no potential; everything below is empty or None then.
-    errors, train_errors
-        Quantity to ``n``, ``rmse``, ``mae``, ``max`` on test and training labels, house units (energy in eV/atom).
-    strata
-        ``composition``, ``ordering``, ``volume`` to stratum to ``labels`` and ``errors`` of test labels.
-    fit_cpu_seconds, fit_wall_seconds
-        Of the training.
-    """
+    def tell(fraction: float) -> None:
+        text = f"{done + int(fraction)}/{total}: {name}"
+        progress((done + fraction) / total, text, milestone=fraction in (0.0, 1.0))
 
-    entry: str
-    seed: int
-    failure: str | None = None
-    errors: Mapping[str, Mapping[str, float]] | None = None
-    train_errors: Mapping[str, Mapping[str, float]] | None = None
-    strata: Mapping[str, Mapping[str, Any]] | None = None
-    converged: bool | None = None
-    fit_cpu_seconds: float | None = None
-    fit_wall_seconds: float | None = None
-    inference: InferenceCost | None = None
+    return tell
 
-    @property
-    def ok(self) -> bool:
-        """Whether there is a potential."""
-        return self.failure is None
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
+def _fit(task: ComparisonTask, entry: Entry, seed: int, on_way: Callable[[float], None]) -> ComparedFit:
+    directory = task.workdir / f"{entry.name}_{seed}_{task.key(entry, seed)}"
+    if (directory / FIT).is_file():
+        return _read(directory / FIT)
+    try:
+        fit = _judged(task, entry, seed, directory, on_way)
+    except MagflowError as error:
+        return ComparedFit(entry.name, seed, failure=" ".join(str(error).split()))
+    except Exception as error:  # families come from plug-ins: what one of them raises must not lose the others
+        return ComparedFit(entry.name, seed, failure=" ".join(f"{type(error).__name__}: {error}".split()))
+    replace_file(directory / FIT, json.dumps(fit.as_dict()).encode())
+    shutil.rmtree(directory / "training", ignore_errors=True)
+    return fit
 
-    @classmethod
-    def from_dict(cls, d: Mapping[str, Any]) -> ComparedFit:
-        """Inverse of :meth:`as_dict`."""
-        inference = d["inference"]
-        return cls(**{**d, "inference": None if inference is None else InferenceCost(**inference)})
+
+def _read(path: Path) -> ComparedFit:
+    try:
+        return ComparedFit.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError("a finished fit cannot be read", where=str(path), hint="remove its directory") from error
+
+
+def _judged(
+    task: ComparisonTask, entry: Entry, seed: int, directory: Path, on_way: Callable[[float], None]
+) -> ComparedFit:
+    """Train, hold against the test labels, time, and keep the potential in ``directory/potential``."""
+    ensemble, (report,) = train_ensemble(
+        task.fit_task(entry, seed), directory / "training", progress=lambda _, fraction, text: on_way(0.95 * fraction)
+    )
+    usual = UsualVolume.of([item.frame for item in task.train])
+    judged = _errors(ensemble, task.test, usual)
+    inference = inference_cost(ensemble.members[0], [item.configuration for item in task.test])
+    ensemble.save(directory / "potential")
+    return ComparedFit(
+        entry.name,
+        seed,
+        errors=judged["errors"],
+        train_errors=_errors(ensemble, task.train, usual)["errors"],
+        strata=judged["strata"],
+        converged=report.converged,
+        fit_cpu_seconds=report.cost.cpu_seconds,
+        fit_wall_seconds=report.cost.wall_seconds,
+        inference=inference,
+    )
+
+
+def _errors(ensemble: PotentialEnsemble, labels: Any, usual: UsualVolume) -> dict[str, Any]:
+    judged = residual_report(labels, as_labelled(ensemble, labels), usual)
+    wrong = [q for q, found in judged["errors"].items() if not np.isfinite(found["rmse"])]
+    if wrong:
+        raise InputError("predictions are not finite", seen=", ".join(wrong))
+    return judged

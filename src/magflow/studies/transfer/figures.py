@@ -10,8 +10,7 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.presentation.quantities import Quantity
-from magflow.presentation.style import BLUE, GREEN, GREY, MARKERS, ORANGE, draw, plain_ticks
-from magflow.report.figures import WIDE
+from magflow.presentation.style import BLUE, GREEN, GREY, MARKERS, ORANGE, WIDE, draw, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

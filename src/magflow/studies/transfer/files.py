@@ -1,23 +1,23 @@
-"""The page and the files of numbers that a transfer curve leaves."""
+"""The files that a transfer curve leaves: everything, a table of numbers, a figure, and a page."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from magflow.core.files import replace_file
-from magflow.presentation.blocks import Plot, Table, number
+from magflow.presentation.blocks import Plot, Table
+from magflow.presentation.files import as_csv, write_texts
+from magflow.presentation.formats import number
+from magflow.presentation.page import page
+from magflow.presentation.sections import Section, TitledTable
 from magflow.presentation.style import standalone
-from magflow.report.page import environment, page_style
-from magflow.studies.transfer.result import TransferCurve
+from magflow.studies.transfer.result import RESULTS, TransferCurve
 from magflow.studies.transfer.saving import Price
-from magflow.studies.transfer.section import columns, error_table, saved_arms, saving_table, savings, transfer_plot
+from magflow.studies.transfer.section import columns, error_table, saving_tables, savings, transfer_plot
 
-RESULTS, NUMBERS, FIGURE, PAGE = "results.json", "results.csv", "transfer.svg", "transfer.html"
+NUMBERS, FIGURE, PAGE = "results.csv", "transfer.svg", "transfer.html"
 
 
 def write_transfer(curve: TransferCurve, directory: Path, price: Price) -> dict[str, Path]:
@@ -32,30 +32,24 @@ def write_transfer(curve: TransferCurve, directory: Path, price: Price) -> dict[
     drawn = transfer_plot(curve, price)
     texts = {
         RESULTS: json.dumps(told, indent=1) + "\n",
-        NUMBERS: _csv(columns(curve)),
+        NUMBERS: as_csv(columns(curve)),
         FIGURE: standalone(str(drawn.svg)),
-        PAGE: page(curve, drawn, price),
+        PAGE: _page(curve, drawn, price),
     }
-    for name, text in texts.items():
-        replace_file(directory / name, text.encode("utf-8"))
-    return {name: directory / name for name in texts}
+    return write_texts(directory, texts)
 
 
-def page(curve: TransferCurve, drawn: Plot, price: Price) -> str:
+def _page(curve: TransferCurve, drawn: Plot, price: Price) -> str:
     """One self-contained HTML document."""
-    return (
-        environment()
-        .get_template("transfer.html.j2")
-        .render(
-            style=page_style(),
-            about=curve.about,
-            plot=drawn,
-            savings={str(arm): saving_table(curve, arm, price) for arm in saved_arms(curve)},
-            errors=error_table(curve),
-            labels=_labels(curve.about["labels"]),
-            settings=_settings(curve.about),
-        )
-    )
+    about = curve.about
+    settings = [TitledTable("", _labels(about["labels"])), TitledTable("", _settings(about))]
+    sections = [
+        Section("curve", "", "Error against labels and cost", plots=[drawn], tables=saving_tables(curve, price)),
+        Section("errors", "", "Errors", tables=[TitledTable("", error_table(curve))]),
+        Section("settings", "", "Labels and settings", tables=settings),
+    ]
+    heading = f"{'-'.join(about['elements'])}, {about['family']}"
+    return page("Transfer – magflow", "From non-magnetic to magnetic labels", heading, sections)
 
 
 def _labels(parts: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -78,11 +72,3 @@ def _settings(about: Mapping[str, Any]) -> Table:
     for part in ("settings", "pretraining", "schedule"):
         pairs += [(f"{part}: {key}", json.dumps(value)) for key, value in about[part].items()]
     return Table(["", ""], [list(pair) for pair in pairs])
-
-
-def _csv(table: Mapping[str, list[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    return buffer.getvalue()

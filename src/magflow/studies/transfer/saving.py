@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from magflow.studies.transfer.result import TransferCurve, TransferPoint
-from magflow.studies.transfer.task import Arm
+from magflow.studies.transfer.ways import Arm
 
 
 class Price(StrEnum):

@@ -1,51 +1,36 @@
-"""What a transfer from non-magnetic to magnetic labels is measured with: labels, sizes, seeds, and ways to fit."""
+"""Transfer from non-magnetic to magnetic labels, measured beside fits from scratch.
+
+For each seed a potential is pre-trained once on the non-magnetic labels. For each number of magnetic labels, drawn at
+random and nested (the labels of a smaller number are among those of a larger one), it is fine-tuned on them, and
+another is fitted to them from scratch. All are held against magnetic labels none of them has seen.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
+from magflow.core.files import replace_file
+from magflow.core.label import LabelKind
+from magflow.core.protocols import WorkProgress
 from magflow.errors import InputError
+from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.replay import check_same_surface, with_replay
+from magflow.potentials.training import EnsembleTask, train_ensemble
+from magflow.studies.base import silent
+from magflow.studies.transfer.result import Bought, TransferCurve, TransferPoint, measured
+from magflow.studies.transfer.ways import BOTH, STARTED, Arm, TransferSchedule
 
-
-class Arm(StrEnum):
-    """How a magnetic potential was made."""
-
-    SCRATCH = "from scratch"
-    TUNED = "fine-tuned"
-    REPLAYED = "fine-tuned with replay"
-    JOINT = "from scratch on both kinds"
-    """The control of REPLAYED: the same labels without the pre-trained start."""
-
-
-STARTED = frozenset({Arm.TUNED, Arm.REPLAYED})
-"""Arms that start from the pre-trained potential."""
-BOTH = frozenset({Arm.REPLAYED, Arm.JOINT})
-"""Arms that learn from non-magnetic labels beside magnetic ones."""
-
-
-class TransferSchedule(BaseModel):
-    """What a fine-tuning learns from. What it may change is a matter of the family's own settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    replay: float = Field(
-        default=1.0, ge=0.0, le=1.0, description="Share of the non-magnetic labels learnt from again, at zero moments."
-    )
-    members: int = Field(default=1, ge=1, le=64, description="Potentials per point; the error is that of their mean.")
-    bagging: bool = Field(default=False, description="Each member learns from its own random 80 % of the labels.")
-    validation: float = Field(
-        default=0.0, ge=0.0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
-    )
+POINT = "point.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +47,18 @@ class TransferTask:
         Numbers of magnetic labels.
     seeds
         Each draws its own labels and fits its own potentials.
+    workdir
+        Where finished points are kept.
     arms
         What is compared.
+    jobs
+        Members fitted side by side.
 
     Raises
     ------
     InputError
-        Sizes beyond the pool, labels that are both learnt from and tested on, an arm with replay where the two kinds
-        of label do not lie on one energy surface.
+        Labels of the wrong kind, sizes beyond the pool, labels that are both learnt from and tested on, an arm with
+        replay where the two kinds of label do not lie on one energy surface.
     """
 
     pretraining: Any
@@ -79,14 +68,18 @@ class TransferTask:
     test: Dataset
     sizes: tuple[int, ...]
     seeds: tuple[int, ...]
+    workdir: Path
     schedule: TransferSchedule = field(default_factory=TransferSchedule)
     arms: tuple[Arm, ...] = (Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED)
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
         for name in ("non_magnetic", "pool", "test", "sizes", "seeds", "arms"):
             if not len(getattr(self, name)):
                 raise InputError("nothing to work with", where=name.replace("_", "-"), expected="at least one entry")
+        for name in ("non_magnetic", "pool", "test"):
+            _check_kind(name, getattr(self, name))
         if not 1 <= self.sizes[0] <= self.sizes[-1] <= len(self.pool):
             raise InputError(
                 "numbers of magnetic labels out of range",
@@ -151,3 +144,128 @@ class TransferTask:
             for size in self.sizes:
                 for arm in self.arms:
                     yield seed, arm, size
+
+    def run(self, progress: WorkProgress = silent) -> TransferCurve:
+        """Fit every point that is not finished yet in `workdir`, members side by side up to `jobs` at a time.
+
+        One that was killed goes on where it was.
+
+        Raises
+        ------
+        InputError
+            If `workdir` holds the points of another task, or what the family raises.
+        """
+        _claim(self)
+        wanted = list(self.points())
+        points = []
+        for done, (seed, arm, size) in enumerate(wanted):
+            text = f"{done}/{len(wanted)}: seed {seed}, {size} magnetic labels, {arm}"
+            progress(done / len(wanted), text, milestone=True)
+            points.append(_point(self, seed, arm, size))
+        progress(1.0, f"{len(wanted)}/{len(wanted)}: done", milestone=True)
+        return TransferCurve(tuple(points), _about(self))
+
+
+def _check_kind(name: str, labels: Dataset) -> None:
+    """Non-magnetic labels for the first part, magnetic ones for the others."""
+    plain = name == "non_magnetic"
+    if (labels.kinds == (LabelKind.NON_MAGNETIC,)) != plain:
+        raise InputError(
+            "labels of the wrong kind",
+            where=name.replace("_", "-"),
+            seen=", ".join(labels.kinds),
+            expected="non-magnetic" if plain else "constrained or spin-polarised",
+        )
+
+
+def _claim(task: TransferTask) -> None:
+    """Write down what is measured in `workdir`, or check that it is the same."""
+    path = task.workdir / "task.json"
+    if not path.is_file():
+        replace_file(path, json.dumps({"key": task.key}).encode())
+        return
+    if _read(path).get("key") != task.key:
+        raise InputError(
+            "the directory holds the points of other labels or settings",
+            where=str(task.workdir),
+            hint="repeat its labels and settings, or choose another directory; only sizes and seeds may change",
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("a finished part cannot be read", where=str(path), hint="remove it") from error
+
+
+def _point(task: TransferTask, seed: int, arm: Arm, size: int) -> TransferPoint:
+    directory = task.workdir / f"seed_{seed}" / f"{arm.replace(' ', '_')}_{size}"
+    if (directory / POINT).is_file():
+        return TransferPoint.from_dict(_read(directory / POINT))
+    start, pretraining_seconds = None, 0.0
+    if arm in STARTED:
+        start, pretraining_seconds = _pretrained(task, seed)
+    learnt = task.learnt(arm, size, seed)
+    ensemble, seconds = _train(task, task.family, learnt, seed, directory / "fits", start)
+    point = measured(
+        arm,
+        seed,
+        ensemble,
+        task.test,
+        magnetic=Bought.of(task.magnetic(size, seed)),
+        beside=Bought() if arm is Arm.SCRATCH else Bought.of(task.non_magnetic),
+        fit_cpu_seconds=seconds + pretraining_seconds,
+    )
+    replace_file(directory / POINT, json.dumps(asdict(point)).encode())
+    shutil.rmtree(directory / "fits", ignore_errors=True)
+    return point
+
+
+def _pretrained(task: TransferTask, seed: int) -> tuple[PotentialEnsemble, float]:
+    """The non-magnetic potential of one seed, and the CPU seconds it took; fitted once."""
+    return _train(task, task.pretraining, task.non_magnetic, seed, task.workdir / f"seed_{seed}" / "pretrained", None)
+
+
+def _train(
+    task: TransferTask,
+    family: Any,
+    dataset: Dataset,
+    seed: int,
+    workdir: Path,
+    start: PotentialEnsemble | None,
+) -> tuple[PotentialEnsemble, float]:
+    schedule = task.schedule
+    fit = EnsembleTask(
+        family=family,
+        dataset=dataset,
+        elements=task.elements,
+        members=schedule.members,
+        seed=seed,
+        bagging=schedule.bagging,
+        validation=schedule.validation,
+        start=start,
+    )
+    ensemble, reports = train_ensemble(fit, workdir, jobs=task.jobs)
+    return ensemble, sum(r.cost.cpu_seconds for r in reports)
+
+
+def _about(task: TransferTask) -> dict[str, Any]:
+    parts = {"non_magnetic": task.non_magnetic, "pool": task.pool, "test": task.test}
+    return {
+        "elements": list(task.elements),
+        "family": task.family.name,
+        "settings": task.family.model_dump(mode="json"),
+        "pretraining": task.pretraining.model_dump(mode="json"),
+        "schedule": task.schedule.model_dump(mode="json"),
+        "labels": {
+            name: {
+                "count": len(part),
+                "kinds": [str(kind) for kind in part.kinds],
+                "core_hours": sum(item.label.cost.core_hours for item in part),
+                "cpu_hours": sum(item.label.cost.cpu_seconds for item in part) / 3600.0,
+                "fingerprint": part.fingerprint,
+            }
+            for name, part in parts.items()
+        },
+    }
