@@ -36,7 +36,7 @@ from magflow.potentials.mmtp.optimise import Plan, minimise
 from magflow.potentials.mmtp.residuals import Problem
 from magflow.potentials.mmtp.state import State
 from magflow.potentials.mmtp.task import FitTask, prepare
-from magflow.report.quantities import quantity
+from magflow.presentation.quantities import quantity
 
 ELEMENTS = ("Al", "Fe")
 TEST = 200

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Mixed, VirialSign
+from magflow.cli.options import Json, Mixed, Resume, VirialSign, out_option
 
 if TYPE_CHECKING:
-    from magflow.core.dataset import Dataset
-    from magflow.potentials.compare_task import Entry
+    from magflow.studies.compare.result import Comparison
+    from magflow.studies.compare.task import Entry
 
 WORK = ".fits"
 """Directory below the output in which fits are kept."""
@@ -42,13 +42,12 @@ def compare(
         str | None, typer.Option(help="Quantity to sort by: energy, forces, stress, magnetic_forces. Default: forces.")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Default: comparison/ in the campaign or beside the labels."),
+        Path | None, out_option("DIR", "Default: comparison/ in the campaign or beside the labels.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the fits that are finished there.")] = False,
+    resume: Resume = False,
     mixed: Mixed = False,
     virial_sign: VirialSign = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Fit several families to the same labels and compare errors, training cost and inference cost.
 
@@ -63,69 +62,42 @@ def compare(
 
         magflow compare labels.extxyz --families small=mmtp,large=mmtp --set small.level=8 --set large.level=14
     """
-    import json
-
-    from magflow.cli.compared import bar, show
+    from magflow.cli.inputs import check_begun, labels_of
+    from magflow.cli.printing import print_json
+    from magflow.cli.progress import progress_bar
     from magflow.errors import CampaignError
-    from magflow.potentials.compare import compare_families
-    from magflow.potentials.compare_task import ComparisonTask
-    from magflow.report.compare import main_quantity, write_comparison
+    from magflow.studies.compare.files import write_comparison
+    from magflow.studies.compare.section import main_quantity
+    from magflow.studies.compare.task import ComparisonTask, parts
 
-    train, unseen = _parts(labels, test, split, mixed, virial_sign)
+    known = labels_of(labels, mixed=mixed, virial_sign=virial_sign)
+    unseen = None if test is None else labels_of(test, mixed=mixed, virial_sign=virial_sign)
+    where = output or _default_output(labels)
     task = ComparisonTask(
-        entries=_entries(families, settings or []),
-        train=train,
-        test=unseen,
+        _entries(families, settings or []),
+        *parts(known, unseen, split),
         seeds=tuple(range(1, seeds + 1)),
+        workdir=where / WORK,
         validation=validation,
     )
-    where = output or _default_output(labels)
-    _check(where, resume, sort)
-    with bar() as progress:
-        comparison = compare_families(task, where / WORK, progress=progress)
+    _check_quantity(sort)
+    check_begun(where, WORK, "fits", resume=resume)
+    with progress_bar() as progress:
+        comparison = task.run(progress)
     by = sort or main_quantity(comparison)
     written = write_comparison(comparison, where, by)
     if as_json:
-        typer.echo(json.dumps({"files": {name: str(path) for name, path in written.items()}, **comparison.as_dict()}))
+        print_json({"files": {name: str(path) for name, path in written.items()}, **comparison.as_dict()})
     else:
-        show(comparison, by, where)
+        _show(comparison, by, where)
     if not any(fit.ok for fit in comparison.fits):
         raise CampaignError("every fit failed", seen=comparison.fits[0].failure, hint=f"look at {where}/results.json")
-
-
-def _parts(
-    labels: Path, test: Path | None, split: float, mixed: bool, virial_sign: int | None
-) -> tuple[Dataset, Dataset]:
-    """Labels to learn from and test labels."""
-    from magflow.cli.inputs import labelled
-    from magflow.errors import InputError
-
-    dataset = _campaign_labels(labels) if labels.is_dir() else labelled(labels, mixed=mixed, virial_sign=virial_sign)
-    if test is not None:
-        unseen = labelled(test, mixed=mixed, virial_sign=virial_sign)
-        known = {item.label_id for item in unseen}
-        return dataset.filter(lambda item: item.label_id not in known), unseen
-    if not 0.0 < split < 1.0:
-        raise InputError("share of the labels out of range", where="--split", seen=split, expected="above 0, below 1")
-    return dataset.split(1.0 - split, seed=0)
-
-
-def _campaign_labels(directory: Path) -> Dataset:
-    from magflow.campaign.directory import CampaignDirectory
-    from magflow.errors import InputError
-    from magflow.stores.queries import labelled_frames
-
-    campaign = CampaignDirectory.existing(directory)
-    dataset = labelled_frames(campaign.store, campaign=campaign.id)
-    if not len(dataset):
-        raise InputError("the campaign has no usable labels yet", where=str(directory))
-    return dataset
 
 
 def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
     from magflow.cli.inputs import family_of
     from magflow.errors import InputError
-    from magflow.potentials.compare_task import Entry
+    from magflow.studies.compare.task import Entry
 
     named = [word.partition("=") for word in families.replace(",", " ").split()]
     wanted = {name: family or name for name, _, family in named}
@@ -149,19 +121,29 @@ def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
 
 
 def _default_output(labels: Path) -> Path:
-    from magflow.potentials.comparison import DIRECTORY
+    from magflow.studies.compare.result import DIRECTORY
 
     return labels / DIRECTORY if labels.is_dir() else labels.with_name(f"{labels.stem}_{DIRECTORY}")
 
 
-def _check(output: Path, resume: bool, sort: str | None) -> None:
+def _check_quantity(sort: str | None) -> None:
     from magflow.core.prediction import QUANTITIES
     from magflow.errors import InputError
 
     if sort is not None and sort not in QUANTITIES:
         raise InputError("unknown quantity", where="--sort", seen=sort, expected=", ".join(QUANTITIES))
-    begun = (output / WORK).is_dir()
-    if begun and not resume:
-        raise InputError("the directory holds fits already", where=str(output), hint="--resume keeps them")
-    if resume and not begun:
-        raise InputError("there are no fits to go on with", where=str(output), hint="leave --resume out")
+
+
+def _show(comparison: Comparison, by: str, output: Path) -> None:
+    """Errors and costs, the errors of `by` per stratum, remarks, and where the files are."""
+    from magflow.cli.printing import print_table
+    from magflow.presentation.quantities import quantity
+    from magflow.studies.compare.section import cost_table, error_table, remarks, stratum_table
+
+    test, q = comparison.about["labels"]["test"]["count"], quantity(by)
+    print_table(error_table(comparison, by), f"RMSE on {test} test labels; median (range) over the seeds")
+    print_table(cost_table(comparison, by), "Cost on one core; median over the seeds")
+    print_table(stratum_table(comparison, q), f"{q.title} by stratum, RMSE ({q.unit})")
+    for entry, text in remarks(comparison, by):
+        typer.echo(f"{entry}: {text}")
+    typer.echo(f"wrote results.json, results.csv and comparison.svg to {output}")

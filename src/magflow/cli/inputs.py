@@ -37,6 +37,51 @@ def open_ensemble(path: Path) -> PotentialEnsemble:
     return latest_ensemble(campaign.store, campaign.id)
 
 
+def labels_of(place: Path, *, mixed: bool = False, virial_sign: int | None = None) -> Dataset:
+    """The usable labels of the campaign in a directory, or those of a file (:func:`labelled`).
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if not place.is_dir():
+        return labelled(place, mixed=mixed, virial_sign=virial_sign)
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.errors import InputError
+    from magflow.stores.queries import labelled_frames
+
+    campaign = CampaignDirectory.existing(place)
+    dataset = labelled_frames(campaign.store, campaign=campaign.id)
+    if not len(dataset):
+        raise InputError("the campaign has no usable labels yet", where=str(place))
+    return dataset
+
+
+def check_begun(output: Path, work: str, what: str, *, resume: bool) -> None:
+    """Refuse to begin where somebody has begun, and to go on where nobody has.
+
+    Parameters
+    ----------
+    work
+        Directory below `output` that holds what is finished.
+    what
+        What that is, for people.
+
+    Raises
+    ------
+    InputError
+        If `resume` does not fit what is there.
+    """
+    from magflow.errors import InputError
+
+    begun = (output / work).is_dir()
+    if begun and not resume:
+        raise InputError(f"the directory holds {what} already", where=str(output), hint="--resume goes on with them")
+    if resume and not begun:
+        raise InputError(f"there are no {what} to go on with", where=str(output), hint="leave --resume out")
+
+
 def labelled(path: Path, *, mixed: bool = False, virial_sign: int | None = None) -> Dataset:
     """The labels of a file, every frame of which has to have one.
 

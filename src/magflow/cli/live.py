@@ -10,7 +10,7 @@ import typer
 
 from magflow.execution.states import JobState
 from magflow.execution.status import CampaignStatus, age, campaign_status
-from magflow.report.quantities import quantity
+from magflow.presentation.quantities import quantity
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from magflow.report.blocks import Table
+    from magflow.presentation.blocks import Table
 
 _WIDTH = 240
 """Characters of a line where the output is no terminal: no table is folded in a file or a pipe."""

@@ -15,7 +15,7 @@ from magflow.core.protocols import FitReport
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import MemberProgress
-from magflow.report.quantities import quantity
+from magflow.presentation.quantities import quantity
 
 
 @contextmanager

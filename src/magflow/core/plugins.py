@@ -1,4 +1,4 @@
-"""Engines, families and back ends by name, through entry points: no ladder of names anywhere."""
+"""Engines, families, studies and back ends by name, through entry points: no ladder of names anywhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from magflow.errors import InputError, MissingToolError
 BACKENDS = "magflow.backends"
 LABEL_ENGINES = "magflow.label_engines"
 POTENTIAL_FAMILIES = "magflow.potential_families"
+STUDIES = "magflow.studies"
 
 
 @cache

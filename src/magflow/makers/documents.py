@@ -231,7 +231,7 @@ class TransferDoc(CampaignDocument):
 
     doc_type: Literal["transfer"] = "transfer"
     points: list[dict[str, Any]] = Field(
-        description="magflow.potentials.transfer.TransferPoint of each way to fit; errors in house units"
+        description="magflow.studies.transfer.result.TransferPoint of each way to fit; errors in house units"
     )
     test_labels: int = Field(ge=0, description="Held-out magnetic labels, drawn at random from the domain")
     test_core_hours: float = Field(ge=0, description="What they cost, h; part of no point")

@@ -20,8 +20,8 @@ from magflow.makers.packing import pack_frame, unpack_labelled
 from magflow.makers.roles import Phase
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of
 from magflow.potentials.replay import with_replay
-from magflow.potentials.transfer import TransferPoint, held_out_errors
-from magflow.potentials.transfer_task import Arm
+from magflow.studies.transfer.result import Bought, measured
+from magflow.studies.transfer.ways import Arm
 
 
 @dataclass(kw_only=True)
@@ -187,17 +187,16 @@ class TransferLearningMaker(ActiveLearningMaker):
     ) -> TransferDoc:
         """Errors of both ensembles on the test labels, with what their labels and fits took."""
         items = unpack_labelled(test.arrays)
+        magnetic = _bought(batches)
 
         def point(arm: Arm, models: list[ModelDoc], beside: list[BatchDoc], before: list[ModelDoc]) -> dict[str, Any]:
-            bought = [*batches, *beside]
-            made = TransferPoint(
-                arm=arm,
-                seed=self.campaign.seed,
-                magnetic_labels=sum(len(b.label_ids) for b in batches),
-                non_magnetic_labels=sum(len(b.label_ids) for b in beside),
-                rmse=held_out_errors(ensemble_of(models), items),
-                core_hours=sum(b.core_hours for b in bought),
-                cpu_hours=sum(b.cpu_seconds for b in bought) / 3600.0,
+            made = measured(
+                arm,
+                self.campaign.seed,
+                ensemble_of(models),
+                items,
+                magnetic=magnetic,
+                beside=_bought(beside),
                 fit_cpu_seconds=sum(m.cpu_seconds for m in [*models, *before]),
             )
             return asdict(made)
@@ -209,3 +208,12 @@ class TransferLearningMaker(ActiveLearningMaker):
             test_labels=len(items),
             test_core_hours=test.core_hours,
         )
+
+
+def _bought(batches: list[BatchDoc]) -> Bought:
+    """What the labels of some batches took."""
+    return Bought(
+        sum(len(b.label_ids) for b in batches),
+        sum(b.core_hours for b in batches),
+        sum(b.cpu_seconds for b in batches) / 3600.0,
+    )

@@ -10,17 +10,19 @@ import numpy as np
 
 from magflow.core.masking import mask
 from magflow.core.types import BoolArray, FloatArray, IntArray
-from magflow.report.quantities import Quantity
-from magflow.report.style import (
+from magflow.presentation.quantities import Quantity
+from magflow.presentation.style import (
     BLUE,
     DENSE,
     GREY,
+    HALF,
     INK,
     MARKERS,
     MUTED,
     PAPER,
     RED,
     SERIES,
+    WIDE,
     draw,
     empty,
     plain_ticks,
@@ -30,9 +32,6 @@ from magflow.select.reliability import Calibration, rms
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-WIDE, HALF = 10.4, 5.1
-"""Inches: the whole column of the page, and half of it."""
 
 MAX_POOL = 4000
 """Offered frames drawn behind the labelled ones, evenly spaced in the pool; more only swell the page."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from magflow.makers.documents import IterationDoc
-from magflow.report.blocks import NONE, number, plural
-from magflow.report.quantities import SHOWN, quantity
+from magflow.presentation.formats import NONE, number, plural
+from magflow.presentation.quantities import SHOWN, quantity
 from magflow.report.record import CampaignRecord
 from magflow.select.stopping import StopReason
 

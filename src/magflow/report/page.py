@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from magflow.core.files import replace_file
-from magflow.core.masking import mask
 from magflow.errors import StoreError
-from magflow.report import compare, headline, sections, tables, transfer
-from magflow.report.blocks import number, plural
+from magflow.presentation.formats import number, plural
+from magflow.presentation.page import render as render_page
+from magflow.report import headline, sections, tables
 from magflow.report.record import CampaignRecord
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
+from magflow.studies.base import sections_of
 
 
 def render(record: CampaignRecord) -> str:
-    """The HTML of a report.
-
-    Every text of the record is escaped and stripped of credentials on its way into the page; the page runs no
-    script and may load nothing (it says so itself, in its content security policy).
-    """
-    return environment().get_template("report.html.j2").render(context(record), style=page_style())
-
-
-def environment() -> Environment:
-    """Templates of pages: texts are escaped and lose credentials, names that are not there are errors."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(
-        loader=PackageLoader("magflow.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_masked,
-    )
-
-
-def page_style() -> Markup:
-    """The style sheet that every page holds."""
-    return _trusted(resources.files("magflow.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
-
-
-def _trusted(text: str) -> Markup:
-    from markupsafe import Markup
-
-    return Markup(text)  # noqa: S704
-
-
-def _masked(value: Any) -> Any:
-    """Hook of the template: plain strings lose credentials, markup made here passes."""
-    return value if not isinstance(value, str) or hasattr(value, "__html__") else mask(value)
+    """The HTML of a report."""
+    return render_page("magflow.report", "report.html.j2", **context(record))
 
 
 def context(record: CampaignRecord) -> dict[str, Any]:
@@ -73,13 +35,12 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "calibration": calibration,
         "calibration_table": calibration_table,
         "foretold": sections.foretold(record),
-        "transfer": transfer.campaign_section(record.transfers),
+        "studies": sections_of(record.studies),
         "coverage": sections.coverage(record),
         "reasons": sections.reasons(record),
         "cost": sections.cost(record),
         "durations": sections.durations(record),
         "timeline": sections.timeline(record),
-        "comparison": None if record.comparison is None else compare.section(record.comparison),
         "levels": [tables.level_of_theory(level) for level in levels.values()],
         "plural": plural,
         "failed_count": plural(len(record.failed), "label"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,10 +22,8 @@ from magflow.makers.documents import (
     OutcomeDoc,
     Purpose,
     SelectionDoc,
-    TransferDoc,
 )
-from magflow.potentials.comparison import DIRECTORY as COMPARISON
-from magflow.potentials.comparison import Comparison, read_comparison
+from magflow.studies.base import Traces, results_left_in
 
 if TYPE_CHECKING:
     from magflow.campaign.directory import CampaignDirectory
@@ -55,16 +53,14 @@ class CampaignRecord:
         Finished and failed labels that the loop chose; every trained member.
     beside
         Labels of other purposes: of pre-training, and of the test of a transfer.
-    transfers
-        Comparisons with fits from scratch, of a campaign that starts from non-magnetic labels.
     outcome
         None while the campaign runs.
     jobs
         Jobs of the queue, wherever it is.
     ensemble
         Where the newest ensemble has been written; None if it has not.
-    comparison
-        Families side by side, if ``magflow compare`` has been run there.
+    studies
+        Name of a study to what it left in the campaign's documents or directory.
     versions
         Program to version, of what wrote the page.
     """
@@ -79,13 +75,12 @@ class CampaignRecord:
     labels: tuple[LabelDoc, ...] = ()
     beside: tuple[LabelDoc, ...] = ()
     models: tuple[ModelDoc, ...] = ()
-    transfers: tuple[TransferDoc, ...] = ()
     iterations: tuple[IterationDoc, ...] = ()
     parities: tuple[Arrays, ...] = ()
     outcome: OutcomeDoc | None = None
     jobs: tuple[JobRecord, ...] = ()
     ensemble: str | None = None
-    comparison: Comparison | None = None
+    studies: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -157,13 +152,12 @@ def read_record(path: Path) -> CampaignRecord:
         labels=tuple(x for x in labels if x.purpose is Purpose.CAMPAIGN),
         beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
         models=tuple(queries.models(here.store, campaign=mine)),
-        transfers=tuple(queries.transfers(here.store, campaign=mine)),
         iterations=tuple(iterations),
         parities=tuple(decode_arrays(d.arrays) for d in iterations),
         outcome=outcome,
         jobs=_jobs(here),
         ensemble=str(here.models) if outcome and here.models.exists() else None,
-        comparison=read_comparison(path / COMPARISON),
+        studies=results_left_in(Traces(path, partial(queries.plain_documents, here.store, campaign=mine))),
         versions={"magflow": version("magflow")},
     )
 

@@ -11,9 +11,10 @@ import numpy as np
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.execution.states import JobRecord
 from magflow.makers.roles import Tag
+from magflow.presentation.blocks import Plot, Table, plot
+from magflow.presentation.formats import number, without_ones
+from magflow.presentation.quantities import SHOWN, Quantity
 from magflow.report import figures
-from magflow.report.blocks import Plot, Table, number, plot
-from magflow.report.quantities import SHOWN, Quantity
 from magflow.report.record import Arrays, CampaignRecord
 from magflow.select.reliability import COVERAGE, calibrate, rms
 
@@ -30,11 +31,6 @@ def cost_unit(record: CampaignRecord) -> tuple[str, float]:
     """The unit in which the whole cost is a readable number, and core-hours to that unit."""
     total = sum(sum(d.core_hours.values()) for d in record.iterations)
     return ("core-minutes", 60.0) if total < 0.5 else ("core-hours", 1.0)
-
-
-def without_ones(text: str) -> str:
-    """``Al1Fe1 FM`` as ``AlFe FM``."""
-    return re.sub(r"(?<=[A-Za-z])1(?![0-9])", "", text)
 
 
 def convergence(record: CampaignRecord) -> list[Plot]:

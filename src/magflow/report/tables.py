@@ -10,10 +10,11 @@ import numpy as np
 
 from magflow.execution.states import JobState
 from magflow.makers.documents import LabelDoc, Purpose
-from magflow.report.blocks import Table, number, seconds
-from magflow.report.quantities import SHOWN
+from magflow.presentation.blocks import Table
+from magflow.presentation.formats import number, seconds, without_ones
+from magflow.presentation.quantities import SHOWN
 from magflow.report.record import CampaignRecord
-from magflow.report.sections import cost_unit, reduced_formula, stratum, without_ones
+from magflow.report.sections import cost_unit, reduced_formula, stratum
 from magflow.select.calibration import Assessment
 
 APART = 3.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magflow.core.types import FloatArray
-from magflow.report.style import BLUE, ORANGE, PURPLE, RED, draw, plain_ticks
+from magflow.presentation.style import BLUE, ORANGE, PURPLE, RED, draw, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -80,6 +80,14 @@ def documents(
         yield kind(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
 
 
+def plain_documents(store: JobStore, doc_type: str, *, campaign: str | None = None) -> list[dict[str, Any]]:
+    """Documents of the type of this name as mappings, by iteration and without their arrays; empty if unknown."""
+    kind = next((kind for kind, name in _DOC_TYPES.items() if name == doc_type), None)
+    if kind is None:
+        return []
+    return [document.model_dump(mode="json") for document in documents(store, kind, campaign=campaign)]
+
+
 def _with_arrays(store: JobStore, found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The documents with their arrays, which are asked for a hundred at a time: jobflow asks for each by itself."""
     while some := list(islice(found, _TOGETHER)):

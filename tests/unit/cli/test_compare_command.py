@@ -16,8 +16,8 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.io.extxyz import write_extxyz
-from magflow.potentials import timing
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.studies.compare import timing
 
 runner = CliRunner()
 SMALL = ("--set", "small.level=4", "--set", "small.max_iterations=2")

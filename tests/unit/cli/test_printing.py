@@ -7,7 +7,7 @@ import json
 
 from magflow.cli.printing import print_json, print_table
 from magflow.cli.progress import count, progress_bar
-from magflow.report.blocks import Table
+from magflow.presentation.blocks import Table
 
 TABLE = Table(["Entry", "Energy (meV/atom)"], [["mmtp [bold]", 1.25], ["dp", 30.5]], frozenset({1}))
 

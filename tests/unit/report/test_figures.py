@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from magflow.presentation.quantities import SHOWN, quantity
+from magflow.presentation.style import DENSE, VARIABLES, to_svg
 from magflow.report import figures
-from magflow.report.quantities import SHOWN, quantity
-from magflow.report.style import DENSE, VARIABLES, to_svg
 from magflow.select.reliability import calibrate
 
 RNG = np.random.default_rng(3)

@@ -12,8 +12,8 @@ from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame
 from magflow.errors import InputError, MagflowError
 from magflow.makers.packing import pack_candidates
+from magflow.presentation.formats import number, plural, seconds, without_ones
 from magflow.report import headline, sections, tables
-from magflow.report.blocks import number, plural, seconds
 from magflow.report.page import render
 from magflow.report.record import read_record
 
@@ -21,14 +21,20 @@ TEMPLATE = resources.files("magflow.campaign.templates").joinpath("model_hamilto
 
 
 @pytest.fixture
-def directory(tmp_path):
-    """A campaign's directory with the documents of two iterations in its store, another campaign's among them."""
+def prepared(tmp_path):
+    """A campaign's directory before its first job."""
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
 
     file = tmp_path / "campaign.yaml"
     file.write_text(TEMPLATE)
-    here = CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
+    return CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
+
+
+@pytest.fixture
+def directory(prepared):
+    """A campaign's directory with the documents of two iterations in its store, another campaign's among them."""
+    here = prepared
     builder = Builder(batch=6, offered=30).iteration(0, failed=2).iteration(1)
     documents = []
     for record in (builder.record(), Builder(batch=6, offered=30).iteration(0).record()):
@@ -68,11 +74,12 @@ def test_a_directory_is_read_whole(directory):
     assert "model-hamiltonian" in render(record)
 
 
-def test_the_command_writes_the_page(directory, tmp_path):
+def test_the_command_writes_the_page(prepared, tmp_path):
     from typer.testing import CliRunner
 
     from magflow.cli.app import app
 
+    directory = prepared.path
     result = CliRunner().invoke(app, ["report", str(directory)])
     assert result.exit_code == 0, result.output
     assert result.output.strip() == str(directory / "report.html")
@@ -124,8 +131,8 @@ def test_foretold_uses_the_factor_known_before():
 
 def test_compositions_share_a_reference_whatever_the_cell():
     assert sections.reduced_formula("Al2Fe4") == sections.reduced_formula("Al1Fe2") == "Al1Fe2"
-    assert sections.without_ones("Al1Fe1 FM") == "AlFe FM"
-    assert sections.without_ones("Al12Fe1 NM") == "Al12Fe NM"
+    assert without_ones("Al1Fe1 FM") == "AlFe FM"
+    assert without_ones("Al12Fe1 NM") == "Al12Fe NM"
 
 
 def test_small_strata_are_drawn_together():
@@ -147,7 +154,7 @@ def test_level_of_theory_is_complete_and_units_stand_behind_values():
 
 
 def test_labels_of_impossible_energies_are_named_on_the_first_screen():
-    record = finished(2)
+    record = finished(1, jobs=False)
     assert tables.apart(record).rows == []
     assert "Labels that stand apart" not in render(record)
     wrong = next(x for x in record.labels if x.state == "ok")

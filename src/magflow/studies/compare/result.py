@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from magflow.core.prediction import QUANTITIES
-from magflow.errors import InputError
-from magflow.potentials.compare_task import ComparedFit
+from magflow.core.versions import Format
+from magflow.studies.base import ResultFormat, read_result
+from magflow.studies.compare.timing import InferenceCost
 
-FORMAT = "magflow-comparison-1"
 DIRECTORY = "comparison"
 """Below the directory of a campaign."""
 RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class ComparedFit:
+    """What came of one entry and seed.
+
+    Parameters
+    ----------
+    failure
+        Why there is no potential; everything below is empty or None then.
+    errors, train_errors
+        Quantity to ``n``, ``rmse``, ``mae``, ``max`` on test and training labels, house units (energy in eV/atom).
+    strata
+        ``composition``, ``ordering``, ``volume`` to stratum to ``labels`` and ``errors`` of test labels.
+    fit_cpu_seconds, fit_wall_seconds
+        Of the training.
+    """
+
+    entry: str
+    seed: int
+    failure: str | None = None
+    errors: Mapping[str, Mapping[str, float]] | None = None
+    train_errors: Mapping[str, Mapping[str, float]] | None = None
+    strata: Mapping[str, Mapping[str, Any]] | None = None
+    converged: bool | None = None
+    fit_cpu_seconds: float | None = None
+    fit_wall_seconds: float | None = None
+    inference: InferenceCost | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a potential."""
+        return self.failure is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> ComparedFit:
+        """Inverse of :meth:`as_dict`."""
+        inference = d["inference"]
+        return cls(**{**d, "inference": None if inference is None else InferenceCost(**inference)})
 
 
 @dataclass(frozen=True)
@@ -50,12 +92,14 @@ class Standing:
 class Comparison:
     """All fits, and what was compared (:meth:`ComparisonTask.about`)."""
 
+    form: ClassVar[ResultFormat] = ResultFormat(Format("comparison"))
+
     fits: tuple[ComparedFit, ...]
     about: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"format": FORMAT, "about": dict(self.about), "fits": [fit.as_dict() for fit in self.fits]}
+        return {**self.form.stamp, "about": dict(self.about), "fits": [fit.as_dict() for fit in self.fits]}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Comparison:
@@ -65,9 +109,10 @@ class Comparison:
         ------
         InputError
             If `d` is something else.
+        NewerFormatError
+            If a newer magflow wrote it.
         """
-        if d.get("format") != FORMAT:
-            raise InputError("not a comparison of families", seen=d.get("format"), expected=FORMAT)
+        d = cls.form.upgraded(d)
         return cls(tuple(ComparedFit.from_dict(fit) for fit in d["fits"]), d["about"])
 
     @property
@@ -139,13 +184,7 @@ def read_comparison(directory: Path) -> Comparison | None:
     ------
     InputError
         If it is damaged.
+    NewerFormatError
+        If a newer magflow wrote it.
     """
-    path = directory / RESULTS
-    if not path.is_file():
-        return None
-    try:
-        return Comparison.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            "the comparison of families cannot be read", where=str(path), seen=str(error), hint="remove its directory"
-        ) from error
+    return read_result(directory / RESULTS, Comparison)

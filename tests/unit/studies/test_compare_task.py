@@ -21,12 +21,11 @@ from magflow.core.label import LabeledFrame
 from magflow.core.prediction import Prediction
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
-from magflow.potentials import timing
-from magflow.potentials.compare import FIT, compare_families
-from magflow.potentials.compare_task import ComparedFit, ComparisonTask, Entry
-from magflow.potentials.comparison import RESULTS, Comparison, read_comparison
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.timing import _processor_seconds, inference_cost
+from magflow.studies.compare import timing
+from magflow.studies.compare.result import RESULTS, ComparedFit, Comparison, read_comparison
+from magflow.studies.compare.task import FIT, ComparisonTask, Entry
+from magflow.studies.compare.timing import _processor_seconds, inference_cost
 
 SMALL = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
 LARGE = MmtpFamily(level=8, cutoff=4.5, n_radial=6, max_iterations=40)
@@ -121,7 +120,7 @@ def finished(parts, tmp_path_factory) -> tuple[Comparison, Path]:
         ("blind", BlindFamily(**LARGE.model_dump())),
     )
     work = tmp_path_factory.mktemp("compared")
-    return compare_families(ComparisonTask(wanted, **parts, seeds=(1, 2)), work), work
+    return ComparisonTask(wanted, **parts, seeds=(1, 2), workdir=work).run(), work
 
 
 def test_errors_and_costs_of_every_fit(finished, parts):
@@ -183,27 +182,28 @@ def test_finished_fits_are_kept_and_seeds_may_be_added(finished, parts, tmp_path
         return original(self, train, **kwargs)
 
     monkeypatch.setattr(MmtpFamily, "fit", counted)
-    first = compare_families(ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,)), tmp_path)
-    told: list[tuple[int, int, str, float]] = []
-    again = compare_families(
-        ComparisonTask(entries(("a", SMALL), ("b", SMALL.model_copy(update={"level": 6}))), **parts, seeds=(1, 2)),
-        tmp_path,
-        progress=lambda *state: told.append(state),
-    )
+    first = ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,), workdir=tmp_path).run()
+    told: list[tuple[float, str]] = []
+
+    def progress(fraction: float, text: str, *, milestone: bool = False) -> None:
+        if milestone:
+            told.append((fraction, text))
+
+    more = entries(("a", SMALL), ("b", SMALL.model_copy(update={"level": 6})))
+    again = ComparisonTask(more, **parts, seeds=(1, 2), workdir=tmp_path).run(progress)
     assert fitted == [4, 6, 4, 6] and again.fits[0] == first.fits[0]
-    assert told[0] == (0, 4, "a, seed 1", 0.0) and told[-1] == (3, 4, "b, seed 2", 1.0)
-    compare_families(
-        ComparisonTask(entries(("a", SMALL)), parts["train"], parts["train"][:0].merge(labels(5, 9)), (1,)), tmp_path
-    )
+    assert told[0] == (0.0, "0/4: a, seed 1") and told[-1] == (1.0, "4/4: b, seed 2")
+    others = parts["train"][:0].merge(labels(5, 9))
+    ComparisonTask(entries(("a", SMALL)), parts["train"], others, (1,), tmp_path).run()
     assert len(fitted) == 5, "other test labels, other fits"
 
 
 def test_a_failed_fit_is_tried_again(parts, tmp_path, monkeypatch):
-    task = ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,))
+    task = ComparisonTask(entries(("a", SMALL)), **parts, seeds=(1,), workdir=tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(MmtpFamily, "fit", FailingFamily.fit)
-        assert not compare_families(task, tmp_path).fits[0].ok
-    assert compare_families(task, tmp_path).fits[0].ok
+        assert not task.run().fits[0].ok
+    assert task.run().fits[0].ok
 
 
 def test_json_round_trip_and_damage(finished, tmp_path):
@@ -223,16 +223,16 @@ def test_json_round_trip_and_damage(finished, tmp_path):
     assert len(list(work.glob(f"*/{FIT}"))) == 6
 
 
-def test_what_cannot_be_compared_is_refused(parts):
+def test_what_cannot_be_compared_is_refused(parts, tmp_path):
     with pytest.raises(InputError, match="the same name"):
-        ComparisonTask(entries(("a", SMALL), ("a", LARGE)), **parts, seeds=(1,))
+        ComparisonTask(entries(("a", SMALL), ("a", LARGE)), **parts, seeds=(1,), workdir=tmp_path)
     with pytest.raises(InputError, match="to be tested on"):
-        ComparisonTask(entries(("a", SMALL)), parts["train"], parts["train"][:3], (1,))
+        ComparisonTask(entries(("a", SMALL)), parts["train"], parts["train"][:3], (1,), tmp_path)
     with pytest.raises(InputError, match="nothing to work with"):
-        ComparisonTask(entries(("a", SMALL)), **parts, seeds=())
+        ComparisonTask(entries(("a", SMALL)), **parts, seeds=(), workdir=tmp_path)
     iron = parts["train"].filter(lambda item: "Al" not in item.frame.species)
     with pytest.raises(InputError, match="in the test labels only"):
-        ComparisonTask(entries(("a", SMALL)), iron, parts["test"], (1,))
+        ComparisonTask(entries(("a", SMALL)), iron, parts["test"], (1,), tmp_path)
     with pytest.raises(InputError, match="not a name"):
         Entry("a/b", SMALL)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.replay import at_zero_moments, check_same_surface, with_replay
-from magflow.potentials.transfer import TransferCurve, TransferPoint, transfer_curve
-from magflow.potentials.transfer_saving import Bound, Price, labels_for, saving
-from magflow.potentials.transfer_task import Arm, TransferSchedule, TransferTask
+from magflow.potentials.training import EnsembleTask, train_ensemble
+from magflow.studies.transfer.result import Bought, TransferCurve, TransferPoint, measured
+from magflow.studies.transfer.saving import Bound, Price, labels_for, saving
+from magflow.studies.transfer.task import TransferTask
+from magflow.studies.transfer.ways import Arm, TransferSchedule, ways
 
 FAMILY = MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=6)
 
@@ -52,7 +54,7 @@ def parts() -> dict[str, Dataset]:
 
 
 def task(parts, **changes) -> TransferTask:
-    settings = {"pretraining": FAMILY, "family": FAMILY, "sizes": (4, 8), "seeds": (1, 2)}
+    settings = {"pretraining": FAMILY, "family": FAMILY, "sizes": (4, 8), "seeds": (1, 2), "workdir": Path()}
     return TransferTask(**{**settings, **parts, **changes})
 
 
@@ -106,10 +108,8 @@ def test_only_the_kind_may_differ():
 
 def test_the_curve_has_every_point_with_its_errors_and_price(parts, tmp_path):
     told = []
-    curve = transfer_curve(
-        task(parts, arms=tuple(Arm)), tmp_path, progress=lambda done, total, text: told.append((done, total))
-    )
-    assert len(curve.points) == 2 * 2 * len(Arm) and told[-1] == (16, 16)
+    curve = task(parts, arms=tuple(Arm), workdir=tmp_path).run(lambda fraction, text, *, milestone: told.append(text))
+    assert len(curve.points) == 2 * 2 * len(Arm) == len(told) - 1 and told[-1] == "16/16: done"
     for p in curve.points:
         assert set(p.rmse) == {"energy", "forces", "stress", "magnetic_forces"} and min(p.rmse.values()) > 0.0
         assert p.non_magnetic_labels == (0 if p.arm is Arm.SCRATCH else 40)
@@ -124,7 +124,7 @@ def test_the_curve_has_every_point_with_its_errors_and_price(parts, tmp_path):
 
 
 def test_finished_points_are_kept_and_sizes_may_be_added(parts, tmp_path, monkeypatch):
-    first = transfer_curve(task(parts, sizes=(4,), seeds=(1,)), tmp_path)
+    first = task(parts, sizes=(4,), seeds=(1,), workdir=tmp_path).run()
     fitted = []
     original = MmtpFamily.fit
 
@@ -133,11 +133,11 @@ def test_finished_points_are_kept_and_sizes_may_be_added(parts, tmp_path, monkey
         return original(self, train, **kwargs)
 
     monkeypatch.setattr(MmtpFamily, "fit", counted)
-    again = transfer_curve(task(parts, sizes=(4, 8), seeds=(1,)), tmp_path)
+    again = task(parts, sizes=(4, 8), seeds=(1,), workdir=tmp_path).run()
     assert fitted == [8, 8, 48], "only the new points, and no second pre-training"
     assert [p for p in again.points if p.magnetic_labels == 4] == list(first.points)
     with pytest.raises(InputError, match="other labels or settings"):
-        transfer_curve(task(parts, schedule=TransferSchedule(replay=0.5)), tmp_path)
+        task(parts, schedule=TransferSchedule(replay=0.5), workdir=tmp_path).run()
 
 
 def test_labels_are_nested_within_a_seed_and_differ_between_seeds(parts):
@@ -153,6 +153,9 @@ def test_what_cannot_be_compared_is_refused(parts):
         task(parts, test=parts["pool"])
     with pytest.raises(InputError, match="nothing to work with"):
         task(parts, seeds=())
+    for name, other in (("non_magnetic", "pool"), ("pool", "non_magnetic"), ("test", "non_magnetic")):
+        with pytest.raises(InputError, match="wrong kind"):
+            task(parts, **{name: parts[other]})
     with pytest.raises(InputError, match="free moments"):
         task(parts, pool=labels(16, 2, LabelKind.SPIN_POLARISED))
     free = labels(16, 2, LabelKind.SPIN_POLARISED)
@@ -170,6 +173,28 @@ def test_what_cannot_be_compared_is_refused(parts):
     with pytest.raises(InputError, match="cannot be pre-trained"):
         task(parts, pretraining=Needy(), family=Needy())
     assert task(parts, pretraining=Needy(), family=Needy(), arms=(Arm.SCRATCH, Arm.JOINT))
+
+
+def test_the_ways_to_fit_follow_from_the_family_and_the_replay():
+    class Blind(MmtpFamily):
+        magnetic = False
+
+    assert ways(FAMILY, None) == ((Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED), 1.0)
+    assert ways(Blind(), None) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
+    assert ways(FAMILY, 0.0) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
+    assert ways(FAMILY, 0.5, joint=True) == (tuple(Arm), 0.5)
+    with pytest.raises(InputError, match="which is replay"):
+        ways(FAMILY, 0.0, joint=True)
+
+
+def test_a_point_pays_for_both_kinds_of_label(parts, tmp_path):
+    ensemble, _ = train_ensemble(EnsembleTask(FAMILY, parts["pool"], ("Al", "Fe"), 1, 1, bagging=False), tmp_path)
+    magnetic, beside = Bought.of(parts["pool"]), Bought.of(parts["non_magnetic"])
+    point = measured(Arm.TUNED, 7, ensemble, list(parts["test"]), magnetic=magnetic, beside=beside, fit_cpu_seconds=3.0)
+    assert (point.magnetic_labels, point.non_magnetic_labels, point.seed) == (16, 40, 7)
+    assert point.cpu_hours == pytest.approx((16 * 4.0 + 40 * 1.0) / 3600)
+    assert point.core_hours == pytest.approx((16 * 8.0 + 40 * 2.0) / 3600)
+    assert TransferPoint.from_dict(json.loads(json.dumps(asdict(point)))) == point
 
 
 def point(arm: Arm, size: int, error: float, seed: int = 1, price: float = 3.0) -> TransferPoint:

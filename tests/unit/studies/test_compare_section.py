@@ -1,21 +1,19 @@
-"""A comparison of families in tables, in files of numbers, and on the page of a campaign."""
+"""A comparison of families in tables, in files of numbers, and on a page."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import xml.etree.ElementTree as ET
 
 import pytest
-from campaign_records import finished
 
-from magflow.potentials.compare_task import ComparedFit
-from magflow.potentials.comparison import DIRECTORY, Comparison, read_comparison
-from magflow.potentials.timing import InferenceCost
-from magflow.report.compare import cost_table, error_table, stratum_table, write_comparison
-from magflow.report.page import render
-from magflow.report.quantities import quantity
-from magflow.report.record import CampaignRecord
+from magflow.presentation.page import page
+from magflow.presentation.quantities import quantity
+from magflow.studies.base import Traces
+from magflow.studies.compare.files import write_comparison
+from magflow.studies.compare.result import DIRECTORY, ComparedFit, Comparison, read_comparison
+from magflow.studies.compare.section import STUDY, cost_table, error_table, stratum_table
+from magflow.studies.compare.timing import InferenceCost
 
 QUANTITIES = ("energy", "forces", "magnetic_forces")
 
@@ -66,10 +64,16 @@ def test_files_hold_every_fit(comparison, tmp_path):
     assert "CPU s" in words and "plain" in words
 
 
-def test_the_page_of_a_campaign_shows_its_comparison(comparison):
-    record: CampaignRecord = finished()
-    assert 'id="families"' not in render(record)
-    page = render(dataclasses.replace(record, comparison=comparison))
-    for word in ('id="families"', "Families side by side", "reads no moments", "40 (20 to 60)", DIRECTORY):
-        assert word in page
-    assert "<b>no disk</b>" not in page and "&lt;b&gt;no disk" in page
+def test_the_section_of_a_page(comparison):
+    html = page("title", "lead", "heading", [STUDY.section(comparison)])
+    for word in ('id="families"', "Families side by side", "reads no moments", "40 (20 to 60)", "same 30 labels"):
+        assert word in html
+    assert "<b>no disk</b>" not in html and "&lt;b&gt;no disk" in html
+    assert html.index("Mean absolute error") < html.index("reads no moments") < html.index("(meV/Å) by stratum")
+
+
+def test_it_is_found_in_the_directory_of_a_campaign(comparison, tmp_path):
+    traces = Traces(tmp_path, lambda doc_type: [])
+    assert STUDY.left_in(traces) is None
+    write_comparison(comparison, tmp_path / DIRECTORY, "forces")
+    assert STUDY.left_in(traces).as_dict() == comparison.as_dict()

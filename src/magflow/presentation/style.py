@@ -33,6 +33,9 @@ VARIABLES = {
 }  # fmt: skip
 """Colour of a figure to the CSS variable that replaces it."""
 
+WIDE, HALF = 10.4, 5.1
+"""Inches: the whole column of a page, and half of it."""
+
 DENSE = 800
 """Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
 
@@ -69,7 +72,7 @@ def plain_ticks(axis: Any, most: int = 5, *, whole: bool = False) -> None:
 
     `whole` keeps to integers.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     if axis.get_scale() == "log":
         low, high = sorted(axis.get_view_interval())
@@ -77,7 +80,7 @@ def plain_ticks(axis: Any, most: int = 5, *, whole: bool = False) -> None:
         subs = (1.0,) if decades > 1e3 else (1.0, 3.0) if decades > 40 else (1.0, 2.0, 5.0)
         axis.set_major_locator(LogLocator(10, subs=subs, numticks=12))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3, integer=whole))
 
@@ -104,7 +107,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
 
     buffer = io.StringIO()
     with mpl.rc_context({**_RC, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        _write_svg(figure, buffer)
     text = buffer.getvalue()
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -116,6 +119,20 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     head = f'<svg role="img" aria-label="{_attribute(mask(label))}"'
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', lambda m: f"{head} {m[1]}>", svg, count=1)
     return re.sub(r"\n\s*", "\n", svg)
+
+
+def _write_svg(figure: Figure, buffer: io.StringIO) -> None:
+    """As ``figure.savefig`` would, transparent; that draws everything a second time only to find its places."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    canvas = FigureCanvasSVG(figure)  # measures texts as they will be drawn
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set(facecolor="none", edgecolor="none")
+    figure.set_dpi(_RC["savefig.dpi"])  # of what is drawn as pixels
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
 
 
 def standalone(svg: str) -> str:

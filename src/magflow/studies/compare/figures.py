@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magflow.report.figures import WIDE
-from magflow.report.style import MUTED, SERIES, draw, plain_ticks
+from magflow.presentation.style import MUTED, SERIES, WIDE, draw, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

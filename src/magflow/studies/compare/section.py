@@ -1,25 +1,19 @@
-"""What a comparison of families leaves for people: tables, a figure, and files of numbers."""
+"""What a comparison of families says to people: a figure, tables of errors and costs, remarks."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magflow.core.files import replace_file
-from magflow.potentials.compare_task import ComparedFit
-from magflow.potentials.comparison import RESULTS, Comparison, Standing
-from magflow.report.blocks import NONE, Plot, Table, number, plot, plural
-from magflow.report.compare_figures import Panel, comparison_figure
-from magflow.report.quantities import SHOWN, Quantity
-from magflow.report.sections import without_ones
-from magflow.report.style import standalone
-
-NUMBERS, FIGURE = "results.csv", "comparison.svg"
+from magflow.presentation.blocks import Plot, Table, plot
+from magflow.presentation.formats import NONE, number, plural, without_ones
+from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.presentation.sections import Section, TitledTable
+from magflow.studies.base import Study, Traces
+from magflow.studies.compare.figures import Panel, comparison_figure
+from magflow.studies.compare.result import DIRECTORY, ComparedFit, Comparison, Standing, read_comparison
+from magflow.studies.compare.task import ComparisonTask
 
 
 def shown(comparison: Comparison) -> list[Quantity]:
@@ -50,23 +44,6 @@ def cost_table(comparison: Comparison, by: str) -> Table:
         costs = [number(x) for x in (s.train_cpu_seconds, s.single_us_per_atom, s.batch_us_per_atom)]
         rows.append([_name(s), f"{s.fits - s.failed} of {s.fits}", *costs])
     return Table(heads, rows, frozenset(range(1, len(heads))))
-
-
-def section(comparison: Comparison) -> dict[str, Any]:
-    """The part of a campaign's page."""
-    by = main_quantity(comparison)
-    labels = comparison.about["labels"]
-    return {
-        "explained": f"Each fit is one potential that learnt from the same {plural(labels['train']['count'], 'label')} "
-        f"and is held against the same {labels['test']['count']} others; median and range over the seeds. Inference: "
-        "processor time of energy, forces, stress and what magnetic forces there are, on one core.",
-        "plot": comparison_plot(comparison, by),
-        "rmse": error_table(comparison, by),
-        "mae": error_table(comparison, by, "mae"),
-        "cost": cost_table(comparison, by),
-        "remarks": remarks(comparison, by),
-        "strata": [(f"{q.title}, RMSE ({q.unit})", stratum_table(comparison, q)) for q in shown(comparison)],
-    }
 
 
 def _name(s: Standing) -> str:
@@ -158,24 +135,35 @@ def _values(comparison: Comparison, column: str) -> dict[str, list[float]]:
     return out
 
 
-def write_comparison(comparison: Comparison, directory: Path, by: str) -> dict[str, Path]:
-    """Write numbers and figure; returns their paths by name.
+def section(comparison: Comparison) -> Section:
+    """The comparison as a part of a page."""
+    by = main_quantity(comparison)
+    labels = comparison.about["labels"]
+    tables = [
+        TitledTable("RMSE", error_table(comparison, by)),
+        TitledTable("Mean absolute error", error_table(comparison, by, "mae")),
+        TitledTable("Cost", cost_table(comparison, by)),
+    ]
+    for q in shown(comparison):
+        title = f"{q.title}, RMSE ({q.unit}) by stratum"
+        tables.append(TitledTable(title, stratum_table(comparison, q), folded=True))
+    return Section(
+        name="families",
+        label="Families",
+        title="Families side by side",
+        explanation="Each fit is one potential that learnt from the same "
+        f"{plural(labels['train']['count'], 'label')} and is held against the same {labels['test']['count']} others; "
+        "median and range over the seeds. Inference: processor time of energy, forces, stress and what magnetic "
+        "forces there are, on one core.",
+        plots=[comparison_plot(comparison, by)],
+        tables=tables,
+        remarks=remarks(comparison, by),
+    )
 
-    Raises
-    ------
-    StoreError
-        If a file cannot be written.
-    """
-    buffer = io.StringIO()
-    table = columns(comparison)
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
-    texts = {
-        RESULTS: json.dumps(comparison.as_dict(), indent=1) + "\n",
-        NUMBERS: buffer.getvalue(),
-        FIGURE: standalone(str(comparison_plot(comparison, by).svg)),
-    }
-    for name, text in texts.items():
-        replace_file(directory / name, text.encode("utf-8"))
-    return {name: directory / name for name in texts}
+
+def left_in(traces: Traces) -> Comparison | None:
+    """The comparison in the directory of a campaign."""
+    return read_comparison(traces.directory / DIRECTORY)
+
+
+STUDY = Study("compare", ComparisonTask, Comparison, left_in, section)

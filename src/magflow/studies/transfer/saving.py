@@ -8,8 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from magflow.potentials.transfer import TransferCurve, TransferPoint
-from magflow.potentials.transfer_task import Arm
+from magflow.studies.transfer.result import TransferCurve, TransferPoint
+from magflow.studies.transfer.ways import Arm
 
 
 class Price(StrEnum):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magflow.core.types import FloatArray
-from magflow.report.figures import WIDE
-from magflow.report.quantities import Quantity
-from magflow.report.style import BLUE, GREEN, GREY, MARKERS, ORANGE, draw, plain_ticks
+from magflow.presentation.quantities import Quantity
+from magflow.presentation.style import BLUE, GREEN, GREY, MARKERS, ORANGE, WIDE, draw, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,16 +13,13 @@ import numpy as np
 from markupsafe import Markup
 
 from magflow.core.masking import mask
-from magflow.report.style import to_svg
+from magflow.presentation.style import to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS = 3000
 """Rows a page carries for one figure; of longer columns it carries evenly spaced rows and says so."""
-
-NONE = "–"
-"""Shown where there is no figure."""
 
 
 @dataclass(frozen=True)
@@ -90,28 +87,3 @@ def _cell(value: Any) -> str:
     # a spreadsheet takes a text that starts like this for a formula
     text = mask(str(value))
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for a table: `digits` significant ones, a dash where there is none."""
-    if value is None or not np.isfinite(value):
-        return NONE
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits - 1}e}"
-    text = np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
-    return text
-
-
-def seconds(value: float) -> str:
-    """A duration as a person says it."""
-    if value < 0.1:
-        return f"{number(value * 1e3)} ms"
-    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if value >= 1.5 * size:
-            return f"{number(value / size)} {unit}"
-    return f"{number(value)} s"
-
-
-def plural(count: int, noun: str, many: str | None = None) -> str:
-    """``1 label``, ``2 labels``."""
-    return f"{count} {noun if count == 1 else many or noun + 's'}"

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from magflow.potentials.transfer import TransferCurve
-from magflow.potentials.transfer_saving import Factor, Price, saving
-from magflow.potentials.transfer_task import Arm
-from magflow.report.blocks import Plot, Table, number, plot
-from magflow.report.quantities import SHOWN, Quantity
-from magflow.report.transfer_figures import Curve, transfer_figure
-
-if TYPE_CHECKING:
-    from magflow.makers.documents import TransferDoc
+from magflow.presentation.blocks import Plot, Table, plot
+from magflow.presentation.formats import NONE, number, plural
+from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.presentation.sections import Place, Section, TitledTable
+from magflow.studies.base import Study, Traces
+from magflow.studies.transfer.figures import Curve, transfer_figure
+from magflow.studies.transfer.result import TransferCurve, TransferPoint
+from magflow.studies.transfer.saving import Factor, Price, saving
+from magflow.studies.transfer.task import TransferTask
+from magflow.studies.transfer.ways import Arm
 
 PRICED = {Price.CORE_HOURS: ("core-hours", "core-minutes"), Price.CPU_HOURS: ("CPU-hours", "CPU-minutes")}
 """How a price is called, in hours and in minutes."""
+
+READING = (
+    "At the error that so many labels give from scratch: labels from scratch over magnetic labels with transfer, and "
+    "the cost of all labels over that with transfer, its non-magnetic ones included. Median over the seeds, and their "
+    'range. ">": the fewest labels tried are enough already; "<": the most labels tried are not enough.'
+)
+"""How a table of savings is to be read."""
 
 
 def cost_unit(curve: TransferCurve, price: Price) -> tuple[str, float]:
@@ -86,7 +92,7 @@ def saving_table(curve: TransferCurve, arm: Arm, price: Price) -> Table:
     rows = []
     for n in sizes:
         cells = [
-            _both(found[q.name][n].labels, found[q.name][n].cost) if n in found[q.name] else "–" for q in quantities
+            _both(found[q.name][n].labels, found[q.name][n].cost) if n in found[q.name] else NONE for q in quantities
         ]
         rows.append([n, *cells])
     return Table(heads, rows, frozenset(range(len(heads))))
@@ -99,7 +105,7 @@ def _both(labels: Factor, cost: Factor) -> str:
 def factor_text(factor: Factor) -> str:
     """``3.1 (2.2 to 4)``; the spread over the seeds is left out where there is none."""
     if not np.isfinite(factor.value):
-        return "–"
+        return NONE
     spread = f" ({number(factor.low, 2)} to {number(factor.high, 2)})" if factor.high > factor.low else ""
     return f"{factor.bound}{' ' if factor.bound else ''}{number(factor.value, 2)}{spread}"
 
@@ -145,26 +151,40 @@ def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:
     return {str(arm): {q.name: rows(arm, q.name) for q in shown(curve)} for arm in saved_arms(curve)}
 
 
-@dataclass(frozen=True)
-class CampaignSection:
-    """What the report of a campaign says about its start: figure, tables, and the labels it was held against."""
+def saving_tables(curve: TransferCurve, price: Price) -> list[TitledTable]:
+    """How much less each arm takes than fits from scratch."""
+    return [
+        TitledTable(
+            f"How many times less it takes: {arm} instead of from scratch", saving_table(curve, arm, price), READING
+        )
+        for arm in saved_arms(curve)
+    ]
 
-    plot: Plot
-    savings: Mapping[str, Table]
-    errors: Table
-    test_labels: int
+
+def section(curve: TransferCurve) -> Section:
+    """The comparison of a campaign's ensembles with fits from scratch, as a part of its page."""
+    price = Price.CORE_HOURS
+    return Section(
+        name="transfer",
+        label="Transfer",
+        title="What the non-magnetic start saves",
+        explanation="Two ensembles per iteration, on the same magnetic labels: that of the campaign, which starts from "
+        "one trained on non-magnetic labels, and a control fitted from scratch. Both are held against "
+        f"{plural(curve.about['test_labels'], 'magnetic label')} drawn at random from the domain, which neither has "
+        "seen. What the test labels took is not part of the cost; what the non-magnetic ones took is.",
+        plots=[transfer_plot(curve, price)],
+        tables=[*saving_tables(curve, price), TitledTable("Errors on the held-out labels", error_table(curve))],
+        place=Place.ERRORS,
+    )
 
 
-def campaign_section(documents: Sequence[TransferDoc]) -> CampaignSection | None:
-    """The comparison of a campaign's ensembles with fits from scratch; None if it made none."""
+def left_in(traces: Traces) -> TransferCurve | None:
+    """A point per iteration and ensemble, of a campaign that starts from non-magnetic labels."""
+    documents = traces.documents("transfer")
     if not documents:
         return None
-    points = [p for d in documents for p in d.points]
-    curve = TransferCurve.from_dict({"points": points, "about": {}})
-    price = Price.CORE_HOURS
-    return CampaignSection(
-        transfer_plot(curve, price),
-        {str(arm): saving_table(curve, arm, price) for arm in saved_arms(curve)},
-        error_table(curve),
-        documents[-1].test_labels,
-    )
+    points = [TransferPoint.from_dict(point) for document in documents for point in document["points"]]
+    return TransferCurve(tuple(points), {"test_labels": documents[-1]["test_labels"]})
+
+
+STUDY = Study("transfer", TransferTask, TransferCurve, left_in, section)

@@ -1,0 +1,66 @@
+"""Self-contained HTML pages: one file, no script, nothing loaded, every text escaped and without credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from magflow.core.masking import mask
+from magflow.presentation.sections import Section
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_HERE = "magflow.presentation"
+
+
+def page(title: str, lead: str, heading: str, sections: Sequence[Section]) -> str:
+    """A page of sections.
+
+    Parameters
+    ----------
+    title
+        Of the window.
+    lead
+        Small print above the `heading`.
+    """
+    return render(_HERE, "sections.html.j2", title=title, lead=lead, heading=heading, sections=sections)
+
+
+def render(package: str, template: str, **context: Any) -> str:
+    """The page that a template of `package` makes of `context`; it extends ``page.html.j2`` of this room.
+
+    Every text of `context` is escaped and stripped of credentials on its way; the page runs no script and may load
+    nothing (it says so itself, in its content security policy).
+    """
+    return _environment(package).get_template(template).render(context, style=_style())
+
+
+@cache
+def _environment(package: str) -> Environment:
+    """Templates of `package` and of this room: texts are escaped and lose credentials, unknown names are errors."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in dict.fromkeys((package, _HERE))]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_masked,
+    )
+
+
+def _style() -> Markup:
+    """The style sheet that every page holds."""
+    from markupsafe import Markup
+
+    return Markup(resources.files(_HERE).joinpath("templates/style.css").read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _masked(value: Any) -> Any:
+    """Hook of the templates: plain strings lose credentials, markup made here passes."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else mask(value)

@@ -1,0 +1,1 @@
+"""What pre-training on non-magnetic labels saves in magnetic ones."""
