@@ -31,6 +31,7 @@ from magflow.execution.fireworks.reader import LaunchPadReader
 from magflow.execution.fireworks.recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks.task import CampaignTask
 from magflow.execution.queue_status import queue_status
+from magflow.execution.states import summarise
 from magflow.makers.base import Category
 
 CRASH = Loss("its Slurm job ended as FAILED", blamed=True)
