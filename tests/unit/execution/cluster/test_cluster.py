@@ -74,6 +74,14 @@ def test_what_init_writes_can_be_read_back(cluster):
         assert "$$" not in script
 
 
+def test_a_pilot_of_no_category_says_so(cluster):
+    """It ends without farewell, as pilots do, so it is a process of its own."""
+    words = [sys.executable, "-m", "magflow", "cluster", "pilot", str(cluster.path), "heavy"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no such category of work; seen: heavy; expected: dft" in done.stdout
+
+
 def test_gpus_are_asked_for_where_there_are_some(tmp_path):
     write_cluster(tmp_path / "c", EXAMPLE)
     made = ClusterDirectory.existing(tmp_path / "c")

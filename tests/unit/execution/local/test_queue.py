@@ -11,6 +11,7 @@ from jobflow import Flow
 import toy_jobs as toy
 from benches import memory_store
 from magflow.errors import InputError, StoreError
+from magflow.execution.local.outputs import HeldOutput
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.worker import Worker
@@ -172,3 +173,45 @@ def test_reader_says_what_is_missing(tmp_path):
     assert (tmp_path / DATABASE).exists()
     with pytest.raises(StoreError, match="no queue"):
         QueueReader(tmp_path).counts()
+
+
+class _KilledError(BaseException):
+    """As SIGKILL: nothing that catches exceptions sees it."""
+
+
+def killed_after(patch, owner, name):
+    """Let `owner.name` do its work and die before anything else happens."""
+    act = getattr(owner, name)
+
+    def die(*args, **kwargs):
+        act(*args, **kwargs)
+        raise _KilledError
+
+    patch.setattr(owner, name, die)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(JobQueue, "complete"), (HeldOutput, "write"), (Worker, "_next")])
+def test_an_output_and_the_end_of_its_job_are_one_step(queue, tmp_path, owner, name):
+    """Whatever it was doing when it died: no output of a job that runs again, no end without the output."""
+    store = campaign_store(tmp_path)
+    store.connect()
+    wide = toy.fan_out(2)
+    queue.submit(Flow([wide, toy.add(wide.output)]))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_KilledError):
+        killed_after(patch, owner, name)
+        Worker(queue, store, "killed").run(until_drained=True)
+    assert states(queue) == {"fan_out": "RUNNING", "add": "WAITING"}, "no children either"
+    assert store.count({}) == 0
+    assert len(queue.release("killed")) == 1
+    work(queue, store)
+    assert set(states(queue).values()) == {"COMPLETED"}
+
+
+def test_an_output_elsewhere_is_there_before_the_job_has_ended(queue):
+    store = memory_store()
+    queue.submit(toy.add(1))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_KilledError):
+        killed_after(patch, JobQueue, "complete")
+        Worker(queue, store, "killed").run(until_drained=True)
+    assert states(queue) == {"add": "RUNNING"}
+    assert store.count({}) == 1
