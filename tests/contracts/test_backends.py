@@ -121,6 +121,16 @@ def test_exceptions_are_retried_but_not_errors_meant_for_people(patient, tmp_pat
     assert errors["refuse"] == "InputError: toy: not like this; hint: another way"
 
 
+def test_stop_jobflow_ends_the_flow_and_no_other(bench):
+    first, other = toy.stop_flow(), toy.total([1, 2])
+    bench.queue.submit(Flow([first, toy.add(first.output), toy.collect([first.output])]))
+    bench.queue.submit(Flow([other]))
+    store = bench.work()
+    expected = {"stop_flow": "COMPLETED", "add": "CANCELLED", "collect": "CANCELLED", "total": "COMPLETED"}
+    assert bench.states() == expected, "what it would have added is not there either"
+    assert store.get_output(other.uuid) == 3
+
+
 def test_a_flow_may_refer_to_jobs_already_queued(bench):
     first = toy.add(1)
     bench.queue.submit(first)

@@ -193,6 +193,15 @@ def test_only_processes_of_that_campaign_and_worker_are_killed(tmp_path):
             process.wait()
 
 
+def test_what_a_dead_run_left_running_is_ended_before_anything_is_offered_again(tmp_path):
+    executor, left = LocalExecutor(tmp_path, workers=1), tagged(tmp_path, "7.1")
+    executor.submit(toy.add(1))
+    executor.queue.claim("7.1")
+    executor._recover()
+    assert left.wait(10) == -signal.SIGKILL
+    assert [job.state for job in executor.reader.jobs()] == [JobState.READY]
+
+
 class _Clock:
     """Time that passes only in sleep."""
 
