@@ -43,7 +43,9 @@ def fail(text="broken"):
 
 
 @job
-def refuse():
+def refuse(note):
+    with Path(note).open("a") as file:
+        file.write("tried ")
     raise InputError("not like this", where="toy", hint="another way")
 
 

@@ -102,8 +102,9 @@ def test_retry_revives_what_was_cancelled(bench, tmp_path):
     bench.queue.submit(Flow([first, third, second]))
     bench.work()
     assert bench.states() == {"first": "FAILED", "second": "CANCELLED", "third": "CANCELLED"}
-    assert bench.queue.retry(JobFilter(name="nothing*")) == 0
-    assert bench.queue.retry(JobFilter(name="fir*")) == 1
+    assert bench.queue.retry(JobFilter(name="[xyz]*")) == 0
+    assert bench.queue.retry(JobFilter(states=(JobState.CANCELLED,))) == 0, "it was not its fault"
+    assert bench.queue.retry(JobFilter(name="*ir*")) == 1
     assert bench.states() == {"first": "READY", "second": "WAITING", "third": "WAITING"}
     store = bench.work()
     assert set(bench.states().values()) == {"COMPLETED"}
@@ -111,11 +112,23 @@ def test_retry_revives_what_was_cancelled(bench, tmp_path):
 
 
 def test_exceptions_are_retried_but_not_errors_meant_for_people(patient, tmp_path):
-    patient.queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse(), toy.fail()]))
+    note = tmp_path / "note"
+    patient.queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse(str(note)), toy.fail()]))
     patient.work()
     assert patient.states() == {"fail_once": "COMPLETED", "refuse": "FAILED", "fail": "FAILED"}
+    assert note.read_text() == "tried ", "once is enough"
     errors = {job.name: job.error for job in patient.reader.failed()}
     assert errors["refuse"] == "InputError: toy: not like this; hint: another way"
+
+
+def test_stop_jobflow_ends_the_flow_and_no_other(bench):
+    first, other = toy.stop_flow(), toy.total([1, 2])
+    bench.queue.submit(Flow([first, toy.add(first.output), toy.collect([first.output])]))
+    bench.queue.submit(Flow([other]))
+    store = bench.work()
+    expected = {"stop_flow": "COMPLETED", "add": "CANCELLED", "collect": "CANCELLED", "total": "COMPLETED"}
+    assert bench.states() == expected, "what it would have added is not there either"
+    assert store.get_output(other.uuid) == 3
 
 
 def test_a_flow_may_refer_to_jobs_already_queued(bench):
@@ -172,6 +185,7 @@ FLOWS = [
     [spec("n0", "replace", (), [spec("m", "stop_children"), spec("o")]), spec("n1", parents=[0])],
     [spec("n0", "replace_silent", (), [spec("m", "stop_children"), spec("o", parents=[0])]), spec("n1", parents=[0])],
     [spec("n0", "replace", (), NESTED), spec("n1", parents=[0])],
+    [spec("n0", "stop_children"), spec("n1", parents=[0]) | {"tolerant": True}],
     [spec("n0", "detour", (), [spec("m", "fail"), spec("o")]), spec("n1", parents=[0])],
 ]
 

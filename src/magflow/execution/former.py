@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import CodeType, ModuleType
@@ -24,20 +24,27 @@ class FormerNames(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module that :data:`~magflow.core.moved.MOVED` tells of."""
-        return ModuleSpec(fullname, self, origin=MOVED[fullname]) if fullname in MOVED else None
+        return ModuleSpec(fullname, self, origin=_now(fullname)) if fullname in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Put the module itself in the place of `module`: its classes are not made twice."""
-        sys.modules[module.__name__] = import_module(MOVED[module.__name__])
+        sys.modules[module.__name__] = import_module(_now(module.__name__))
 
     def get_code(self, fullname: str) -> CodeType | None:
         """What ``python -m`` runs."""
-        spec = find_spec(MOVED[fullname])
-        code: CodeType | None = getattr(spec and spec.loader, "get_code", lambda _: None)(MOVED[fullname])
-        return code
+        now = _now(fullname)
+        spec = find_spec(now)
+        return spec.loader.get_code(now) if spec and isinstance(spec.loader, InspectLoader) else None
 
 
 def install() -> None:
     """Let imports look here last."""
     if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
         sys.meta_path.append(FormerNames())
+
+
+def _now(name: str) -> str:
+    """Today's name of a module, however often it has moved."""
+    while name in MOVED:
+        name = MOVED[name]
+    return name

@@ -74,6 +74,14 @@ def test_what_init_writes_can_be_read_back(cluster):
         assert "$$" not in script
 
 
+def test_a_pilot_of_no_category_says_so(cluster):
+    """It ends without farewell, as pilots do, so it is a process of its own."""
+    words = [sys.executable, "-m", "magflow", "cluster", "pilot", str(cluster.path), "heavy"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no such category of work; seen: heavy; expected: dft" in done.stdout
+
+
 def test_gpus_are_asked_for_where_there_are_some(tmp_path):
     write_cluster(tmp_path / "c", EXAMPLE)
     made = ClusterDirectory.existing(tmp_path / "c")
@@ -217,6 +225,24 @@ def test_a_cluster_that_is_ready(cluster, quiet_slurm, wire_mongo):
     assert f"ready: magflow daemon start {cluster.path}" in out
 
 
+def test_a_job_that_no_pilot_would_take(cluster, quiet_slurm, wire_uri, tmp_path):
+    from fireworks import Firework, ScriptTask
+
+    from magflow.execution.fireworks.launchpad import connect, initialise
+
+    text = cluster.launchpad.read_text().replace("name: magflow", f"name: {wire_uri.rpartition('/')[2]}")
+    cluster.launchpad.write_text(text)
+    quiet_slurm.setenv("MAGFLOW_MONGO_URI", wire_uri)
+    launchpad = connect(cluster.launchpad)
+    initialise(launchpad)
+    for category, about in (("heavy", {"campaign": "mine"}), ("strange", {}), ("dft", {"campaign": "mine"})):
+        spec = {"_category": category, **({"magflow": about} if about else {})}
+        launchpad.add_wf(Firework([ScriptTask.from_str("true")], spec=spec))
+    said = {p["name"]: p for p in findings(cluster)}
+    assert not said["categories"]["ok"]
+    assert said["categories"]["detail"] == "nothing takes jobs of category heavy"
+
+
 def test_a_password_that_is_wrong(cluster, quiet_slurm, wire_mongo):
     uri = wire_mongo.uri.replace("//", f"//me:{SECRET}@")
     quiet_slurm.setenv("MAGFLOW_MONGO_URI", uri)
@@ -276,6 +302,7 @@ def test_a_campaign_and_a_cluster_that_do_not_fit(cluster, tmp_path):
     assert all(ok for ok, _ in fitting.values())
     assert fitting["cores of a label"][1].endswith("of 8")
     edit(cluster, "queue/dft.yaml", "ntasks: 8", "ntasks: 1")
+    assert said(text.replace("cores: 4", "cores: 1"))["cores of a label"] == (True, "1 of 1")
     many = said(text.replace("cores: 1", "cores: 4"))
     assert "the campaign asks for 4" in many["cores of a label"][1]
 

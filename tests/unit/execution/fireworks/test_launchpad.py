@@ -22,7 +22,7 @@ from fireworks import Firework, FWorker
 from magflow.execution.cluster.launchpad import PilotLaunchPad
 from magflow.execution.fireworks import launchpad as fireworks_launchpad
 from magflow.execution.fireworks import task as fireworks_task
-from magflow.execution.fireworks.launchpad import ABOUT, connect, held_and_orphans, launchpad_file, locked
+from magflow.execution.fireworks.launchpad import ABOUT, TASK, connect, held_and_orphans, launchpad_file, locked
 from magflow.execution.fireworks.queue import LaunchPadQueue
 from magflow.execution.fireworks.reader import LaunchPadReader
 from magflow.execution.fireworks.task import CampaignTask
@@ -240,3 +240,15 @@ def test_a_result_that_was_not_acknowledged_is_taken_up_when_the_job_runs_again(
     store = bench.work()
     assert store.get_output(counter.uuid) == 1, "the job has seen what the earlier try had left"
     assert list(results.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [TASK, "{{magflow.execution.fireworks_task.CampaignTask}}"])
+def test_jobs_that_are_on_a_launchpad_already_are_run(bench, name):
+    """The second name is the one that magflow 0.1 gave; both must stay as they are written here and in TASK."""
+    assert TASK == "{{magflow.execution.fireworks.CampaignTask}}"
+    bench.queue.submit(toy.add(1))
+    (written,) = bench.launchpad.fireworks.find_one({})["spec"]["_tasks"]
+    assert written["_fw_name"] == TASK
+    bench.launchpad.fireworks.update_many({}, {"$set": {"spec._tasks.0._fw_name": name}})
+    bench.work()
+    assert bench.states() == {"add": "COMPLETED"}

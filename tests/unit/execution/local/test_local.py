@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +19,9 @@ from jobflow import Flow
 
 import toy_jobs as toy
 from magflow.errors import CampaignError, InputError, StoreError
+from magflow.execution.local import executor as executor_module
 from magflow.execution.local import processes
+from magflow.execution.local import worker as worker_module
 from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import JobState
@@ -167,6 +171,82 @@ def test_bad_arguments(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be created"):
         LocalExecutor(tmp_path / "file" / "below")
+
+
+def tagged(directory, worker):
+    return subprocess.Popen(["sleep", "60"], env={processes.TAG: processes.tag(directory, worker)})
+
+
+def test_only_processes_of_that_campaign_and_worker_are_killed(tmp_path):
+    mine, other = tmp_path / "a", tmp_path / "ab"
+    victim, sibling, stranger = tagged(mine, "7.1"), tagged(mine, "7.10"), tagged(other, "7.1")
+    try:
+        assert processes.kill_tagged(processes.tag(mine, "7.1")) == 1
+        assert victim.wait(10) == -signal.SIGKILL
+        assert is_alive(sibling.pid)
+        assert processes.kill_tagged(processes.tag(mine)) == 1
+        assert sibling.wait(10) == -signal.SIGKILL
+        assert is_alive(stranger.pid)
+    finally:
+        for process in (victim, sibling, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_what_a_dead_run_left_running_is_ended_before_anything_is_offered_again(tmp_path):
+    executor, left = LocalExecutor(tmp_path, workers=1), tagged(tmp_path, "7.1")
+    executor.submit(toy.add(1))
+    executor.queue.claim("7.1")
+    executor._recover()
+    assert left.wait(10) == -signal.SIGKILL
+    assert [job.state for job in executor.reader.jobs()] == [JobState.READY]
+
+
+class _Clock:
+    """Time that passes only in sleep."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def renewals_of_the_main_process(tmp_path, monkeypatch, clock):
+    """Moments at which leases are renewed while one job takes five leases."""
+    monkeypatch.setattr(executor_module, "time", clock)
+    executor, moments = LocalExecutor(tmp_path, workers=1, lease=60.0), []
+    monkeypatch.setattr(executor.queue, "renew", lambda workers: moments.append(clock.now))
+    monkeypatch.setattr(executor.queue, "is_drained", lambda: clock.now > 1300.0)
+    monkeypatch.setattr(executor.queue, "version", lambda: int(clock.now))
+    pool = SimpleNamespace(reap=list, names=lambda: ["w"], fill=lambda: None)
+    executor._supervise(pool, executor_module._Monitor(executor.reader, None, 1.0, 0.0), [])
+    return moments
+
+
+def renewals_of_the_worker(tmp_path, monkeypatch, clock):
+    monkeypatch.setattr(worker_module, "time", clock)
+    moments = []
+
+    def renew(workers):
+        moments.append(clock.now)
+        if clock.now > 1300.0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        worker_module._beat(SimpleNamespace(lease=60.0, renew=renew), "w")
+    return moments
+
+
+@pytest.mark.parametrize("who", [renewals_of_the_main_process, renewals_of_the_worker])
+def test_a_lease_outlasts_two_renewals_that_fail(tmp_path, monkeypatch, who):
+    clock = _Clock()
+    moments = [clock.now, *who(tmp_path, monkeypatch, clock)]
+    assert clock.now > 1300.0
+    assert max(b - a for a, b in itertools.pairwise([*moments, clock.now])) < 60.0 / 3
 
 
 def test_the_lock_tells_who_holds_it(tmp_path):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
-from jobflow import Flow
+from jobflow import Flow, Response
 
 import toy_jobs as toy
 from benches import memory_store
 from magflow.errors import InputError, StoreError
+from magflow.execution.local.outputs import HeldOutput
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.worker import Worker
@@ -37,7 +39,7 @@ def queue(tmp_path):
 
 def test_exceptions_are_retried_but_not_errors_meant_for_people(tmp_path):
     queue = JobQueue(tmp_path, retries=1)
-    queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse(), toy.fail()]))
+    queue.submit(Flow([toy.fail_once(str(tmp_path / "marker")), toy.refuse(str(tmp_path / "note")), toy.fail()]))
     work(queue)
     jobs = {j.name: j for j in QueueReader(tmp_path).jobs()}
     assert (jobs["fail_once"].state, jobs["fail_once"].tries) == (JobState.COMPLETED, 2)
@@ -172,3 +174,111 @@ def test_reader_says_what_is_missing(tmp_path):
     assert (tmp_path / DATABASE).exists()
     with pytest.raises(StoreError, match="no queue"):
         QueueReader(tmp_path).counts()
+
+
+class _KilledError(BaseException):
+    """As SIGKILL: nothing that catches exceptions sees it."""
+
+
+def killed_after(patch, owner, name):
+    """Let `owner.name` do its work and die before anything else happens."""
+    act = getattr(owner, name)
+
+    def die(*args, **kwargs):
+        act(*args, **kwargs)
+        raise _KilledError
+
+    patch.setattr(owner, name, die)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(JobQueue, "complete"), (HeldOutput, "write"), (Worker, "_next")])
+def test_an_output_and_the_end_of_its_job_are_one_step(queue, tmp_path, owner, name):
+    """Whatever it was doing when it died: no output of a job that runs again, no end without the output."""
+    store = campaign_store(tmp_path)
+    store.connect()
+    wide = toy.fan_out(2)
+    queue.submit(Flow([wide, toy.add(wide.output)]))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_KilledError):
+        killed_after(patch, owner, name)
+        Worker(queue, store, "killed").run(until_drained=True)
+    assert states(queue) == {"fan_out": "RUNNING", "add": "WAITING"}, "no children either"
+    assert store.count({}) == 0
+    assert len(queue.release("killed")) == 1
+    work(queue, store)
+    assert set(states(queue).values()) == {"COMPLETED"}
+
+
+def test_an_output_elsewhere_is_there_before_the_job_has_ended(queue):
+    store = memory_store()
+    queue.submit(toy.add(1))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_KilledError):
+        killed_after(patch, JobQueue, "complete")
+        Worker(queue, store, "killed").run(until_drained=True)
+    assert states(queue) == {"add": "RUNNING"}
+    assert store.count({}) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the queue sees."""
+    now = SimpleNamespace(time=lambda: now.at, at=1000.0)
+    monkeypatch.setattr("magflow.execution.local.queue.time", now)
+    return now
+
+
+def test_a_renewal_extends_the_leases_of_those_workers_alone(tmp_path, clock):
+    queue = JobQueue(tmp_path, lease=60.0)
+    queue.submit(Flow([toy.add(1), toy.add(2)]))
+    queue.claim("a"), queue.claim("b")
+    clock.at += 40.0
+    queue.renew(["a", "c"])
+    clock.at += 40.0
+    assert queue.expire() == 1
+    (left,) = QueueReader(tmp_path).running()
+    assert left[0].worker == "a"
+    assert queue.expire() == 0
+
+
+def test_a_worker_releases_what_it_holds_and_no_more(queue):
+    queue.submit(Flow([toy.add(1), toy.add(2)]))
+    queue.claim("a"), queue.claim("b")
+    assert len(queue.release("a")) == 1
+    assert [job.worker for job, _ in QueueReader(queue.path.parent).running()] == ["b"]
+    assert len(queue.release()) == 1
+
+
+def test_a_worker_that_lost_its_claim_ends_nothing(tmp_path):
+    queue = JobQueue(tmp_path, retries=0)
+    first = toy.add(1)
+    queue.submit(Flow([first, toy.add(first.output)]))
+    lost = queue.claim("a")
+    queue.crashed("a", "signal SIGKILL")
+    again = queue.claim("a")
+    response = Response(output=2, addition=Flow([toy.add(7)]))
+    assert not queue.complete(lost, response)
+    assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["RUNNING", "WAITING"]
+    assert queue.complete(again, Response(output=2))
+    assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["COMPLETED", "READY"]
+
+
+def test_a_job_that_is_retried_has_all_its_tries_before_it(tmp_path):
+    queue = JobQueue(tmp_path, retries=1, max_crashes=2)
+    queue.submit(toy.add(1))
+    for _ in range(2):
+        for _ in range(2):
+            assert queue.claim("a") is not None
+            queue.crashed("a", "signal SIGKILL")
+        assert queue.claim("a") is None
+        assert queue.retry() == 1
+    for expected in (True, False):
+        queue.fail(queue.claim("a"), "broken")
+        assert queue.has_ready() is expected
+
+
+def test_nothing_is_added_to_a_flow_that_was_stopped(queue):
+    """Its other jobs are at work when one of them stops it."""
+    queue.submit(Flow([toy.add(1), toy.add(2)]))
+    stops, adds = queue.claim("a"), queue.claim("b")
+    assert queue.complete(stops, Response(output=1, stop_jobflow=True))
+    assert queue.complete(adds, Response(output=1, addition=Flow([toy.add(3)]), detour=Flow([toy.add(4)])))
+    assert [j.state for j in QueueReader(queue.path.parent).jobs()] == [JobState.COMPLETED] * 2

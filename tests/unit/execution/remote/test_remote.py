@@ -98,3 +98,35 @@ def test_jobflow_remote_that_is_absent_is_said(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingToolError, match="jobflow-remote is not installed"):
         project.connect("site")
+
+
+def test_only_what_is_meant_is_offered_again_each_in_its_way():
+    controller = Controller(
+        document("dft 1", "FAILED"), document("dft 22", "REMOTE_ERROR"), document("train 333", "FAILED")
+    )
+    offered = []
+
+    def again(kind):
+        return lambda db_ids, raise_on_error: offered.append((kind, db_ids)) or db_ids
+
+    controller.rerun_jobs, controller.retry_jobs = again("rerun"), again("retry")
+    controller.get_jobs = lambda query, fields: controller.documents
+    queue = RemoteQueue(controller, SimpleNamespace(id="mine"), "here")
+    assert queue.retry(JobFilter(category="dft")) == 2
+    assert offered == [("rerun", ["5"]), ("retry", ["6"])]
+
+
+@pytest.mark.parametrize(("collection", "fits"), [("magflow", True), ("outputs", False)])
+def test_the_runner_must_store_outputs_where_the_campaign_looks(collection, fits):
+    def store(name):
+        part = SimpleNamespace(database="db", collection_name=name)
+        return SimpleNamespace(docs_store=part, additional_stores={}, connect=lambda: None)
+
+    controller = Controller()
+    controller.jobstore = store(collection)
+    queue = RemoteQueue(controller, SimpleNamespace(id="mine", store=store("magflow")), "here")
+    if fits:
+        queue.require_same_store()
+    else:
+        with pytest.raises(InputError, match=r"seen: documents in db\.outputs; expected: documents in db\.magflow"):
+            queue.require_same_store()
