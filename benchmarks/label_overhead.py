@@ -73,15 +73,17 @@ def import_seconds(statement: str) -> float:
 
 def light_writer_seconds(repeats: int = 200) -> float:
     """Wall time to write one input with the engine's own writer."""
-    from magflow.dft.abinit import AbinitEngine
+    from magflow.dft.abinit.datasets import datasets_of
+    from magflow.dft.abinit.inputs import input_text
+    from magflow.dft.abinit.settings import AbinitSettings
     from magflow.settings import load_settings
 
-    engine = AbinitEngine()
+    own = AbinitSettings()
     (frame,) = frames(1)
-    datasets = engine.find_datasets(frame.species, load_settings())
+    datasets = datasets_of(own, frame.species, load_settings())
     started = time.perf_counter()
     for _ in range(repeats):
-        engine.input_text(frame, datasets, {})
+        input_text(own, frame, datasets, {})
     return (time.perf_counter() - started) / repeats
 
 
@@ -89,14 +91,14 @@ def abipy_writer_seconds(repeats: int = 10) -> float:
     """Wall time to make and write one input with atomate2's ABINIT static set, after a first one."""
     from atomate2.abinit.sets.core import StaticSetGenerator
 
-    from magflow.dft.abinit import AbinitEngine
-    from magflow.dft.abinit.datasets import unpacked
+    from magflow.dft.abinit.datasets import datasets_of, unpacked
+    from magflow.dft.abinit.settings import AbinitSettings
     from magflow.io.structure import to_structure
     from magflow.settings import load_settings
 
     settings = load_settings()
     (frame,) = frames(1)
-    found = AbinitEngine().find_datasets(frame.species, settings).values()
+    found = datasets_of(AbinitSettings(), frame.species, settings).values()
     pseudos = [str(unpacked(d, settings.cache_dir.expanduser())) for d in found]
     options = {"ecut": 10, "pawecutdg": 20, "spin_mode": "polarized", "smearing": "fermi_dirac:0.27 eV", "nband": 12}
     generator = StaticSetGenerator(pseudos=pseudos, factory_kwargs=options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,10 @@ from typing import Any
 
 from magflow.core.label import Cost
 from magflow.dft.process import Finished
+
+
+class TruncatedOutputError(Exception):
+    """Output that a finished run would have is not there."""
 
 
 @dataclass
@@ -23,7 +27,7 @@ class RunRecord:
     cpu_seconds: float = 0.0
     runs: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, finished: Finished, **about: Any) -> None:
+    def add(self, finished: Finished, about: Mapping[str, Any]) -> None:
         """One more run, and what is to be remembered of it."""
         self.cpu_seconds += finished.cpu_seconds
         self.runs.append({"cpu_seconds": finished.cpu_seconds, "wall_seconds": finished.wall_seconds, **about})

@@ -103,5 +103,5 @@ def replayed(potcars, monkeypatch):
             returncode = replay_vasp.main()
         return Finished(returncode, False, 1.0, 1.0, tail(log))
 
-    monkeypatch.setattr("magflow.dft.vasp.calculation.run_program", run)
+    monkeypatch.setattr("magflow.dft.calculation.run_program", run)
     return runs

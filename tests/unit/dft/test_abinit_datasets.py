@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from magflow.dft.abinit.datasets import MissingDatasetError, MixedFunctionalsError, find_datasets, unpacked
+from magflow.dft.abinit.datasets import find_datasets, unpacked
+from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.errors import InputError, MissingToolError
 
 

@@ -8,8 +8,10 @@ import pytest
 from monty.json import MontyDecoder, MontyEncoder
 
 from magflow.core.frame import Frame
-from magflow.dft.abinit import AbinitEngine
+from magflow.dft.abinit.datasets import datasets_of
 from magflow.dft.abinit.generator import CdftSetGenerator
+from magflow.dft.abinit.inputs import input_text
+from magflow.dft.abinit.settings import AbinitSettings
 from magflow.errors import InputError, MissingToolError
 from magflow.io.structure import to_structure
 from magflow.settings import load_settings
@@ -19,10 +21,9 @@ def test_writes_what_the_engine_runs(datasets, feal, tmp_path):
     generator = CdftSetGenerator({"kpoints": [2, 2, 2], "nstep": 40})
     generator.get_input_set(to_structure(feal)).write_input(tmp_path / "run")
     assert {p.name for p in (tmp_path / "run").iterdir()} == {"run.abi", "Fe.xml", "Al.xml"}
-    engine = AbinitEngine(kpoints=(2, 2, 2), nstep=40)
-    expected = engine.input_text(
-        feal, engine.find_datasets(feal.species, load_settings()), {"nstep": 40, "magcon_lambda": 0.2}
-    )
+    settings = AbinitSettings(kpoints=(2, 2, 2), nstep=40)
+    found = datasets_of(settings, feal.species, load_settings())
+    expected = input_text(settings, feal, found, {"nstep": 40, "magcon_lambda": 0.2})
     assert (tmp_path / "run" / "run.abi").read_text().split() == expected.split()
     assert "<paw_setup" in (tmp_path / "run" / "Fe.xml").read_text()
 

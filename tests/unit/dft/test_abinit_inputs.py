@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from magflow.core.frame import Frame
 from magflow.core.units import BOHR
-from magflow.dft.abinit import AbinitEngine
 from magflow.dft.abinit.datasets import PawDataset
-from magflow.dft.abinit.inputs import atom_types, band_count
+from magflow.dft.abinit.inputs import atom_types, band_count, input_text
+from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.kpoints import kpoint_mesh
 from magflow.dft.spheres import largest_overlap, overlap_fraction
 
@@ -64,8 +64,8 @@ def test_shuffling_atoms_moves_their_lines_along(atoms, random):
     random.shuffle(atoms)
     species, held = zip(*atoms, strict=True)
     moments = [0.25 * i - 1 for i in range(len(atoms))]
-    engine = AbinitEngine(ratsph_bohr=RADII)
-    got = variables(engine.input_text(row_of(species, moments, held), paw(species), {}))
+    engine = AbinitSettings(ratsph_bohr=RADII)
+    got = variables(input_text(engine, row_of(species, moments, held), paw(species), {}))
     types = [int(t) - 1 for t in got["typat"]]
     assert [int(got["znucl"][t]) for t in types] == [NUMBERS[s] for s in species]
     assert [float(got["ratsph"][t]) for t in types] == [RADII[s] for s in species]
@@ -86,21 +86,21 @@ def test_shuffling_atoms_moves_their_lines_along(atoms, random):
 def test_positions_and_cell_are_written_in_bohr(shift):
     frame = row_of(("Fe", "Al"))
     frame = frame.replace(positions=frame.positions + shift)
-    got = variables(AbinitEngine().input_text(frame, paw(frame.species), {}))
+    got = variables(input_text(AbinitSettings(), frame, paw(frame.species), {}))
     np.testing.assert_allclose(np.array(got["xcart"], float).reshape(-1, 3) * BOHR, frame.positions, atol=1e-12)
     np.testing.assert_allclose(np.array(got["rprim"], float).reshape(3, 3) * BOHR, frame.cell, atol=1e-12)
 
 
 def test_no_line_is_longer_than_abinit_reads():
     species = ("Fe", "Al") * 150
-    text = AbinitEngine().input_text(row_of(species), paw(species), {})
+    text = input_text(AbinitSettings(), row_of(species), paw(species), {})
     assert max(map(len, text.splitlines())) <= 132
     assert len(variables(text)["typat"]) == 300
 
 
 def test_level_of_theory_of_the_quick_campaign_is_the_default():
     frame = row_of(("Fe", "Al"), [1.5, 0.0])
-    got = variables(AbinitEngine().input_text(frame, paw(frame.species), {}))
+    got = variables(input_text(AbinitSettings(), frame, paw(frame.species), {}))
     expected = {"ecut": "10", "pawecutdg": "20", "tsmear": "0.01", "occopt": "3", "tolvrs": "1e-08", "nsym": "1"}
     assert {k: got[k] for k in expected} == {k: [v] for k, v in expected.items()}
     assert got["ngkpt"] == ["4", "4", "4"]
@@ -113,7 +113,7 @@ def test_level_of_theory_of_the_quick_campaign_is_the_default():
 def test_kinds_differ_only_in_what_concerns_moments():
     frame = row_of(("Fe", "Al"), [1.5, 0.0])
     held, free, none = (
-        variables(AbinitEngine(kind=k).input_text(frame, paw(frame.species), {}))
+        variables(input_text(AbinitSettings(kind=k), frame, paw(frame.species), {}))
         for k in ("constrained", "spin-polarised", "non-magnetic")
     )
     magnetic = {"constraint_kind", "iscf", "spinat", "nsppol", "ratsph", "ratsm"}
@@ -194,4 +194,4 @@ def test_largest_overlap_sees_every_periodic_image(seed):
 )
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="validation error"):
-        AbinitEngine(**bad)
+        AbinitSettings(**bad)

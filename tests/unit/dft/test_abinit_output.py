@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magflow.dft.abinit.output import TruncatedOutputError, error_message, read_moments
+from magflow.dft.abinit.output import error_message, read_moments
+from magflow.dft.runs import TruncatedOutputError
 
 REFERENCE = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 

@@ -13,10 +13,9 @@ import pytest
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, LabeledFrame, LabelKind
 from magflow.core.units import BOHR, EV_PER_A3_IN_GPA, tensor
-from magflow.dft.abinit import AbinitEngine
-from magflow.dft.abinit.datasets import MixedFunctionalsError, unpacked
-from magflow.dft.abinit.run import outcome, run_abinit
-from magflow.settings import load_settings
+from magflow.dft.abinit import AbinitEngine, calculation
+from magflow.dft.abinit.inputs import input_text
+from magflow.dft.datasets import MixedFunctionalsError
 
 pytestmark = [pytest.mark.abinit, pytest.mark.usefixtures("abinit")]
 
@@ -126,15 +125,12 @@ def test_time_limit(compute, iron):
     assert time.monotonic() - started < 10
 
 
-def test_invalid_input(tmp_path, iron):
-    settings = load_settings()
-    engine = AbinitEngine(kpoints=COARSE)
-    datasets = engine.find_datasets(["Fe"], settings)
-    links = {"Fe.xml": unpacked(datasets["Fe"], settings.cache_dir)}
-    text = engine.input_text(iron, datasets, {"foo": 3})
-    finished = run_abinit(tmp_path / "run", text, links, engine.launcher(settings), 60)
-    assert finished.returncode == 14
-    failure = outcome(tmp_path / "run", finished, 1, polarised=True, constrained=True)
+def test_invalid_input(compute, iron, monkeypatch):
+    def with_a_stray_variable(*args) -> str:
+        return input_text(*args) + "foo 3\n"
+
+    monkeypatch.setattr(calculation, "input_text", with_a_stray_variable)
+    failure = compute(iron).failure
     assert failure.kind == FailureKind.INVALID_INPUT
     assert "FOO" in failure.message
 

@@ -10,8 +10,8 @@ from ase.io import read
 
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, LabeledFrame, LabelKind, LevelOfTheory
+from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.vasp.deltaspin import label_from_log, read_log
-from magflow.dft.vasp.output import TruncatedOutputError
 from magflow.io.extxyz import read_extxyz, write_extxyz
 
 LEVEL = LevelOfTheory("vasp", "5.4.4", LabelKind.CONSTRAINED, "PBE", {}, {"encut_ev": 600.0})

@@ -20,6 +20,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LabeledFrame, LabelKind
 from magflow.dft.spin_lattice.model import SpinLatticeModel
 from magflow.dft.vasp import VaspEngine
+from magflow.dft.vasp.program import executable
 from magflow.errors import InputError, MissingToolError
 
 ROOM = HealthCheck.function_scoped_fixture
@@ -307,7 +308,7 @@ def test_programs_come_from_the_settings(monkeypatch, kind, program):
     from magflow.settings import load_settings
 
     made = VaspEngine(version="6.4.2", kind=kind)
-    assert made.programs(load_settings()) == [program]
+    assert executable(made, load_settings(), vectors=made.constrained) == program
     monkeypatch.setenv("MAGFLOW_VASP_COMMAND", "mine --std")
     monkeypatch.setenv("MAGFLOW_VASP_NCL_COMMAND", "mine --ncl")
-    assert made.programs(load_settings()) == [f"mine --{program[5:]}"]
+    assert executable(made, load_settings(), vectors=made.constrained) == f"mine --{program[5:]}"

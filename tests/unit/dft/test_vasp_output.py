@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from magflow.core.units import EV_PER_A3_IN_GPA
-from magflow.dft.vasp.output import TruncatedOutputError, error_message, read_moments, read_output
+from magflow.dft.runs import TruncatedOutputError
+from magflow.dft.vasp.output import error_message, read_moments, read_output
 
 END = "\n General timing and accounting informations for this job:\n"
 

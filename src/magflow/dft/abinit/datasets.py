@@ -17,7 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from magflow.core.files import replace_file
+from magflow.dft.abinit.settings import AbinitSettings
+from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.errors import InputError, MissingToolError, StoreError
+from magflow.settings import MagflowSettings
 
 INSTALL_HINT = "install them with `sudo apt-get install abinit gpaw-data` (Debian, Ubuntu)"
 
@@ -29,14 +32,6 @@ _SAME_FUNCTIONAL = {
 """Names of one functional in the XML of different generators (PAW-XML specification, libxc)."""
 
 _MAX_BYTES = 64 * 2**20
-
-
-class MissingDatasetError(MissingToolError):
-    """No PAW dataset for an element."""
-
-
-class MixedFunctionalsError(InputError):
-    """PAW datasets of another functional than the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,29 @@ class PawDataset:
     valence: float
     radius_bohr: float
     levels_ha: tuple[float, float] | None = None
+
+
+def datasets_of(
+    settings: AbinitSettings, elements: Iterable[str], installation: MagflowSettings
+) -> dict[str, PawDataset]:
+    """The PAW dataset of each element, alphabetical; raises as :func:`find_datasets`."""
+    folders = installation.expanded_dataset_dirs()
+    return find_datasets(sorted(set(elements)), settings.functional, folders, settings.datasets)
+
+
+def check_radii(settings: AbinitSettings, datasets: Mapping[str, PawDataset]) -> None:
+    """ABINIT refuses spheres smaller than the augmentation spheres; say so before the first label."""
+    if not settings.polarised:
+        return
+    for element, dataset in datasets.items():
+        if settings.radius_bohr(element) < dataset.radius_bohr - 1e-9:
+            raise InputError(
+                f"the moment sphere of {element} is smaller than its PAW sphere",
+                where="ratsph_bohr",
+                seen=settings.radius_bohr(element),
+                expected=f"at least {dataset.radius_bohr:g} bohr",
+                hint=f"set ratsph_bohr: {{{element}: {dataset.radius_bohr:g}, ...}}",
+            )
 
 
 def find_datasets(

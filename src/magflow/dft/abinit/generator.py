@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from pymatgen.core import Structure
 from pymatgen.io.core import InputFile, InputGenerator, InputSet
 
-from magflow.core.label import LabelKind
-from magflow.dft.abinit.datasets import unpacked
-from magflow.dft.abinit.engine import AbinitEngine
+from magflow.dft.abinit.datasets import check_radii, datasets_of, unpacked
+from magflow.dft.abinit.inputs import input_text
+from magflow.dft.abinit.settings import AbinitSettings
 from magflow.errors import InputError
 from magflow.io.structure import from_structure
 from magflow.settings import load_settings
@@ -24,12 +24,12 @@ class CdftSetGenerator(InputGenerator):
 
     The set holds ``run.abi`` and the PAW datasets beside it, and needs no abipy: start it with
     ``abinit run.abi``. (atomate2's own ABINIT Makers take abipy's input sets and none else; to label with
-    magflow inside a jobflow Flow, use :class:`magflow.makers.LabelMaker`.)
+    magflow inside a jobflow Flow, use :class:`magflow.makers.label.LabelMaker`.)
 
     Parameters
     ----------
     settings
-        Settings of :class:`AbinitEngine`; plain values, so that a job can carry them.
+        Of :class:`~magflow.dft.abinit.settings.AbinitSettings`; plain values, so that a job can carry them.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -45,26 +45,27 @@ class CdftSetGenerator(InputGenerator):
             If a PAW dataset is absent.
         """
         try:
-            engine = AbinitEngine(**self.settings)
+            settings = AbinitSettings(**self.settings)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise InputError(
-                first["msg"], where=".".join(map(str, first["loc"])), seen=first.get("input"), hint="see AbinitEngine"
+                first["msg"], where=".".join(map(str, first["loc"])), seen=first.get("input"), hint="see AbinitSettings"
             ) from error
         frame = from_structure(structure)
-        if frame.magmoms is None and engine.kind != LabelKind.NON_MAGNETIC:
+        if frame.magmoms is None and settings.polarised:
             raise InputError(
-                f"a {engine.kind} calculation needs moments",
+                f"a {settings.kind} calculation needs moments",
                 where="structure",
                 seen="no site property magmom",
                 expected="one number per site, muB",
             )
         installation = load_settings()
-        datasets = engine.find_datasets(frame.species, installation)
-        engine.check_radii(datasets)
+        datasets = datasets_of(settings, frame.species, installation)
+        check_radii(settings, datasets)
         cache = installation.cache_dir.expanduser()
         files: dict[str | Path, str | InputFile] = {
             f"{e}.xml": unpacked(d, cache).read_text(encoding="utf-8") for e, d in datasets.items()
         }
-        text = engine.input_text(frame, datasets, {"nstep": engine.nstep, "magcon_lambda": engine.magcon_lambda})
+        changes = {"nstep": settings.nstep, "magcon_lambda": settings.magcon_lambda}
+        text = input_text(settings, frame, datasets, changes)
         return InputSet({"run.abi": text, **files})

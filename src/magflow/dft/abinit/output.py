@@ -19,16 +19,13 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.core.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
+from magflow.dft.runs import TruncatedOutputError
 
 _TITLE = "Integrated electronic and magnetization densities in atomic spheres:"
 _COLUMNS = ("Diff(up-dn)", "mag(z)")
 """The column of the moment in a collinear table, and in that of later versions and non-collinear runs."""
 _MESSAGE = re.compile(r"^--- !(?:ERROR|BUG)\n.*?^message: \|\n(.*?)^\.\.\.", re.DOTALL | re.MULTILINE)
 _STEP = re.compile(r"^ ETOT\s*(\d+)\s+\S+\s+\S+\s+\S+\s+(\S+)", re.MULTILINE)
-
-
-class TruncatedOutputError(Exception):
-    """Output that a finished run would have is not there."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import Cost, FailureKind, Label, LabelKind, LevelOfTheory
 from magflow.core.protocols import Probe
 from magflow.core.types import BoolArray, FloatArray
+from magflow.dft.frames import held_atoms, lacks_moments
 from magflow.dft.spin_lattice.model import SpinLatticeModel
 from magflow.errors import InputError
 
@@ -86,8 +87,9 @@ class SpinLatticeEngine(BaseModel):
 
         if self._draw(frame) < self.failure_rate:
             return failed(FailureKind.SCF_UNCONVERGED, f"drawn to fail: failure_rate is {self.failure_rate:g}")
-        if frame.magmoms is None and self.kind is not LabelKind.NON_MAGNETIC:
-            return failed(FailureKind.INVALID_INPUT, f"a {self.kind} label needs moments and the frame has none")
+        lacking = lacks_moments(frame, self.kind)
+        if lacking is not None:
+            return failed(FailureKind.INVALID_INPUT, lacking)
         model = SpinLatticeModel()
         unknown = sorted(set(frame.species) - set(model.species))
         if unknown:
@@ -123,8 +125,7 @@ class SpinLatticeEngine(BaseModel):
         n = len(frame)
         if self.kind is LabelKind.NON_MAGNETIC or frame.magmoms is None:
             return None, np.zeros(n, bool)
-        held = np.ones(n, bool) if frame.constrained is None else frame.constrained
-        free = ~held if self.kind is LabelKind.CONSTRAINED else np.ones(n, bool)
+        free = ~held_atoms(frame) if self.kind is LabelKind.CONSTRAINED else np.ones(n, bool)
         return relaxed(model, frame, free), free
 
 

@@ -1,159 +1,119 @@
-"""One label: the runs of a ladder one after the other, and what they give together."""
+"""One label from VASP: the runs of a ladder one after the other, and what they give together."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import Failure, FailureKind, Label, LabelKind, LevelOfTheory
+from magflow.core.label import Failure, FailureKind
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
-from magflow.dft.mpi import mpi_environment
-from magflow.dft.process import Finished, run_program
-from magflow.dft.runs import RunRecord, run_directory
+from magflow.dft.calculation import Calculation, Numbers
+from magflow.dft.process import Finished
 from magflow.dft.vasp.constraint import Held, consistency, read_constraint, target_of
-from magflow.dft.vasp.output import Output, TruncatedOutputError, error_message, read_output, scf_tail
+from magflow.dft.vasp.incar import noncollinear
+from magflow.dft.vasp.output import Output, error_message, read_output, scf_tail
+from magflow.dft.vasp.potcars import PotcarInfo
+from magflow.dft.vasp.program import executable
 from magflow.dft.vasp.settings import VaspSettings
 from magflow.io.structure import site_order, to_structure
 
-LOG = "vasp.out"
-_FOLDER = "run-"
 _CARRIED = ("WAVECAR", "CHGCAR")
-_KEPT = ("INCAR", "KPOINTS", "POSCAR", "OSZICAR", LOG)
 
 
 @dataclass(frozen=True)
-class Tolerances:
-    """What still counts as a label; see the settings of the engine."""
+class Step:
+    """One run: LAMBDA of its penalty (None without one), and whether another follows."""
 
-    moment_mub: float
-    consistency_ev: float
-    magnetic_force_ev: float
+    strength: float | None
+    more: bool
 
 
 @dataclass(frozen=True)
-class _Rung:
-    """A run that ended well, atoms in VASP's order. `energy` is without the penalty, eV."""
+class Rung:
+    """A run that ended well, atoms in VASP's order."""
 
     output: Output
     held: Held | None
 
     @property
     def energy(self) -> float:
+        """Without the penalty, eV."""
         return self.output.energy - (0.0 if self.held is None else self.held.energy)
 
 
 @dataclass(frozen=True)
-class Calculation:
+class VaspCalculation(Calculation[Step, Rung]):
     """One label to be computed.
 
     Parameters
     ----------
-    titles
-        Element to the TITEL of its POTCAR.
-    command
-        The program and its launcher.
-    scratch
-        Folder to run in; None: the label's own directory.
-    time_limit_s
-        Wall seconds for all runs together.
+    potcars
+        Element to its POTCAR.
     """
 
+    folder_prefix: ClassVar[str] = "run-"
+    log: ClassVar[str] = "vasp.out"
+    kept_files: ClassVar[frozenset[str]] = frozenset({"INCAR", "KPOINTS", "POSCAR", "OSZICAR", log})
+    removed_files: ClassVar[frozenset[str]] = frozenset({"POTCAR"})  # it is licensed
+
     settings: VaspSettings
-    frame: Frame
-    level_of_theory: LevelOfTheory
-    titles: Mapping[str, str]
-    command: Sequence[str]
-    cores: int
-    tolerances: Tolerances
-    scratch: Path | None
-    time_limit_s: float | None
-    keep_files: bool
+    potcars: Mapping[str, PotcarInfo]
 
-    def run(self, workdir: Path) -> Label:
-        """Run after run; whatever goes wrong with the calculation comes back as a failed label."""
-        record = RunRecord()
-        try:
-            with run_directory(workdir, self.scratch, _FOLDER, self._tidy) as root:
-                result = self._climb(root, record)
-        except OSError as error:  # no space left, read-only, directory gone
-            result = Failure(FailureKind.CRASH, f"the run directory cannot be used: {error}")
-        return self._label(result, record)
+    @property
+    def command(self) -> list[str]:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        vectors = noncollinear(self.settings, self.frame)
+        return self.launched(executable(self.settings, self.installation, vectors=vectors))
 
-    def _climb(self, root: Path, record: RunRecord) -> list[_Rung] | Failure:
-        rungs: list[_Rung] = []
-        strengths = self.settings.strengths
-        for number, strength in enumerate(strengths, start=1):
-            folder = root / f"{_FOLDER}{number}"
-            self._write(folder, strength, keep=number < len(strengths))
-            finished = run_program(
-                self.command,
-                cwd=folder,
-                log=folder / LOG,
-                env=mpi_environment(self.cores),
-                time_limit_s=record.left(self.time_limit_s),
-            )
-            result = self._outcome(folder, finished)
-            record.add(finished, **self._seen(folder, finished, result, strength))
-            if isinstance(result, Failure):
-                return result
-            rungs.append(result)
-        return rungs
+    def steps(self, results: Sequence[Rung]) -> Iterator[Step]:
+        """The ladder of the penalty, to its end; without a penalty one run."""
+        *lower, last = self.settings.strengths
+        for strength in lower:
+            yield Step(strength, more=True)
+        yield Step(last, more=False)
 
-    def _write(self, folder: Path, strength: float | None, *, keep: bool) -> None:
-        """Input files of one run, and the orbitals and the density of the one before."""
+    def write(self, folder: Path, step: Step, before: tuple[Path, Rung] | None) -> None:
+        """See :class:`magflow.dft.calculation.Calculation`; orbitals and density come from the run before."""
         from magflow.dft.vasp.generator import MagneticSetGenerator
 
-        folder.mkdir(parents=True)
-        before = sorted(folder.parent.glob(f"{_FOLDER}*"))
-        carried = [path for path in (before[-2] / n for n in _CARRIED) if path.is_file()] if len(before) > 1 else []
+        carried = [] if before is None else [path for n in _CARRIED if (path := before[0] / n).is_file()]
         for path in carried:
             path.rename(folder / path.name)
         generator = MagneticSetGenerator(
             settings=self.settings.model_dump(mode="json"),
-            strength=strength,
+            strength=step.strength,
             restart=len(carried) == len(_CARRIED),
-            keep=keep,
+            keep=step.more,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pymatgen's table of known POTCARs is not complete
             generator.get_input_set(to_structure(self.frame)).write_input(folder)
 
-    def _outcome(self, folder: Path, finished: Finished) -> _Rung | Failure:
-        if finished.timed_out:
-            return Failure(
-                FailureKind.TIME_LIMIT,
-                f"ended after {finished.wall_seconds:.0f} s; raise time_limit_s or use more cores",
-            )
-        message = error_message(finished.log_tail)
-        if finished.returncode:
-            return Failure(FailureKind.CRASH, f"{finished.ending}: {message or _last_line(finished.log_tail)}")
-        try:
-            polarised = self.settings.kind != LabelKind.NON_MAGNETIC
-            output = read_output(folder, len(self.frame), polarised=polarised)
-        except TruncatedOutputError as error:
-            return Failure(FailureKind.TRUNCATED_OUTPUT, f"{error}; {message}" if message else str(error))
+    def read(self, folder: Path) -> Rung | Failure:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        output = read_output(folder, len(self.frame), polarised=self.settings.polarised)
         foreign = self._foreign(output)
         if foreign is not None:
             return Failure(FailureKind.INVALID_INPUT, foreign)
         if not self.settings.constrained:
-            return _Rung(output, None)
+            return Rung(output, None)
         target = target_of(self.settings.constraint, in_vasp_order(self.frame))
-        held = read_constraint(self.settings.constraint, folder, folder / LOG, target)
-        return held if isinstance(held, Failure) else _Rung(output, held)
+        held = read_constraint(self.settings.constraint, folder, folder / self.log, target)
+        return held if isinstance(held, Failure) else Rung(output, held)
 
     def _foreign(self, output: Output) -> str | None:
         """Why this is not the calculation that was asked for; None if it is."""
         species = in_vasp_order(self.frame).species
         if output.elements != species:
             return f"VASP computed {' '.join(output.elements)} instead of {' '.join(species)}"
-        titles = tuple(self.titles[e] for e in dict.fromkeys(species))
+        titles = tuple(self.potcars[e].title for e in dict.fromkeys(species))
         if (
             tuple(" ".join(t.split()) for t in output.titles) != titles
             or output.version != self.level_of_theory.version
@@ -164,11 +124,13 @@ class Calculation:
             )
         return None
 
-    def _seen(
-        self, folder: Path, finished: Finished, result: _Rung | Failure, strength: float | None
-    ) -> dict[str, Any]:
-        """What is remembered of one run."""
-        seen: dict[str, Any] = {} if strength is None else {"lambda": strength}
+    def complaint(self, folder: Path, finished: Finished) -> str:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        return error_message(finished.log_tail)
+
+    def remember(self, folder: Path, finished: Finished, step: Step, result: Rung | Failure) -> Mapping[str, Any]:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        seen: dict[str, Any] = {} if step.strength is None else {"lambda": step.strength}
         if isinstance(result, Failure):
             return seen | {"tail": scf_tail(folder) or finished.log_tail}
         output = result.output
@@ -177,47 +139,21 @@ class Calculation:
             seen |= result.held.details | {"moment_error_mub": result.held.missed}
         return seen
 
-    def _tidy(self, folder: Path) -> None:
-        """A POTCAR is never kept: it is licensed."""
-        for path in folder.iterdir():
-            if path.name == "POTCAR" or not (self.keep_files or path.name in _KEPT):
-                path.unlink()
-
-    def _label(self, result: list[_Rung] | Failure, record: RunRecord) -> Label:
-        details: dict[str, Any] = {"runs": record.runs}
-        cost = record.cost(self.cores)
-        failure = result if isinstance(result, Failure) else self._judge(result, details)
-        if isinstance(result, Failure) or failure is not None:
-            assert failure is not None
-            return Label.failed(
-                self.frame,
-                self.level_of_theory,
-                failure.kind,
-                failure.message,
-                cost=cost,
-                attempts=max(len(record.runs), 1),
-                details=details,
-            )
-        last = result[-1]
+    def numbers(self, results: Sequence[Rung]) -> Numbers:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        last = results[-1]
         magmoms, magnetic_forces = self._magnetism(last)
-        return Label(
-            self.frame.frame_id,
-            self.level_of_theory,
-            self.frame.orientation,
+        return Numbers(
             energy=last.energy,
             forces=self._in_frame_order(last.output.forces),
             stress=last.output.stress,
             magmoms=magmoms,
             magnetic_forces=magnetic_forces,
-            cost=cost,
-            attempts=len(record.runs),
-            details=details,
         )
 
-    def _judge(self, rungs: Sequence[_Rung], details: dict[str, Any]) -> Failure | None:
-        """Whether runs that ended well are a usable label; adds what it looked at to `details`."""
-        last = rungs[-1]
-        output, held = last.output, last.held
+    def judge(self, results: Sequence[Rung], details: dict[str, Any]) -> Failure | None:
+        """See :class:`magflow.dft.calculation.Calculation`."""
+        output, held = results[-1].output, results[-1].held
         if not output.converged:
             message = f"energy changes by {output.residual:.1e} eV after {output.iterations} steps; raise nelm"
             return Failure(FailureKind.SCF_UNCONVERGED, message)
@@ -226,24 +162,25 @@ class Calculation:
         details["moment_error_mub"] = held.missed
         if not held.converged:
             return Failure(FailureKind.SCF_UNCONVERGED, "the inner optimisation of the multipliers did not converge")
-        if not held.missed <= self.tolerances.moment_mub:
+        tolerance = self.settings.moment_tolerance_mub
+        if not held.missed <= tolerance:
             return Failure(
                 FailureKind.MOMENT_TARGET_MISSED,
-                f"a moment misses its target by {held.missed:.2g} muB; {self.tolerances.moment_mub:g} is tolerated; "
+                f"a moment misses its target by {held.missed:.2g} muB; {tolerance:g} is tolerated; "
                 "a further step of the ladder brings it closer, unless the atom cannot carry it",
             )
         across = self._across(held.magmoms)
-        if across > self.tolerances.moment_mub:
+        if across > tolerance:
             return Failure(FailureKind.MOMENT_TARGET_MISSED, f"collinear moments left their axis by {across:.2g} muB")
-        return self._inconsistent(rungs, details)
+        return self._inconsistent(results, details)
 
-    def _inconsistent(self, rungs: Sequence[_Rung], details: dict[str, Any]) -> Failure | None:
+    def _inconsistent(self, rungs: Sequence[Rung], details: dict[str, Any]) -> Failure | None:
         if len(rungs) < 2 or rungs[-2].held is None or rungs[-1].held is None or not rungs[-2].output.converged:
             return None
         a, b = rungs[-2:]
         found = consistency(a.energy, rungs[-2].held, b.energy, rungs[-1].held)
         details["ladder"] = {"energy_change_ev": found.change, "integrated_force_ev": found.integrated}
-        if found.holds(self.tolerances.consistency_ev):
+        if found.holds(self.settings.consistency_tolerance_ev):
             return None
         return Failure(
             FailureKind.INCONSISTENT,
@@ -257,13 +194,13 @@ class Calculation:
             return 0.0
         return float(np.abs(magmoms[:, :2]).max())
 
-    def _magnetism(self, rung: _Rung) -> tuple[FloatArray | None, FloatArray | None]:
+    def _magnetism(self, rung: Rung) -> tuple[FloatArray | None, FloatArray | None]:
         """Moments and magnetic forces in the order of the frame; of a collinear frame z only, the rest is noise."""
         if rung.held is None:
             magmoms = rung.output.magmoms
             return None if magmoms is None else self._in_frame_order(magmoms), None
         target = target_of(self.settings.constraint, in_vasp_order(self.frame))
-        known = target.held & (rung.held.resolution <= self.tolerances.magnetic_force_ev)
+        known = target.held & (rung.held.resolution <= self.settings.magnetic_force_tolerance_ev)
         forces = np.where(known[:, None], rung.held.magnetic_forces, np.nan)
         magmoms = rung.held.magmoms.copy()
         if is_collinear(target.moments):
@@ -288,7 +225,3 @@ def in_vasp_order(frame: Frame) -> Frame:
         None if frame.magmoms is None else frame.magmoms[order],
         None if frame.constrained is None else frame.constrained[order],
     )
-
-
-def _last_line(log: str) -> str:
-    return log.strip().rpartition("\n")[2] or "it wrote no log"

@@ -12,8 +12,9 @@ from magflow.core.frame import Frame
 from magflow.core.label import Failure, FailureKind
 from magflow.core.moments import ZERO_MOMENT
 from magflow.core.types import FloatArray
+from magflow.dft.frames import held_atoms
+from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.vasp.deltaspin import read_log
-from magflow.dft.vasp.output import TruncatedOutputError
 from magflow.dft.vasp.penalty import Target, energy_mismatch, force_resolution, penalty_gradient, read_oszicar, refined
 from magflow.dft.vasp.settings import DeltaSpin, Penalty
 
@@ -53,8 +54,7 @@ def target_of(constraint: Penalty | DeltaSpin, frame: Frame) -> Target:
     """What is held in `frame`."""
     if frame.magmoms is None:
         raise ValueError("a frame without moments holds none")
-    held = np.ones(len(frame), bool) if frame.constrained is None else frame.constrained
-    return Target(constraint.mode if isinstance(constraint, Penalty) else 2, frame.magmoms, held)
+    return Target(constraint.mode if isinstance(constraint, Penalty) else 2, frame.magmoms, held_atoms(frame))
 
 
 def read_constraint(constraint: Penalty | DeltaSpin, folder: Path, log: Path, target: Target) -> Held | Failure:

@@ -15,7 +15,8 @@ import numpy as np
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LevelOfTheory
 from magflow.core.types import FloatArray
-from magflow.dft.vasp.output import TruncatedOutputError
+from magflow.dft.frames import held_atoms
+from magflow.dft.runs import TruncatedOutputError
 
 _STEP = re.compile(r"Step \(Outer -- Inner\) =\s*(\d+) --\s*(\d+)\s+RMS =\s*(\S+)")
 _ENERGY = re.compile(r"^\s*\d+ F=\s*(\S+)\s+E0=", re.MULTILINE)
@@ -157,7 +158,7 @@ def label_from_log(text: str, frame: Frame, level_of_theory: LevelOfTheory) -> L
         return Label.failed(
             frame, level_of_theory, FailureKind.SCF_UNCONVERGED, f"constraint missed by {log.rms:.1e} muB"
         )
-    held = np.ones(len(frame), bool) if frame.constrained is None else frame.constrained
+    held = held_atoms(frame)
     return Label(
         frame.frame_id,
         level_of_theory,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import LabelKind
 from magflow.core.moments import is_collinear
+from magflow.dft.frames import held_atoms
 from magflow.dft.vasp.settings import GGA, ISMEAR, DeltaSpin, Penalty, VaspSettings
 from magflow.errors import InputError
 
@@ -57,7 +57,7 @@ def in_order(species: Sequence[str]) -> list[str]:
 
 def noncollinear(settings: VaspSettings, frame: Frame) -> bool:
     """Whether vasp_ncl is needed: VASP constrains moments nowhere else."""
-    if settings.kind == LabelKind.NON_MAGNETIC:
+    if not settings.polarised:
         return False
     return settings.constrained or (frame.magmoms is not None and not is_collinear(frame.magmoms))
 
@@ -110,7 +110,7 @@ def incar_tags(
 def _magnetism(
     settings: VaspSettings, frame: Frame, radii: Mapping[str, float], strength: float | None
 ) -> dict[str, Any]:
-    if settings.kind == LabelKind.NON_MAGNETIC:
+    if not settings.polarised:
         return {"ISPIN": 1}
     if frame.magmoms is None:
         raise InputError(f"a {settings.kind} calculation needs moments and the frame has none", where="magmoms")
@@ -125,7 +125,7 @@ def _constraint(
 ) -> dict[str, Any]:
     """M_CONSTR three numbers a site, RWIGS one a species; zeros leave a site free."""
     assert frame.magmoms is not None
-    held = np.ones(len(frame), bool) if frame.constrained is None else frame.constrained
+    held = held_atoms(frame)
     tags: dict[str, Any] = {
         "M_CONSTR": np.where(held[:, None], frame.magmoms, 0.0).ravel().tolist(),
         "RWIGS": [radii[e] for e in in_order(frame.species)],

@@ -20,16 +20,13 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
+from magflow.dft.runs import TruncatedOutputError
 
 _END = "General timing and accounting informations for this job"
 _VERSION = re.compile(r"\d+(?:\.\d+){1,2}")
 _ERROR = re.compile(
     r"^[ |*]*((?:VERY BAD NEWS|ERROR|Error|internal error|LAPACK|BRMIX: very serious|ZBRENT).*?)[ |*]*$", re.M
 )
-
-
-class TruncatedOutputError(Exception):
-    """Output that a finished run would have is not there."""
 
 
 @dataclass(frozen=True)

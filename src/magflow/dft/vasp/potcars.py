@@ -8,19 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.dft.vasp.settings import VaspSettings
-from magflow.errors import InputError, MissingToolError
+from magflow.errors import InputError
 
 POTCAR_HINT = "tell pymatgen where the POTCARs are: `pmg config --add PMG_VASP_PSP_DIR FOLDER`"
 _EXCHANGE = {"CA": "LDA", "PE": "PBE"}
-
-
-class MissingPotcarError(MissingToolError):
-    """No POTCAR for an element."""
-
-
-class WrongPotcarError(InputError):
-    """A POTCAR of another element or another functional."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +36,9 @@ def find_potcars(settings: VaspSettings, elements: Iterable[str]) -> dict[str, P
 
     Raises
     ------
-    MissingPotcarError
+    MissingDatasetError
         If there is none for an element.
-    WrongPotcarError
+    MixedFunctionalsError
         If one is for another element or another functional.
     """
     from pymatgen.core import SETTINGS
@@ -55,10 +48,12 @@ def find_potcars(settings: VaspSettings, elements: Iterable[str]) -> dict[str, P
         symbol = settings.potcar_symbol(element)
         info = _read(symbol, settings.potcar_functional, element, str(SETTINGS.get("PMG_VASP_PSP_DIR")))
         if info.element != element:
-            raise WrongPotcarError("POTCAR of another element", where=symbol, seen=info.element, expected=element)
+            raise MixedFunctionalsError("POTCAR of another element", where=symbol, seen=info.element, expected=element)
         expected = "LDA" if settings.functional == "LDA" else "PBE"
         if info.functional != expected:
-            raise WrongPotcarError("POTCAR of another functional", where=symbol, seen=info.title, expected=expected)
+            raise MixedFunctionalsError(
+                "POTCAR of another functional", where=symbol, seen=info.title, expected=expected
+            )
         found[element] = info
     return found
 
@@ -73,14 +68,14 @@ def _read(symbol: str, release: str, element: str, folder: str) -> PotcarInfo:
             warnings.simplefilter("ignore")  # pymatgen's table of known POTCARs is not complete
             potcar = PotcarSingle.from_symbol_and_functional(symbol, release)
     except (PmgVaspPspDirError, OSError) as error:
-        raise MissingPotcarError(
+        raise MissingDatasetError(
             f"no POTCAR {symbol} of {release}", where=element, seen=str(error).splitlines()[0], hint=POTCAR_HINT
         ) from error
     except (ValueError, KeyError, IndexError) as error:  # what pymatgen raises on a file cut short
-        raise WrongPotcarError("a POTCAR cannot be read", where=symbol, seen=error) from error
+        raise MixedFunctionalsError("a POTCAR cannot be read", where=symbol, seen=error) from error
     words = potcar.keywords
     if "LEXCH" not in words:
-        raise WrongPotcarError("a POTCAR cannot be read", where=symbol, seen="no LEXCH in it")
+        raise MixedFunctionalsError("a POTCAR cannot be read", where=symbol, seen="no LEXCH in it")
     return PotcarInfo(
         str(words.get("VRHFIN", "")).partition(":")[0].strip() or potcar.symbol.partition("_")[0],
         symbol,
@@ -96,7 +91,7 @@ def sphere_radii(settings: VaspSettings, elements: Iterable[str]) -> dict[str, f
 
     Raises
     ------
-    MissingPotcarError
+    MissingDatasetError
         If a radius is to come from a POTCAR that is not there.
     InputError
         If that states none.

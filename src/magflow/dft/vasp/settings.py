@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from magflow.core.label import LabelKind
 from magflow.dft.kpoints import Mesh, Spacing
+from magflow.dft.settings import CodeSettings
 
 GGA = {"PBE": "PE", "PBEsol": "PS", "revPBE": "RE", "RPBE": "RP", "LDA": "CA"}
 """Functional to VASP's GGA tag. Always written: atomate2's sets would make it PS (PBEsol)."""
@@ -96,10 +96,9 @@ class Hubbard(_Closed):
     j_ev: Annotated[float, Field(ge=0, description="J, eV.")] = 0.0
 
 
-class VaspSettings(_Closed):
-    """What a VASP calculation is made from, beside the frame."""
+class VaspSettings(CodeSettings):
+    """What a VASP calculation is made from, beside the frame, and how it is run."""
 
-    kind: LabelKind = Field(LabelKind.CONSTRAINED, description="constrained, spin-polarised or non-magnetic.")
     version: str = Field(
         pattern=r"^\d+\.\d+(\.\d+)*$",
         description="VASP's version as in the first line of OUTCAR, 6.4.2; a run of another version is a failed label.",
@@ -141,6 +140,30 @@ class VaspSettings(_Closed):
         description="Further INCAR tags that change speed or convergence only, {KPAR: 4, AMIX: 0.2}.",
     )
 
+    moment_tolerance_mub: PositiveFloat = Field(
+        0.05, description="A label whose moment misses its target by more (muB) has failed; a penalty always misses."
+    )
+    consistency_tolerance_ev: PositiveFloat = Field(
+        5e-3,
+        description="Disagreement of energies and magnetic forces between the last two steps of a ladder that is "
+        "tolerated, eV; a quarter of the energy change always is.",
+    )
+    magnetic_force_tolerance_ev: PositiveFloat = Field(
+        0.05,
+        description="A magnetic force that the digits VASP prints leave less certain than this (eV/muB) is no part "
+        "of the label.",
+    )
+    time_limit_s: PositiveFloat | None = Field(
+        24 * 3600.0, description="Wall seconds for one label, all runs together."
+    )
+    command: str | None = Field(
+        None,
+        min_length=1,
+        description="VASP executable; None: vasp_command, or vasp_ncl_command where moments are vectors or held, of "
+        "~/.magflow.yaml.",
+    )
+    keep_files: bool = Field(False, description="Keep every file of a run but POTCAR, instead of input and log only.")
+
     @field_validator("incar", "incar_running")
     @classmethod
     def _free_tags(cls, tags: Tags) -> Tags:
@@ -155,11 +178,6 @@ class VaspSettings(_Closed):
         if (self.functional == "LDA") != self.potcar_functional.startswith("LDA"):
             raise ValueError(f"functional {self.functional} with potcar_functional {self.potcar_functional}")
         return self
-
-    @property
-    def constrained(self) -> bool:
-        """Whether moments are held."""
-        return self.kind == LabelKind.CONSTRAINED
 
     @property
     def strengths(self) -> tuple[float | None, ...]:
