@@ -22,6 +22,7 @@ settings.register_profile("magflow", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("magflow")
 
+_NO_DATA = "no reference data"
 _DEFAULT = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -30,8 +31,26 @@ def reference_data() -> Path:
     """Folder of reference data; the test is skipped, visibly, without it."""
     folder = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", _DEFAULT))
     if not folder.is_dir():
-        pytest.skip(f"no reference data at {folder}; set MAGFLOW_REFERENCE_DATA")
+        pytest.skip(f"{_NO_DATA} at {folder}; set MAGFLOW_REFERENCE_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that hold magflow against numbers of others."""
+    for item in items:
+        if "reference_data" in getattr(item, "fixturenames", ()):
+            item.user_properties.append(("oracle", True))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of them ran, so that a run without the data is not taken for one with it."""
+    reports = [r for kind in ("passed", "failed", "error", "skipped") for r in terminalreporter.stats.get(kind, [])]
+    oracles = [r for r in reports if dict(r.user_properties).get("oracle")]
+    lacking = sum(r.skipped and _NO_DATA in str(r.longrepr) for r in oracles)
+    ran = sum(not r.skipped for r in oracles)
+    if oracles:
+        hint = "; tests/reference_data.md says where it comes from" if lacking else ""
+        terminalreporter.write_line(f"reference data: {ran} oracles ran, {lacking} skipped for lack of it{hint}")
 
 
 @pytest.fixture(scope="session")

@@ -152,13 +152,13 @@ def _documents(
 
 
 def _jobs(directory: CampaignDirectory, criteria: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    from mongomock_ng.filtering import filter_applies
-
     from magflow.execution.backend import open_reader
+    from magflow.stores.filters import matcher
 
+    matches = matcher(criteria)
     for job in open_reader(directory).jobs():
         row = asdict(job) | {"state": str(job.state), "metadata": dict(job.metadata)}
-        if filter_applies(dict(criteria), row):
+        if matches(row):
             yield row
 
 

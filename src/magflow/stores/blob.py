@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import bson
@@ -41,19 +41,3 @@ def unpack(blob: bytes, where: str) -> dict[str, Any]:
         return bson.decode(zlib.decompress(blob[1:]) if blob[:1] == _ZLIB else blob[1:])
     except (BSONError, zlib.error) as error:
         raise StoreError("a document of the store is damaged", where=where, seen=str(error)) from error
-
-
-def values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """The values at a path, through lists on the way and in the end."""
-    if isinstance(value, list):
-        if path and path[0].isdigit() and int(path[0]) < len(value):
-            yield from values_at(value[int(path[0])], path[1:])
-        for item in value:
-            if not path:
-                yield item
-            elif isinstance(item, Mapping):
-                yield from values_at(item, path)
-    elif not path:
-        yield value
-    elif isinstance(value, Mapping) and path[0] in value:
-        yield from values_at(value[path[0]], path[1:])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gridfs
 from maggma.core import Sort
 from maggma.stores import GridFSStore, MongoStore
+from pymongo.collection import Collection
 
 from magflow.errors import StoreError
 from magflow.stores.patience import patiently
@@ -35,6 +36,11 @@ class Blobs(GridFSStore):
     def name(self) -> str:
         """For people, without secrets."""
         return f"gridfs of {self.address}"
+
+    @property
+    def files(self) -> Collection:
+        """The collection of the bucket's files, for what maggma has no call for; connect the store first."""
+        return self._files_collection
 
     def connect(self, force_reset: bool = False) -> None:
         """Take up the bucket; nothing is sent yet."""
@@ -90,7 +96,7 @@ class Blobs(GridFSStore):
             If a file is incomplete.
         """
         order = {k: v.value if isinstance(v, Sort) else v for k, v in (sort or {}).items()}
-        found = self._files_collection.find(
+        found = self.files.find(
             self.transform_criteria(criteria or {}),
             skip=skip,
             limit=limit,
@@ -109,9 +115,13 @@ class Blobs(GridFSStore):
         return [self._decode(f, b"".join(data for _, data in sorted(parts[f["_id"]]))) for f in files]
 
     def _decode(self, file: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        where = f"{self.name}, file {file['_id']}"
         if len(data) != file["length"]:
             seen = f"{len(data)} of {file['length']} bytes"
-            raise StoreError("an array blob is damaged", where=f"{self.name}, file {file['_id']}", seen=seen)
-        if file.get("metadata", {}).get("compression") == "zlib":
-            data = zlib.decompress(data)
-        return dict(json.loads(data))
+            raise StoreError("an array blob is damaged", where=where, seen=seen)
+        try:
+            if file.get("metadata", {}).get("compression") == "zlib":
+                data = zlib.decompress(data)
+            return dict(json.loads(data))
+        except (zlib.error, ValueError, TypeError) as error:
+            raise StoreError("an array blob is damaged", where=where, seen=str(error)) from error

@@ -105,7 +105,7 @@ def missing_indexes(store: MongoJobStore) -> list[tuple[Collection, dict[Keys, b
     """
     blobs: Any = store.additional_stores[DATA]
     found = []
-    for collection, wanted in ((store.docs_store._collection, _DOCUMENTS), (blobs._files_collection, _FILES)):
+    for collection, wanted in ((store.docs_store.collection, _DOCUMENTS), (blobs.files, _FILES)):
         try:
             present = {tuple(i["key"]): bool(i.get("unique")) for i in collection.index_information().values()}
         except PyMongoError as error:

@@ -111,7 +111,7 @@ def require_connection(store: MongoJobStore) -> str:
     StoreError
         If it does not answer, or refuses user, password or reading.
     """
-    collection = store.docs_store._collection
+    collection = store.docs_store.collection
     try:
         version = collection.database.client.server_info()["version"]
         collection.find_one({}, {"_id": 1})

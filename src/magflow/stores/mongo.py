@@ -25,6 +25,7 @@ from maggma.stores import MongoStore
 from monty.json import MSONable
 from pydash import get
 from pymongo import MongoClient
+from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from magflow.core.masking import mask
@@ -144,6 +145,12 @@ class Documents(MongoStore):
     def name(self) -> str:
         """For people, without secrets."""
         return str(self.address)
+
+    @property
+    def collection(self) -> Collection:
+        """The collection itself, for what maggma has no call for; connect the store first."""
+        found: Any = self._collection
+        return found
 
     def connect(self, force_reset: bool = False) -> None:
         """Take up the collection; nothing is sent yet."""

@@ -11,8 +11,7 @@ anything else; any list on the path     :data:`OTHER` (a blob)
 ======================================  =====================
 
 A compiled condition never excludes a document that matches: rows holding :data:`OTHER` always pass. It is *exact*
-if besides those rows it admits only matches; all other rows go through mongomock-ng's own matcher, the one
-behind maggma's MemoryStore, so that both stores give the same answers.
+if besides those rows it admits only matches; all other rows go through :mod:`magflow.stores.filters`.
 
 SQLite orders NULL < numbers < text < blobs, and text by code point, as MongoDB does within one type.
 """
@@ -139,9 +138,8 @@ def _operator(field: str, op: str, operand: Any) -> Condition:
 
 def _equals(field: str, value: Any) -> Condition:
     name = quoted(field)
-    if value is None:  # what is null inside something that is no mapping, the matcher knows
-        condition = _one(f"({name} IS NULL OR {name} = ?)", (OTHER,), field)
-        return Condition(condition.terms, exact="." not in field)
+    if value is None:
+        return _one(f"({name} IS NULL OR {name} = ?)", (OTHER,), field)
     return _one(f"{name} IN (?, ?)", (value, OTHER), field)
 
 

@@ -33,6 +33,7 @@ from magflow.makers.offered import Columns, table
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.stores.filters import matcher
 from magflow.stores.indexes import additional_stores
 from magflow.stores.sqlite import SQLiteStore
 
@@ -192,13 +193,12 @@ def frames(
     store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None
 ) -> Iterator[dict[str, Any]]:
     """One row per frame ever offered, with its reason: the tables of all selections, under a Mongo filter."""
-    from mongomock_ng.filtering import filter_applies
-
+    matches = matcher(criteria)
     for iteration, columns in pools(store, campaign):
         for values in zip(*columns.values(), strict=True):
             row = {"iteration": iteration}
             row |= {name: _plain(value) for name, value in zip(columns, values, strict=True)}
-            if not criteria or filter_applies(dict(criteria), row):
+            if matches(row):
                 yield row
 
 

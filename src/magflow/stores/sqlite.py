@@ -1,12 +1,12 @@
 """A maggma Store in one SQLite file: the embedded default of a campaign.
 
 Documents are BSON blobs. Declared scalar fields are real, indexed columns that answer filters and sorts
-(:mod:`magflow.stores.pushdown`); whatever else a filter asks is matched as MongoDB would. Any number of processes
-and threads read and write at once; what :meth:`SQLiteStore.update` has returned from survives ``kill -9``
-(:mod:`magflow.stores.connection`).
+(:mod:`magflow.stores.pushdown`); whatever else a filter asks is matched document by document
+(:mod:`magflow.stores.filters`). Any number of processes and threads read and write at once; what
+:meth:`SQLiteStore.update` has returned from survives ``kill -9`` (:mod:`magflow.stores.connection`).
 
-Differences from a MongoDB collection: documents have no ``_id`` (one that is given is dropped), and projection
-operators such as ``$slice`` are refused.
+Differences from a MongoDB collection: documents have no ``_id`` (one that is given is dropped); projection operators
+such as ``$slice``, and operators of filters that magflow does not use, are refused by name.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 import bson
 from maggma.core import Sort, Store
-from mongomock_ng.filtering import BsonComparable, filter_applies, resolve_sort_key
 from monty.json import jsanitize
 from pydash import get, has, set_
 
 from magflow.errors import InputError
 from magflow.stores import connection
-from magflow.stores.blob import pack, unpack, values_at
+from magflow.stores.blob import pack, unpack
 from magflow.stores.columns import columns_of, declare, index_name, is_declared
+from magflow.stores.filters import Matcher, matcher, rank, sort_key, values_at
 from magflow.stores.projection import parse, project
 from magflow.stores.pushdown import OTHER, Condition, Term, column_value, compile_filter, quoted
 
@@ -119,12 +119,12 @@ class SQLiteStore(Store):
 
     def count(self, criteria: dict | None = None) -> int:
         """How many documents match `criteria`."""
-        condition, con = self._compile(criteria)
+        condition, matches, con = self._compile(criteria)
         with connection.explained(self.path):
             if condition.exact and not self._holds_other(con, condition.fields, condition):
                 sql = f"SELECT count(*) FROM {self.table}{self._where(con, condition)}"  # noqa: S608
                 return int(con.execute(sql, condition.parameters).fetchone()[0])
-        return sum(1 for _ in self._matches(con, criteria, condition))
+        return sum(1 for _ in self._matches(con, matches, condition))
 
     def query(
         self,
@@ -139,16 +139,16 @@ class SQLiteStore(Store):
 
         Documents written while the result is read may or may not appear; none appears twice.
         """
-        condition, con = self._compile(criteria)
+        condition, matches, con = self._compile(criteria)
         order = {k: Sort(v).value if not isinstance(v, Sort) else v.value for k, v in (sort or {}).items()}
         docs: Iterator[dict]
         sortable = all(k in self._columns for k in order) and not self._holds_other(con, order, condition)
         if sortable:
-            docs = self._matches(con, criteria, condition, order, skip + limit if limit else 0)
+            docs = self._matches(con, matches, condition, order, skip + limit if limit else 0)
         else:
-            found = list(self._matches(con, criteria, condition))
+            found = list(self._matches(con, matches, condition))
             for key, direction in reversed(order.items()):
-                found.sort(key=lambda d, k=key: resolve_sort_key(k, d), reverse=direction == -1)  # type: ignore[misc]
+                found.sort(key=sort_key(key, direction), reverse=direction == -1)
             docs = iter(found)
         if skip or limit:
             docs = islice(docs, skip, skip + limit if limit else None)
@@ -160,9 +160,9 @@ class SQLiteStore(Store):
 
         Declared fields are read without unpacking documents.
         """
-        condition, con = self._compile(criteria)
+        condition, matches, con = self._compile(criteria)
         if not condition.exact or any(f not in self._columns for f in fields):
-            for doc in self._matches(con, criteria, condition):
+            for doc in self._matches(con, matches, condition):
                 yield tuple(get(doc, f) for f in fields)
             return
         looked_at = [*fields, *sorted(condition.fields.difference(fields))]
@@ -176,7 +176,7 @@ class SQLiteStore(Store):
         for i, *found in rows:
             if OTHER not in found:
                 yield tuple(found[: len(fields)])
-            elif (whole := self._document(con, i)) is not None and filter_applies(dict(criteria or {}), whole):
+            elif (whole := self._document(con, i)) is not None and matches(whole):
                 yield tuple(get(whole, f) for f in fields)
 
     def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
@@ -205,11 +205,11 @@ class SQLiteStore(Store):
         """Remove the documents that match `criteria`."""
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
-            condition, _ = self._compile(criteria)
+            condition, matches, _ = self._compile(criteria)
             if condition.exact and not self._holds_other(con, condition.fields, condition):
                 con.execute(f"DELETE FROM {self.table}{self._where(con, condition)}", condition.parameters)  # noqa: S608
                 return
-            gone = [(i,) for i, _ in self._rows(con, criteria, condition)]
+            gone = [(i,) for i, _ in self._rows(con, matches, condition)]
             con.executemany(f"DELETE FROM {self.table} WHERE id = ?", gone)  # noqa: S608
 
     def ensure_index(self, key: str, unique: bool = False) -> bool:
@@ -238,7 +238,7 @@ class SQLiteStore(Store):
             properties = [*properties, *names]
         docs = [d for d in self.query(criteria, properties, sort, skip, limit) if all(has(d, k) for k in names)]
         for name in reversed(names):
-            docs.sort(key=lambda d, k=name: BsonComparable(get(d, k)))  # type: ignore[misc]
+            docs.sort(key=lambda d, k=name: rank(get(d, k)))  # type: ignore[misc]
         for values, group in groupby(docs, key=lambda d: tuple(get(d, k) for k in names)):
             head: dict = {}
             for name, value in zip(names, values, strict=True):
@@ -247,7 +247,7 @@ class SQLiteStore(Store):
 
     def distinct(self, field: str, criteria: dict | None = None, all_exist: bool = False) -> list:
         """The different values of `field`; those in a list count one by one."""
-        condition, con = self._compile(criteria)
+        condition, matches, con = self._compile(criteria)
         if (
             field in self._columns
             and condition.exact
@@ -260,8 +260,8 @@ class SQLiteStore(Store):
                 return [row[0] for row in con.execute(sql, condition.parameters)]
         values: list[Any] = []
         seen: set[bytes] = set()
-        for doc in self._matches(con, criteria, condition):
-            for value in values_at(doc, field.split(".")):
+        for doc in self._matches(con, matches, condition):
+            for value in values_at(doc, field):
                 mark = bson.encode({"": value})
                 if mark not in seen:
                     seen.add(mark)
@@ -296,7 +296,7 @@ class SQLiteStore(Store):
 
     def _replace(self, con: sqlite3.Connection, criteria: dict, doc: dict, blob: bytes) -> None:
         condition = compile_filter(criteria, self._columns)
-        first = next(self._rows(con, criteria, condition), None)
+        first = next(self._rows(con, matcher(criteria), condition), None)
         values = [blob, *(column_value(doc, path) for path in self._columns.values())]
         names = ["doc", *(quoted(c) for c in self._columns)]
         if first is None:
@@ -308,9 +308,10 @@ class SQLiteStore(Store):
 
     # ---- reading
 
-    def _compile(self, criteria: Mapping[str, Any] | None) -> tuple[Condition, sqlite3.Connection]:
+    def _compile(self, criteria: Mapping[str, Any] | None) -> tuple[Condition, Matcher, sqlite3.Connection]:
+        matches = matcher(criteria)  # first: it refuses what is not supported
         con = self._connection()
-        return compile_filter(criteria, self._columns), con
+        return compile_filter(criteria, self._columns), matches, con
 
     def _document(self, con: sqlite3.Connection, i: int) -> dict | None:
         with connection.explained(self.path):
@@ -353,17 +354,17 @@ class SQLiteStore(Store):
     def _matches(
         self,
         con: sqlite3.Connection,
-        criteria: Mapping[str, Any] | None,
+        matches: Matcher,
         condition: Condition,
         order: Mapping[str, int] | None = None,
         at_most: int = 0,
     ) -> Iterator[dict]:
-        return (doc for _, doc in self._rows(con, criteria, condition, order, at_most))
+        return (doc for _, doc in self._rows(con, matches, condition, order, at_most))
 
     def _rows(
         self,
         con: sqlite3.Connection,
-        criteria: Mapping[str, Any] | None,
+        matches: Matcher,
         condition: Condition,
         order: Mapping[str, int] | None = None,
         at_most: int = 0,
@@ -388,7 +389,7 @@ class SQLiteStore(Store):
             for i in chunk:
                 if i in blobs:  # or removed meanwhile
                     doc = unpack(blobs[i], self.name)
-                    if exact or filter_applies(criteria or {}, doc):
+                    if exact or matches(doc):
                         yield i, doc
 
     # ---- documents
