@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
+from magflow import __version__
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
@@ -55,7 +56,8 @@ class LabelMaker(PluginMaker):
         level = _level_of_theory(self.engine, tuple(self.campaign.elements))
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
         if found is not None:
-            return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
+            mine = {"campaign": self.campaign.id, "iteration": iteration, "source": source, "magflow": __version__}
+            return found.model_copy(update=mine)
         if isinstance(self.engine, AtomateEngine):
             flow = label_flow(self.engine, self.campaign, frame, source, iteration, Purpose(self.purpose))
             return Response(replace=flow)
