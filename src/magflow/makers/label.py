@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
+from magflow import __version__
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
@@ -56,7 +57,8 @@ class LabelMaker(PluginMaker):
         level = level_of_theory(engine, self.campaign.elements)
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
         if found is not None:
-            return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
+            mine = {"campaign": self.campaign.id, "iteration": iteration, "source": source, "magflow": __version__}
+            return found.model_copy(update=mine)
         purpose = Purpose(self.purpose)
         if isinstance(engine, AtomateEngine):
             return Response(replace=label_flow(engine, self.campaign, frame, source, iteration, purpose))
@@ -136,16 +138,17 @@ def level_of_theory(source: LabelEngine | AtomateEngine, elements: Sequence[str]
 def find_label(store: JobStore | None, wanted: str, purpose: Purpose = Purpose.CAMPAIGN) -> LabelDoc | None:
     """A usable label in the store; the one of an interrupted run of this very job is returned as it is.
 
-    One of another job is marked as reused for `purpose` and costs nothing.
+    One of another job is marked as reused for `purpose` and costs nothing. One that a newer magflow wrote in a format
+    this one does not know may mean something else: it is left alone, and the label is computed.
     """
     if store is None:
         return None
-    criteria = {"output.doc_type": "label", "output.label_id": wanted, "output.state": "ok"}
+    criteria = LabelDoc.usable(wanted)
     mine = None if CURRENT_JOB.job is None else store.query_one(criteria | {"uuid": CURRENT_JOB.job.uuid}, load=True)
     document = mine or store.query_one(criteria, load=True)
     if document is None:
         return None
-    found = LabelDoc(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
+    found = LabelDoc(**document["output"])
     if mine is not None:
         return found
     free = {"cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0}
