@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,26 @@ def test_retried_labels_that_succeed_are_learnt_from(campaign_file, tmp_path, mo
     assert len(queries.labelled_frames(here.store)) == 20
     assert queries.latest_models(here.store)[0].n_labels == 20
     assert len(failed) == 20 - before.labels
+
+
+def test_a_campaign_that_goes_on_is_not_continued_a_second_time(campaign_file, tmp_path):
+    """It is submitted again between two iterations: the last one has ended, the next one is not there yet."""
+    from magflow.execution.local.queue import JobQueue
+    from magflow.execution.local.worker import Worker
+
+    file = campaign_file()
+    here = CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
+    submit_campaign(here)
+
+    class AfterOneIteration(threading.Event):
+        def is_set(self):
+            return bool(queries.iterations(here.store))
+
+    Worker(JobQueue(here.path), here.store, "test").run(AfterOneIteration())
+    counts = QueueReader(here.path).counts()
+    assert counts[JobState.READY] == 1
+    assert submit_campaign(here) == 0
+    assert QueueReader(here.path).counts() == counts
 
 
 def _work_here(here: CampaignDirectory) -> None:
