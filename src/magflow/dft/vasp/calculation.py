@@ -99,7 +99,7 @@ class VaspCalculation(Calculation[Step, Rung]):
     def read(self, folder: Path) -> Rung | Failure:
         """See :class:`magflow.dft.calculation.Calculation`."""
         output = read_output(folder, len(self.frame), polarised=self.settings.polarised)
-        foreign = self._foreign(output)
+        foreign = self.foreign(output)
         if foreign is not None:
             return Failure(FailureKind.INVALID_INPUT, foreign)
         if not self.settings.constrained:
@@ -108,7 +108,7 @@ class VaspCalculation(Calculation[Step, Rung]):
         held = read_constraint(self.settings.constraint, folder, folder / self.log, target)
         return held if isinstance(held, Failure) else Rung(output, held)
 
-    def _foreign(self, output: Output) -> str | None:
+    def foreign(self, output: Output) -> str | None:
         """Why this is not the calculation that was asked for; None if it is."""
         species = in_vasp_order(self.frame).species
         if output.elements != species:
