@@ -237,6 +237,8 @@ def test_collinear_moments_survive_vectors(m):
         ([-2.0, -2.0], Ordering.FM),
         ([2.0, -2.0], Ordering.AFM),
         ([2.0, -1.0], Ordering.FIM),
+        ([2.0, -1.8], Ordering.FIM),
+        ([2.0, -1.82], Ordering.AFM),
         ([2.0, 0.05], Ordering.FM),
         ([0.05, -0.05], Ordering.NM),
         ([0.0, 0.0], Ordering.NM),
@@ -280,3 +282,6 @@ def test_ensemble_statistics(data):
     starts = np.cumsum([0, *counts])
     largest = [norms[a:b].max() for a, b in pairwise(starts)]
     assert np.allclose(e.frame_deviation("forces"), largest)
+    norms = np.linalg.norm(e.deviation.magnetic_forces, axis=1)
+    assert np.allclose(e.frame_deviation("magnetic_forces"), [norms[a:b].max() for a, b in pairwise(starts)])
+    assert np.allclose(e.frame_deviation("stress"), np.array(e.deviation.stress).max(axis=1))

@@ -78,6 +78,21 @@ def test_neighbours_are_counted():
     assert data.most_neighbours(frames, SPECIES, cutoff) == most.tolist()
 
 
+def test_the_crowded_frame_counts_wherever_it_stands():
+    alone = Frame(("Fe", "Al"), 20.0 * np.eye(3), [[0, 0, 0], [9, 9, 9]])
+    crowded = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.45, 1.45, 1.45]])
+    for frames in ([alone, crowded], [crowded, alone]):
+        assert data.most_neighbours(frames, SPECIES, 3.0) == [8, 8], "eight of the other kind, six images of the same"
+
+
+def test_moments_are_measured_by_their_length():
+    frame = Frame(("Fe", "Al"), 4.0 * np.eye(3), [[0, 0, 0], [2, 2, 2]], [[-3.0, 0.0, 4.0], [0.0, -0.2, 0.0]])
+    label = Label(frame.frame_id, LEVEL, frame.orientation, energy=0.0, magmoms=frame.magmoms)
+    bare = item(0, moments=False)
+    found = data.largest_moments([LabeledFrame(frame, label), bare], (*SPECIES, "Ni"))
+    assert found == pytest.approx([0.2, 5.0, 0.0])
+
+
 def test_form_of_a_spin_model():
     items = [item(k) for k in range(3)]
     family = DpSpinFamily(virtual_length=0.3)
@@ -164,6 +179,14 @@ class TestRefusals:
         label = Label(one.label.frame_id, LEVEL, one.frame.orientation, energy=0.0, forces=np.full((4, 3), np.nan))
         with pytest.raises(InputError, match="forces are not finite"):
             DpFamily().fit([LabeledFrame(one.frame, label)], elements=SPECIES, seed=0)
+
+    def test_stress_that_is_not_finite(self):
+        from dataclasses import replace
+
+        bad = item(1)
+        bad = LabeledFrame(bad.frame, replace(bad.label, stress=np.array([0, 0, np.nan, 0, 0, 0])))
+        with pytest.raises(InputError, match=r"validation frame 1 .*stress"):
+            data.check([item(0), bad], SPECIES, magnetic=True, part="validation")
 
     def test_a_start_of_another_kind(self):
         one = item(0)

@@ -53,6 +53,13 @@ def test_a_job_that_runs_again_replaces_its_arrays(store):
     assert store.query_one({"index": 1}, load=True)["output"]["array"] == [1] * 5
 
 
+def test_each_index_of_a_job_keeps_its_arrays(store):
+    for index in (1, 2):
+        store.update(document(index, index), save={"data": "array"})
+    store.update(document(2, 3), save={"data": "array"})
+    assert {d["index"]: d["output"]["array"] for d in store.query({}, load=True)} == {1: [1], 2: [2, 2, 2]}
+
+
 def test_a_document_is_never_stored_without_its_arrays(store):
     store.update(document(1, 3), save={"data": "array"})
     unstorable = document(1, 3)

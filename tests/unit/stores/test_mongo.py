@@ -108,6 +108,24 @@ def test_a_label_that_another_job_has_made_is_not_imported_again(wire_uri, tmp_p
     assert store.count() == 1
 
 
+@pytest.mark.parametrize(("there", "kept"), [("ok", "failed"), ("failed", "ok"), ("failed", "failed")])
+def test_a_failed_label_stands_for_no_other(wire_uri, tmp_path, there, kept):
+    store = connect(wire_uri, tmp_path)
+    write(store, 1, label_id="same", state=there)
+    path = tmp_path / f"x{SUFFIX}"
+    document_kept = document(2, label_id="same", state=kept)
+    path.write_text(json.dumps({"magflow_result": 1, "documents": [document_kept], "key": None, "save": None}))
+    assert sync_results(store, [path]).imported == 1
+    assert {d["output"]["state"] for d in store.query({})} == {there, kept}
+
+
+def test_the_indices_of_a_job_keep_their_arrays(wire_uri, tmp_path):
+    store = connect(wire_uri, tmp_path)
+    for index, text in ((1, "a"), (2, "b"), (2, "c")):
+        store.update(document(1, text) | {"index": index}, save={"data": "array"})
+    assert {d["index"]: d["output"]["array"] for d in store.query({}, load=True)} == {1: "a", 2: "c"}
+
+
 def test_a_result_is_in_the_run_directory_only_until_it_is_stored(wire_uri, tmp_path, monkeypatch):
     from magflow.stores import mongo
 
