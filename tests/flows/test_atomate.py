@@ -11,7 +11,8 @@ from maggma.stores import MemoryStore
 from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.dft.spin_lattice.model import SpinLatticeModel
-from magflow.makers.atomate import AtomateEngine, label_of
+from magflow.io.task_document import read_task_document
+from magflow.makers.atomate import AtomateEngine
 from magflow.makers.base import Campaign
 from magflow.makers.label import LabelMaker
 from magflow.makers.packing import pack_frame, unpack_labelled
@@ -24,6 +25,14 @@ def frame(seed: int = 0) -> Frame:
     rng = np.random.default_rng(seed)
     positions = np.array([[0.0, 0, 0], [1.45, 1.45, 1.45]]) + rng.normal(0, 0.05, (2, 3))
     return Frame(("Fe", "Al"), 2.9 * np.eye(3) + rng.normal(0, 0.02, (3, 3)), positions, [1.8, 0.05])
+
+
+def label_of(engine: AtomateEngine, task):
+    return read_task_document(task, frame(), engine.level_of_theory(["Al", "Fe"]), engine.stress_in_gpa)
+
+
+def read(engine: AtomateEngine, task):
+    return read_task_document(task, frame(), engine.level_of_theory(["Al", "Fe"]), engine.stress_in_gpa)
 
 
 def maker(**kw):
@@ -41,7 +50,7 @@ def test_a_static_maker_labels_a_batch(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frames = [frame(i) for i in range(3)]
     labels = LabelMaker(engine=maker(), campaign=CAMPAIGN)
-    assert isinstance(labels.engine, AtomateEngine)
+    assert isinstance(labels.source, AtomateEngine)
     flow = labels.flow([pack_frame(f) for f in frames], ["test"] * 3, 0)
     run_locally(flow, store=store, ensure_success=True, log=False)
     documents = queries.labels(store, arrays=True)
@@ -80,12 +89,12 @@ def test_another_input_set_is_another_level_of_theory():
     ("task", "kind"), [(None, "crash"), ({"output": {"energy": None, "forces": None}}, "truncated-output")]
 )
 def test_a_calculation_without_a_result_is_a_failed_label(task, kind):
-    label = label_of(AtomateEngine(maker()), ["Al", "Fe"], frame(), task)
+    label = label_of(AtomateEngine(maker()), task)
     assert label.failure.kind == kind
 
 
 def test_stress_of_vasp_is_positive_in_compression_and_kbar():
     task = {"output": {"energy": -1.0, "forces": np.zeros((2, 3)), "stress": 10.0 * np.eye(3), "structure": None}}
-    label = label_of(AtomateEngine(maker(), kind=LabelKind.NON_MAGNETIC), ["Al", "Fe"], frame(), task)
+    label = label_of(AtomateEngine(maker(), kind=LabelKind.NON_MAGNETIC), task)
     np.testing.assert_allclose(label.stress[:3] * 160.21766208, -1.0, rtol=1e-9)
     assert label.magmoms is None

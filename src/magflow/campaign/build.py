@@ -10,6 +10,7 @@ from typing import Any
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.core.arrays import digest
+from magflow.core.protocols import LabelEngine
 from magflow.explore.prototypes import Prototype, build_prototypes
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
@@ -76,7 +77,7 @@ def _transfer_maker(spec: CampaignSpec, transfer: TransferSpec, iteration: Itera
     """The same loop with its beginning and its control."""
     campaign, explore, common = iteration.train.campaign, iteration.explore, _training(spec)
 
-    def beside(engine: Any, purpose: Purpose, number: int) -> BesideMaker:
+    def beside(engine: LabelEngine, purpose: Purpose, number: int) -> BesideMaker:
         return BesideMaker(
             label=LabelMaker(engine=engine, campaign=campaign, purpose=purpose), explore=explore, number=number
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from ase.data import atomic_numbers
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
@@ -16,6 +16,7 @@ from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
 from magflow.core.masking import mask
+from magflow.core.protocols import LabelEngine, PotentialFamily
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
 from magflow.explore.settings import ExploreSettings
@@ -280,7 +281,7 @@ class CampaignSpec(Section):
     def _transfers(self) -> CampaignSpec:
         if self.transfer is None:
             return self
-        kind = self.label.settings.kind  # type: ignore[attr-defined]
+        kind = self.engine().kind
         if kind == LabelKind.NON_MAGNETIC:
             raise problem("magnetic labels in label.settings.kind with transfer", seen=kind)
         if self.transfer.replay and kind != LabelKind.CONSTRAINED:
@@ -298,22 +299,22 @@ class CampaignSpec(Section):
         return self
 
     @cached_property
-    def _engine(self) -> BaseModel:
+    def _engine(self) -> LabelEngine:
         given = {field: getattr(self.execution, key) for key, field in _ENGINE_FIELDS.items()}
         update = {field: value for field, value in given.items() if value is not None}
-        return self.label.settings.model_copy(update=update) if update else self.label.settings
+        return cast(LabelEngine, self.label.settings.model_copy(update=update) if update else self.label.settings)
 
-    def engine(self) -> Any:
-        """The :class:`~magflow.core.protocols.LabelEngine`, with the settings of `execution` applied."""
+    def engine(self) -> LabelEngine:
+        """What labels, with the settings of `execution` applied."""
         return self._engine
 
-    def non_magnetic_engine(self) -> Any:
+    def non_magnetic_engine(self) -> LabelEngine:
         """The same engine with the same settings, for non-magnetic labels."""
-        return self._engine.model_copy(update={"kind": LabelKind.NON_MAGNETIC})
+        return cast(LabelEngine, cast(BaseModel, self._engine).model_copy(update={"kind": LabelKind.NON_MAGNETIC}))
 
-    def family(self) -> Any:
-        """The :class:`~magflow.core.protocols.PotentialFamily`."""
-        return self.train.settings
+    def family(self) -> PotentialFamily:
+        """What learns."""
+        return cast(PotentialFamily, self.train.settings)
 
     def targets(self) -> dict[str, float]:
         """Targets by quantity, house units (eV/atom, eV/A, eV/A^3, eV/muB)."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from magflow.campaign.base import Section
 from magflow.core.label import LabelKind
+from magflow.core.protocols import LabelSource, PotentialFamily
 
 
 class TransferSpec(Section):
@@ -31,7 +30,7 @@ class TransferSpec(Section):
         "out: all for constrained labels and a family that reads moments, none otherwise.",
     )
 
-    def share(self, engine: Any, family: Any) -> float:
+    def share(self, engine: LabelSource, family: PotentialFamily) -> float:
         """`replay`, or the default for an engine and a family."""
         if self.replay is not None:
             return self.replay

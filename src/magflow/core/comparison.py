@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magflow.core.label import LabeledFrame
-from magflow.core.prediction import EnsemblePrediction
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction
 from magflow.core.types import FloatArray
 
 
@@ -51,6 +51,17 @@ def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quan
     if quantity == "magnetic_forces":
         known &= np.concatenate([item.magnetic_force_mask for item in labels])
     return Compared(true[known], mean[known], spread[known], owner[known])
+
+
+def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, FloatArray]:
+    """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` of all labelled components; energy per atom."""
+    arrays = {}
+    for quantity in QUANTITIES:
+        compared = compare(prediction, labels, quantity)
+        arrays[f"{quantity}_true"] = compared.true
+        arrays[f"{quantity}_predicted"] = compared.predicted
+        arrays[f"{quantity}_deviation"] = compared.deviation
+    return arrays
 
 
 def _or_nan(values: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

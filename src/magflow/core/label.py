@@ -15,6 +15,7 @@ from magflow.core.arrays import digest
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
 from magflow.core.types import BoolArray, FloatArray
+from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
 
 
@@ -169,6 +170,23 @@ class Label:
         """True for a usable label."""
         return self.failure is None
 
+    def summary(self) -> dict[str, float | None]:
+        """What a label says in a few numbers, None where it says nothing.
+
+        energy (eV), energy_per_atom (eV), pressure_gpa, force_max (eV/A), moment_total (of the collinear component,
+        muB), moment_max (muB), magnetic_force_max (eV/muB).
+        """
+        n = 0 if self.forces is None else len(self.forces)
+        return {
+            "energy": self.energy,
+            "energy_per_atom": self.energy / n if self.energy is not None and n else None,
+            "pressure_gpa": None if self.stress is None else float(-self.stress[:3].mean() * EV_PER_A3_IN_GPA),
+            "force_max": _largest(self.forces),
+            "moment_total": None if self.magmoms is None else float(self.magmoms[:, 2].sum()),
+            "moment_max": _largest(self.magmoms),
+            "magnetic_force_max": _largest(self.magnetic_forces),
+        }
+
     def for_frame(self, frame: Frame) -> Label:
         """The same label in the orientation of `frame` (M or -M): moments and magnetic forces may change sign.
 
@@ -213,6 +231,12 @@ class Label:
             attempts=attempts,
             details=details or {},
         )
+
+
+def _largest(vectors: FloatArray | None) -> float | None:
+    """The largest norm of (N, 3) vectors, those that are not finite left out."""
+    norms = np.zeros(0) if vectors is None else np.linalg.norm(vectors, axis=1)
+    return float(np.nanmax(norms)) if np.isfinite(norms).any() else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,11 +31,12 @@ class Probe:
     hint: str = ""
 
 
-@runtime_checkable
-class LabelEngine(Protocol):
-    """Computes labels. Instances are frozen pydantic models of their settings."""
+class LabelSource(Protocol):
+    """Where labels come from: an engine of one's own, or the jobs of another package."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """The name its labels carry."""
 
     @property
     def kind(self) -> LabelKind:
@@ -46,6 +47,14 @@ class LabelEngine(Protocol):
 
         Raises MissingToolError or InputError if a program or dataset is absent or unfit.
         """
+
+
+@runtime_checkable
+class LabelEngine(LabelSource, Protocol):
+    """Computes labels. Instances are frozen pydantic models of their settings."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Its settings, as pydantic writes them."""
 
     def probe(self, elements: Sequence[str]) -> list[Probe]:
         """What it needs and whether it is there; never raises."""
@@ -109,7 +118,7 @@ class Potential(Protocol):
 
 @runtime_checkable
 class SupportsGrades(Protocol):
-    """A potential with descriptors and a D-optimal extrapolation grade."""
+    """A potential, or an ensemble, with descriptors and a D-optimal extrapolation grade."""
 
     def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, d) one descriptor vector per frame, for diversity; the same for M and -M."""
@@ -119,15 +128,73 @@ class SupportsGrades(Protocol):
 
 
 @runtime_checkable
+class TellsMagnetic(Protocol):
+    """A potential that says whether it reads moments; one that does not say reads them."""
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether it does."""
+
+
+@runtime_checkable
+class KnowsMoments(Protocol):
+    """A potential that says which moments it has seen."""
+
+    @property
+    def max_moment(self) -> Mapping[str, float]:
+        """Element to the largest |m| it knows, muB."""
+
+
+@runtime_checkable
+class KnowsStressOffset(Protocol):
+    """A potential that knows what labelled stresses hold and the energy does not."""
+
+    def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
+        """(n, 6) eV/A^3 to add to the predicted stress before it is compared with labelled ones."""
+
+
+@runtime_checkable
+class SharesGeometry(Protocol):
+    """A potential whose neighbour lists others of its family can use."""
+
+    def shares_geometry(self, other: Potential) -> bool:
+        """Whether the lists of one serve the other."""
+
+    def geometry(self, frames: Sequence[Frame]) -> Any:
+        """The lists of some frames."""
+
+    def predict_geometry(self, geometry: Any) -> Prediction:
+        """As :meth:`Potential.predict`, from the lists of another."""
+
+
+@runtime_checkable
+class MovesTogether(Protocol):
+    """A potential that can move runs on the mean of several of its family."""
+
+    def dynamics_with(
+        self, members: Sequence[Potential], motions: Sequence[Motion], calibration: Mapping[str, float]
+    ) -> Propagator:
+        """A propagator on the mean of `members`, this one among them, their deviation times `calibration`."""
+
+
+@runtime_checkable
 class PotentialFamily(Protocol):
-    """Trains potentials of one family. Instances are frozen pydantic models of their settings.
+    """Trains potentials of one family. Instances are frozen pydantic models of their settings."""
 
-    `magnetic`: its potentials read moments. `needs_moments`: it cannot learn from labels without them.
-    """
+    @property
+    def name(self) -> str:
+        """Its entry point."""
 
-    name: ClassVar[str]
-    magnetic: bool
-    needs_moments: bool
+    @property
+    def magnetic(self) -> bool:
+        """Whether its potentials read moments."""
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether it cannot learn from labels without moments."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Its settings, as pydantic writes them."""
 
     def fit(
         self,

@@ -11,15 +11,15 @@ import numpy as np
 from jobflow import Job, OutputReference, job
 
 from magflow.core.arrays import encode_arrays
-from magflow.core.label import LabeledFrame
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction
+from magflow.core.comparison import parity
+from magflow.core.prediction import QUANTITIES
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import as_labelled
-from magflow.select.calibration import assess, compare
+from magflow.select.calibration import assess
 from magflow.select.stopping import Progress, StopRules, decide
 
 
@@ -62,8 +62,7 @@ class AssessMaker(PluginMaker):
             assessment = assess(prediction, items, previous=before)
             arrays = parity(prediction, items)
         rmse = {} if assessment is None else dict(assessment.rmse)
-        within = self.stop.within(rmse)
-        streak = (previous.streak if previous else 0) + 1 if within else 0
+        streak = self.stop.streak(rmse, previous.streak if previous else 0)
         hours = {
             "explore": selection["explore_seconds"] / 3600,
             "select": selection["select_seconds"] / 3600,
@@ -88,7 +87,7 @@ class AssessMaker(PluginMaker):
             assessment=None if assessment is None else assessment.as_dict(),
             calibration=before if assessment is None else assessment.factors,
             rmse=rmse,
-            within_target=within,
+            within_target=self.stop.within(rmse),
             streak=streak,
             train_rmse=_mean_rmse(new_models),
             core_hours=hours,
@@ -125,17 +124,6 @@ class AssessMaker(PluginMaker):
             iteration,
         )
         return prepare(made, self.campaign, roles.assess(iteration))
-
-
-def parity(prediction: EnsemblePrediction, items: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:
-    """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` (raw) of all labelled components; energy per atom."""
-    arrays = {}
-    for quantity in QUANTITIES:
-        compared = compare(prediction, items, quantity)
-        arrays[f"{quantity}_true"] = compared.true
-        arrays[f"{quantity}_predicted"] = compared.predicted
-        arrays[f"{quantity}_deviation"] = compared.deviation
-    return arrays
 
 
 def _mean_rmse(models: Sequence[ModelDoc]) -> dict[str, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from jobflow import Job, job
 
+from magflow.explore.prototypes import Prototype
 from magflow.explore.run import explore
+from magflow.explore.settings import ExploreSettings
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.documents import CandidatesDoc, IterationDoc, ModelDoc
@@ -30,9 +31,9 @@ class ExploreMaker(PluginMaker):
         Range of |m| by element, muB.
     """
 
-    settings: Any
+    settings: ExploreSettings
     campaign: Campaign
-    prototypes: list[Any] = field(default_factory=list)
+    prototypes: list[Prototype] = field(default_factory=list)
     moments: dict[str, tuple[float, float]] = field(default_factory=dict)
     name: str = "explore"
 

@@ -82,7 +82,9 @@ class ActiveLearningMaker(PluginMaker):
         return prepare(made, self.campaign, roles.advance(iteration, rules), expose_store=True)
 
     @job
-    def advance(self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]) -> Response:
+    def advance(
+        self, assessed: IterationDoc, assessment: str, iteration: int, batches: list[str]
+    ) -> Response[OutcomeDoc]:
         """Stop with an OutcomeDoc, or replace this job by the next iteration.
 
         Parameters

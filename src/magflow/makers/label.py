@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
-from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.core.protocols import LabelEngine
 from magflow.makers import roles
-from magflow.makers.atomate import AtomateEngine, label_flow
+from magflow.makers.atomate import AtomateEngine, label_flow, serialised
 from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import BatchDoc, CandidatesDoc, LabelDoc, OutcomeDoc, Purpose, SelectionDoc
 from magflow.makers.offered import chosen
@@ -39,34 +38,34 @@ class LabelMaker(PluginMaker):
         What the labels are for.
     """
 
-    engine: Any
+    engine: LabelEngine | AtomateEngine | Maker
     campaign: Campaign
     purpose: Purpose = Purpose.CAMPAIGN
     name: str = "label"
 
-    def __post_init__(self) -> None:
-        if isinstance(self.engine, Maker):
-            self.engine = AtomateEngine(self.engine)
+    @property
+    def source(self) -> LabelEngine | AtomateEngine:
+        """What labels: the engine, or the Maker wrapped as one."""
+        return AtomateEngine(self.engine) if isinstance(self.engine, Maker) else self.engine
 
     @job(data="arrays")
-    def make(self, frame: str, source: str, iteration: int) -> LabelDoc | Response:
+    def make(self, frame: str, source: str, iteration: int) -> LabelDoc | Response[LabelDoc]:
         """One label. `frame` is text made by :func:`~magflow.makers.packing.pack_frame`."""
         configuration = unpack_frame(frame)
-        level = _level_of_theory(self.engine, tuple(self.campaign.elements))
+        engine = self.source
+        level = level_of_theory(engine, self.campaign.elements)
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
         if found is not None:
             return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
-        if isinstance(self.engine, AtomateEngine):
-            flow = label_flow(self.engine, self.campaign, frame, source, iteration, Purpose(self.purpose))
-            return Response(replace=flow)
+        purpose = Purpose(self.purpose)
+        if isinstance(engine, AtomateEngine):
+            return Response(replace=label_flow(engine, self.campaign, frame, source, iteration, purpose))
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
-        label = self.engine.label(configuration, level, workdir)
+        label = engine.label(configuration, level, workdir)
         if not any(workdir.iterdir()):
             workdir.rmdir()
-        return label_document(
-            configuration, label, self.campaign, self.engine.name, source, iteration, Purpose(self.purpose)
-        )
+        return label_document(configuration, label, self.campaign, engine.name, source, iteration, purpose)
 
     def after(self, explore: Job, select: Job, iteration: int) -> Job:
         """The job that labels what was selected in one iteration."""
@@ -74,13 +73,15 @@ class LabelMaker(PluginMaker):
         return prepare(made, self.campaign, roles.batch(iteration))
 
     @job
-    def selected(self, candidates: CandidatesDoc, selection: SelectionDoc, iteration: int) -> Response:
+    def selected(self, candidates: CandidatesDoc, selection: SelectionDoc, iteration: int) -> Response[BatchDoc]:
         """Replace this job by one label job per selected frame and the job that gathers them."""
         frames, sources = chosen(candidates, selection)
         return Response(replace=self.flow([pack_frame(f) for f in frames], sources, iteration))
 
     @job
-    def batch(self, sources: list[str], selection_uuid: str, iteration: int, words: tuple[str, ...] = ()) -> Response:
+    def batch(
+        self, sources: list[str], selection_uuid: str, iteration: int, words: tuple[str, ...] = ()
+    ) -> Response[BatchDoc]:
         """The same for frames that were drawn beside the loop, which stay references.
 
         Parameters
@@ -123,11 +124,12 @@ class LabelMaker(PluginMaker):
 _levels: dict[str, LevelOfTheory] = {}
 
 
-def _level_of_theory(engine: Any, elements: tuple[str, ...]) -> LevelOfTheory:
-    """Once per worker process and engine: it hashes datasets and asks the program for its version."""
-    key = repr((engine, elements))
+def level_of_theory(source: LabelEngine | AtomateEngine, elements: Sequence[str]) -> LevelOfTheory:
+    """Once per process for a source and elements of these values: it hashes datasets and asks programs who they are."""
+    settings = serialised(source) if isinstance(source, AtomateEngine) else source.model_dump(mode="json")
+    key = json.dumps([type(source).__module__, type(source).__qualname__, settings, list(elements)], sort_keys=True)
     if key not in _levels:
-        _levels[key] = engine.level_of_theory(elements)
+        _levels[key] = source.level_of_theory(elements)
     return _levels[key]
 
 
@@ -186,29 +188,14 @@ def label_document(
         attempts=label.attempts,
         details=dict(label.details),
         arrays=pack_labelled([LabeledFrame(frame, label)]) if ok else encode_arrays(frames_to_arrays([frame])),
-        **(_summary(label) if ok else {}),
+        **(label.summary() if ok else {}),
     )
 
 
-def _summary(label: Label) -> dict[str, float | None]:
-    def largest(vectors: np.ndarray | None) -> float | None:
-        norms = [] if vectors is None else np.linalg.norm(vectors, axis=1)
-        return float(np.nanmax(norms)) if np.isfinite(norms).any() else None
-
-    n = 0 if label.forces is None else len(label.forces)
-    return {
-        "energy": label.energy,
-        "energy_per_atom": label.energy / n if label.energy is not None and n else None,
-        "pressure_gpa": None if label.stress is None else float(-label.stress[:3].mean() * EV_PER_A3_IN_GPA),
-        "force_max": largest(label.forces),
-        "moment_total": None if label.magmoms is None else float(label.magmoms[:, 2].sum()),
-        "moment_max": largest(label.magmoms),
-        "magnetic_force_max": largest(label.magnetic_forces),
-    }
-
-
 @job(data="arrays")
-def collect(campaign: Campaign, labels: list[LabelDoc | None], iteration: int, retried: bool = False) -> Response:
+def collect(
+    campaign: Campaign, labels: list[LabelDoc | None], iteration: int, retried: bool = False
+) -> Response[BatchDoc]:
     """Gather the labels of a batch. If none is usable, the campaign ends here, with the reason."""
     documents = [d for d in labels if d is not None]
     usable = [d for d in documents if d.state == "ok"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jobflow import Job, job
@@ -22,6 +21,7 @@ from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.select.offered import Offered
 from magflow.select.pipeline import select
+from magflow.select.settings import SelectSettings
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class SelectMaker(PluginMaker):
         Labels the campaign may make in all; None: no limit.
     """
 
-    settings: Any
+    settings: SelectSettings
     campaign: Campaign
     targets: dict[str, float] = field(default_factory=dict)
     label_budget: int | None = None

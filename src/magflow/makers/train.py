@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jobflow import Job, OutputReference, job
@@ -12,7 +11,7 @@ from jobflow import Job, OutputReference, job
 from magflow.core import plugins
 from magflow.core.arrays import decode_arrays, encode_arrays
 from magflow.core.dataset import Dataset
-from magflow.core.protocols import Potential
+from magflow.core.protocols import Potential, PotentialFamily
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc
@@ -28,7 +27,7 @@ def dataset_of(batches: Sequence[BatchDoc]) -> Dataset:
 
 def potential_of(document: ModelDoc) -> Potential:
     """The trained model of a document."""
-    family = plugins.load(plugins.POTENTIAL_FAMILIES, document.family)(**document.settings)
+    family: PotentialFamily = plugins.load(plugins.POTENTIAL_FAMILIES, document.family)(**document.settings)
     return family.load(decode_arrays(document.arrays)["model"].tobytes())
 
 
@@ -70,7 +69,7 @@ class TrainMaker(PluginMaker):
         The models are no members of the campaign's ensemble.
     """
 
-    family: Any
+    family: PotentialFamily
     campaign: Campaign
     members: int = 5
     bagging: bool = True

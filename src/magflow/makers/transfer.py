@@ -59,7 +59,7 @@ class BesideMaker(PluginMaker):
         explore, purpose = self.explore, self.label.purpose
         seed = self.campaign.seed_for("explore", purpose)
         drawn = draw(explore.prototypes, explore.settings.domain, explore.moments, self.number, seed).candidates
-        plain = self.label.engine.kind == LabelKind.NON_MAGNETIC
+        plain = self.label.source.kind is LabelKind.NON_MAGNETIC
         return {
             "frames": [pack_frame(c.frame.non_magnetic() if plain else c.frame) for c in drawn],
             "sources": [c.source for c in drawn],

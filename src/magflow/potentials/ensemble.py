@@ -20,7 +20,19 @@ from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
-from magflow.core.protocols import FitReport, Potential, PotentialFamily, Progress, Propagator
+from magflow.core.protocols import (
+    FitReport,
+    KnowsMoments,
+    KnowsStressOffset,
+    MovesTogether,
+    Potential,
+    PotentialFamily,
+    Progress,
+    Propagator,
+    SharesGeometry,
+    SupportsGrades,
+    TellsMagnetic,
+)
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.io.records import located
@@ -95,28 +107,28 @@ class PotentialEnsemble:
     @property
     def magnetic(self) -> bool:
         """Whether a member reads moments."""
-        return any(getattr(m, "magnetic", True) for m in self.members)
+        return any(not isinstance(m, TellsMagnetic) or m.magnetic for m in self.members)
 
     @property
     def _share_geometry(self) -> bool:
-        shares = getattr(self.members[0], "shares_geometry", None)
-        return shares is not None and all(shares(m) for m in self.members)
+        first = self.members[0]
+        return isinstance(first, SharesGeometry) and all(first.shares_geometry(m) for m in self.members)
 
     def dynamics(self, motions: Sequence[Motion]) -> Propagator | None:
         """Molecular dynamics on the mean, if the family can move the members together; None otherwise."""
-        together = getattr(self.members[0], "dynamics_with", None)
-        if together is None or not self._share_geometry:
+        first = self.members[0]
+        if not isinstance(first, MovesTogether) or not self._share_geometry:
             return None
-        return together(self.members, motions, self.calibration)
+        return first.dynamics_with(self.members, motions, self.calibration)
 
     def member_predictions(self, frames: Sequence[Frame]) -> list[Prediction]:
         """One prediction per member; members that can share neighbour lists do."""
         first = self.members[0]
-        if not self._share_geometry:
+        if not isinstance(first, SharesGeometry) or not self._share_geometry:
             return [m.predict(frames) for m in self.members]
         parts: list[list[Prediction]] = [[] for _ in self.members]
         for at in range(0, max(len(frames), 1), CHUNK):
-            geometry = first.geometry(frames[at : at + CHUNK])  # type: ignore[attr-defined]
+            geometry = first.geometry(frames[at : at + CHUNK])
             for part, member in zip(parts, self.members, strict=True):
                 part.append(member.predict_geometry(geometry))  # type: ignore[attr-defined]
         return [concatenate(p) if len(p) > 1 else p[0] for p in parts]
@@ -137,7 +149,7 @@ class PotentialEnsemble:
         Mean over the members of what their fits found (the Pulay stress of a fixed plane-wave cutoff); zero for a
         family that does not tell them apart.
         """
-        offsets = [m.label_stress_offset(frames) for m in self.members if hasattr(m, "label_stress_offset")]
+        offsets = [m.label_stress_offset(frames) for m in self.members if isinstance(m, KnowsStressOffset)]
         return np.mean(offsets, axis=0) if offsets else np.zeros((len(frames), 6))
 
     def descriptors(self, frames: Sequence[Frame]) -> FloatArray:
@@ -148,7 +160,7 @@ class PotentialEnsemble:
         InputError
             If the family has no descriptors.
         """
-        return self._capability("descriptors")(frames)
+        return self._graded("descriptors")[0].descriptors(frames)
 
     def grades(self, frames: Sequence[Frame]) -> FloatArray:
         """(n,) mean over the members of the extrapolation grade.
@@ -158,14 +170,23 @@ class PotentialEnsemble:
         InputError
             If the family has no grades.
         """
-        self._capability("grades")
-        return np.mean([m.grades(frames) for m in self.members], axis=0)  # type: ignore[attr-defined]
+        grades: FloatArray = np.mean([m.grades(frames) for m in self._graded("grades")], axis=0)
+        return grades
 
-    def _capability(self, name: str) -> Any:
-        method = getattr(self.members[0], name, None)
-        if method is None:
-            raise InputError(f"potentials of family {self.family_name} have no {name}")
-        return method
+    def _graded(self, what: str) -> list[SupportsGrades]:
+        graded = [m for m in self.members if isinstance(m, SupportsGrades)]
+        if len(graded) < len(self.members):
+            raise InputError(f"potentials of family {self.family_name} have no {what}")
+        return graded
+
+    @property
+    def max_moment(self) -> dict[str, float]:
+        """Element to the largest |m| that all members which tell it know, muB."""
+        found: dict[str, float] = {}
+        for member in self.members:
+            for element, most in member.max_moment.items() if isinstance(member, KnowsMoments) else ():
+                found[element] = min(most, found.get(element, np.inf))
+        return found
 
     def calculator(self) -> Calculator:
         """ASE calculator of the mean; ``results["deviations"]`` holds the deviations."""

@@ -42,6 +42,10 @@ class StopRules:
         """True if there are targets and every one of them is met; a quantity without a figure is not met."""
         return bool(self.targets) and all(rmse.get(q, float("inf")) <= t for q, t in self.targets.items())
 
+    def streak(self, rmse: Mapping[str, float], before: int) -> int:
+        """Iterations in a row within the targets, this one included; a miss ends the row."""
+        return before + 1 if self.within(rmse) else 0
+
 
 @dataclass(frozen=True)
 class Progress:
