@@ -224,7 +224,8 @@ class Observation:
 
 def masses(frame: Frame) -> FloatArray:
     """(N, 1) amu."""
-    return atomic_masses[frame.numbers][:, None]
+    column: FloatArray = atomic_masses[frame.numbers][:, None]
+    return column
 
 
 def thermal_velocities(frame: Frame, temperature: float, key: int) -> FloatArray:
@@ -241,7 +242,8 @@ def at_rest(velocities: FloatArray, weights: FloatArray) -> FloatArray:
     if n == 1:
         return np.zeros_like(velocities)
     relative = velocities - (weights * velocities).sum(axis=0) / weights.sum()
-    return relative * np.sqrt(n / (n - 1.0))
+    scaled: FloatArray = relative * np.sqrt(n / (n - 1.0))
+    return scaled
 
 
 def piston_mass(frame: Frame, temperature: float, period: float, pistons: Pistons) -> float:
@@ -253,7 +255,8 @@ def piston_mass(frame: Frame, temperature: float, period: float, pistons: Piston
     of_logarithm = len(frame) * KB * temperature * period**2
     if pistons is Pistons.VOLUME:
         return of_logarithm / (3.0 * frame.volume**2)
-    return of_logarithm / frame.volume ** (2.0 / 3.0)
+    piston: float = of_logarithm / frame.volume ** (2.0 / 3.0)
+    return piston
 
 
 def in_ase_time(femtoseconds: float) -> float:

@@ -120,7 +120,8 @@ class EnsemblePrediction:
         if quantity == "energy":
             return d.energy_per_atom
         if quantity == "stress":
-            return np.abs(d.stress).max(axis=1, initial=0.0)
+            largest: FloatArray = np.abs(d.stress).max(axis=1, initial=0.0)
+            return largest
         values = d.forces if quantity == "forces" else d.magnetic_forces
         if values is None:
             return np.zeros(len(d))

@@ -145,7 +145,7 @@ def _lattice(builder: BuilderSettings, where: str) -> Frame:
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"the structure cannot be built: {error}", where=where) from error
     # bulk() presets moments of the elements; only the geometry is wanted
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions)
+    return Frame(tuple(atoms.symbols), np.array(atoms.cell), atoms.positions)
 
 
 def _carbide(builder: BuilderSettings, published: PublishedCell) -> Frame:
@@ -160,4 +160,4 @@ def _carbide(builder: BuilderSettings, published: PublishedCell) -> Frame:
         cellpar=[*(scale * length for length in published.lengths), 90.0, 90.0, 90.0],
         primitive_cell=not builder.cubic,
     )
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions)
+    return Frame(tuple(atoms.symbols), np.array(atoms.cell), atoms.positions)

@@ -163,7 +163,8 @@ def _points(dimensions: int, n: int, skip: int, seed: int) -> FloatArray:
     if skip > 1:
         engine.fast_forward(skip - 1)
     points = engine.random(n) if skip else np.vstack([first, engine.random(n - 1)]) if n > 1 else first
-    return np.clip(points, 1e-9, 1.0 - 1e-9)
+    inside: FloatArray = np.clip(points, 1e-9, 1.0 - 1e-9)
+    return inside
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,8 @@ def propagator(ensemble: Ensemble, motions: Sequence[Motion]) -> Propagator:
 def cell_lengths(cell: FloatArray) -> FloatArray:
     """(3,) A, lengths along x, y and z whose product is the volume of `cell` (3, 3)."""
     lengths = np.linalg.norm(cell, axis=0)
-    return lengths * np.cbrt(abs(np.linalg.det(cell)) / lengths.prod())
+    widths: FloatArray = lengths * np.cbrt(abs(np.linalg.det(cell)) / lengths.prod())
+    return widths
 
 
 @dataclass(eq=False)

@@ -201,12 +201,13 @@ class JointCoordinates:
     def _deformation(strain: FloatArray) -> FloatArray:
         """(3, 3) exp of a symmetric matrix."""
         values, vectors = np.linalg.eigh(strain)
-        return (vectors * np.exp(values)) @ vectors.T
+        stretched: FloatArray = (vectors * np.exp(values)) @ vectors.T
+        return stretched
 
 
 def _strains(held: Set[Held]) -> FloatArray:
     """(k, 3, 3) orthonormal symmetric strains that are free: isotropic one first, then the volume-conserving ones."""
-    isotropic = np.eye(3)[None] / np.sqrt(3.0)
+    isotropic: FloatArray = np.eye(3)[None] / np.sqrt(3.0)
     root = np.sqrt(0.5)
     diagonal = [np.diag([root, -root, 0.0]), np.diag([1.0, 1.0, -2.0]) / np.sqrt(6.0)]
     shears = [tensor(root * np.eye(6)[v]) for v in (3, 4, 5)]

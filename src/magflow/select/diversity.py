@@ -58,4 +58,5 @@ def farthest(points: FloatArray, taken: FloatArray, count: int) -> IntArray:
     fresh = distances > _SAME * everything.shape[1]
     if m:
         fresh[:m] = False
-    return picks[fresh] - m
+    among: IntArray = picks[fresh] - m
+    return among

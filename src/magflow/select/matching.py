@@ -8,7 +8,7 @@ import numpy as np
 import spglib
 
 from magflow.core.frame import Frame
-from magflow.core.types import FloatArray, IntArray
+from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.select.settings import Tolerance
 
 
@@ -60,9 +60,10 @@ def _rotations(cell_a: FloatArray, cell_b: FloatArray, tolerance: float) -> Floa
     if min(len(s) for s in shells) == 0:
         return np.zeros((0, 3, 3))
 
-    def close(i: int, j: int) -> np.ndarray:
+    def close(i: int, j: int) -> BoolArray:
         slack = tolerance * (lengths[i] + lengths[j])
-        return np.abs(shells[i] @ shells[j].T - cell_b[i] @ cell_b[j]) <= slack
+        near: BoolArray = np.abs(shells[i] @ shells[j].T - cell_b[i] @ cell_b[j]) <= slack
+        return near
 
     good = close(0, 1)[:, :, None] & close(0, 2)[:, None, :] & close(1, 2)[None, :, :]
     first, second, third = np.nonzero(good)
@@ -71,7 +72,8 @@ def _rotations(cell_a: FloatArray, cell_b: FloatArray, tolerance: float) -> Floa
     left, _, right = np.linalg.svd(maps)
     rotations = left @ right
     fits = np.linalg.norm(cell_b @ rotations - targets, axis=2).max(axis=1, initial=0.0) <= tolerance
-    return rotations[fits]
+    kept: FloatArray = rotations[fits]
+    return kept
 
 
 def _site_maps(
@@ -103,7 +105,8 @@ def _site_maps(
     fits = np.linalg.norm(residual, axis=2).max(axis=1, initial=0.0) <= tolerance.distance
     hits = np.sort(images, axis=1)
     even = (hits == np.repeat(np.arange(len(a)), len(b) // len(a))).all(axis=1)
-    return images[fits & even]
+    kept: IntArray = images[fits & even]
+    return kept
 
 
 def _anchor(a: Frame, b: Frame, codes: tuple[IntArray, IntArray], tolerance: float) -> tuple[int, IntArray]:

@@ -1,0 +1,71 @@
+"""What decides whether a campaign goes on: rows of good iterations, counts, costs and calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from maker_documents import CAMPAIGN, batch_of, labelled
+
+from magflow.makers.assess import AssessMaker
+from magflow.makers.documents import IterationDoc
+from magflow.select.stopping import StopRules
+
+EASY, HARD = {"energy": 1e3}, {"energy": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def run(models):
+    """Assesses one iteration of four new labels, two failed ones and known costs."""
+
+    def assess(rules: StopRules, previous: IterationDoc | None = None, old=models, **selection) -> IterationDoc:
+        maker = AssessMaker(campaign=CAMPAIGN, stop=rules)
+        batch = batch_of(labelled(4, 9), {"a": "time-limit", "b": "time-limit"}, core_hours=2.0, cpu_seconds=99.0)
+        chosen = {"offered": 30, "selected": ["x"] * 6, "exhausted": False} | selection
+        chosen |= {"explore_seconds": 3600.0, "select_seconds": 1800.0}
+        new = [m.model_copy(update={"wall_seconds": 900.0}) for m in models]
+        return maker.make.original(maker, old, new, batch, chosen, previous, 1 if previous else 0)
+
+    return assess
+
+
+def test_a_miss_ends_the_row_of_good_iterations(run):
+    once = run(StopRules(EASY, consecutive=3, iterations=9))
+    assert (once.within_target, once.streak) == (True, 1)
+    twice = run(StopRules(EASY, consecutive=3, iterations=9), once)
+    assert twice.streak == 2 and twice.stop is None
+    missed = run(StopRules(HARD, consecutive=3, iterations=9), twice)
+    assert (missed.within_target, missed.streak) == (False, 0)
+    assert run(StopRules(EASY, consecutive=3, iterations=9), twice).stop == "target-reached"
+
+
+def test_labels_and_core_hours_add_up_over_iterations_and_phases(run):
+    first = run(StopRules(EASY, labels=100))
+    assert first.core_hours == pytest.approx({"explore": 1.0, "select": 0.5, "label": 2.0, "train": 0.5})
+    assert first.core_hours_total == pytest.approx(4.0)
+    assert (first.labels_new, first.labels_failed, first.labels_total, first.labels_attempted) == (4, 2, 4, 6)
+    assert (first.offered, first.selected, first.failures) == (30, 6, {"time-limit": 2})
+    second = run(StopRules(EASY, labels=12, consecutive=9), first)
+    assert second.core_hours_total == pytest.approx(8.0)
+    assert (second.labels_total, second.labels_attempted) == (8, 12)
+    assert second.stop == "label-budget", "failed labels count against the budget"
+
+
+def test_without_an_old_ensemble_nothing_is_learnt_and_the_calibration_stays(run):
+    before = run(StopRules(EASY, labels=100)).model_copy(update={"calibration": {"energy": 3.0}, "streak": 1})
+    blind = run(StopRules(EASY, labels=100), before, old=[])
+    assert blind.assessment is None and blind.rmse == {} and blind.streak == 0
+    assert blind.calibration == {"energy": 3.0}
+
+
+def test_the_calibration_goes_on_from_that_of_the_iteration_before(run):
+    fresh = run(StopRules(EASY, labels=100))
+    held = fresh.model_copy(update={"calibration": {"energy": 100.0 * fresh.calibration["energy"]}})
+    again = run(StopRules(EASY, labels=100), held)
+    assert again.calibration["energy"] > fresh.calibration["energy"]
+    assert again.calibration["forces"] == pytest.approx(fresh.calibration["forces"])
+
+
+def test_an_exhausted_pool_ends_it_and_the_error_in_training_is_the_members_mean(run, models):
+    assert run(StopRules(EASY, labels=100), exhausted=True).stop == "pool-exhausted"
+    mean = np.mean([m.rmse["train"]["forces"] for m in models])
+    assert run(StopRules(EASY, labels=100)).train_rmse["forces"] == pytest.approx(mean)
