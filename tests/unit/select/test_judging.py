@@ -143,3 +143,20 @@ def test_standardised_columns_have_unit_variance_and_constant_ones_go():
     points, known = standardise(values[2:], values[:2])
     assert points.shape == (48, 3)
     assert np.concatenate([points, known]).std(axis=0) == pytest.approx(np.ones(3))
+
+
+def test_one_quantity_above_its_high_level_is_enough_to_fail_and_every_one_below_its_low_to_be_accurate():
+    """Half the pool is accurate in both, so that frames may fail at all."""
+    energy = np.array([0.001] * 4 + [1.0, 0.001, 0.02, 1.0])
+    forces = np.array([0.001] * 4 + [0.001, 9.0, 0.001, 9.0])
+    verdict = judge({"energy": energy, "forces": forces}, None, SelectSettings(), TARGETS, {})
+    assert verdict.failed.tolist() == [False] * 4 + [True, True, False, True]
+    assert verdict.accurate.tolist() == [True] * 4 + [False] * 4
+
+
+def test_levels_are_held_against_calibrated_deviations():
+    deviations = {"energy": np.array([0.004]), "forces": np.array([0.03])}
+    assert judge(deviations, None, SelectSettings(), TARGETS, {}).accurate.all()
+    assert not judge(deviations, None, SelectSettings(), TARGETS, {"forces": 2.0}).accurate.any()
+    at_level = {"energy": np.array([0.005]), "forces": np.array([0.04])}
+    assert judge(at_level, np.array([2.0]), SelectSettings(), TARGETS, {}).accurate.all()
