@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from atomate_static import SpinLatticeStaticMaker
-from magflow.execution.queue import JobQueue
-from magflow.execution.reader import QueueReader
-from magflow.execution.worker import Worker
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
+from magflow.execution.local.queue import JobQueue
+from magflow.execution.local.reader import QueueReader
+from magflow.execution.local.worker import Worker
 from magflow.makers.documents import Purpose
 from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
