@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many of them ran, so that a run without the data is not taken for one with it."""
     reports = [r for kind in ("passed", "failed", "error", "skipped") for r in terminalreporter.stats.get(kind, [])]
-    oracles = [r for r in reports if dict(r.user_properties).get("oracle")]
+    oracles = [r for r in reports if dict(getattr(r, "user_properties", ())).get("oracle")]
     lacking = sum(r.skipped and _NO_DATA in str(r.longrepr) for r in oracles)
     ran = sum(not r.skipped for r in oracles)
     if oracles:

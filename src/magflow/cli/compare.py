@@ -73,6 +73,8 @@ def compare(
     known = labels_of(labels, mixed=mixed, virial_sign=virial_sign)
     unseen = None if test is None else labels_of(test, mixed=mixed, virial_sign=virial_sign)
     where = output or _default_output(labels)
+    _check_quantity(sort)
+    check_begun(where, WORK, "fits", resume=resume)
     task = ComparisonTask(
         _entries(families, settings or []),
         *parts(known, unseen, split),
@@ -80,8 +82,6 @@ def compare(
         workdir=where / WORK,
         validation=validation,
     )
-    _check_quantity(sort)
-    check_begun(where, WORK, "fits", resume=resume)
     with progress_bar() as progress:
         comparison = task.run(progress)
     by = sort or main_quantity(comparison)
