@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.explore.relax_held import Held
+from magflow.explore.relaxation.held import Held
 
 if TYPE_CHECKING:
     from magflow.core.protocols import Progress
@@ -71,7 +71,7 @@ def relax(
 
     from magflow.cli.inputs import open_ensemble
     from magflow.cli.relaxed import RelaxTask, show, write
-    from magflow.explore.relax_settings import RelaxSettings
+    from magflow.explore.relaxation.settings import RelaxSettings
     from magflow.io.configuration import read_configuration
 
     held = frozenset(fix or ()) | ({Held.MOMENTS} if moments is Moments.KEEP else frozenset())

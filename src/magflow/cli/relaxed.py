@@ -14,11 +14,11 @@ from magflow.core.frame import Frame
 from magflow.core.protocols import Progress
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_joint import Relaxation
-from magflow.explore.relax_joint import relax as relax_frame
-from magflow.explore.relax_settings import RelaxSettings
-from magflow.explore.relax_starts import MultiStart, relax_from_starts
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.joint import Relaxation
+from magflow.explore.relaxation.joint import relax as relax_frame
+from magflow.explore.relaxation.settings import RelaxSettings
+from magflow.explore.relaxation.starts import MultiStart, relax_from_starts
 from magflow.io.extxyz import write_extxyz
 from magflow.io.predictions import check_predictable, predicted_records
 from magflow.io.records import Record
