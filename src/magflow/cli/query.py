@@ -106,7 +106,7 @@ def _jobs(directory: CampaignDirectory) -> Iterator[dict[str, Any]]:
 
 def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Question, form: OutputFormat) -> None:
     from magflow.cli.printing import print_json, print_table
-    from magflow.report.blocks import Table
+    from magflow.presentation.blocks import Table
     from magflow.stores.questions import pick
 
     if form is OutputFormat.JSON:
