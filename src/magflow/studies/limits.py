@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from magflow.core.frame import Frame
+from magflow.core.protocols import KnowsDistances, SupportsGrades
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -22,11 +21,7 @@ def moment_bounds(
     InputError
         If neither says it of an element.
     """
-    bounds: dict[str, float] = {}
-    for member in ensemble.members:
-        for element, most in getattr(member, "max_moment", {}).items():
-            bounds[element] = min(most, bounds.get(element, np.inf))
-    bounds |= asked
+    bounds = ensemble.max_moment | dict(asked)
     missing = sorted(set(frame.species) - set(bounds))
     if missing:
         raise InputError(
@@ -39,9 +34,9 @@ def moment_bounds(
 
 def shortest_known(ensemble: PotentialEnsemble) -> float:
     """Shortest distance all members were fitted on, A; 0 if they do not say."""
-    return max(getattr(member, "r_min", 0.0) for member in ensemble.members)
+    return max((member.r_min for member in ensemble.members if isinstance(member, KnowsDistances)), default=0.0)
 
 
 def grades_of(ensemble: PotentialEnsemble, frames: Sequence[Frame]) -> FloatArray | None:
     """(n,) extrapolation grades; None if the family has none."""
-    return ensemble.grades(frames) if hasattr(ensemble.members[0], "grades") else None
+    return ensemble.grades(frames) if isinstance(ensemble.members[0], SupportsGrades) else None
