@@ -5,7 +5,7 @@
 Model: the spin-lattice model Hamiltonian of Fe-Al. Starts: cells strained by up to 3 %, atoms displaced by 0.08 A per
 component, random moments. All ways stop at the same residuals: 1e-3 eV/A, 0.01 GPa, 1e-3 eV/muB.
 
-joint          moments, atoms and cell in one scaled vector (magflow.explore.relax_joint)
+joint          moments, atoms and cell in one scaled vector (magflow.explore.relaxation.joint)
 scipy          the same vector, scipy's L-BFGS-B
 scipy unscaled strain, A and muB as they are, scipy's L-BFGS-B
 envelope       the joint minimisation of atoms and cell; moments relaxed anew at every trial (envelope theorem)
@@ -33,12 +33,12 @@ from scipy.optimize import minimize
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.dft.spin_lattice import SpinLatticeModel
-from magflow.explore.relax import relax_moments, relax_moments_many
-from magflow.explore.relax_coordinates import JointCoordinates
-from magflow.explore.relax_descent import Descent
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_joint import relax
-from magflow.explore.relax_settings import RelaxSettings
+from magflow.explore.relaxation.coordinates import JointCoordinates
+from magflow.explore.relaxation.descent import Descent
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.joint import relax
+from magflow.explore.relaxation.moments import relax_moments, relax_moments_many
+from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.io.ase_atoms import to_atoms
 
 BOUNDS = {"Fe": (0.0, 3.0), "Al": (0.0, 0.3)}

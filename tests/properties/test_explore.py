@@ -17,7 +17,7 @@ from magflow.explore.geometry import nearest_distance
 from magflow.explore.health import HealthReason
 from magflow.explore.md import MdSettings, run_md
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
-from magflow.explore.relax import relax_moments
+from magflow.explore.relaxation.moments import relax_moments
 
 MOMENTS = {"Fe": (0.0, 2.8), "Al": (0.0, 0.1)}
 PROTOTYPES = {

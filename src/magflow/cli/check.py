@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magflow.cli.options import CampaignPlace, Json
+
 if TYPE_CHECKING:
     from magflow.campaign.check import Finding
 
 
 def check(
     file: Annotated[Path | None, typer.Argument(help="Campaign file.")] = None,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--dir", "-d", help="Where the campaign will live. Default: runs/<name of the file>."),
-    ] = None,
+    directory: CampaignPlace = None,
     cluster: Annotated[
         Path | None,
         typer.Option("--cluster", metavar="DIR", help="Look at the cluster described in this folder (as well)."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Validate a campaign file and look at every engine, dataset, structure and store it names.
 
@@ -38,10 +37,9 @@ def check(
 
         magflow check feal_quick.yaml --json | jq '.findings[] | select(.ok | not)'
     """
-    import json
-
     from magflow.campaign.check import findings
     from magflow.campaign.load import load_campaign
+    from magflow.cli.printing import print_json
     from magflow.errors import InputError
 
     if file is None and cluster is None:
@@ -58,7 +56,7 @@ def check(
         found += cluster_findings(there)
         found += [] if spec is None else together_findings(spec, there)
     if as_json:
-        typer.echo(json.dumps(_document(file or cluster, found), indent=1))
+        print_json(_document(file or cluster, found))
     else:
         _table(found)
         _conclude(file, cluster, all(finding.ok for finding in found))

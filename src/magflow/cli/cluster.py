@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Json
+
 cluster = typer.Typer(no_args_is_help=True)
 
 
@@ -65,6 +67,7 @@ def init(
         str | None, typer.Option("--as", metavar="PATH", help="DIR as compute nodes see it. Default: DIR.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write FireWorks', jobflow's and magflow's files for a Slurm cluster, filled in.
 
@@ -80,6 +83,7 @@ def init(
     import os
     import sys
 
+    from magflow.cli.printing import print_json
     from magflow.errors import InputError
     from magflow.execution.cluster.files import ClusterOptions, write_cluster
 
@@ -106,7 +110,11 @@ def init(
         uri=uri,
         setup=tuple(setup or ()),
     )
-    for path in write_cluster(directory, options, force):
+    paths = write_cluster(directory, options, force)
+    if as_json:
+        print_json({"files": [str(path) for path in paths]})
+        return
+    for path in paths:
         typer.echo(path)
     typer.echo(f"next: magflow check --cluster {directory}, then magflow daemon start {directory}")
 

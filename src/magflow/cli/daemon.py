@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from magflow.cli.options import Json
+
 if TYPE_CHECKING:
     from magflow.execution.cluster.directory import ClusterDirectory
     from magflow.execution.daemon.process import Holder
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 daemon = typer.Typer(no_args_is_help=True)
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that describes the cluster.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
 @daemon.callback()
@@ -148,16 +149,20 @@ def _about(found: Holder | None) -> dict[str, Any]:
 
 
 def _tell(content: dict[str, Any], as_json: bool, words: str) -> None:
-    import json
+    from magflow.cli.printing import print_json
 
-    typer.echo(json.dumps(content, indent=1) if as_json else words)
+    if as_json:
+        print_json(content)
+    else:
+        typer.echo(words)
 
 
 def _show(cluster: ClusterDirectory, found: Holder | None, seen: dict[str, Any] | None) -> None:
     from rich.console import Console
-    from rich.table import Table
 
+    from magflow.cli.printing import print_table
     from magflow.execution.status import age
+    from magflow.presentation.blocks import Table
 
     console = Console()
     if found is None:
@@ -169,13 +174,9 @@ def _show(cluster: ClusterDirectory, found: Holder | None, seen: dict[str, Any] 
         return
     console.print(f"last round {age(time.time() - seen['at'])} ago", highlight=False)
     if seen["categories"]:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("category")
-        for title in ("jobs ready", "running", "pilots waiting", "running", "sent"):
-            table.add_column(title, justify="right")
-        for name, row in seen["categories"].items():
-            keys = ("ready", "running", "pilots_pending", "pilots_running", "sent")
-            table.add_row(name, *(str(row[key]) for key in keys))
-        console.print(table)
+        keys = ("ready", "running", "pilots_pending", "pilots_running", "sent")
+        heads = ("category", "jobs ready", "running", "pilots waiting", "running", "sent")
+        rows = [(name, *(row[key] for key in keys)) for name, row in seen["categories"].items()]
+        print_table(Table(heads, rows, frozenset(range(1, len(heads)))))
     for line in (*seen["offered_again"], *seen["trouble"]):
         console.print(f"[yellow]{line}[/yellow]", highlight=False)

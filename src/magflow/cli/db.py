@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from magflow.cli.options import Campaign, Json
+
+if TYPE_CHECKING:
+    from magflow.presentation.blocks import Table
 
 db = typer.Typer(no_args_is_help=True)
 
@@ -24,8 +29,8 @@ def _group() -> None:
 
 @db.command("summarise")
 def summarise(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with all ids.")] = False,
+    directory: Campaign,
+    as_json: Json = False,
 ) -> None:
     """Follow labels into datasets, datasets into models, models into iterations: one summary per iteration.
 
@@ -37,47 +42,55 @@ def summarise(
 
         magflow db summarise runs/feal_quick --json | jq '.[-1].models'
     """
-    import json
-
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.cli.counting import counting
+    from magflow.cli.printing import print_json, print_table
+    from magflow.cli.progress import count, progress_bar
     from magflow.stores.builders import IterationSummaries, update_summaries
 
     here = CampaignDirectory.existing(directory)
-    with counting() as count:
-        tell = None if count is None else lambda done, total: count("iterations", done, total)
-        builder = IterationSummaries(here.store, campaign=here.id)
-        changed = update_summaries(builder, tell)
+    builder = IterationSummaries(here.store, campaign=here.id)
+    with progress_bar() as progress:
+        changed = update_summaries(builder, partial(count, progress, "iterations"))
     found = list(builder.summaries.query({"campaign": here.id}, sort={"iteration": 1}))
     if as_json:
-        typer.echo(json.dumps(found, indent=1, default=str))
+        print_json(found, default=str)
     else:
-        _table(found)
+        print_table(_table(found))
         typer.echo(f"{changed} of {len(found)} iterations were summarised anew")
 
 
-def _table(found: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _table(found: list[dict[str, Any]]) -> Table:
+    """One row per iteration."""
+    from magflow.presentation.blocks import Table
 
-    table = Table(box=None, header_style="bold")
-    for column in ("iteration", "labels", "reused", "failed", "core-hours", "training set", "models", "rmse energy"):
-        table.add_column(column)
+    heads = (
+        "iteration",
+        "labels",
+        "reused",
+        "failed",
+        "core-hours",
+        "training set",
+        "models",
+        "rmse energy (meV/atom)",
+    )
+    rows = []
     for summary in found:
         labels, assessment = summary["labels"], summary["assessment"] or {}
         sets = sorted({d["labels"] for d in summary["datasets"]})
         error = (assessment.get("rmse") or {}).get("energy")
-        table.add_row(
-            str(summary["iteration"]),
-            str(labels["usable"]),
-            str(labels["reused"]),
-            str(sum(labels["failures"].values())),
-            f"{labels['core_hours']:.3g}",
-            " ".join(map(str, sets)),
-            str(len(summary["models"])),
-            "" if error is None else f"{1e3 * error:.3g} meV/atom",
+        rows.append(
+            [
+                summary["iteration"],
+                labels["usable"],
+                labels["reused"],
+                sum(labels["failures"].values()),
+                f"{labels['core_hours']:.3g}",
+                " ".join(map(str, sets)),
+                len(summary["models"]),
+                "" if error is None else f"{1e3 * error:.3g}",
+            ]
         )
-    Console(width=None if Console().is_terminal else 160).print(table)
+    return Table(heads, rows, frozenset(range(len(heads))))
 
 
 @db.command("move")
@@ -88,7 +101,7 @@ def move(
         str | None, typer.Option("--campaign", metavar="ID", help="Which one, where the store holds several.")
     ] = None,
     collection: Annotated[str, typer.Option("--collection", help="Collection of documents in MongoDB.")] = "magflow",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Copy a campaign between the embedded store and MongoDB, and compare every document and array afterwards.
 
@@ -102,19 +115,20 @@ def move(
 
         magflow db move --from mongodb --to runs/copy --campaign 0123456789abcdef01234567
     """
-    import json
     from dataclasses import asdict
 
-    from magflow.cli.counting import counting
+    from magflow.cli.printing import print_json
+    from magflow.cli.progress import count, progress_bar
     from magflow.stores.move import copy_campaign
     from magflow.stores.places import MONGODB, open_place
 
     origin = open_place(source, collection, create=False)
     destination = open_place(target, collection, create=True)
-    with counting() as count:
-        copied = copy_campaign(origin, destination, campaign or _only_campaign(origin), count)
+    with progress_bar() as progress:
+        told = partial(count, progress)
+        copied = copy_campaign(origin, destination, campaign or _only_campaign(origin), told)
     if as_json:
-        typer.echo(json.dumps(asdict(copied), indent=1))
+        print_json(asdict(copied))
         return
     typer.echo(f"{copied.documents} documents and {copied.blobs} arrays are there, {copied.new} of them new")
     typer.echo(f"every one compared; SHA-256 of all {copied.digest}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Campaign, Json, out_option
+
 
 class ExportFormat(StrEnum):
     """Formats of labelled data."""
@@ -26,8 +28,8 @@ class For(StrEnum):
 
 
 def export(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write; a folder for deepmd and --models.")],
+    directory: Campaign,
+    output: Annotated[Path, out_option("PATH", "File to write; a folder for deepmd and --models.")],
     form: Annotated[
         ExportFormat | None, typer.Option("--format", "-f", help="Format of the labelled data. Default: extxyz.")
     ] = None,
@@ -35,6 +37,7 @@ def export(
         For, typer.Option(help="Labels the loop chose, or those beside it in a campaign with a section transfer.")
     ] = For.CAMPAIGN,
     models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write the labelled data, or the ensemble, of a campaign.
 
@@ -52,6 +55,7 @@ def export(
         magflow export runs/feal_quick --models -o potential
     """
     from magflow.campaign.directory import CampaignDirectory
+    from magflow.cli.printing import print_json
     from magflow.errors import InputError
     from magflow.io.export import write_dataset
     from magflow.stores.queries import labelled_frames, latest_ensemble
@@ -62,9 +66,15 @@ def export(
         raise InputError("--models and --purpose exclude each other", hint="--purpose is about labels")
     campaign = CampaignDirectory.existing(directory)
     if models:
-        latest_ensemble(campaign.store, campaign.id).save(output)
-        typer.echo(f"wrote the ensemble to {output}")
+        ensemble = latest_ensemble(campaign.store, campaign.id)
+        ensemble.save(output)
+        told, said = {"members": len(ensemble.members)}, f"wrote the ensemble to {output}"
     else:
         wanted = {} if purpose is For.CAMPAIGN else {"purpose": str(purpose)}
         labels = labelled_frames(campaign.store, wanted, campaign.id)
-        typer.echo(write_dataset(output, labels, form or ExportFormat.EXTXYZ))
+        said = write_dataset(output, labels, form or ExportFormat.EXTXYZ)
+        told = {"labels": len(labels)}
+    if as_json:
+        print_json({"output": str(output), **told})
+    else:
+        typer.echo(said)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Json
+
 
 class Template(StrEnum):
     """Campaign files that come with magflow."""
@@ -24,6 +26,7 @@ class Template(StrEnum):
 def init(
     template: Annotated[Template, typer.Argument(help="What to start from.")] = Template.FEAL_QUICK,
     directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the file.")] = Path(),
+    as_json: Json = False,
 ) -> None:
     """Write a commented campaign file. Nothing is ever overwritten.
 
@@ -39,6 +42,7 @@ def init(
         magflow init model-hamiltonian tutorial
     """
     from magflow.campaign.templates import template_text
+    from magflow.cli.printing import print_json
     from magflow.errors import InputError
 
     name = template.replace("-", "_")
@@ -52,5 +56,8 @@ def init(
         raise InputError("this name is taken already", where=where, hint="name another directory") from error
     except OSError as error:
         raise InputError(f"the file cannot be written: {error.strerror}", where=str(target)) from error
+    if as_json:
+        print_json({"file": str(target)})
+        return
     typer.echo(f"wrote {target}")
     typer.echo(f"next: magflow check {target}")

@@ -175,3 +175,23 @@ def _refusal(error: ValidationError, known: list[str]) -> InputError:
     return InputError(
         "a setting is not acceptable", where=f"--set {key}".strip(), seen=found.get("input"), expected=message
     )
+
+
+def largest_moments(texts: Sequence[str]) -> dict[str, float]:
+    """``EL=MUB`` texts of ``--max-moment``, muB by element.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read.
+    """
+    from magflow.errors import InputError
+
+    found = {}
+    for text in texts:
+        element, _, number = text.partition("=")
+        try:
+            found[element.strip()] = float(number)
+        except ValueError as error:
+            raise InputError("not a bound of a moment", where="--max-moment", seen=text, expected="EL=MUB") from error
+    return found

@@ -143,16 +143,18 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
 
 def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     """The queue of a campaign that other machines work on."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("category", style="bold")
+    from magflow.cli.printing import grid
+    from magflow.presentation.blocks import Table
+
     columns = ("ready", "running", "waiting", "completed", "failed")
-    for title in (*columns, "core-hours"):
-        table.add_column(title, justify="right")
-    for name, row in queue.categories.items():
-        table.add_row(name, *(str(getattr(row, column)) for column in columns), f"{row.core_hours:.3f}")
+    heads = ("category", *columns, "core-hours")
+    rows = [
+        (name, *(getattr(row, column) for column in columns), f"{row.core_hours:.3f}")
+        for name, row in queue.categories.items()
+    ]
+    table = grid(Table(heads, rows, frozenset(range(1, len(heads)))))
     said = f"{queue.jobs_per_hour:.0f} jobs per hour, {queue.losses} runs lost"
     who = ", ".join(f"{d['cluster']} on {d['host']}, {age(d['seconds'])} ago" for d in queue.daemons)
     if who:
@@ -175,17 +177,27 @@ def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> st
     return ", ".join(texts)
 
 
-def show_ending(directory: CampaignDirectory, results: Results, summary: RunSummary) -> None:
+def show_ending(directory: CampaignDirectory, results: Results, summary: RunSummary, *, as_json: bool) -> None:
     """Say how it ended, name the report and the potential, and set the exit code."""
+    from magflow.cli.printing import print_json
+
+    status = campaign_status(directory)
+    if as_json:
+        models = None if results.models is None else str(results.models)
+        print_json(status.as_dict() | {"models": models, "report": str(results.report)})
+    else:
+        _print_ending(status, results, summary)
+    if not summary.ok or status.reason == "batch-failed":
+        raise typer.Exit(5)
+
+
+def _print_ending(status: CampaignStatus, results: Results, summary: RunSummary) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    status = campaign_status(directory)
     console.print(panel(status, summary.elapsed))
     if results.models:
         console.print(f"potential: {results.models}", highlight=False)
     console.print(f"report:    {results.report}", highlight=False)
     if not summary.ok:
         console.print("some jobs failed; when the cause is removed, `magflow retry` offers them again")
-    if not summary.ok or status.reason == "batch-failed":
-        raise typer.Exit(5)

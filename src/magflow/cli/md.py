@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from magflow.cli.dynamics_options import CellMotion, Statistics
+from magflow.cli.options import Json, MaxMoment, Models, Resume, Seed, Structure, out_option
+from magflow.studies.md.options import CellMotion, Statistics
 
 BLOWN_UP = 1
 """Exit code when a health check ended the run."""
 
 
 def md(
-    models: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Ensemble (`magflow export --models`) or directory of a campaign.")
-    ],
-    structure: Annotated[Path, typer.Argument(metavar="STRUCTURE", help="Extended XYZ, or what ASE reads.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where trajectory and log go.")],
+    models: Models,
+    structure: Structure,
+    out: Annotated[Path, out_option("DIR", "Where trajectory and log go.")],
     statistics: Annotated[
         Statistics, typer.Option("--ensemble", help="nve; nvt and npt: with Langevin baths.")
     ] = Statistics.NVT,
@@ -36,18 +33,15 @@ def md(
         int | None,
         typer.Option(metavar="STEPS", min=1, help="Steps between relaxations of the moments; default: fixed."),
     ] = None,
-    max_moment: Annotated[
-        list[str] | None,
-        typer.Option("--max-moment", metavar="EL=MUB", help="Bound of |m|, muB; default: the range of the fit."),
-    ] = None,
+    max_moment: MaxMoment = None,
     interval: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Steps between what is written.")] = 100,
     grade_stop: Annotated[float, typer.Option(min=0.0, help="Extrapolation grade that ends the run.")] = 10.0,
     deviation_stop: Annotated[
         float | None, typer.Option(metavar="EV/A", min=0.0, help="Deviation of a force that ends it, eV/A.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of velocities and noise.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: Json = False,
 ) -> None:
     """Move the atoms of a structure on the mean of an ensemble, and stop when the ensemble no longer knows.
 
@@ -63,42 +57,35 @@ def md(
 
         magflow md potential start.extxyz --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
     """
-    import json
-
-    from magflow.cli.dynamics_options import MdOptions
-    from magflow.cli.dynamics_task import MdTask, show
-    from magflow.cli.inputs import open_ensemble
+    from magflow.cli.inputs import largest_moments, open_ensemble
+    from magflow.cli.printing import print_json, print_section
+    from magflow.cli.progress import progress_bar
+    from magflow.presentation.files import write_texts
+    from magflow.presentation.style import standalone
+    from magflow.studies.md.directory import FIGURE, LOG, TRAJECTORY
+    from magflow.studies.md.options import MdOptions
+    from magflow.studies.md.section import section
+    from magflow.studies.md.task import MdTask
 
     options = MdOptions(
         statistics, temperature, pressure, cell, timestep, friction, barostat_time, repeat, relax_moments_every,
-        tuple(max_moment or ()), interval, grade_stop, deviation_stop, seed,
+        largest_moments(max_moment or ()), interval, grade_stop, deviation_stop, seed,
     )  # fmt: skip
-    task = MdTask.prepared(open_ensemble(models), structure, options, out, resume=resume)
+    task = MdTask.prepared(open_ensemble(models), structure, steps, options, out, resume=resume)
     try:
-        with _bar(steps) as progress:
-            outcome = task.run(steps, progress)
+        with progress_bar() as progress:
+            result = task.run(progress)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the same command with --resume goes on with {out}", err=True)
         raise
+    shown = section(result)
+    (course,) = shown.plots
+    write_texts(out, {FIGURE: standalone(str(course.svg))})
     if as_json:
-        typer.echo(json.dumps(outcome.as_dict()))
+        print_json(result.as_dict())
     else:
-        show(outcome)
-    if outcome.broken:
+        print_section(shown)
+        for name in (TRAJECTORY, LOG, FIGURE):
+            typer.echo(out / name)
+    if result.broken:
         raise typer.Exit(BLOWN_UP)
-
-
-@contextmanager
-def _bar(steps: int) -> Iterator[Callable[[int, str], None] | None]:
-    """A progress bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=steps)
-        yield lambda step, text: bar.update(task, completed=step, description=text)

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Json, Models, out_option
+
 
 def predict(
-    models: Annotated[
-        Path, typer.Argument(metavar="MODELS", help="Ensemble (`magflow export --models`) or directory of a campaign.")
-    ],
+    models: Models,
     frames: Annotated[Path, typer.Argument(metavar="FRAMES.extxyz", help="Frames with a column magmoms, muB.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.extxyz", help="File to write.")],
+    output: Annotated[Path, out_option("OUT.extxyz", "File to write.")],
     raw: Annotated[bool, typer.Option("--raw", help="Spread of the members as it is, without calibration.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Predict energy, forces, stress and magnetic forces (-dE/dm) of frames, and how far each is to be trusted.
 
@@ -32,11 +32,11 @@ def predict(
 
         magflow predict potential frames.extxyz -o predicted.extxyz --raw
     """
-    import json
-
     from magflow.cli.inputs import open_ensemble
+    from magflow.cli.printing import print_json
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
+    from magflow.studies.limits import grades_of
 
     records = read_extxyz(frames, labels=False)
     ensemble = open_ensemble(models)
@@ -44,10 +44,13 @@ def predict(
     ensemble = ensemble.calibrated({}) if raw else ensemble
     wanted = [record.frame for record in records]
     prediction = evaluate(ensemble, records, where=str(frames))
-    grades = ensemble.grades(wanted) if hasattr(ensemble.members[0], "grades") else None
+    grades = grades_of(ensemble, wanted)
     write_extxyz(output, predicted_records(records, prediction, grades=grades))
     told = summary(prediction, grades)
-    typer.echo(json.dumps({"output": str(output), **told}) if as_json else f"wrote {output}: " + _sentence(told))
+    if as_json:
+        print_json({"output": str(output), **told})
+    else:
+        typer.echo(f"wrote {output}: {_sentence(told)}")
 
 
 def _sentence(told: dict) -> str:

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table as Grid
 
     from magflow.presentation.blocks import Table
+    from magflow.presentation.sections import Section
 
 _WIDTH = 240
 """Characters of a line where the output is no terminal: no table is folded in a file or a pipe."""
 
 
-def print_table(
-    table: Table, title: str | None = None, *, bold: Collection[int] = (), file: TextIO | None = None
-) -> None:
-    """Print the table of a page on the terminal; one with a title is followed by an empty line.
+def print_section(section: Section) -> None:
+    """Print the tables and remarks of a section; its figures are for a page."""
+    for titled in section.tables:
+        print_table(titled.table, titled.title)
+    for about, text in section.remarks:
+        typer.echo(f"{about}: {text}")
 
-    Parameters
-    ----------
-    bold
-        Numbers of the rows that stand out.
-    file
-        Default: standard output.
-    """
-    out = _console(file)
-    out.print(grid(table, title, bold=bold))
+
+def print_table(table: Table, title: str | None = None) -> None:
+    """Print the table of a page on the terminal; one with a title is followed by an empty line."""
+    from rich.console import Console
+
+    out = Console(highlight=False)
+    out = out if out.is_terminal else Console(highlight=False, width=_WIDTH)
+    out.print(grid(table, title))
     if title is not None:
         out.print()
 
 
-def grid(table: Table, title: str | None = None, *, bold: Collection[int] = ()) -> Grid:
+def grid(table: Table, title: str | None = None) -> Grid:
     """`table` as rich prints it; the unit of a head, or what follows its colon, goes below it."""
     from rich.table import Table as Grid
     from rich.text import Text
@@ -45,18 +46,11 @@ def grid(table: Table, title: str | None = None, *, bold: Collection[int] = ()) 
     for k, head in enumerate(table.columns):
         lines = head.replace(": ", "\n").replace(" (", "\n(")
         drawn.add_column(Text(lines), justify="right" if k in table.numeric else "left", overflow="fold")
-    for k, row in enumerate(table.rows):
-        drawn.add_row(*(Text(str(cell)) for cell in row), style="bold" if k in bold else None)
+    for row in table.rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
     return drawn
 
 
 def print_json(content: Any, default: Callable[[Any], Any] | None = None) -> None:
     """Print a document for programs; `default` turns what JSON does not know into what it knows."""
     typer.echo(json.dumps(content, indent=1, default=default))
-
-
-def _console(file: TextIO | None) -> Console:
-    from rich.console import Console
-
-    out = Console(file=file, highlight=False)
-    return out if out.is_terminal else Console(file=file, highlight=False, width=_WIDTH)

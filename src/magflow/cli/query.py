@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from magflow.cli.options import Campaign, Json
+
+if TYPE_CHECKING:
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.stores.questions import Question
 
 
 class What(StrEnum):
@@ -20,6 +28,21 @@ class What(StrEnum):
     JOBS = "jobs"
 
 
+COLUMNS = {
+    What.LABELS: (
+        "iteration,label_id,state,formula,ordering,source,energy_per_atom,force_max,moment_total,pressure_gpa,"
+        "cpu_seconds,failure"
+    ),
+    What.FRAMES: "iteration,frame_id,formula,ordering,source,reason,score,grade,volume,moment_max",
+    What.MODELS: "iteration,member,family,n_labels,seed,converged,rmse,cpu_seconds",
+    What.ITERATIONS: (
+        "iteration,offered,selected,labels_new,labels_failed,labels_total,rmse,within_target,core_hours_total,stop"
+    ),
+    What.JOBS: "name,state,category,tries,wall_seconds,cpu_seconds,error",
+}
+"""Columns shown unless `--fields` names others."""
+
+
 class OutputFormat(StrEnum):
     """How rows are written."""
 
@@ -30,7 +53,7 @@ class OutputFormat(StrEnum):
 
 
 def query(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
+    directory: Campaign,
     what: Annotated[What, typer.Argument(help="What to list.")],
     where: Annotated[
         list[str] | None,
@@ -39,7 +62,8 @@ def query(
     sort: Annotated[str | None, typer.Option("--sort", help="Field; a leading - reverses.")] = None,
     fields: Annotated[str | None, typer.Option("--fields", help="Columns, separated by commas.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Rows at most; 0: all.")] = 0,
-    output: Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")] = OutputFormat.TABLE,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")] = OutputFormat.TABLE,
+    as_json: Json = False,
 ) -> None:
     """List labels, offered frames, models, iterations or jobs of a campaign.
 
@@ -55,15 +79,69 @@ def query(
         magflow query runs/feal_quick frames --where 'reason = selected' --format csv
     """
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.cli.tables import Question, rows, write, write_extxyz
     from magflow.errors import InputError
+    from magflow.stores.questions import Question, stored_rows
 
+    if as_json and form not in (OutputFormat.TABLE, OutputFormat.JSON):
+        raise InputError("--json and --format exclude each other", where="--format", seen=form)
+    if form is OutputFormat.EXTXYZ and what is not What.LABELS:
+        raise InputError("only labels can be written as extxyz", where="--format", seen=f"{what} as extxyz")
     question = Question.parse(where or [], sort, fields, limit)
     here = CampaignDirectory.existing(directory)
-    found = rows(here, what, question)
-    if output is not OutputFormat.EXTXYZ:
-        write(found, what, question, output, sys.stdout)
-    elif what is What.LABELS:
-        write_extxyz(here, found, sys.stdout)
+    stored = what is not What.JOBS
+    rows = stored_rows(here.store, here.id, what, question) if stored else question.matching(_jobs(here))
+    found = question.arranged(rows, where=f"query {what}")
+    if form is OutputFormat.EXTXYZ:
+        _write_frames(here, found)
     else:
-        raise InputError("only labels can be written as extxyz", where="--format", seen=f"{what} as extxyz")
+        _write_rows(found, what, question, OutputFormat.JSON if as_json else form)
+
+
+def _jobs(directory: CampaignDirectory) -> Iterator[dict[str, Any]]:
+    from magflow.execution.backend import open_reader
+
+    for job in open_reader(directory).jobs():
+        yield asdict(job) | {"state": str(job.state), "metadata": dict(job.metadata)}
+
+
+def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Question, form: OutputFormat) -> None:
+    from magflow.cli.printing import print_json, print_table
+    from magflow.presentation.blocks import Table
+    from magflow.stores.questions import pick
+
+    if form is OutputFormat.JSON:
+        print_json([{k: pick(r, k) for k in question.fields} for r in found] if question.fields else found)
+        return
+    columns = question.fields or tuple(COLUMNS[what].split(","))
+    cells = [[_cell(pick(row, column)) for column in columns] for row in found]
+    if form is OutputFormat.CSV:
+        csv.writer(sys.stdout).writerows([columns, *cells])
+    else:
+        print_table(Table(columns, cells))
+        typer.echo(f"{len(found)} rows")
+
+
+def _cell(value: Any) -> str | int | float:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{k}={_cell(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return " ".join(str(_cell(v)) for v in value)
+    if isinstance(value, bool | int):
+        return value
+    return str(value).strip().splitlines()[-1] if str(value).strip() else ""
+
+
+def _write_frames(directory: CampaignDirectory, found: Sequence[Mapping[str, Any]]) -> None:
+    """The frames of usable labels with their data."""
+    from magflow.io.extxyz import format_frame
+    from magflow.io.records import as_record
+    from magflow.stores import queries
+
+    wanted = {r["label_id"] for r in found}
+    for item in queries.labelled_frames(directory.store, campaign=directory.id):
+        if item.label_id in wanted:
+            sys.stdout.write(format_frame(as_record(item)))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from magflow.explore.relax_held import Held
-
-if TYPE_CHECKING:
-    from magflow.core.protocols import Progress
+from magflow.cli.options import Json, MaxMoment, Models, Structure, out_option
+from magflow.explore.relaxation.held import Held
 
 UNCONVERGED = 1
 """Exit code when something is still above its tolerance."""
@@ -28,30 +24,23 @@ class Moments(StrEnum):
 
 
 def relax(
-    models: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Ensemble (`magflow export --models`) or directory of a campaign.")
-    ],
-    structure: Annotated[Path, typer.Argument(metavar="STRUCTURE", help="Extended XYZ, or what ASE reads.")],
+    models: Models,
+    structure: Structure,
     fix: Annotated[list[Held] | None, typer.Option("--fix", help="What stays as it is; may be repeated.")] = None,
     pressure: Annotated[float, typer.Option("--pressure", metavar="GPA", help="Target pressure, GPa.")] = 0.0,
     moments: Annotated[
         Moments, typer.Option("--moments", help="keep, relax from those given, or the lowest of several starts.")
     ] = Moments.RELAX,
-    max_moment: Annotated[
-        list[str] | None,
-        typer.Option("--max-moment", metavar="EL=MUB", help="Bound of |m|, muB; default: the range of the fit."),
-    ] = None,
+    max_moment: MaxMoment = None,
     max_force: Annotated[float, typer.Option(help="Largest force left, eV/A.")] = 1e-3,
     max_stress: Annotated[float, typer.Option(help="Largest stress left beyond the target, GPa.")] = 0.01,
     max_magnetic_force: Annotated[float, typer.Option(help="Largest magnetic force left, eV/muB.")] = 1e-3,
     max_evaluations: Annotated[int, typer.Option(min=1, help="Predictions after which it gives up.")] = 1000,
-    output: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.extxyz", help="Where the relaxed structure goes.")
-    ] = None,
+    output: Annotated[Path | None, out_option("FILE.extxyz", "Where the relaxed structure goes.")] = None,
     trajectory: Annotated[
         Path | None, typer.Option("--trajectory", metavar="FILE.extxyz", help="Where all states on the way go.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Relax moments, atoms and cell of a structure together, and say how far the result is to be trusted.
 
@@ -67,16 +56,16 @@ def relax(
 
         magflow relax runs/feal_quick start.extxyz --fix shape --pressure 10 --trajectory path.extxyz
     """
-    import json
-
-    from magflow.cli.inputs import open_ensemble
-    from magflow.cli.relaxed import RelaxTask, show, write
-    from magflow.explore.relax_settings import RelaxSettings
+    from magflow.cli.inputs import largest_moments, open_ensemble
+    from magflow.cli.printing import print_json, print_section
+    from magflow.cli.progress import progress_bar
+    from magflow.explore.relaxation.settings import RelaxSettings
     from magflow.io.configuration import read_configuration
+    from magflow.studies.relax.section import section
+    from magflow.studies.relax.task import RelaxTask
 
-    held = frozenset(fix or ()) | ({Held.MOMENTS} if moments is Moments.KEEP else frozenset())
     settings = RelaxSettings(
-        held=held,
+        held=frozenset(fix or ()) | ({Held.MOMENTS} if moments is Moments.KEEP else frozenset()),
         pressure_gpa=pressure,
         forces_tolerance=max_force,
         magnetic_forces_tolerance=max_magnetic_force,
@@ -87,32 +76,21 @@ def relax(
         open_ensemble(models),
         read_configuration(structure),
         settings,
-        bounds=max_moment or (),
+        max_moment=largest_moments(max_moment or ()),
         multi_start=moments is Moments.MULTI_START,
         where=str(structure),
     )
-    with _bar() as progress:
-        outcome = task.run(progress)
-    write(outcome, output, trajectory)
+    with progress_bar() as progress:
+        result = task.run(progress)
+    if output is not None:
+        result.write_structure(output)
+    if trajectory is not None:
+        result.write_trajectory(trajectory)
     if as_json:
-        typer.echo(json.dumps(outcome.as_dict() | {"output": output and str(output)}))
+        print_json(result.as_dict() | {"output": output and str(output)})
     else:
-        show(outcome, output)
-    if not outcome.relaxation.converged:
+        print_section(section(result))
+        if output is not None:
+            typer.echo(f"wrote {output}")
+    if not result.converged:
         raise typer.Exit(UNCONVERGED)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress | None]:
-    """A progress bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("relaxing", total=1.0)
-        yield lambda fraction, text: bar.update(task, completed=fraction, description=text)

@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
+from magflow.cli.options import CampaignPlace, Json
+
 
 def run(
     file: Annotated[Path, typer.Argument(help="Campaign file; `magflow init` writes one.")],
-    directory: Annotated[
-        Path | None, typer.Option("--dir", "-d", help="Where the campaign lives. Default: runs/<name of the file>.")
-    ] = None,
+    directory: CampaignPlace = None,
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", min=1, help="Jobs at the same time; overrides the file.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live progress.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Run a campaign, or resume it, on this machine.
 
@@ -48,4 +49,4 @@ def run(
         summary = run_shown(here, workers or spec.execution.workers, quiet=quiet)
         if not summary.ok or not submit_campaign(here):
             break
-    show_ending(here, write_results(here), summary)
+    show_ending(here, write_results(here), summary, as_json=as_json)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Campaign, Json
+
 
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
+    directory: Campaign,
     watch: Annotated[bool, typer.Option("--watch", help="Redraw every two seconds until it ends.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show where a campaign stands; from any process, during and after a run.
 
@@ -24,19 +25,18 @@ def status(
 
         magflow status runs/feal_quick --json | jq .errors
     """
-    import json
-
     from rich.console import Console
     from rich.live import Live
 
     from magflow.campaign.directory import CampaignDirectory
     from magflow.cli.live import panel
+    from magflow.cli.printing import print_json
     from magflow.execution.status import campaign_status
 
     here = CampaignDirectory.existing(directory)
     now = campaign_status(here)
     if as_json:
-        typer.echo(json.dumps(now.as_dict(), indent=1))
+        print_json(now.as_dict())
     elif watch:
         with Live(panel(now), console=Console(), refresh_per_second=2) as live:
             while now.state in ("running", "queued"):

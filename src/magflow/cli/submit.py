@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magflow.cli.options import Json
+
 if TYPE_CHECKING:
     from magflow.execution.submit import Submission
 
@@ -36,7 +38,7 @@ def submit(
     check: Annotated[
         bool, typer.Option(help="Look for the engines here first; --no-check if only compute nodes have them.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Submit a campaign to a cluster, or give one that has ended a larger budget.
 
@@ -55,11 +57,10 @@ def submit(
 
         magflow submit campaign.yaml --to jobflow-remote --project mycluster
     """
-    import json
-
     from magflow.campaign.check import require_ready
     from magflow.campaign.directory import CampaignDirectory
     from magflow.campaign.load import load_campaign
+    from magflow.cli.printing import print_json
     from magflow.errors import InputError
     from magflow.execution.backend import backend_named
     from magflow.execution.submit import submit as submit_to
@@ -73,7 +74,7 @@ def submit(
         require_ready(spec, directory)
     done = submit_to(CampaignDirectory.prepare(directory, file, spec), backend)
     if as_json:
-        typer.echo(json.dumps(done.as_dict(), indent=1))
+        print_json(done.as_dict())
     else:
         _tell(done)
 

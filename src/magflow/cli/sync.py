@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from magflow.cli.options import Campaign, Json
+
 
 def sync(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")],
+    directory: Campaign,
     found_in: Annotated[
         list[Path] | None,
         typer.Option("--in", metavar="PATH", help="Look below this folder too (launch directories). Repeat."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the files that were imported.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Import the results that are in run directories but not in the campaign's store.
 
@@ -29,21 +32,20 @@ def sync(
 
         magflow sync runs/feal_quick --in /scratch/launches --json
     """
-    import json
-
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.cli.counting import counting
+    from magflow.cli.printing import print_json
+    from magflow.cli.progress import count, progress_bar
     from magflow.stores.results import find_results, sync_results
 
     here = CampaignDirectory.existing(directory)
     store = here.store
     paths = find_results([directory, *(found_in or [])])
-    with counting() as count:
-        tell = None if count is None else lambda done: count("results", done, len(paths))
-        synced = sync_results(store, paths, keep=keep, progress=tell)
+    with progress_bar() as progress:
+        told = partial(count, progress, "results", total=len(paths))
+        synced = sync_results(store, paths, keep=keep, progress=told)
     if as_json:
-        found = {"imported": synced.imported, "present": synced.present, "unreadable": list(synced.unreadable)}
-        typer.echo(json.dumps(found, indent=1))
+        unreadable = list(synced.unreadable)
+        print_json({"imported": synced.imported, "present": synced.present, "unreadable": unreadable})
     else:
         typer.echo(f"imported {synced.imported} results; {synced.present} were in the store already")
         for path in synced.unreadable:

@@ -146,6 +146,15 @@ class KnowsMoments(Protocol):
 
 
 @runtime_checkable
+class KnowsDistances(Protocol):
+    """A potential that says how close to each other it has seen atoms."""
+
+    @property
+    def r_min(self) -> float:
+        """Shortest distance it was fitted on, A."""
+
+
+@runtime_checkable
 class KnowsStressOffset(Protocol):
     """A potential that knows what labelled stresses hold and the energy does not."""
 

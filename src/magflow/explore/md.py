@@ -22,7 +22,7 @@ from magflow.core.units import KB
 from magflow.explore.candidate import Candidate, MomentRanges
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.health import HealthReason, counted
-from magflow.explore.relax import relax_moments_many
+from magflow.explore.relaxation.moments import relax_moments_many
 from magflow.explore.watching import UNKNOWN, Sighting, Watch, watch
 
 _BAROSTAT_FS = 500.0

@@ -11,7 +11,7 @@ from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.health import HealthReason
 from magflow.explore.propagation import propagator
-from magflow.explore.relax import relax_moments_many
+from magflow.explore.relaxation.moments import relax_moments_many
 
 REASONS = {
     Stop.NOT_FINITE: HealthReason.NOT_FINITE,

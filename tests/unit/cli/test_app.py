@@ -205,3 +205,30 @@ def test_as_a_program_no_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no such file" in done.stderr
+
+
+NO_RESULTS = {"schema", "daemon logs", "cluster pilot", "execute"}
+"""Commands that print a document, a log or nothing."""
+
+
+def leaves(command, name=""):
+    """Every command with its full name, and the options it takes."""
+    for child, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, f"{name} {child}".strip())
+    if not hasattr(command, "commands"):
+        yield name, {option for parameter in command.params for option in parameter.opts}
+
+
+def test_every_command_that_prints_results_offers_json():
+    from typer.main import get_command
+
+    without = {name for name, options in leaves(get_command(app)) if "--json" not in options}
+    assert without <= NO_RESULTS | {"convert"}
+
+
+def test_what_is_written_goes_to_out_in_every_command():
+    from typer.main import get_command
+
+    for name, options in leaves(get_command(app)):
+        assert not options & {"--output", "--destination"}, name
+        assert ("--out" in options) == ("-o" in options), name

@@ -9,9 +9,9 @@ from scipy.optimize import minimize
 
 from magflow.core.frame import Frame
 from magflow.core.units import EV_PER_A3_IN_GPA
-from magflow.explore.relax_coordinates import JointCoordinates
-from magflow.explore.relax_joint import relax, relax_many
-from magflow.explore.relax_settings import RelaxSettings
+from magflow.explore.relaxation.coordinates import JointCoordinates
+from magflow.explore.relaxation.joint import relax, relax_many
+from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp import MmtpFamily
 

@@ -10,9 +10,9 @@ from magflow.core.protocols import Ensemble, Potential
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.health import HealthReason
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_joint import Relaxation, relax_many
-from magflow.explore.relax_settings import TOLERANCE, RelaxSettings
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.joint import Relaxation, relax_many
+from magflow.explore.relaxation.settings import TOLERANCE, RelaxSettings
 
 _STILL = frozenset({Held.CELL, Held.ATOMS})
 

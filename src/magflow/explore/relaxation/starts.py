@@ -13,8 +13,8 @@ from magflow.core.protocols import Ensemble, Potential, Progress
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges, site_moments
-from magflow.explore.relax_joint import Relaxation, relax_many
-from magflow.explore.relax_settings import RelaxSettings
+from magflow.explore.relaxation.joint import Relaxation, relax_many
+from magflow.explore.relaxation.settings import RelaxSettings
 
 LOW_SPIN = 0.3
 """Share of the largest moment a low-spin start has."""
@@ -83,8 +83,8 @@ def relax_from_starts(
 ) -> MultiStart:
     """Relax `frame` from each of its :func:`moment_starts`, side by side.
 
-    Parameters and errors are those of :func:`magflow.explore.relax_joint.relax`; with the cell and the atoms held it
-    is a search for the lowest moments at fixed atoms.
+    Parameters and errors are those of :func:`magflow.explore.relaxation.joint.relax`; with the cell and the atoms held
+    it is a search for the lowest moments at fixed atoms.
     """
     starts = moment_starts(frame, bounds)
     ends = relax_many(list(starts.values()), model, bounds, settings, progress)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize, rosen, rosen_der
 
-from magflow.explore.relax_descent import Descent, pushed_out
+from magflow.explore.relaxation.descent import Descent, pushed_out
 
 
 def minimised(fun, start, low=-np.inf, high=np.inf, longest=1.0, evaluations=500, tolerance=1e-7):

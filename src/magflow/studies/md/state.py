@@ -15,9 +15,11 @@ import numpy as np
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.files import replace_file
 from magflow.core.frame import frames_from_arrays, frames_to_arrays
-from magflow.errors import InputError
+from magflow.core.versions import Format
+from magflow.errors import InputError, MagflowError
+from magflow.studies.base import ResultFormat
 
-FORMAT = "magflow-motion-1"
+FORM = ResultFormat(Format("motion"))
 
 
 def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
@@ -30,7 +32,7 @@ def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
     """
     integration = asdict(motion.integration) | {"pistons": int(motion.integration.pistons)}
     header = {
-        "format": FORMAT,
+        **FORM.stamp,
         "integration": integration,
         "limits": asdict(motion.limits),
         "heat": motion.heat,
@@ -53,13 +55,13 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
     ------
     InputError
         If there is no such file or it is damaged.
+    NewerFormatError
+        If a newer magflow wrote it.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        if header["format"] != FORMAT:
-            raise ValueError("another format")
+        header = FORM.upgraded(json.loads(arrays.pop("header").tobytes().decode()))
         how = header["integration"]
         listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None
         motion = Motion(
@@ -72,6 +74,9 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
             header["step"],
             listed,
         )
+    except MagflowError as error:
+        error.where = error.where or str(path)
+        raise
     except FileNotFoundError as error:
         raise InputError("there is no run to go on with", where=str(path)) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:

@@ -10,11 +10,11 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import EnsemblePrediction, Prediction
-from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.geometry import nearest_distance
 from magflow.io.predictions import EXTRAPOLATION
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.studies.limits import grades_of, shortest_known
 
 
 class Row(NamedTuple):
@@ -111,18 +111,13 @@ class State:
 def states(ensemble: PotentialEnsemble, frames: Sequence[Frame]) -> list[State]:
     """What the ensemble says of each frame."""
     prediction, grades = ensemble.predict(frames), grades_of(ensemble, frames)
-    shortest_known = max(getattr(member, "r_min", 0.0) for member in ensemble.members)
+    shortest = shortest_known(ensemble)
     return [
         State(
             frame,
             EnsemblePrediction(prediction.mean.frame(i), prediction.deviation.frame(i)),
             None if grades is None else float(grades[i]),
-            shortest_known,
+            shortest,
         )
         for i, frame in enumerate(frames)
     ]
-
-
-def grades_of(ensemble: PotentialEnsemble, frames: Sequence[Frame]) -> FloatArray | None:
-    """(n,) extrapolation grades; None if the family has none."""
-    return ensemble.grades(frames) if hasattr(ensemble.members[0], "grades") else None

@@ -1,4 +1,4 @@
-"""The directory of one molecular dynamics run: trajectory, log, figure, and the state it can go on from.
+"""The directory of one molecular dynamics run: trajectory, log, and the state it can go on from.
 
 Trajectory and log only grow. The state says how long they were when it was written, so that a run that was killed cuts
 off what came after and makes the same steps again.
@@ -21,9 +21,9 @@ from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, tensor
 from magflow.errors import InputError, StoreError
 from magflow.io.extxyz import format_frame
-from magflow.io.motion import read_motion, write_motion
 from magflow.io.predictions import GRADE
 from magflow.io.records import Record
+from magflow.studies.md.state import read_motion, write_motion
 
 TRAJECTORY, LOG, FIGURE, STATE = "trajectory.extxyz", "thermo.csv", "thermo.svg", "state.npz"
 
@@ -139,12 +139,6 @@ class RunDirectory:
         """The log, by column."""
         table = np.loadtxt(self.path / LOG, delimiter=",", skiprows=1, ndmin=2)
         return dict(zip(COLUMNS, table.T, strict=True))
-
-    def draw(self, atoms: int, grade_stop: float | None) -> None:
-        """Write the figure."""
-        from magflow.report.thermo import as_file, thermo_figure
-
-        replace_file(self.path / FIGURE, as_file(thermo_figure(self.course(), atoms, grade_stop)))
 
 
 def _on_disk(path: Path) -> int:

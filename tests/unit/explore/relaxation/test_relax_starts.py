@@ -8,9 +8,9 @@ from relax_cases import BOUNDS, cube, distorted
 
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.errors import InputError
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_settings import RelaxSettings
-from magflow.explore.relax_starts import LOW_SPIN, moment_starts, relax_from_starts
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.settings import RelaxSettings
+from magflow.explore.relaxation.starts import LOW_SPIN, moment_starts, relax_from_starts
 
 MODEL = SpinLatticeModel()
 STILL = RelaxSettings(held={Held.CELL, Held.ATOMS})

@@ -1,8 +1,8 @@
 """Moments, atoms and cell relaxed together on a potential or on the mean of an ensemble.
 
-All three share one vector (:mod:`~magflow.explore.relax_coordinates`) and one minimisation
-(:mod:`~magflow.explore.relax_descent`). A frame counts as relaxed only when its forces, its stress beyond the target
-pressure and its magnetic forces are all below their tolerances.
+All three share one vector (:mod:`~magflow.explore.relaxation.coordinates`) and one minimisation
+(:mod:`~magflow.explore.relaxation.descent`). A frame counts as relaxed only when its forces, its stress beyond the
+target pressure and its magnetic forces are all below their tolerances.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.geometry import nearest_distance, too_close
 from magflow.explore.health import HealthReason, moment_changes
-from magflow.explore.relax_coordinates import JointCoordinates, Residuals
-from magflow.explore.relax_descent import Descent
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_settings import RelaxSettings, Unmet
+from magflow.explore.relaxation.coordinates import JointCoordinates, Residuals
+from magflow.explore.relaxation.descent import Descent
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.settings import RelaxSettings, Unmet
 
 _DISTANCE_SHARE = 0.7
 

@@ -19,8 +19,8 @@ from magflow.core.prediction import Prediction
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.core.units import tensor
 from magflow.explore.candidate import MomentRanges, site_moments
-from magflow.explore.relax_descent import pushed_out
-from magflow.explore.relax_held import Held
+from magflow.explore.relaxation.descent import pushed_out
+from magflow.explore.relaxation.held import Held
 
 ATOM_STIFFNESS = 12.0
 """eV/A^2, of one atom of a transition metal among its neighbours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -35,7 +36,7 @@ class MdOptions:
     barostat_time: float
     repeat: tuple[int, int, int]
     relax_moments_every: int | None
-    max_moment: tuple[str, ...]
+    max_moment: Mapping[str, float]
     interval: int
     grade_stop: float
     deviation_stop: float | None
@@ -43,4 +44,20 @@ class MdOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self) | {"repeat": list(self.repeat), "max_moment": list(self.max_moment)}
+        return asdict(self) | {"repeat": list(self.repeat), "max_moment": dict(self.max_moment)}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> MdOptions:
+        """Inverse of :meth:`as_dict`; runs of magflow 0.1 kept bounds of moments as texts ``EL=MUB``."""
+        given = d["max_moment"]
+        if not isinstance(given, Mapping):
+            given = {element: float(most) for element, most in (text.split("=") for text in given)}
+        return cls(
+            **dict(d)
+            | {
+                "statistics": Statistics(d["statistics"]),
+                "cell": CellMotion(d["cell"]),
+                "repeat": tuple(d["repeat"]),
+                "max_moment": given,
+            }
+        )

@@ -9,8 +9,8 @@ import numpy as np
 
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
-from magflow.explore.relax_coordinates import Residuals
-from magflow.explore.relax_held import Held
+from magflow.explore.relaxation.coordinates import Residuals
+from magflow.explore.relaxation.held import Held
 
 TOLERANCE = 1e-3
 """eV/muB; moments count as relaxed when no magnetic force that is free to act exceeds it."""
@@ -31,7 +31,7 @@ class Unmet:
 
 @dataclass(frozen=True)
 class RelaxSettings:
-    """Settings of :func:`magflow.explore.relax_joint.relax`.
+    """Settings of :func:`magflow.explore.relaxation.joint.relax`.
 
     Parameters
     ----------

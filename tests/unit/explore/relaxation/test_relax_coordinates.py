@@ -10,8 +10,8 @@ from relax_cases import BOUNDS, distorted
 
 from magflow.core.units import tensor
 from magflow.dft.spin_lattice import SpinLatticeModel
-from magflow.explore.relax_coordinates import JointCoordinates
-from magflow.explore.relax_held import Held
+from magflow.explore.relaxation.coordinates import JointCoordinates
+from magflow.explore.relaxation.held import Held
 
 MODEL = SpinLatticeModel()
 ALL = [frozenset(c) for k in range(5) for c in combinations(Held, k)]

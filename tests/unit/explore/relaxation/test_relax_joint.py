@@ -16,9 +16,9 @@ from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.dft.spin_lattice import FE_AL, SpinLatticeModel, calculator
 from magflow.errors import InputError
 from magflow.explore.health import HealthReason
-from magflow.explore.relax_held import Held
-from magflow.explore.relax_joint import relax, relax_many
-from magflow.explore.relax_settings import RelaxSettings
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.joint import relax, relax_many
+from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.io.ase_atoms import to_atoms
 
 MODEL = SpinLatticeModel()

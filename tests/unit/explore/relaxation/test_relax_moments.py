@@ -11,7 +11,7 @@ from magflow.core.prediction import EnsemblePrediction
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.explore.health import HealthReason
-from magflow.explore.relax import relax_moments, relax_moments_many
+from magflow.explore.relaxation.moments import relax_moments, relax_moments_many
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import io
-import json
-
 import pytest
 
-from magflow.cli.tables import Question, parse_condition, pick, write
 from magflow.errors import InputError
+from magflow.stores.questions import Question, parse_condition, pick
 
 
 @pytest.mark.parametrize(
@@ -40,13 +37,28 @@ def test_a_question_keeps_every_condition_on_the_same_key():
     assert question.fields == ("a", "b.c")
 
 
-def test_rows_are_written_as_json_and_csv():
-    rows = [{"a": 1, "b": {"c": 0.123456789}}, {"a": None, "b": {}}]
-    question = Question.parse([], None, "a,b.c", 0)
-    out = io.StringIO()
-    write(rows, "labels", question, "json", out)
-    assert json.loads(out.getvalue()) == [{"a": 1, "b.c": 0.123456789}, {"a": None, "b.c": None}]
-    out = io.StringIO()
-    write(rows, "labels", question, "csv", out)
-    assert out.getvalue().splitlines() == ["a,b.c", "1,0.123457", ","]
-    assert pick(rows[0], "b.c") == 0.123456789
+ROWS = [{"a": 1, "b": {"c": 0.5}}, {"a": None, "b": {}}, {"a": 2, "b": {"c": 0.25}}]
+
+
+@pytest.mark.parametrize(("sort", "order"), [("a", [1, 2, None]), ("-a", [2, 1, None]), ("b.c", [2, 1, None])])
+def test_rows_without_a_value_come_last_whatever_the_direction(sort, order):
+    assert [row["a"] for row in Question.parse([], sort, None, 0).arranged(ROWS, "here")] == order
+
+
+def test_as_many_rows_as_are_asked_for():
+    assert Question.parse([], "-a", None, 1).arranged(ROWS, "here") == [ROWS[2]]
+
+
+def test_a_row_has_to_meet_every_condition():
+    question = Question.parse(["a > 0", "b.c < 0.4"], None, None, 0)
+    assert list(question.matching(ROWS)) == [ROWS[2]]
+
+
+@pytest.mark.parametrize("asked", [(["d = 1"], None, None), ([], "d", None), ([], None, "a,d.e")])
+def test_a_field_that_no_row_has_is_named_with_those_there_are(asked):
+    with pytest.raises(InputError, match=r"no such field.*d.*a, b"):
+        Question.parse(*asked, 0).arranged(ROWS, "here")
+
+
+def test_the_value_of_a_dotted_field():
+    assert [pick(row, "b.c") for row in ROWS] == [0.5, None, 0.25]

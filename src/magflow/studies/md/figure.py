@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ def thermo_figure(course: Mapping[str, FloatArray], atoms: int, grade_stop: floa
     Parameters
     ----------
     course
-        Columns of the log (:data:`magflow.cli.trajectory.COLUMNS`), (n,) each.
+        Columns of the log (:data:`magflow.studies.md.directory.COLUMNS`), (n,) each.
     atoms
         Atoms of the run.
     grade_stop
@@ -52,13 +51,3 @@ def thermo_figure(course: Mapping[str, FloatArray], atoms: int, grade_stop: floa
             plain_ticks(axes.yaxis)
 
     return draw(7.6, 4.4, paint, nrows=2, ncols=2, sharex=True)
-
-
-def as_file(figure: Figure) -> bytes:
-    """`figure` as an SVG document of its own; the same bytes for the same figure."""
-    import matplotlib as mpl
-
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "thermo"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Frames brought to rest on potentials: moments alone, or moments, atoms and cell together."""

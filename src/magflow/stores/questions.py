@@ -1,0 +1,165 @@
+"""Questions to a campaign as people ask them: conditions, an order, columns, a number of rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import JobStore
+
+from magflow.errors import InputError
+from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, ModelDoc
+from magflow.stores import queries
+from magflow.stores.filters import matcher
+from magflow.stores.indexes import DOCUMENT_SCALARS
+
+_CONDITION = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|~|\bin\b)\s*(.*?)\s*$")
+_KINDS: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
+_OPERATORS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a Mongo filter, an order, columns, a number of rows."""
+
+    criteria: Mapping[str, Any] = field(default_factory=dict)
+    sort: tuple[str, int] | None = None
+    fields: tuple[str, ...] = ()
+    limit: int = 0
+
+    @classmethod
+    def parse(cls, where: Sequence[str], sort: str | None, fields: str | None, limit: int) -> Question:
+        """From the options of the command.
+
+        Raises
+        ------
+        InputError
+            If a condition is not of the form KEY OP VALUE.
+        """
+        criteria: dict[str, Any] = {}
+        for text in where:
+            key, condition = parse_condition(text)
+            criteria.setdefault("$and", []).append({key: condition})
+        order = None if sort is None else (sort.lstrip("-"), -1 if sort.startswith("-") else 1)
+        return cls(criteria, order, tuple(f.strip() for f in fields.split(",")) if fields else (), limit)
+
+    @property
+    def keys(self) -> list[str]:
+        """All fields it names."""
+        conditions = [key for part in self.criteria.get("$and", []) for key in part]
+        return [*self.fields, *([self.sort[0]] if self.sort else []), *conditions]
+
+    def matching(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows that meet all conditions."""
+        return filter(matcher(self.criteria), rows)
+
+    def arranged(self, rows: Iterable[dict[str, Any]], where: str) -> list[dict[str, Any]]:
+        """Rows that meet the conditions in the order asked for, as many as are asked for, all their fields.
+
+        Parameters
+        ----------
+        where
+            What is asked, for errors.
+
+        Raises
+        ------
+        InputError
+            If a field is unknown; the fields there are, are named.
+        """
+        found = list(rows)
+        known = list(dict.fromkeys(k for row in found for k in row))
+        unknown = [k for k in self.keys if found and k.split(".")[0] not in known]
+        if unknown:
+            raise InputError("no such field", where=where, seen=", ".join(unknown), expected=", ".join(known))
+        found = _sorted(found, self.sort)
+        return found[: self.limit] if self.limit else found
+
+
+def parse_condition(text: str) -> tuple[str, Any]:
+    """``force_max > 2`` to ``("force_max", {"$gt": 2.0})``; ``~`` is "contains", ``in`` takes a list with commas."""
+    match = _CONDITION.match(text)
+    if match is None or not match[3]:
+        raise InputError(
+            "a condition cannot be read",
+            where="--where",
+            seen=text,
+            expected="KEY OP VALUE with OP one of = != < <= > >= in ~",
+            hint="quote it: --where 'force_max > 2'",
+        )
+    key, operator, value = match.groups()
+    if operator == "=":
+        return key, _value(value)
+    if operator == "~":
+        return key, {"$regex": re.escape(value)}
+    if operator == "in":
+        return key, {"$in": [_value(v) for v in value.split(",")]}
+    return key, {_OPERATORS[operator]: _value(value)}
+
+
+def _value(text: str) -> Any:
+    plain = text.strip().strip("'\"")
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if plain.lower() in words:
+        return words[plain.lower()]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(plain)
+    return plain
+
+
+def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -> Iterator[dict[str, Any]]:
+    """Rows of a store that may answer a question, not fewer than it wants; the store is asked for little else.
+
+    Parameters
+    ----------
+    what
+        ``labels``, ``models``, ``iterations``, or ``frames``: all that were ever offered.
+    """
+    if what == "frames":
+        yield from queries.frames(store, question.criteria, campaign)
+        return
+    if not (question.limit and question.sort and f"output.{question.sort[0]}" in DOCUMENT_SCALARS):
+        limit = 0 if question.sort else question.limit
+        yield from _documents(store, campaign, what, question.criteria, None, limit)
+        return
+    field, direction = question.sort
+    left = question.limit
+    # rows without a value come last, whatever the direction
+    for condition in ({"$or": [{field: {"$gte": float("-inf")}}, {field: {"$gte": ""}}]}, {field: None}):
+        criteria = {"$and": [*question.criteria.get("$and", []), condition]}
+        for row in _documents(store, campaign, what, criteria, {field: direction}, left) if left else ():
+            left -= 1
+            yield row
+
+
+def _documents(
+    store: JobStore,
+    campaign: str,
+    what: str,
+    criteria: Mapping[str, Any],
+    sort: Mapping[str, int] | None,
+    limit: int,
+) -> Iterator[dict[str, Any]]:
+    found = queries.documents(store, _KINDS[what], criteria, campaign=campaign, sort=sort, limit=limit)
+    for document in found:
+        yield document.model_dump(mode="json", exclude={"arrays"})
+
+
+def _sorted(found: list[dict[str, Any]], sort: tuple[str, int] | None) -> list[dict[str, Any]]:
+    if sort is None:
+        return found
+    key, direction = sort
+    with_value = [r for r in found if pick(r, key) is not None]
+    without = [r for r in found if pick(r, key) is None]
+    return sorted(with_value, key=lambda r: pick(r, key), reverse=direction < 0) + without
+
+
+def pick(row: Mapping[str, Any], dotted: str) -> Any:
+    """The value of a dotted field, None if it is absent."""
+    value: Any = row
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

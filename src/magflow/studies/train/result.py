@@ -1,0 +1,77 @@
+"""How well a trained ensemble meets labels, and what its fits took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from magflow.core.protocols import FitReport
+from magflow.core.versions import FORMAT, Format
+from magflow.studies.base import ResultFormat
+
+FILE = "training.json"
+"""In the directory of the ensemble."""
+
+
+@dataclass(frozen=True)
+class FittedMember:
+    """The fit of one member; the parameters are those of :class:`~magflow.core.protocols.FitReport`."""
+
+    converged: bool
+    iterations: int
+    cpu_seconds: float
+    rmse: Mapping[str, Mapping[str, float]]
+    details: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, report: FitReport) -> FittedMember:
+        """What is kept of a report."""
+        cpu_seconds = round(report.cost.cpu_seconds, 2)
+        return cls(report.converged, report.iterations, cpu_seconds, report.rmse, report.details)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a training.
+
+    Parameters
+    ----------
+    errors
+        ``train`` and maybe ``test`` to the residuals of the ensemble's mean on these labels
+        (:func:`magflow.potentials.strata.residual_report`).
+    """
+
+    form: ClassVar[ResultFormat] = ResultFormat(Format("training"))
+
+    family: str
+    elements: tuple[str, ...]
+    errors: Mapping[str, Mapping[str, Any]]
+    members: tuple[FittedMember, ...]
+    cpu_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            **self.form.stamp,
+            "family": self.family,
+            "elements": list(self.elements),
+            "errors": dict(self.errors),
+            "members": [asdict(member) for member in self.members],
+            "cpu_seconds": self.cpu_seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> TrainResult:
+        """Inverse of :meth:`as_dict`; what magflow 0.1 wrote has no stamp.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        NewerFormatError
+            If a newer magflow wrote it.
+        """
+        found = cls.form.upgraded({FORMAT: "magflow-training-1", **d})
+        members = tuple(FittedMember(**member) for member in found["members"])
+        return cls(found["family"], tuple(found["elements"]), found["errors"], members, found["cpu_seconds"])
