@@ -2,4 +2,8 @@
 
 from importlib.metadata import version
 
+from magflow.core import moved_imports
+
 __version__ = version("magflow")
+
+moved_imports.install()

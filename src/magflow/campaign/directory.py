@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from jobflow import JobStore
 
@@ -14,6 +15,7 @@ from magflow.campaign.load import parse_campaign
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import read_source
 from magflow.core.files import replace_file
+from magflow.core.versions import Format, read_stamped
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.stores.jobstore import job_store_from_settings
 
@@ -21,6 +23,9 @@ FILE = "campaign.yaml"
 IDENTITY = "campaign.json"
 REPORT = "report.html"
 MODELS = "models"
+
+IDENTITY_LAYOUT: Format[dict[str, Any]] = Format("campaign")
+"""Of ``campaign.json``."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class CampaignDirectory:
         ------
         InputError
             If there is none.
+        StoreError, NewerFormatError
+            As :attr:`identity`.
         """
         if not (path / IDENTITY).is_file():
             raise InputError(
@@ -49,7 +56,9 @@ class CampaignDirectory:
                 expected=f"a directory that holds {IDENTITY}",
                 hint="`magflow run FILE --dir DIR` makes one",
             )
-        return cls(path)
+        here = cls(path)
+        here.identity  # noqa: B018 - nothing is read of a campaign that this magflow does not understand
+        return here
 
     @classmethod
     def prepare(cls, path: Path, file: Path, spec: CampaignSpec) -> CampaignDirectory:
@@ -66,6 +75,7 @@ class CampaignDirectory:
         identity = {"id": campaign_id(spec), "name": spec.name, "structures": str(file.resolve().parent)}
         if path.resolve() == file.resolve().parent and (path / IDENTITY).is_file():
             identity["structures"] = here.identity["structures"]
+        identity |= IDENTITY_LAYOUT.stamp
         try:
             if (path / IDENTITY).is_file():
                 here._check_same(identity, file)
@@ -81,7 +91,7 @@ class CampaignDirectory:
             ) from error
         return here
 
-    def _check_same(self, wanted: dict[str, str], file: Path) -> None:
+    def _check_same(self, wanted: dict[str, Any], file: Path) -> None:
         if self.identity["id"] != wanted["id"]:
             raise CampaignError(
                 "this directory holds another campaign",
@@ -94,15 +104,24 @@ class CampaignDirectory:
     @property
     def id(self) -> str:
         """Id of the campaign: what its documents are found by in a store that holds several."""
-        return self.identity["id"]
+        return str(self.identity["id"])
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Id and name of the campaign, and where relative paths of structure files start."""
+    def identity(self) -> dict[str, Any]:
+        """Id and name of the campaign, and where relative paths of structure files start.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged.
+        NewerFormatError
+            If a newer magflow wrote it, in a format this one does not know.
+        """
+        file = self.path / IDENTITY
         try:
-            return dict(json.loads((self.path / IDENTITY).read_text()))
-        except (OSError, ValueError) as error:
-            raise StoreError("the campaign's identity cannot be read", where=str(self.path / IDENTITY)) from error
+            return read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError("the campaign's identity cannot be read", where=str(file)) from error
 
     @cached_property
     def spec(self) -> CampaignSpec:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from magflow import __version__
-from magflow.errors import StoreError
+from magflow.errors import MagflowError, StoreError
 
 T = TypeVar("T")
 
@@ -21,8 +21,13 @@ FORMAT, WRITER = "format", "magflow"
 """Keys under which a mapping holds the number of its format and the version of magflow that wrote it."""
 
 
-class NewerFormatError(StoreError):
-    """Written by a newer magflow, in a format this one does not know."""
+class NewerFormatError(MagflowError):
+    """Written by a newer magflow, in a format this one does not know.
+
+    No :class:`~magflow.errors.StoreError`: who goes on without a store that cannot be read must not go on here.
+    """
+
+    exit_code = StoreError.exit_code
 
 
 @dataclass(frozen=True)
@@ -64,16 +69,7 @@ class Format(Generic[T]):
             raise StoreError(
                 f"this {self.noun} is damaged", where=where, seen=f"{FORMAT}: {found!r}", expected="a number from 1"
             )
-        if found > self.number:
-            raise NewerFormatError(
-                f"this {self.noun} was written by {f'magflow {writer}' if writer else 'a newer magflow'}, "
-                f"this is {__version__}",
-                where=where,
-                seen=f"format {found}",
-                expected=f"format {self.number} or older",
-                hint="upgrade magflow",
-            )
-        return found
+        return _not_newer(self.noun, found, self.number, writer, where)
 
     def upgraded(self, content: T, found: object, writer: object = None, where: str | None = None) -> T:
         """`content`, which is of format `found`, as this magflow would have written it.
@@ -86,6 +82,55 @@ class Format(Generic[T]):
         for step in self.steps[self.require(found, writer, where) - 1 :]:
             content = step(content)
         return content
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The word by which a file of potentials says what it is and in which format: ``magflow-ensemble-1``.
+
+    Parameters
+    ----------
+    noun
+        What it is, for people.
+    name
+        The word without the number.
+    number
+        The format that this magflow writes.
+    """
+
+    noun: str
+    name: str
+    number: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.number}"
+
+    def require(self, found: object, writer: object = None, where: str | None = None) -> int:
+        """The number in the mark `found`.
+
+        Raises
+        ------
+        NewerFormatError
+            If a newer magflow wrote the file; its version, if known, is `writer`.
+        ValueError
+            If it is no mark of this kind of file.
+        """
+        name, _, number = str(found).rpartition("-")
+        if name != self.name or not number.isdecimal() or int(number) < 1:
+            raise ValueError(f"{found!r} is not the mark of {self.noun}, {self}")
+        return _not_newer(self.noun, int(number), self.number, writer, where)
+
+
+def _not_newer(noun: str, found: int, known: int, writer: object, where: str | None) -> int:
+    if found > known:
+        raise NewerFormatError(
+            f"this {noun} was written by {f'magflow {writer}' if writer else 'a newer magflow'}, this is {__version__}",
+            where=where,
+            seen=f"format {found}",
+            expected=f"format {known}" if known == 1 else f"format 1 to {known}",
+            hint="upgrade magflow",
+        )
+    return found
 
 
 def read_stamped(

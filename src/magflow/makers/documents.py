@@ -36,12 +36,7 @@ class CampaignDocument(BaseModel):
     """Fields every document has.
 
     Whoever builds a document from a stored one - a query, or jobflow when it resolves a reference - gets it in the
-    present format; fields that a later magflow has added are ignored.
-
-    Raises
-    ------
-    NewerFormatError
-        If a newer magflow wrote it, in a format this one does not know.
+    present format, or the error of :meth:`present`; fields that a later magflow has added are ignored.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -60,9 +55,20 @@ class CampaignDocument(BaseModel):
     def _in_present_format(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        fields = {key: value for key, value in data.items() if not key.startswith("@")}
-        if {FORMAT, WRITER}.isdisjoint(fields):  # made here and now
-            return fields | {FORMAT: cls.layout.number}
+        if {FORMAT, WRITER}.isdisjoint(data):  # made here and now
+            return {**data, FORMAT: cls.layout.number}
+        return cls.present(data)
+
+    @classmethod
+    def present(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a stored document, in the present format.
+
+        Raises
+        ------
+        NewerFormatError
+            If a newer magflow wrote it, in a format this one does not know.
+        """
+        fields = {key: value for key, value in stored.items() if not key.startswith("@")}
         where = f"campaign {fields.get('campaign')}, iteration {fields.get('iteration')}"
         return read_stamped(cls.layout, fields, where)
 
@@ -154,6 +160,11 @@ class LabelDoc(CampaignDocument):
     reused: bool = Field(default=False, description="True if the label was found in the store and not computed")
     details: dict[str, Any] = Field(default_factory=dict, description="What the engine adds")
     arrays: Any = Field(description="The frame and, if it succeeded, its label")
+
+    @classmethod
+    def usable(cls, label_id: str) -> dict[str, Any]:
+        """A filter for stored documents of one label that succeeded and that this magflow can read."""
+        return {"output.doc_type": "label", "output.label_id": label_id, "output.state": "ok"} | cls.readable()
 
 
 class BatchDoc(CampaignDocument):

@@ -136,16 +136,17 @@ def level_of_theory(source: LabelEngine | AtomateEngine, elements: Sequence[str]
 def find_label(store: JobStore | None, wanted: str, purpose: Purpose = Purpose.CAMPAIGN) -> LabelDoc | None:
     """A usable label in the store; the one of an interrupted run of this very job is returned as it is.
 
-    One of another job is marked as reused for `purpose` and costs nothing.
+    One of another job is marked as reused for `purpose` and costs nothing. One that a newer magflow wrote in a format
+    this one does not know may mean something else: it is left alone, and the label is computed.
     """
     if store is None:
         return None
-    criteria = {"output.doc_type": "label", "output.label_id": wanted, "output.state": "ok"}
+    criteria = LabelDoc.usable(wanted)
     mine = None if CURRENT_JOB.job is None else store.query_one(criteria | {"uuid": CURRENT_JOB.job.uuid}, load=True)
     document = mine or store.query_one(criteria, load=True)
     if document is None:
         return None
-    found = LabelDoc(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
+    found = LabelDoc(**document["output"])
     if mine is not None:
         return found
     free = {"cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0}

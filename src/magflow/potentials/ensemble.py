@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from magflow import __version__
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
@@ -34,12 +35,13 @@ from magflow.core.protocols import (
     TellsMagnetic,
 )
 from magflow.core.types import FloatArray
+from magflow.core.versions import WRITER, Mark
 from magflow.errors import InputError
 from magflow.io.records import located
 from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
-FORMAT = "magflow-ensemble-2"
+FORMAT = Mark("ensemble", "magflow-ensemble", 2)
 CHUNK = 4096
 """Frames whose neighbour lists are held at once."""
 MEMBER_SHARE = 0.8
@@ -48,7 +50,6 @@ MEMBER_SHARE = 0.8
 On 120 constrained-DFT labels the mean of such members is more accurate than that of bootstrap members, which see 63 %
 of the labels (forces 29 against 34 meV/A, magnetic forces 28 against 35 meV/muB), and the deviation tells as much.
 """
-_KNOWN_FORMATS = ("magflow-ensemble-1", FORMAT)
 _MEMBER = re.compile(r"member_\d{2,}(?:-(?P<digest>[0-9a-f]{24}))?\.bin")
 
 
@@ -211,7 +212,8 @@ class PotentialEnsemble:
         members = [member.to_bytes() for member in self.members]
         files = [f"member_{k:02d}-{digest([data])}.bin" for k, data in enumerate(members)]
         manifest = {
-            "format": FORMAT,
+            "format": str(FORMAT),
+            WRITER: __version__,
             "family": self.family_name,
             "elements": list(self.species),
             "cutoff": self.cutoff,
@@ -270,14 +272,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]
     if wrong:
         raise InputError("the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong)}")
-    if manifest["format"] not in _KNOWN_FORMATS:
-        raise InputError(
-            "this magflow cannot read the ensemble",
-            where=str(path),
-            seen=manifest["format"],
-            expected=" or ".join(_KNOWN_FORMATS),
-            hint="a newer magflow has written it: upgrade",
-        )
+    try:
+        FORMAT.require(manifest["format"], manifest.get(WRITER), str(path))
+    except ValueError as error:
+        raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
     return manifest
 
 

@@ -83,7 +83,7 @@ class IterationSummaries(Builder):
 
     def process_item(self, item: dict[str, Any]) -> dict[str, Any]:
         """The summary of one iteration."""
-        outputs = [(d["uuid"], d["output"]) for d in item["documents"]]
+        outputs = [(d["uuid"], queries.present(d["output"])) for d in item["documents"]]
         first = outputs[0][1]
         by_type: dict[str, list[tuple[str, dict]]] = {}
         for uuid, output in outputs:

@@ -29,6 +29,7 @@ DOCUMENT_FIELDS = (
 """Fields of task documents that queries filter and sort by; indexed in every store."""
 
 DOCUMENT_SCALARS = (
+    "output.format",
     "output.purpose",
     "output.failure",
     "output.formula",
@@ -48,7 +49,9 @@ DOCUMENT_SCALARS = (
 
 LABEL_SUMMARY = tuple(
     f"output.{name}"
-    for name in ("doc_type", "campaign", "purpose", "label_id", "state", "failure", "core_hours", "cpu_seconds")
+    for name in (
+        *("doc_type", "campaign", "purpose", "label_id", "state", "failure", "core_hours", "cpu_seconds", "format"),
+    )
 )
 """What the status of a campaign reads of every label; one index in the embedded store."""
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from jobflow import JobStore
 from maggma.core import Store
-from monty.json import MontyDecoder
+from monty.json import MontyDecoder, MSONable
 from pymongo.errors import PyMongoError
 
+from magflow.core.moved import MOVED, renamed, where_now
 from magflow.errors import InputError
 from magflow.stores.indexes import (
     BLOB_FIELDS,
@@ -132,7 +133,7 @@ def job_store_from_description(spec: Mapping[str, Any]) -> JobStore:
         return MongoJobStore(MongoAddress(**spec["mongodb"]))
     try:
         build = MontyDecoder().process_decoded if "@class" in spec else JobStore.from_dict_spec
-        store = build(dict(spec))
+        store = build(renamed(spec))
     except (KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         raise InputError(
             "this job store cannot be built",
@@ -143,6 +144,17 @@ def job_store_from_description(spec: Mapping[str, Any]) -> JobStore:
     if not isinstance(store, JobStore):
         raise InputError("this is no job store", where="job store", seen=type(store).__name__, expected="a JobStore")
     return store
+
+
+def _tell_monty_what_has_moved() -> None:
+    """Jobflow leaves the decoding of what references point to to monty: name the classes that have left a module."""
+    for module, _, name in (old.partition(":") for old in MOVED):
+        if name:
+            new_module, new_name = where_now(module, name)
+            MSONable.REDIRECT.setdefault(module, {})[name] = {"@module": new_module, "@class": new_name}
+
+
+_tell_monty_what_has_moved()
 
 
 def _field(entry: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from jobflow import JobStore
@@ -16,6 +16,7 @@ from maggma.core import Sort
 from pydash import get
 
 from magflow.core.dataset import Dataset
+from magflow.core.versions import FORMAT
 from magflow.errors import InputError, StoreError
 from magflow.makers.documents import (
     BatchDoc,
@@ -39,10 +40,8 @@ from magflow.stores.sqlite import SQLiteStore
 
 Document = TypeVar("Document", bound=CampaignDocument)
 
-_DOC_TYPES: dict[type[CampaignDocument], str] = {
-    kind: kind.model_fields["doc_type"].default
-    for kind in (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, TransferDoc, OutcomeDoc)
-}
+_KINDS = (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, TransferDoc, OutcomeDoc)
+_DOC_TYPES: dict[type[CampaignDocument], str] = {kind: kind.model_fields["doc_type"].default for kind in _KINDS}
 
 CHOSEN = {"purpose": {"$nin": [str(p) for p in Purpose if p is not Purpose.CAMPAIGN]}}
 """Filter for the labels that the loop chose and learns from; documents of older versions have no purpose."""
@@ -78,7 +77,7 @@ def documents(
     order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
     found = store.docs_store.query(wanted, sort=order, limit=limit)
     for document in _with_arrays(store, found) if arrays else found:
-        yield kind(**{k: v for k, v in document["output"].items() if not k.startswith("@")})
+        yield kind(**document["output"])
 
 
 def plain_documents(store: JobStore, doc_type: str, *, campaign: str | None = None) -> list[dict[str, Any]]:
@@ -144,13 +143,18 @@ def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
     return list(documents(store, LabelDoc, **kw))
 
 
-_SUMMED = ("label_id", "purpose", "state", "failure", "core_hours", "cpu_seconds")
+_SUMMED = ("label_id", "purpose", "state", "failure", "core_hours", "cpu_seconds", FORMAT)
 
 
 def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[str, Any]]:
     """label_id, purpose, state, failure, core_hours and cpu_seconds of every label: all a status needs, quickly."""
-    found = values(store, _of(LabelDoc, campaign), [f"output.{name}" for name in _SUMMED])
+    wanted = _of(LabelDoc, campaign)
+    found = values(store, wanted, [f"output.{name}" for name in _SUMMED])
     rows = [dict(zip(_SUMMED, row, strict=True)) for row in found]
+    known = [None, *range(1, LabelDoc.layout.number + 1)]
+    if any(row.pop(FORMAT) not in known for row in rows):
+        for document in store.docs_store.query(wanted | {f"output.{FORMAT}": {"$nin": known}}, limit=1):
+            LabelDoc.present(document["output"])  # says who wrote it
     return [row | {"purpose": Purpose(row["purpose"] or Purpose.CAMPAIGN)} for row in rows]
 
 
@@ -161,6 +165,18 @@ def values(store: JobStore, criteria: Mapping[str, Any], fields: Sequence[str]) 
         return
     for document in store.docs_store.query(dict(criteria), properties=list(fields)):
         yield tuple(get(document, field) for field in fields)
+
+
+def present(output: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored document of any kind, in the present format, arrays as they are.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow wrote it, in a format this one does not know.
+    """
+    kind = next((k for k in _KINDS if output.get("doc_type") in get_args(k.model_fields["doc_type"].annotation)), None)
+    return dict(output) if kind is None else kind.present(output)
 
 
 def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:

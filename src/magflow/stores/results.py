@@ -19,10 +19,15 @@ from jobflow import CURRENT_JOB, JobStore
 from monty.json import jsanitize
 
 from magflow.core.files import replace_file
+from magflow.core.versions import Format, NewerFormatError, read_stamped
 from magflow.errors import StoreError
+from magflow.makers.documents import LabelDoc
 
 SUFFIX = ".result.json"
 """Of the file that holds one result: documents and where their arrays go, in MongoDB's extended JSON."""
+
+RESULT: Format[dict[str, Any]] = Format("result")
+"""Of the content of such a file."""
 
 _log = logging.getLogger(__name__)
 _directory: ContextVar[Path | None] = ContextVar("results_directory", default=None)
@@ -60,7 +65,7 @@ def _write(documents: Sequence[Any], key: Any, save: Any) -> Path | None:
         directory = Path.cwd()
     plain = [jsanitize(d, strict=True, allow_bson=True) for d in documents]
     path = directory / f"{plain[0]['uuid']}-{plain[0]['index']}{SUFFIX}"
-    text = json_util.dumps({"magflow_result": 1, "documents": plain, "key": key, "save": save})
+    text = json_util.dumps(RESULT.stamp | {"magflow_result": 1, "documents": plain, "key": key, "save": save})
     try:
         replace_file(path, text.encode())
     except StoreError as error:  # a full disk must not keep the result from the database
@@ -126,10 +131,11 @@ def sync_results(
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json_util.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        whole = isinstance(content, dict) and content.get("magflow_result") == 1 and content.get("documents")
+        return read_stamped(RESULT, content, str(path)) if whole else None
+    except (OSError, ValueError, TypeError, StoreError, NewerFormatError) as error:
+        _log.warning("a result is left where it is: %s", error)
         return None
-    known = isinstance(content, dict) and content.get("magflow_result") == 1 and content.get("documents")
-    return content if known else None
 
 
 def _holds(store: JobStore, document: dict[str, Any]) -> bool:
@@ -138,5 +144,4 @@ def _holds(store: JobStore, document: dict[str, Any]) -> bool:
     output = document.get("output")
     if not isinstance(output, dict) or output.get("doc_type") != "label" or output.get("state") != "ok":
         return False
-    same = {"output.doc_type": "label", "output.label_id": output["label_id"], "output.state": "ok"}
-    return store.query_one(same, properties=["uuid"]) is not None
+    return store.query_one(LabelDoc.usable(output["label_id"]), properties=["uuid"]) is not None

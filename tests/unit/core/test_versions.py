@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from magflow import __version__
-from magflow.core.versions import Format, NewerFormatError, read_stamped
+from magflow.core.versions import Format, Mark, NewerFormatError, read_stamped
 from magflow.errors import StoreError
 
 Fields = dict[str, object]
@@ -60,6 +60,24 @@ def test_a_newer_format_of_an_unknown_writer_is_refused_too():
 
 @pytest.mark.parametrize("number", ["2", 0, -1, 1.0, True, None])
 def test_what_is_no_number_of_a_format_is_damage(number: object):
-    with pytest.raises(StoreError, match="damaged") as caught:
+    with pytest.raises(StoreError, match="damaged"):
         read_stamped(LAYOUT, {"format": number})
-    assert not isinstance(caught.value, NewerFormatError)
+
+
+ROPE = Mark("rope", "magflow-rope", 2)
+
+
+@pytest.mark.parametrize(("mark", "number"), [("magflow-rope-1", 1), (str(ROPE), 2)])
+def test_a_mark_tells_the_format(mark: str, number: int):
+    assert ROPE.require(mark) == number
+
+
+def test_a_newer_mark_is_refused_by_the_name_of_its_writer():
+    with pytest.raises(NewerFormatError, match=r"this rope was written by magflow 9\.1"):
+        ROPE.require("magflow-rope-3", "9.1")
+
+
+@pytest.mark.parametrize("mark", ["magflow-rope", "magflow-rope-0", "magflow-rope--1", "magflow-cord-1", "", None, 1])
+def test_another_mark_is_no_rope(mark: object):
+    with pytest.raises(ValueError, match="is not the mark of rope"):
+        ROPE.require(mark)

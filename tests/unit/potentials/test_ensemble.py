@@ -10,6 +10,7 @@ from mmtp_toy import toy_labels
 
 from killing import killed_at_every_step
 from magflow.core.dataset import Dataset
+from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError, StoreError
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_sample, member_seed
 from magflow.potentials.mmtp import MmtpFamily
@@ -186,7 +187,7 @@ class TestBadInput:
     def test_a_newer_format_is_named(self, tmp_path):
         path = ensemble().save(tmp_path) / MANIFEST
         path.write_text(path.read_text().replace("magflow-ensemble-2", "magflow-ensemble-3"))
-        with pytest.raises(InputError, match=r"magflow-ensemble-3.*upgrade"):
+        with pytest.raises(NewerFormatError, match=r"written by magflow .*upgrade"):
             PotentialEnsemble.load(tmp_path)
 
     def test_directory_that_cannot_be_written(self, tmp_path):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import ConfigurationError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
 
 from magflow.core.masking import mask
+from magflow.core.versions import FORMAT, Format, read_stamped
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.settings import load_settings
 
@@ -30,6 +31,9 @@ SETTINGS: Mapping[str, Any] = {
 
 ABOUT = "magflow"
 """Key in a Firework's spec under which magflow keeps what it knows of the job."""
+
+SPEC: Format[dict[str, Any]] = Format("job on a LaunchPad")
+"""Of what is there."""
 
 TASK = "{{magflow.execution.fireworks.CampaignTask}}"
 """Name of a job's task on a LaunchPad. It stays when the module of the class is moved or renamed."""
@@ -154,6 +158,32 @@ def locked(launchpad: LaunchPad, key: str) -> Iterator[None]:
         yield
     finally:
         locks.delete_one({"_id": key})
+
+
+def about_job(firework: Mapping[str, Any]) -> dict[str, Any]:
+    """What magflow keeps in the document of a Firework, in the present format.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow submitted the job, in a format this one does not know.
+    """
+    about = firework["spec"][ABOUT]
+    return read_stamped(SPEC, about, f"job {about.get('uuid')}")
+
+
+def require_known_format(launchpad: LaunchPad, campaign: str) -> None:
+    """Refuse a campaign of which a newer magflow has submitted jobs in a format this one does not know.
+
+    Raises
+    ------
+    NewerFormatError
+        If there is such a job.
+    """
+    newer = {f"spec.{ABOUT}.campaign": campaign, f"spec.{ABOUT}.{FORMAT}": {"$gt": SPEC.number}}
+    found = launchpad.fireworks.find_one(newer, {f"spec.{ABOUT}": 1})
+    if found is not None:
+        about_job(found)
 
 
 def held_and_orphans(launchpad: LaunchPad, query: Mapping[str, Any]) -> tuple[set[int], set[int]]:

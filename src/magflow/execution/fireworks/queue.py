@@ -17,7 +17,17 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import CampaignError
 from magflow.execution import flows
 from magflow.execution.fireworks import workflows
-from magflow.execution.fireworks.launchpad import ABOUT, TASK, held_and_orphans, initialise, locked, remove_orphans
+from magflow.execution.fireworks.launchpad import (
+    ABOUT,
+    SPEC,
+    TASK,
+    held_and_orphans,
+    initialise,
+    locked,
+    remove_orphans,
+    require_known_format,
+)
+from magflow.execution.payload import encoded
 from magflow.execution.states import ALL_JOBS, CancelReason, JobFilter, JobState
 from magflow.makers.roles import Category
 
@@ -66,6 +76,7 @@ class LaunchPadQueue:
             If the campaign is on this LaunchPad already, submitted from another directory.
         """
         initialise(self.launchpad)
+        require_known_format(self.launchpad, self.campaign)
         query = {f"spec.{ABOUT}.campaign": self.campaign, f"spec.{ABOUT}.directory": {"$ne": self._path}}
         other = self.launchpad.fireworks.find_one(query, {f"spec.{ABOUT}.directory": 1})
         if other is not None:
@@ -126,6 +137,7 @@ class LaunchPadQueue:
         """
         from fireworks.core.launchpad import WFLock
 
+        require_known_format(self.launchpad, self.campaign)
         query = job_query(self.campaign, which) | state_query((JobState.FAILED,))
         failed = [d["fw_id"] for d in self.launchpad.fireworks.find(query, {"fw_id": 1})]
         for fw_id in failed:
@@ -169,9 +181,10 @@ class LaunchPadQueue:
                 "needs": needs,
                 "tolerant": job.config.on_missing_references != OnMissing.ERROR,
                 "metadata": dict(job.metadata),
+                **SPEC.stamp,
             },
         }
-        task = load_object({"_fw_name": TASK, "job": flows.serialise(job)})
+        task = load_object({"_fw_name": TASK, "job": encoded(job)})
         return Firework([task], spec=spec, name=job.name, parents=parents)
 
     def _resources(self, category: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from magflow.execution.fireworks.launchpad import ABOUT, DAEMONS
+from magflow.execution.fireworks.launchpad import ABOUT, DAEMONS, about_job, require_known_format
 from magflow.execution.fireworks.queue import FIREWORKS_STATES, job_query, state_query
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 
@@ -27,6 +27,7 @@ class LaunchPadReader:
 
     def counts(self) -> dict[JobState, int]:
         """Number of jobs in each state."""
+        require_known_format(self.launchpad, self.campaign)
         found: Counter[JobState] = Counter()
         for row in self._grouped({"state": "$state", "cancelled": f"$spec.{ABOUT}.cancelled"}):
             found[_state(row["_id"]["state"], row["_id"].get("cancelled"))] += row["jobs"]
@@ -117,7 +118,7 @@ def _state(name: str, cancelled: Any) -> JobState:
 
 
 def _record(firework: dict[str, Any], launch: dict[str, Any] | None) -> JobRecord:
-    about = firework["spec"][ABOUT]
+    about = about_job(firework)
     state = _state(firework["state"], about.get("cancelled"))
     launch = launch or {}
     stored = (launch.get("action") or {}).get("stored_data") or {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -18,8 +17,9 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import MagflowError, StoreUnusableError
 from magflow.execution.attempts import cpu_seconds, describe, directory_name
 from magflow.execution.directories import JobDirectories
-from magflow.execution.fireworks.launchpad import ABOUT, TASK, described, enforce_settings
+from magflow.execution.fireworks.launchpad import ABOUT, TASK, about_job, described, enforce_settings
 from magflow.execution.fireworks.queue import CANCELLED, STOPS, LaunchPadQueue
+from magflow.execution.payload import decoded
 from magflow.execution.states import CancelReason, Cost
 from magflow.stores.mongo import PATIENCE
 from magflow.stores.patience import patiently
@@ -65,7 +65,7 @@ class Parent:
     @classmethod
     def of(cls, firework: dict[str, Any]) -> Parent:
         """From a document of the LaunchPad."""
-        about = firework["spec"][ABOUT]
+        about = about_job(firework)
         stops = about.get("stops", False) or about.get("cancelled") == str(CancelReason.STOPPED)
         return cls(about["uuid"], firework["state"] == "FIZZLED", stops)
 
@@ -113,11 +113,11 @@ class CampaignTask(FiretaskBase):
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the job and say what follows from it."""
-        about = fw_spec[ABOUT]
+        about = about_job({"spec": fw_spec})
         position = self._patiently(lambda: Position.of(self.launchpad, self.fw_id))
         queue = LaunchPadQueue(self.launchpad, _campaign(about["directory"], os.getpid()))
         self._patiently(lambda: self._heed_parents(about, position))
-        attempt = _Attempt(queue.directory, _decoded(self["job"]), about)
+        attempt = _Attempt(queue.directory, decoded(self["job"]), about)
         response, kept = attempt.run(self["job"])
         if response.stop_children:
             self._patiently(lambda: self._mark({STOPS: True}))
@@ -174,7 +174,7 @@ class _Attempt:
         error = ""
         for attempt in range(RETRIES + 1):
             if attempt:
-                self.job = _decoded(text)  # the first try has resolved its references in place
+                self.job = decoded(text)  # the first try has resolved its references in place
             began, cpu = time.monotonic(), cpu_seconds()
             try:
                 return self._once()
@@ -214,10 +214,3 @@ class _Attempt:
 def _campaign(path: str, _process: int) -> CampaignDirectory:
     """The campaign in `path`, opened once per process: a connection does not survive a fork."""
     return CampaignDirectory.existing(Path(path))
-
-
-def _decoded(text: str) -> Job:
-    from monty.json import MontyDecoder
-
-    job: Job = MontyDecoder().process_decoded(json.loads(text))
-    return job

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from monty.json import MontyEncoder
 
-from magflow.execution.flows import category, entries, serialise
+from magflow.execution.flows import category, entries
+from magflow.execution.payload import encoded
 from magflow.execution.states import CancelReason, JobState
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _insert_job(con: sqlite3.Connection, job: Job, parents: list[str], flow_id: 
     ).fetchone()
     if row is None:
         return False
-    con.execute("INSERT INTO payloads VALUES (?, ?)", (row[0], serialise(job)))
+    con.execute("INSERT INTO payloads VALUES (?, ?)", (row[0], encoded(job)))
     con.executemany("INSERT OR IGNORE INTO edges VALUES (?, ?, 1)", [(p, row[0]) for p in parents])
     ready = recount(con, row[0])
     reason = _doomed(con, row[0], tolerant) if parents else None

@@ -20,7 +20,7 @@ from monty.json import MontyEncoder
 from magflow.execution import flows
 from magflow.execution.attempts import directory_name
 from magflow.execution.local import graph
-from magflow.execution.local.schema import create_tables, has_tables
+from magflow.execution.local.schema import are_present, prepare_tables
 from magflow.execution.states import ALL_JOBS, NO_COST, CancelReason, Claim, Cost, JobFilter, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE
@@ -57,10 +57,10 @@ class JobQueue:
         self.lease, self.retries, self.max_crashes, self.synchronous = lease, retries, max_crashes, synchronous
         con = connection.connect(self.path, synchronous)
         with connection.explained(self.path):
-            ready = has_tables(con)
+            ready = are_present(con, str(self.path))
         if not ready:
             with self._transaction() as con:
-                create_tables(con)
+                prepare_tables(con, str(self.path))
 
     def submit(self, flow: Flow | Job | list[Job], allow_external_references: bool = False) -> int:
         """Add a flow; jobs that the queue knows already (same uuid and index) are left as they are.

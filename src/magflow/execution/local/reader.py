@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from magflow.errors import StoreError
-from magflow.execution.local.schema import has_tables
+from magflow.execution.local.schema import is_readable
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE
@@ -90,7 +90,7 @@ class QueueReader:
             return con.execute(sql, values or []).fetchall()
 
     def _check(self, con: sqlite3.Connection) -> None:
-        if not has_tables(con):
+        if not is_readable(con, str(self.path)):
             raise StoreError(
                 "there is no queue in this file",
                 where=str(self.path),

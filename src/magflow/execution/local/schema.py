@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
+from magflow import __version__
+from magflow.core.versions import Format
+
+QUEUE: Format[sqlite3.Connection] = Format("queue")
+"""Of the tables. A step changes them by way of the connection it is given, which it returns. Readers never write, so
+they meet older tables too."""
+
 STATEMENTS = (
     """
     CREATE TABLE IF NOT EXISTS jobs (
@@ -43,6 +50,7 @@ STATEMENTS = (
         PRIMARY KEY (parent, child)) WITHOUT ROWID
     """,
     "CREATE TABLE IF NOT EXISTS flows (flow TEXT PRIMARY KEY, name TEXT NOT NULL, stopped INTEGER NOT NULL DEFAULT 0)",
+    "CREATE TABLE IF NOT EXISTS queue_format (format INTEGER NOT NULL, magflow TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS edges_child ON edges (child)",
     "CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (id) WHERE state = 'READY'",
     "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker, lease) WHERE state = 'RUNNING'",
@@ -54,12 +62,52 @@ STATEMENTS = (
 )
 
 
-def create_tables(con: sqlite3.Connection) -> None:
-    """Create what is missing."""
+def prepare_tables(con: sqlite3.Connection, where: str) -> None:
+    """Create the tables, or bring those of an older magflow up to date; within the caller's transaction.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow made them, in a format this one does not know.
+    """
+    if has_tables(con):
+        QUEUE.upgraded(con, *_written(con), where)
     for statement in STATEMENTS:
         con.execute(statement)
+    con.execute("DELETE FROM queue_format")
+    con.execute("INSERT INTO queue_format VALUES (?, ?)", (QUEUE.number, __version__))
+
+
+def are_present(con: sqlite3.Connection, where: str) -> bool:
+    """Whether the file holds a queue in the format that this magflow writes.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow made it, in a format this one does not know.
+    """
+    return is_readable(con, where) and _written(con)[0] == QUEUE.number
+
+
+def is_readable(con: sqlite3.Connection, where: str) -> bool:
+    """Whether the file holds a queue, of this magflow or an older one.
+
+    Raises
+    ------
+    NewerFormatError
+        If a newer magflow made it, in a format this one does not know.
+    """
+    return has_tables(con) and QUEUE.require(*_written(con), where) > 0
 
 
 def has_tables(con: sqlite3.Connection) -> bool:
-    """Whether the file holds a queue."""
+    """Whether the file holds a queue, whoever made it."""
     return con.execute("SELECT 1 FROM sqlite_master WHERE name = 'jobs_ended'").fetchone() is not None
+
+
+def _written(con: sqlite3.Connection) -> tuple[int, str | None]:
+    """Format of the tables, and the version of magflow that made them; magflow 0.1 noted neither."""
+    if con.execute("SELECT 1 FROM sqlite_master WHERE name = 'queue_format'").fetchone() is None:
+        return 1, None
+    found: tuple[int, str] | None = con.execute("SELECT format, magflow FROM queue_format").fetchone()
+    return found or (1, None)

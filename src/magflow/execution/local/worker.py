@@ -26,9 +26,10 @@ from magflow.execution.attempts import cpu_seconds, describe
 from magflow.execution.directories import JobDirectories
 from magflow.execution.local.outputs import HeldOutput, share_a_file
 from magflow.execution.local.processes import kill_own_tree
+from magflow.execution.payload import decoded
 
 if TYPE_CHECKING:
-    from jobflow import Job, JobStore, Response
+    from jobflow import JobStore, Response
 
     from magflow.execution.local.queue import JobQueue
     from magflow.execution.states import Claim
@@ -124,9 +125,8 @@ class Worker:
 
     def _execute(self, claim: Claim, output: HeldOutput) -> Response:
         from jobflow import CURRENT_JOB
-        from monty.json import MontyDecoder
 
-        job: Job = MontyDecoder().process_decoded(json.loads(claim.payload))
+        job = decoded(claim.payload)
         self.directories.make(claim.directory)
         try:
             with contextlib.chdir(claim.directory):

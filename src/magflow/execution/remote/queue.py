@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from magflow.campaign.directory import CampaignDirectory
 from magflow.errors import InputError
 from magflow.execution import flows
+from magflow.execution.payload import PAYLOAD, STAMP
 from magflow.execution.remote.reader import CAMPAIGN, STATES, RemoteReader, job_query
 from magflow.execution.remote.run import COMMANDS, EXECUTION_COMMAND, WORKERS, route
 from magflow.execution.states import ALL_JOBS, JobFilter, JobState
@@ -98,7 +99,7 @@ class RemoteQueue:
         if self.controller.jobs.count_documents({"uuid": {"$in": uuids}}):
             return 0
         workers = [str(c) for c in Category if c in self.controller.project.workers]
-        whole.update_metadata({CAMPAIGN: self.campaign, WORKERS: workers})
+        whole.update_metadata({CAMPAIGN: self.campaign, WORKERS: workers, STAMP: PAYLOAD.stamp})
         route(whole)
         self.controller.add_flow(whole, worker=self.worker, allow_external_references=allow_external_references)
         return len(uuids)

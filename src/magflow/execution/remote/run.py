@@ -8,8 +8,13 @@ jobflow-remote (1.0.1) that runs on the worker refuses it.
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from magflow.core.files import replace_file
+from magflow.execution.payload import present
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -37,6 +42,10 @@ def main(directory: str) -> None:
     """Run the job in `directory`, which jobflow-remote has filled."""
     from jobflow.core.flow import get_flow
     from jobflow_remote.jobs import run
+
+    file = Path(directory) / run.IN_FILENAME
+    given = json.loads(file.read_text(encoding="utf-8"))
+    replace_file(file, json.dumps(given | {"job": present(given["job"])}).encode())
 
     def added(flow: Any) -> Flow:
         whole = get_flow(flow, allow_external_references=True)

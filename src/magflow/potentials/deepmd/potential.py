@@ -18,11 +18,12 @@ from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.core.types import FloatArray
 from magflow.core.units import voigt
+from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
 from magflow.potentials.deepmd.child import server
 
-FORMAT = "magflow-deepmd-1"
+FORMAT = Mark("DeePMD model", "magflow-deepmd")
 BATCH_ATOMS = 512
 """Atoms evaluated at once: bounds the memory of spin models, whose neighbour search grows with the atoms squared."""
 
@@ -121,7 +122,7 @@ class DeepmdPotential:
     def to_bytes(self) -> bytes:
         """``.npz``: checkpoint, its SHA-256 and the definition of the model."""
         header = {
-            "format": FORMAT,
+            "format": str(FORMAT),
             "family": self.family,
             "sha256": hashlib.sha256(self.checkpoint).hexdigest(),
             "model": dict(self.model),
@@ -148,7 +149,8 @@ class DeepmdPotential:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 checkpoint = archive["checkpoint"].tobytes()
-            whole = header["format"] == FORMAT and header["sha256"] == hashlib.sha256(checkpoint).hexdigest()
+            FORMAT.require(header["format"])
+            whole = header["sha256"] == hashlib.sha256(checkpoint).hexdigest()
             found = str(header["family"])
             potential = cls(checkpoint, header["model"])
             whole = whole and bool(potential.species) and potential.cutoff > 0.0

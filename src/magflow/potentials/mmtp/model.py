@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from magflow.core.types import FloatArray
+from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
-FORMAT = "magflow-mmtp-1"
+FORMAT = Mark("mMTP model", "magflow-mmtp")
 READ_ERRORS = (
     *(ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError),
     *(OverflowError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile),
@@ -136,7 +137,7 @@ class MmtpModel:
     def header(self) -> dict[str, Any]:
         """Scalars, JSON-ready."""
         return {
-            "format": FORMAT,
+            "format": str(FORMAT),
             "species": list(self.species),
             "form": str(self.form),
             "level": self.level,
@@ -181,8 +182,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("header").tobytes().decode())
-        if header.pop("format") != FORMAT:
-            raise ValueError("another format")
+        FORMAT.require(header.pop("format"))
         header["species"] = tuple(header["species"])
         header["form"] = Form(header["form"])
         basis = Basis(*(arrays.pop(name) for name in ("basic", "times", "multiplicity", "scalar")))
