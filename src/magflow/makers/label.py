@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
+from magflow import __version__
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame, frames_to_arrays
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
@@ -56,7 +57,8 @@ class LabelMaker(PluginMaker):
         level = level_of_theory(engine, self.campaign.elements)
         found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
         if found is not None:
-            return found.model_copy(update={"campaign": self.campaign.id, "iteration": iteration, "source": source})
+            mine = {"campaign": self.campaign.id, "iteration": iteration, "source": source, "magflow": __version__}
+            return found.model_copy(update=mine)
         purpose = Purpose(self.purpose)
         if isinstance(engine, AtomateEngine):
             return Response(replace=label_flow(engine, self.campaign, frame, source, iteration, purpose))

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fireworks.utilities.fw_serializers import load_object
 
 import toy_jobs as toy
 from magflow import __version__
 from magflow.core.moved import MOVED
 from magflow.core.versions import Format, NewerFormatError
 from magflow.execution import payload
+from magflow.execution.fireworks import CampaignTask
 from magflow.execution.fireworks.launchpad import ABOUT, about_job
 from magflow.execution.local import schema
 from magflow.execution.local.queue import JobQueue
@@ -116,3 +118,10 @@ def test_the_worker_side_of_jobflow_remote_reads_an_older_job(tmp_path, monkeypa
     (tmp_path / "in.json").write_text(json.dumps(given))
     run_remote.main(str(tmp_path))
     assert seen == [{"job": content, "store": {"kept": True}}]
+
+
+def test_fireworks_finds_the_task_of_a_job_that_magflow_0_1_has_submitted():
+    text = payload.encoded(toy.add(1, 2))
+    task = load_object({"_fw_name": "{{magflow.execution.fireworks_task.CampaignTask}}", "job": text})
+    assert isinstance(task, CampaignTask)
+    assert payload.decoded(task["job"]).function is toy.add
