@@ -175,7 +175,7 @@ class PotentialEnsemble:
         return grades
 
     def _graded(self, what: str) -> list[SupportsGrades]:
-        graded = [m for m in self.members if isinstance(m, SupportsGrades)]
+        graded: list[SupportsGrades] = [m for m in self.members if isinstance(m, SupportsGrades)]
         if len(graded) < len(self.members):
             raise InputError(f"potentials of family {self.family_name} have no {what}")
         return graded
