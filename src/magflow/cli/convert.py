@@ -85,7 +85,7 @@ def _dialect(name: str) -> Dialect:
 def _labels(source: Path, elements: tuple[str, ...] | None, sign: int | None) -> Dataset:
     from magflow.core.dataset import Dataset
     from magflow.errors import InputError
-    from magflow.io.deepmd_npy import read_deepmd
+    from magflow.io.deepmd import read_deepmd
     from magflow.io.extxyz import read_extxyz
     from magflow.io.mlip_cfg import read_cfg
     from magflow.io.records import labeled_frames

@@ -15,7 +15,8 @@ from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.keyvalues import format_comment
-from magflow.io.records import LABEL_KEY, Record, Writable, as_record, write_text
+from magflow.io.records import LABEL_KEY, Record, Writable, as_record
+from magflow.io.text import write_text
 
 _TEXTS: dict[str, Callable[[Any], str]] = {"U": str, "f": repr, "i": str, "b": "FT".__getitem__}
 
@@ -28,9 +29,12 @@ def write_extxyz(path: str | Path, items: Iterable[Writable]) -> int:
     InputError
         If the file cannot be written, or an extra key or column of a record has a name this format uses.
     """
-    blocks = [format_frame(as_record(item)) for item in items]
-    write_text(path, "".join(blocks))
-    return len(blocks)
+    return write_text(path, (format_frame(as_record(item)) for item in items))
+
+
+def losses_extxyz(record: Record) -> list[str]:
+    """What of a record has no place here: nothing."""
+    return []
 
 
 def format_frame(record: Record) -> str:
