@@ -248,11 +248,13 @@ compared per atom."""
 def disagreement(a: Label, b: Label, n_atoms: int) -> str | None:
     """What tells two labels of one frame of `n_atoms` apart beyond :data:`AGREEMENT`; None if they are one.
 
-    Where only one of them has a quantity they do not disagree about it. Both in one orientation.
+    Both in one orientation. A quantity that only one of them has tells them apart, too.
     """
     for name, tolerance in AGREEMENT.items():
         x, y = getattr(a, name), getattr(b, name)
-        if x is None or y is None:
+        if (x is None) != (y is None):
+            return f"only one of them has {name}"
+        if x is None:
             continue
         off = float(np.nanmax(np.abs(np.subtract(x, y)), initial=0.0))
         if off > tolerance * (n_atoms if name == "energy" else 1):

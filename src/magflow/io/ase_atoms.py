@@ -38,7 +38,7 @@ def to_atoms(item: Writable) -> Atoms:
     atoms.info.update(record.info)
     for name, values in record.columns.items():
         atoms.new_array(name, values)
-    if frame.magmoms is not None:
+    if frame.magmoms is not None and Quantity.INITIAL_MAGMOMS not in record.columns:
         set_moments(atoms, frame.magmoms)
     if frame.constrained is not None:
         atoms.new_array(_CONSTRAINED, frame.constrained)

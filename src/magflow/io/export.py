@@ -84,19 +84,10 @@ def form_of(path: Path) -> str:
     )
 
 
-def check_target(target: Target) -> None:
-    """Refuse an option that means nothing to the format.
-
-    Raises
-    ------
-    InputError
-        Names the option.
-    """
-    form = _form(target.form)
-    if target.elements is not None and not form.numbered:
-        raise InputError("the output names its elements, it does not number them", where="--elements", seen=target.form)
-    if target.en_der_sign is not None and not form.signed:
-        raise InputError("only a .cfg has en_der_m*", where="--en-der-sign", seen=target.form)
+def heeded(form: str) -> tuple[str, ...]:
+    """What of :class:`magflow.io.sources.Wish` means something to the format written."""
+    wanted = _form(form)
+    return (*(("elements",) if wanted.numbered else ()), *(("en_der_sign",) if wanted.signed else ()))
 
 
 def losses(records: Sequence[Record], form: str) -> Findings:
@@ -134,6 +125,7 @@ def write_dataset(path: Path, dataset: Dataset, form: str) -> str:
     InputError
         If there is nothing to write, the format is unknown, or the output cannot be written.
     """
+    _form(form)
     if not len(dataset):
         raise InputError("there are no usable labels yet", hint="`magflow status` says where the campaign stands")
     return write_records(Target(path, form), [as_record(item) for item in dataset])

@@ -87,6 +87,11 @@ class Findings:
             if of is fate
         ]
 
+    def extra_lines(self) -> list[str]:
+        """One line for all names that are no quantity; none if there are none."""
+        extras = [what for (fate, what) in self.notes if fate is Fate.EXTRA]
+        return [f"{Fate.KEPT}: {', '.join(extras)}"] if extras else []
+
     def _place(self, fate: Fate, what: str, count: int) -> str:
         where = self.first.get((fate, what))
         return "" if not where else f", {where}" if count == 1 else f", the first at {where}"

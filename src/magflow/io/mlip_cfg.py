@@ -112,7 +112,8 @@ def _symbols(elements: Sequence[str]) -> list[str]:
 
 def _blocks(path: str | Path) -> Iterator[tuple[str, list[str]]]:
     """Place of every configuration, and its lines with text between BEGIN_CFG and END_CFG."""
-    count, where, block, stray = 0, f"{path}: before the first configuration", None, ""
+    count, where, stray = 0, f"{path}: before the first configuration", ""
+    block: list[str] | None = None
     for number, line in enumerate(read_lines(path, "an MLIP .cfg file"), start=1):
         text = line.strip()
         if block is None and text == "BEGIN_CFG":

@@ -116,6 +116,8 @@ def assemble(
     origin = origin or Origin()
     reading.names.update(info, columns)
     names = understand(tuple(info), tuple(columns), reading.keys)
+    for name in names.dropped:
+        (info if name in info else columns).pop(name)
     values = Values(names.found, info, columns)
     if reading.labels:
         values.take()
@@ -131,6 +133,7 @@ def assemble(
     else:
         wanted = moments.of_frame(evaluated=not reading.labels)
         values.refuse_without_energy(wanted=reading.labels)
+    columns |= values.unused_moments(used=(wanted, moments.achieved if is_label else None))
     frame = Frame(geometry.species, geometry.cell, geometry.positions, wanted, geometry.constrained)
     label = None
     if is_label:

@@ -76,16 +76,19 @@ class Values:
 
     def set_aside(self, prefix: str) -> None:
         """Take the moments only; values of labels get names with `prefix`, those that have such names keep them."""
+        aside: dict[str, Any] = {}
         for quantity, names in self._found.items():
             source: dict[str, Any] = self._columns if quantity.per_atom else self._info
             for name, factor in names:
                 if quantity in MOMENTS:
                     self._values.setdefault(quantity, _scaled(source.pop(name), factor, name))
                 elif name == quantity:
-                    house = Quantity.ENERGY if quantity is Quantity.FREE_ENERGY else quantity
-                    kept = source.pop(name)
-                    if quantity is Quantity.FREE_ENERGY or prefix + house not in source:
-                        source[prefix + house] = kept
+                    aside[name] = source.pop(name)
+        if Quantity.FREE_ENERGY in aside:
+            aside[Quantity.ENERGY] = aside.pop(Quantity.FREE_ENERGY)
+        for name, value in aside.items():
+            target: dict[str, Any] = self._columns if Quantity(name).per_atom else self._info
+            target.setdefault(prefix + name, value)
         self._look_at_moments()
 
     def _look_at_moments(self) -> None:
@@ -102,6 +105,18 @@ class Values:
             as_vectors(self._values[q], n, where=str(q)) if q in self._values else None for q in MOMENTS
         )
         return Moments(achieved, targets, initial)
+
+    def unused_moments(self, used: tuple[FloatArray | None, ...]) -> dict[str, np.ndarray]:
+        """Moments as the file has them, by the house's name, that are none of the `used` ones."""
+        unused = {}
+        for quantity in MOMENTS:
+            values = self._values.get(quantity)
+            if values is None:
+                continue
+            vectors = as_vectors(values, len(values))
+            if not any(m is not None and np.array_equal(m, vectors) for m in used):
+                unused[str(quantity)] = values
+        return unused
 
     def refuse_without_energy(self, *, wanted: bool) -> None:
         """Refuse values of a label where there is no energy and labels are `wanted`.
