@@ -193,7 +193,7 @@ def _record(info: dict[str, Any], columns: dict[str, np.ndarray], reading: Readi
 def _geometry(info: dict[str, Any], columns: dict[str, np.ndarray]) -> Geometry:
     """The geometry; what is used is taken out of `info` and `columns`."""
     lattice, pbc = _pop(info, "lattice"), _pop(info, "pbc")
-    if isinstance(pbc, np.ndarray | int) and np.isin(np.asarray(pbc), (0, 1)).all():
+    if np.asarray(pbc).dtype.kind == "i" and set(np.ravel(pbc).tolist()) <= {0, 1}:
         pbc = np.asarray(pbc, dtype=bool)  # 1 1 1 is a habit of some
     check_periodic(lattice is not None if pbc is None else pbc, cell=lattice is not None)
     size = 3 if np.shape(lattice) == (3,) else 9

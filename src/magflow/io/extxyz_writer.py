@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import Label
+from magflow.core.label import Label, LevelOfTheory
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor
@@ -75,7 +76,7 @@ def _moments(vectors: FloatArray | None, keep_vectors: bool) -> FloatArray | Non
 
 def _meta(frame: Frame, label: Label) -> dict[str, Any]:
     meta: dict[str, Any] = {
-        "level_of_theory": label.level_of_theory.as_dict(),
+        "level_of_theory": _level(label.level_of_theory),
         "cost": {name: getattr(label.cost, name) for name in ("cpu_seconds", "wall_seconds", "cores")},
         "attempts": label.attempts,
     }
@@ -84,6 +85,11 @@ def _meta(frame: Frame, label: Label) -> dict[str, Any]:
     if frame.magmoms is None and label.magmoms is not None:
         meta["non_magnetic_frame"] = True
     return meta
+
+
+@lru_cache(maxsize=256)
+def _level(level: LevelOfTheory) -> dict[str, Any]:
+    return level.as_dict()
 
 
 def _property(name: str, values: np.ndarray) -> str:

@@ -271,3 +271,21 @@ def test_columns_of_words_and_flags(tmp_path):
     for bad in (np.array(["a b", "c"]), np.array(["", "c"]), np.array([1j, 2]), np.zeros((2, 2, 2))):
         with pytest.raises(InputError, match="column tag cannot be written"):
             write_extxyz(tmp_path / "y.xyz", [Record(frame, columns={"tag": bad})])
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("a=1 description= energy=-4.5", {"a": 1, "description": "", "energy": -4.5}),
+        ("a = 1 b =2 c= 3 flag", {"a": 1, "b": 2, "c": 3, "flag": True}),
+        ("x=1.5D-3 on=TRUE off=FALSE", {"x": 1.5e-3, "on": True, "off": False}),
+        ('note="two\\nlines"', {"note": "two\nlines"}),
+    ],
+)
+def test_spellings_of_the_specification(line, pairs):
+    assert parse_comment(line) == pairs
+
+
+def test_arrays_of_the_specification():
+    assert parse_comment("m=[[1,2],[3,4]]")["m"].tolist() == [1, 2, 3, 4]
+    assert parse_comment("pbc=[T, F, T]")["pbc"].tolist() == [True, False, True]

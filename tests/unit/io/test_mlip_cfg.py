@@ -114,7 +114,7 @@ def test_reference_feal(reference_data):
     assert first.label.level_of_theory.kind is LabelKind.CONSTRAINED
     assert first.label.magnetic_forces[0].tolist() == [0.0, 0.0, 0.01301]
     assert first.label.stress[0] == pytest.approx(-3.93384 / 5.762016**3)
-    assert first.info == {"mindist": "2.344293"}
+    assert first.info == {"mindist": 2.344293}
     moments = np.concatenate([r.frame.magmoms[:, 2][np.array(r.frame.species) == "Al"] for r in records])
     forces = np.concatenate([r.label.magnetic_forces[:, 2][np.array(r.frame.species) == "Al"] for r in records])
     assert np.polyfit(moments, forces, 1)[0] < 0  # energy curves upwards
