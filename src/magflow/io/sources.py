@@ -37,6 +37,8 @@ class Wish:
         Meaning of ``en_der_m*`` in a .cfg: +1 dE/dm, -1 -dE/dm.
     level_of_theory
         Level of labels that do not carry their own.
+    level
+        A name for the level of theory of labels whose files name none; what is named alike is mixed.
     """
 
     keys: Mapping[Quantity, Chosen] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Wish:
     elements: tuple[str, ...] | None = None
     en_der_sign: int | None = None
     level_of_theory: LevelOfTheory | None = None
+    level: str | None = None
 
     def __post_init__(self) -> None:
         for name, sign in (("--virial-sign", self.virial_sign), ("--en-der-sign", self.en_der_sign)):
