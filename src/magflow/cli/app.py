@@ -1,4 +1,5 @@
-"""The console script. Each command is a function of the same name in a module of the same name in this package.
+"""The console script. Each command is a function of the same name in a module of the same name in this package
+(``import_`` for ``import``, which Python keeps for itself).
 
 Modules import only typer at their top, so that ``magflow --help`` answers at once.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +20,7 @@ from magflow.errors import MagflowError
 
 COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db", "report"),
-    *("export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema", "execute"),
+    *("import", "export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""
 
@@ -79,7 +81,8 @@ def _options(
 
 
 for _name in COMMANDS:
-    _command = getattr(import_module(f"magflow.cli.{_name}"), _name)
+    _python = _name + "_" * iskeyword(_name)
+    _command = getattr(import_module(f"magflow.cli.{_python}"), _python)
     if isinstance(_command, typer.Typer):
         app.add_typer(_command, name=_name)
     else:

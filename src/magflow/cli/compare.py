@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Json, Mixed, Resume, VirialSign, out_option
+from magflow.cli.options import Json, Keys, Mixed, Resume, VirialSign, out_option
 
 if TYPE_CHECKING:
     from magflow.studies.compare.result import Comparison
@@ -47,6 +47,7 @@ def compare(
     resume: Resume = False,
     mixed: Mixed = False,
     virial_sign: VirialSign = None,
+    keys: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Fit several families to the same labels and compare errors, training cost and inference cost.
@@ -70,8 +71,8 @@ def compare(
     from magflow.studies.compare.section import main_quantity
     from magflow.studies.compare.task import ComparisonTask, parts
 
-    known = labels_of(labels, mixed=mixed, virial_sign=virial_sign)
-    unseen = None if test is None else labels_of(test, mixed=mixed, virial_sign=virial_sign)
+    known = labels_of(labels, mixed=mixed, virial_sign=virial_sign, keys=keys)
+    unseen = None if test is None else labels_of(test, mixed=mixed, virial_sign=virial_sign, keys=keys)
     where = output or _default_output(labels)
     _check_quantity(sort)
     check_begun(where, WORK, "fits", resume=resume)

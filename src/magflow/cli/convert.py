@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from magflow.cli.options import Keys, VirialSign
+
 if TYPE_CHECKING:
-    from magflow.core.dataset import Dataset
     from magflow.potentials.mmtp.mtp_file import Dialect
 
 POTENTIALS = {".mtp", ".mmtp", ".almtp"}
@@ -20,7 +21,7 @@ def convert(
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="LABELS.extxyz, LABELS.cfg, a folder of DeePMD npy; POT.mtp (several: an ensemble), an ensemble.",
+            help="Labels: extxyz, .cfg, DeePMD, ASE .db, .traj; POT.mtp (several: an ensemble), an ensemble.",
         ),
     ],
     output: Annotated[
@@ -29,22 +30,27 @@ def convert(
     ],
     elements: Annotated[
         str | None,
-        typer.Option(help="Elements of MLIP's types 0, 1, .., with commas; .cfg and .mtp have numbers only."),
+        typer.Option(help="Elements of types 0, 1, .., with commas, where the input or the output numbers them."),
     ] = None,
     en_der_sign: Annotated[
         int | None,
         typer.Option(help="What en_der_m* of a .cfg means: 1: dE/dm (MLIP-3); -1: -dE/dm (the published Fe-Al set)."),
     ] = None,
+    virial_sign: VirialSign = None,
+    keys: Keys = None,
     symmetrise: Annotated[
         bool, typer.Option("--symmetrise", help="Use (E(M) + E(-M))/2 of a .mtp, as published, not E(M).")
     ] = False,
-    dialect: Annotated[str, typer.Option(help="Magnetic keys of .mtp: mag (older), basis (MLIP-3).")] = "mag",
+    dialect: Annotated[
+        str | None, typer.Option(help="Magnetic keys of .mtp: mag (older, the default), basis (MLIP-3).")
+    ] = None,
 ) -> None:
     """Convert labelled frames, or potentials, from and to the formats of other programs.
 
-    Labels keep energy, forces, stress, moments and magnetic forces, as far as both formats have them. A potential
-    becomes an ensemble for `magflow predict`, `relax` and `md`; an ensemble becomes one .mtp per member, in the raw
-    form: an `even` one is exactly itself there, a `paper` one is (E(M) + E(-M))/2 of it.
+    Labels keep energy, forces, stress, moments and magnetic forces, as far as both formats have them; whatever is
+    read under another name, not used, left out or has no place in the output is told with a count. A potential becomes
+    an ensemble for `magflow predict`, `relax` and `md`; an ensemble becomes one .mtp per member, in the raw form: an
+    `even` one is exactly itself there, a `paper` one is (E(M) + E(-M))/2 of it.
 
     Examples:
 
@@ -65,12 +71,44 @@ def convert(
     elif len(source) > 1:
         raise InputError("only potentials are converted together", seen=", ".join(map(str, source)))
     elif output.suffix in POTENTIALS:
-        typer.echo(_potentials_of(source[0], output, _dialect(dialect)))
+        typer.echo(_potentials_of(source[0], output, _dialect(dialect or "mag")))
     else:
-        from magflow.io.export import write_dataset
+        if symmetrise or dialect is not None:
+            raise InputError("an option of potentials", where="--symmetrise, --dialect", hint="leave it out for labels")
+        _convert_labels(source[0], output, names, en_der_sign, virial_sign, keys or [])
 
-        form = {".extxyz": "extxyz", ".xyz": "extxyz", ".cfg": "mlip-cfg"}.get(output.suffix, "deepmd")
-        typer.echo(write_dataset(output, _labels(source[0], names, en_der_sign), form))
+
+def _convert_labels(
+    source: Path,
+    output: Path,
+    elements: tuple[str, ...] | None,
+    en_der_sign: int | None,
+    virial_sign: int | None,
+    keys: list[str],
+) -> None:
+    from magflow.cli.inputs import tell
+    from magflow.errors import InputError
+    from magflow.io.export import Target, form_of, heeded, losses, write_records
+    from magflow.io.findings import Findings
+    from magflow.io.gather import energy_hint, gather
+    from magflow.io.quantities import parse_keys
+    from magflow.io.sources import Wish, check_heeded, source_of
+
+    target = Target(output, form_of(output), elements, en_der_sign)
+    wish = Wish(parse_keys(keys), virial_sign, elements, en_der_sign)
+    check_heeded(wish, [source_of(source)], heeded(target.form))
+    findings = Findings()
+    try:
+        records = gather([source], wish, findings)
+    finally:
+        tell(findings, extras=False)
+    labelled = [record for record in records if record.label is not None]
+    if len(labelled) < len(records):
+        typer.echo(f"left out: {len(records) - len(labelled)} frames without an energy", err=True)
+    if not labelled:
+        raise InputError("no frame has an energy", where=str(source), hint=energy_hint(records))
+    tell(losses(labelled, target.form))
+    typer.echo(write_records(target, labelled))
 
 
 def _dialect(name: str) -> Dialect:
@@ -80,28 +118,6 @@ def _dialect(name: str) -> Dialect:
     if name not in set(Dialect):
         raise InputError("unknown dialect", where="--dialect", seen=name, expected=", ".join(Dialect))
     return Dialect(name)
-
-
-def _labels(source: Path, elements: tuple[str, ...] | None, sign: int | None) -> Dataset:
-    from magflow.core.dataset import Dataset
-    from magflow.errors import InputError
-    from magflow.io.deepmd_npy import read_deepmd
-    from magflow.io.extxyz import read_extxyz
-    from magflow.io.mlip_cfg import read_cfg
-    from magflow.io.records import labeled_frames
-
-    if sign not in (None, 1, -1):
-        raise InputError("not a sign", where="--en-der-sign", seen=sign, expected="1 or -1")
-    if source.is_dir():
-        records = read_deepmd(source)
-    elif source.suffix == ".cfg":
-        records = read_cfg(source, _named(elements, source), en_der_sign=sign)
-    else:
-        records = read_extxyz(source)
-    items = labeled_frames(records)
-    if len(items) < len(records):
-        typer.echo(f"left out: {len(records) - len(items)} frames without an energy", err=True)
-    return Dataset(items, mixed=True)
 
 
 def _named(elements: tuple[str, ...] | None, source: Path) -> tuple[str, ...]:

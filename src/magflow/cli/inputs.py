@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from magflow.core.dataset import Dataset
     from magflow.errors import InputError
+    from magflow.io.findings import Findings
     from magflow.potentials.ensemble import PotentialEnsemble
 
 
@@ -37,20 +40,23 @@ def open_ensemble(path: Path) -> PotentialEnsemble:
     return latest_ensemble(campaign.store, campaign.id)
 
 
-def labels_of(place: Path, *, mixed: bool = False, virial_sign: int | None = None) -> Dataset:
-    """The usable labels of the campaign in a directory, or those of a file (:func:`labelled`).
+def labels_of(
+    place: Path, *, mixed: bool = False, virial_sign: int | None = None, keys: Sequence[str] | None = None
+) -> Dataset:
+    """The usable labels of the campaign in a directory, or those of a file or folder (:func:`labelled`).
 
     Raises
     ------
     InputError
         If there are none.
     """
-    if not place.is_dir():
-        return labelled(place, mixed=mixed, virial_sign=virial_sign)
-    from magflow.campaign.directory import CampaignDirectory
+    from magflow.campaign.directory import IDENTITY, CampaignDirectory
     from magflow.errors import InputError
     from magflow.stores.queries import labelled_frames
 
+    foreign = not place.is_dir() or any(place.rglob("type.raw"))
+    if foreign and not (place / IDENTITY).is_file():
+        return labelled(place, mixed=mixed, virial_sign=virial_sign, keys=keys)
     campaign = CampaignDirectory.existing(place)
     dataset = labelled_frames(campaign.store, campaign=campaign.id)
     if not len(dataset):
@@ -82,39 +88,37 @@ def check_begun(output: Path, work: str, what: str, *, resume: bool) -> None:
         raise InputError(f"there are no {what} to go on with", where=str(output), hint="leave --resume out")
 
 
-def labelled(path: Path, *, mixed: bool = False, virial_sign: int | None = None) -> Dataset:
-    """The labels of a file, every frame of which has to have one.
+def labelled(
+    path: Path, *, mixed: bool = False, virial_sign: int | None = None, keys: Sequence[str] | None = None
+) -> Dataset:
+    """The labels of a file or folder, every frame of which has to have one; what else is to be known is told.
 
     Raises
     ------
     InputError
-        If a frame has none, or the labels are of several levels of theory and not `mixed`.
+        If a frame has none, the labels are of several levels of theory and not `mixed`, or two of them disagree.
     """
-    from magflow.core.dataset import Dataset
-    from magflow.errors import InputError
-    from magflow.io.extxyz import read_extxyz
-    from magflow.io.records import labeled_frames, located
+    from magflow.io.findings import Findings
+    from magflow.io.gather import labelled_dataset
+    from magflow.io.quantities import parse_keys
+    from magflow.io.sources import SOURCES, Wish, check_heeded, source_of
 
-    records = read_extxyz(path, virial_sign=_sign(virial_sign))
-    items = labeled_frames(records)
-    if len(items) < len(records):
-        raise InputError(
-            "frames without a label",
-            where=str(path),
-            seen=f"{len(records) - len(items)} of {len(records)}",
-            expected="an energy for every frame",
-        )
-    with located(str(path)):
-        return Dataset(items, mixed=mixed)
+    wish = Wish(parse_keys(keys or []), virial_sign)
+    source = source_of(path)
+    check_heeded(wish, [source])
+    findings = Findings()
+    if source is not SOURCES["extxyz"]:
+        typer.echo(f"read: {path}, {source.title}; `magflow convert` makes extended XYZ of it", err=True)
+    try:
+        return labelled_dataset(path, wish, findings, mixed=mixed)
+    finally:
+        tell(findings)
 
 
-def _sign(value: int | None) -> int | None:
-    """What ``--virial-sign`` was given."""
-    from magflow.errors import InputError
-
-    if value not in (None, 1, -1):
-        raise InputError("not a sign", where="--virial-sign", seen=value, expected="1 or -1")
-    return value
+def tell(findings: Findings, *, extras: bool = True) -> None:
+    """Print what was read under another name, guessed, not used or left out; with `extras` what is no quantity, too."""
+    for line in [*findings.lines(), *(findings.extra_lines() if extras else [])]:
+        typer.echo(line, err=True)
 
 
 def family_of(name: str, assignments: Sequence[str]) -> Any:

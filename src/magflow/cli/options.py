@@ -50,6 +50,15 @@ VirialSign = Annotated[
     ),
 ]
 
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keys",
+        metavar="QUANTITY=NAME,...",
+        help="Names that stand for quantities: energy=REF_energy,stress=stress_kB@-kB (unit and sign), virial=none.",
+    ),
+]
+
 Mixed = Annotated[bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")]
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]

@@ -12,6 +12,7 @@ from magflow.cli.options import (
     FamilySettings,
     Jobs,
     Json,
+    Keys,
     Mixed,
     Resume,
     Seed,
@@ -45,6 +46,7 @@ def train(
     jobs: Jobs = 0,
     mixed: Mixed = False,
     virial_sign: VirialSign = None,
+    keys: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Train an ensemble on labelled frames and say how well it meets them, per stratum too.
@@ -70,7 +72,7 @@ def train(
     from magflow.studies.train.task import TrainTask
 
     built = family_of(family, settings or [])
-    dataset = labelled(labels, mixed=mixed, virial_sign=virial_sign)
+    dataset = labelled(labels, mixed=mixed, virial_sign=virial_sign, keys=keys)
     training = EnsembleTask(
         family=built,
         dataset=dataset,
@@ -81,7 +83,7 @@ def train(
         validation=validation,
         start=None if start is None else open_ensemble(start),
     )
-    unseen = None if test is None else labelled(test, mixed=mixed, virial_sign=virial_sign)
+    unseen = None if test is None else labelled(test, mixed=mixed, virial_sign=virial_sign, keys=keys)
     task = TrainTask(training, unseen, output, jobs)
     task.check_directory(resume=resume)
     with progress_bar() as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Family, FamilySettings, Jobs, Json, Resume, VirialSign, out_option
+from magflow.cli.options import Family, FamilySettings, Jobs, Json, Keys, Resume, VirialSign, out_option
 
 if TYPE_CHECKING:
     from magflow.studies.transfer.result import TransferCurve
@@ -54,6 +54,7 @@ def transfer(
     resume: Resume = False,
     jobs: Jobs = 0,
     virial_sign: VirialSign = None,
+    keys: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Measure what pre-training on non-magnetic labels saves in magnetic ones.
@@ -84,9 +85,9 @@ def transfer(
     task = TransferTask(
         pretraining=family_of(family, settings or []),
         family=built,
-        non_magnetic=labelled(non_magnetic, virial_sign=virial_sign),
-        pool=labelled(magnetic, virial_sign=virial_sign),
-        test=labelled(test, virial_sign=virial_sign),
+        non_magnetic=labelled(non_magnetic, virial_sign=virial_sign, keys=keys),
+        pool=labelled(magnetic, virial_sign=virial_sign, keys=keys),
+        test=labelled(test, virial_sign=virial_sign, keys=keys),
         sizes=_sizes(sizes),
         seeds=tuple(range(1, seeds + 1)),
         workdir=output / WORK,

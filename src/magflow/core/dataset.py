@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import overload
 
 from magflow.core.arrays import digest
-from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory
+from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory, disagreement
 from magflow.errors import InputError
 
 
@@ -17,7 +17,7 @@ class Dataset(Sequence[LabeledFrame]):
     Parameters
     ----------
     items
-        Labelled frames; later repeats of a `label_id` are dropped.
+        Labelled frames; later repeats of a label are dropped, if they are repeats.
     mixed
         Allow several levels of theory. Mixing is an explicit act: energies of different levels
         do not compare.
@@ -25,13 +25,16 @@ class Dataset(Sequence[LabeledFrame]):
     Raises
     ------
     InputError
-        If `mixed` is False and the items were made at more than one level of theory.
+        If `mixed` is False and the items were made at more than one level of theory, or if two labels of one frame
+        and one level disagree: neither may vanish.
     """
 
     def __init__(self, items: Iterable[LabeledFrame] = (), *, mixed: bool = False) -> None:
         unique: dict[str, LabeledFrame] = {}
         for item in items:
-            unique.setdefault(item.label_id, item)
+            first = unique.setdefault(item.label_id, item)
+            if first is not item:
+                _refuse_disagreement(first, item)
         self._items = tuple(unique.values())
         self.mixed = mixed
         if not mixed and len(self.levels_of_theory) > 1:
@@ -39,7 +42,7 @@ class Dataset(Sequence[LabeledFrame]):
                 "labels of several levels of theory in one dataset",
                 seen=", ".join(f"{t.code} {t.kind} {t.fingerprint}" for t in self.levels_of_theory),
                 expected="one level of theory",
-                hint="pass mixed=True if that is meant",
+                hint="--mixed (mixed=True in Python) accepts them, if that is meant",
             )
 
     @overload
@@ -104,4 +107,18 @@ class Dataset(Sequence[LabeledFrame]):
         return (
             self.filter(lambda item: item.label_id not in second),
             self.filter(lambda item: item.label_id in second),
+        )
+
+
+def _refuse_disagreement(first: LabeledFrame, second: LabeledFrame) -> None:
+    if first.label is second.label:
+        return
+    apart = disagreement(first.label, second.label.for_frame(first.frame), len(first.frame))
+    if apart is not None:
+        raise InputError(
+            "two labels of one frame disagree",
+            where=f"{first.frame.formula} {first.label_id}",
+            seen=apart,
+            expected="one label for each frame and level of theory",
+            hint="keep one of them, or say what tells their levels of theory apart",
         )

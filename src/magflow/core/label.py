@@ -239,6 +239,33 @@ def _largest(vectors: FloatArray | None) -> float | None:
     return float(np.nanmax(norms)) if np.isfinite(norms).any() else None
 
 
+AGREEMENT = {"energy": 1e-5, "forces": 1e-3, "stress": 1e-4, "magmoms": 1e-3, "magnetic_forces": 1e-3}
+"""How far two labels of one frame may be apart and still be one, in house units. It is
+what SCF cycles that end a step apart and files of six digits leave; two k-point meshes differ by more. Energies are
+compared per atom."""
+
+
+def disagreement(a: Label, b: Label, n_atoms: int) -> str | None:
+    """What tells two labels of one frame of `n_atoms` apart beyond :data:`AGREEMENT`; None if they are one.
+
+    Both in one orientation. A quantity that only one of them has tells them apart, too.
+    """
+    for name, tolerance in AGREEMENT.items():
+        x, y = getattr(a, name), getattr(b, name)
+        if (x is None) != (y is None):
+            return f"only one of them has {name}"
+        if x is None:
+            continue
+        off = float(np.nanmax(np.abs(np.subtract(x, y)), initial=0.0))
+        if off > tolerance * (n_atoms if name == "energy" else 1):
+            return f"{name} {_ends(x, y)}" if name == "energy" else f"{name} by {off:.3g}"
+    return None
+
+
+def _ends(x: float, y: float) -> str:
+    return f"{x:.6f} and {y:.6f} eV"
+
+
 @dataclass(frozen=True, eq=False)
 class LabeledFrame:
     """A frame with a usable label in the same orientation.

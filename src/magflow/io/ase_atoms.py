@@ -1,27 +1,30 @@
 """Frames and labels to and from ``ase.Atoms``.
 
 Geometry, moments and labels come back bit for bit. Moments of a frame travel as ``initial_magmoms``, which is where
-ASE's calculators look; a label travels in a ``SinglePointCalculator`` with the names ASE gives its quantities, and
-the magnetic forces, which ASE has no name for, in the calculator's results and in ``arrays["magnetic_forces"]``.
+ASE's calculators look, those of a labelled frame as ``target_magmoms`` too; a label travels in a
+``SinglePointCalculator`` with the names ASE gives its quantities, and the magnetic forces, which ASE has no name for,
+in the calculator's results and in ``arrays["magnetic_forces"]``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
-from magflow.core.moments import as_vectors, is_collinear
-from magflow.core.units import voigt
+from magflow.core.moments import is_collinear
 from magflow.errors import InputError
-from magflow.io.records import Record, Writable, as_record, build_label
+from magflow.io.quantities import Quantity
+from magflow.io.reading import Geometry, Origin, Reading, assemble
+from magflow.io.records import Record, Writable, as_record, check_periodic
 
 _TARGETS = "initial_magmoms"
 _CONSTRAINED = "constrained"
 _MAGNETIC_FORCES = "magnetic_forces"
-_OWN_ARRAYS = {"numbers", "positions", _TARGETS, _CONSTRAINED, _MAGNETIC_FORCES, "magmoms", "target_magmoms"}
+_GEOMETRY = ("numbers", "positions")
 
 
 def to_atoms(item: Writable) -> Atoms:
@@ -35,7 +38,7 @@ def to_atoms(item: Writable) -> Atoms:
     atoms.info.update(record.info)
     for name, values in record.columns.items():
         atoms.new_array(name, values)
-    if frame.magmoms is not None:
+    if frame.magmoms is not None and Quantity.INITIAL_MAGMOMS not in record.columns:
         set_moments(atoms, frame.magmoms)
     if frame.constrained is not None:
         atoms.new_array(_CONSTRAINED, frame.constrained)
@@ -43,6 +46,8 @@ def to_atoms(item: Writable) -> Atoms:
         results = {"energy": label.energy, "free_energy": label.energy, "forces": label.forces, "stress": label.stress}
         if label.magmoms is not None:
             results["magmoms"] = label.magmoms[:, 2] if is_collinear(label.magmoms) else label.magmoms
+        if frame.magmoms is not None:
+            atoms.new_array(Quantity.TARGET_MAGMOMS, frame.magmoms)
         calculator = SinglePointCalculator(atoms, **{k: v for k, v in results.items() if v is not None})
         if label.magnetic_forces is not None:
             atoms.new_array(_MAGNETIC_FORCES, label.magnetic_forces)
@@ -61,73 +66,51 @@ def set_moments(atoms: Atoms, magmoms: np.ndarray) -> None:
     atoms.set_initial_magnetic_moments(magmoms[:, 2] if magmoms.ndim == 2 and is_collinear(magmoms) else magmoms)
 
 
-def from_atoms(atoms: Atoms, level_of_theory: LevelOfTheory | None = None) -> Record:
-    """The record of `atoms`: a frame, and a label if a calculator holds results for exactly these atoms.
+def from_atoms(
+    atoms: Atoms, level_of_theory: LevelOfTheory | None = None, *, reading: Reading | None = None, where: str = ""
+) -> Record:
+    """The record of `atoms`: a frame, and a label if there are results for exactly these atoms.
 
-    Moments of the frame: ``target_magmoms``, else ``initial_magmoms``, else the ``magmoms`` of the array or of the
-    calculator. Achieved moments of the label: ``magmoms`` only; initial moments are never taken for results.
+    Results stand in a calculator, or in ``info`` and ``arrays`` under names of :mod:`magflow.io.quantities`. Moments of
+    a labelled frame: ``target_magmoms``, else the ``magmoms`` achieved; those of a bare one: ``target_magmoms``, else
+    ``initial_magmoms``, else ``magmoms``. Initial moments are never taken for results.
+
+    Parameters
+    ----------
+    level_of_theory
+        Level of the label. None: that of `reading`.
+    reading
+        How to read, and where findings go.
+    where
+        The frame's place, for the findings.
 
     Raises
     ------
+    NotPeriodicError
+        If the atoms are not periodic in all directions.
     InputError
-        If the atoms are not periodic in all directions or hold a wrong shape or a number that is not finite.
+        On a wrong shape, a number that is not finite, or results that contradict each other.
     """
-    if not atoms.pbc.all():
-        raise InputError(
-            "the atoms are not periodic in all three directions",
-            seen=f"pbc = {atoms.pbc.tolist()}",
-            expected="pbc = True",
-            hint="put enough vacuum into the cell and declare it periodic",
-        )
-    n = len(atoms)
-    results = _results(atoms)
-    achieved = results.get("magmoms", atoms.arrays.get("magmoms"))
-    achieved = None if achieved is None else as_vectors(achieved, n)
-    targets = atoms.arrays.get("target_magmoms", atoms.arrays.get(_TARGETS))
-    moments = achieved if targets is None else as_vectors(targets, n)
-    frame = Frame(
+    reading = reading or Reading()
+    check_periodic(atoms.pbc)
+    info, columns = dict(atoms.info), {k: v.copy() for k, v in atoms.arrays.items() if k not in _GEOMETRY}
+    for name, value in _results(atoms).items():
+        target: dict[str, Any] = columns if np.ndim(value) and len(value) == len(atoms) and name != "stress" else info
+        if name in target and not np.allclose(target[name], value, equal_nan=True):
+            raise InputError("the calculator and the atoms hold different values of one name", seen=name)
+        target[name] = np.array(value) if np.ndim(value) else value
+    geometry = Geometry(
         tuple(atoms.get_chemical_symbols()),
         np.array(atoms.cell),
         atoms.positions,
-        moments,
-        atoms.arrays.get(_CONSTRAINED),
+        columns.pop(_CONSTRAINED, None),
     )
-    columns = {name: values.copy() for name, values in atoms.arrays.items() if name not in _OWN_ARRAYS}
-    vector = any(np.ndim(m) == 2 for m in (targets, results.get("magmoms")) if m is not None)
-    energy = results.get("free_energy", results.get("energy"))
-    if energy is None:
-        return Record(frame, None, dict(atoms.info), columns, vector)
-    magnetic = results.get(_MAGNETIC_FORCES, atoms.arrays.get(_MAGNETIC_FORCES))
-    stress = results.get("stress")
-    label = build_label(
-        frame,
-        energy=float(energy),
-        level_of_theory=level_of_theory,
-        forces=_copied(results.get("forces")),
-        stress=None if stress is None else voigt(stress) if np.shape(stress) == (3, 3) else _copied(stress),
-        magmoms=achieved,
-        magnetic_forces=_along_z(magnetic),
-    )
-    return Record(frame, label, dict(atoms.info), columns, vector)
+    return assemble(geometry, info, columns, reading, Origin(level_of_theory), where)
 
 
-def _results(atoms: Atoms) -> dict[str, np.ndarray]:
+def _results(atoms: Atoms) -> dict[str, Any]:
     """Results of the calculator if they belong to these atoms; nothing is computed."""
     if atoms.calc is None or not getattr(atoms.calc, "results", None):
         return {}
     changed = atoms.calc.check_state(atoms) if hasattr(atoms.calc, "check_state") else []
-    return {} if changed else dict(atoms.calc.results)
-
-
-def _copied(values: np.ndarray | None) -> np.ndarray | None:
-    return None if values is None else np.array(values, dtype=float)
-
-
-def _along_z(values: np.ndarray | None) -> np.ndarray | None:
-    """(N, 3) from (N,) collinear magnetic forces."""
-    if values is None or np.ndim(values) == 2:
-        return _copied(values)
-    vectors = np.zeros((len(values), 3))
-    vectors[:, 2] = values
-    vectors[np.isnan(values)] = np.nan
-    return vectors
+    return {} if changed else {k: v for k, v in atoms.calc.results.items() if v is not None}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms
-
 from magflow.core.frame import Frame
 from magflow.errors import InputError
-from magflow.io.extxyz import read_extxyz
+from magflow.io.ase_files import iter_ase
+from magflow.io.extxyz import iter_extxyz
+from magflow.io.findings import Fate, Findings
 
 
 def read_configuration(path: Path, where: str | None = None) -> Frame:
@@ -28,27 +27,15 @@ def read_configuration(path: Path, where: str | None = None) -> Frame:
     where = where or str(path)
     if not path.is_file():
         raise InputError("no such structure file", where=where)
-    if path.suffix in {".xyz", ".extxyz"}:
-        frames = [r.configuration for r in read_extxyz(path, labels=False)]
-    else:
-        frames = [_from_atoms(a) for a in _read_ase(path, where)]
-    if len(frames) != 1:
+    read = iter_extxyz if _is_extxyz(path) else iter_ase
+    findings = Findings()
+    frames = [record.configuration for record in read(path, labels=False, findings=findings)]
+    count = len(frames) + findings.count(Fate.LEFT_OUT)
+    if count != 1:
         hint = "write the one that is meant to a file of its own"
-        raise InputError("not one configuration", where=where, seen=f"{len(frames)} configurations", hint=hint)
+        raise InputError("not one configuration", where=where, seen=f"{count} configurations", hint=hint)
     return frames[0]
 
 
-def _read_ase(path: Path, where: str) -> list[Atoms]:
-    from ase.io import read
-
-    try:
-        images = read(path, index=":")
-    # ASE's readers raise whatever their parsing trips over; the file is the user's, so it is an input error
-    except Exception as error:
-        raise InputError(f"the structure file cannot be read: {type(error).__name__}: {error}", where=where) from error
-    return images if isinstance(images, list) else [images]
-
-
-def _from_atoms(atoms: Atoms) -> Frame:
-    moments = atoms.get_initial_magnetic_moments() if atoms.has("initial_magmoms") else None
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, moments)
+def _is_extxyz(path: Path) -> bool:
+    return path.name.removesuffix(".gz").endswith((".xyz", ".extxyz"))

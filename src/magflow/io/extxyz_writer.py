@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import Label
+from magflow.core.label import Label, LevelOfTheory
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.keyvalues import format_comment
-from magflow.io.records import LABEL_KEY, Record, Writable, as_record, write_text
+from magflow.io.records import LABEL_KEY, Record, Writable, as_record
+from magflow.io.text import write_text
 
 _TEXTS: dict[str, Callable[[Any], str]] = {"U": str, "f": repr, "i": str, "b": "FT".__getitem__}
 
@@ -28,9 +30,12 @@ def write_extxyz(path: str | Path, items: Iterable[Writable]) -> int:
     InputError
         If the file cannot be written, or an extra key or column of a record has a name this format uses.
     """
-    blocks = [format_frame(as_record(item)) for item in items]
-    write_text(path, "".join(blocks))
-    return len(blocks)
+    return write_text(path, (format_frame(as_record(item)) for item in items))
+
+
+def losses_extxyz(record: Record) -> list[str]:
+    """What of a record has no place here: nothing."""
+    return []
 
 
 def format_frame(record: Record) -> str:
@@ -71,7 +76,7 @@ def _moments(vectors: FloatArray | None, keep_vectors: bool) -> FloatArray | Non
 
 def _meta(frame: Frame, label: Label) -> dict[str, Any]:
     meta: dict[str, Any] = {
-        "level_of_theory": label.level_of_theory.as_dict(),
+        "level_of_theory": _level(label.level_of_theory),
         "cost": {name: getattr(label.cost, name) for name in ("cpu_seconds", "wall_seconds", "cores")},
         "attempts": label.attempts,
     }
@@ -80,6 +85,11 @@ def _meta(frame: Frame, label: Label) -> dict[str, Any]:
     if frame.magmoms is None and label.magmoms is not None:
         meta["non_magnetic_frame"] = True
     return meta
+
+
+@lru_cache(maxsize=256)
+def _level(level: LevelOfTheory) -> dict[str, Any]:
+    return level.as_dict()
 
 
 def _property(name: str, values: np.ndarray) -> str:

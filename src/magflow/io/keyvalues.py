@@ -17,20 +17,51 @@ from magflow.errors import InputError
 
 _PAIR = re.compile(
     r"""\s*(?P<key>"(?:[^"\\]|\\.)*"|[^\s="]+)
-        (?:=(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{[^{}]*\}|\[[^\[\]]*\]|[^\s"']*))?(?=\s|$)""",
+        (?:\s*=(?:\s+(?![^\s="']+\s*=))?(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{[^{}]*\}|\[(?:[^\[\]]|\[[^\[\]]*\])*\]|[^\s"']*))?(?=\s|$)""",
     re.VERBOSE,
 )
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-_BOOLEANS = {"T": True, "F": False, "True": True, "False": False, "true": True, "false": False}
+_FORTRAN = re.compile(r"[+-]?[0-9]*\.?[0-9]*[dD][+-]?[0-9]+")
+_WORDS = re.compile(r"[^\s,]+")
+_ESCAPED = re.compile(r"\\(.)")
+_BOOLEANS = {
+    **dict.fromkeys(("T", "True", "true", "TRUE"), True),
+    **dict.fromkeys(("F", "False", "false", "FALSE"), False),
+}
 _JSON = "_JSON "
 
 
+def real(word: str) -> float:
+    """A number as Python or Fortran (``1.5D-3``) writes it.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        return float(word)
+    except ValueError:
+        if _FORTRAN.fullmatch(word):
+            return float(word.upper().replace("D", "E"))
+        raise
+
+
 def _unquote(text: str) -> str:
-    if len(text) >= 2 and text[0] + text[-1] in ('""', "''"):
-        return re.sub(r"\\(.)", r"\1", text[1:-1])
-    if len(text) >= 2 and text[0] + text[-1] in ("{}", "[]"):
+    ends = text[:1] + text[-1:] if len(text) >= 2 else ""
+    if ends in ('""', "''"):
+        return _ESCAPED.sub(_unescaped, text[1:-1]) if "\\" in text else text[1:-1]
+    if ends == "{}":
         return text[1:-1]
-    return text
+    # a matrix in brackets of brackets: rows one after the other
+    return text.translate(_NO_BRACKETS).strip() if ends == "[]" else text
+
+
+_NO_BRACKETS = str.maketrans("[]", "  ")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return "\n" if match[1] == "n" else match[1]
 
 
 def _scalar(word: str) -> int | float | None:
@@ -39,9 +70,15 @@ def _scalar(word: str) -> int | float | None:
     if "_" in word or word.isdigit():  # 007 is a name, 1_000 a Python habit
         return None
     try:
-        return float(word)
+        return real(word)
     except ValueError:
         return None
+
+
+def scalar(text: str) -> int | float | str:
+    """A number if `text` is one, else `text`."""
+    number = _scalar(text)
+    return text if number is None else number
 
 
 def _typed(text: str) -> Any:
@@ -51,12 +88,17 @@ def _typed(text: str) -> Any:
             return json.loads(text[len(_JSON) :])
         except ValueError as error:
             raise InputError(f"a JSON value is damaged: {error}", seen=text[:80]) from error
-    words = re.findall(r"[^\s,]+", text)
-    if words and all(w in _BOOLEANS for w in words):
+    words = _WORDS.findall(text)
+    if words and words[0] in _BOOLEANS and all(w in _BOOLEANS for w in words):
         flags = [_BOOLEANS[w] for w in words]
         return flags[0] if len(flags) == 1 else np.array(flags)
-    numbers = [_scalar(w) for w in words]
-    if not words or any(n is None for n in numbers):
+    numbers = []
+    for word in words:
+        number = _scalar(word)
+        if number is None:
+            return text
+        numbers.append(number)
+    if not numbers:
         return text
     return numbers[0] if len(numbers) == 1 else np.array(numbers)
 

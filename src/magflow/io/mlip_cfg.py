@@ -1,4 +1,4 @@
-"""MLIP-2/MLIP-3 configuration files (``.cfg``), in and out.
+"""MLIP-2/MLIP-3 configuration files (``.cfg``).
 
 Layout: the MLIP manual (Novikov et al., Mach. Learn.: Sci. Technol. 2, 025002, 2021) and the magnetic columns of
 MLIP-3. Differences from the house, converted here:
@@ -11,37 +11,52 @@ MLIP-3. Differences from the house, converted here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
-from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.io.records import Record, Writable, as_record, build_label, located, read_text, write_text
+from magflow.io.findings import Fate, Findings
+from magflow.io.keyvalues import real, scalar
+from magflow.io.levels import level_from_text
+from magflow.io.records import NotPeriodicError, Record, build_label, located
+from magflow.io.text import read_lines
 
 ENERGY_DERIVATIVE = 1
 """``en_der_m*`` is +dE/dm (MLIP-3's source)."""
 MAGNETIC_FORCE = -1
 """``en_der_m*`` is -dE/dm (the published Fe-Al set)."""
 
-_MOMENTS = ("magmom_x", "magmom_y", "magmom_z")
-_DERIVATIVES = ("en_der_mx", "en_der_my", "en_der_mz")
-_STRESS_KEYS = ["xx", "yy", "zz", "yz", "xz", "xy"]
+POSITION_COLUMNS = ("cartes_x", "cartes_y", "cartes_z")
+FORCE_COLUMNS = ("fx", "fy", "fz")
+MOMENT_COLUMNS = ("magmom_x", "magmom_y", "magmom_z")
+DERIVATIVE_COLUMNS = ("en_der_mx", "en_der_my", "en_der_mz")
+STRESS_KEYS = ("xx", "yy", "zz", "yz", "xz", "xy")
+LEVEL_FEATURE = "magflow_level"
+"""Feature that carries the level of theory of a label magflow wrote."""
+_MODERN = "rewrite the file with a newer MLIP, which writes PlusStress"
 
 
-def read_cfg(
+def read_cfg(path: str | Path, elements: Sequence[str], **options: Any) -> list[Record]:
+    """All configurations of a file; options and errors are those of :func:`iter_cfg`."""
+    return list(iter_cfg(path, elements, **options))
+
+
+def iter_cfg(
     path: str | Path,
     elements: Sequence[str],
     *,
     en_der_sign: int | None = None,
     level_of_theory: LevelOfTheory | None = None,
-) -> list[Record]:
-    """All configurations of a file.
+    findings: Findings | None = None,
+) -> Iterator[Record]:
+    """The configurations of a file, one after the other.
 
     Parameters
     ----------
@@ -51,10 +66,12 @@ def read_cfg(
         :data:`ENERGY_DERIVATIVE` or :data:`MAGNETIC_FORCE`; needed when the file has ``en_der_m*`` columns.
     level_of_theory
         Level of the labels. None: the level ``unspecified``.
+    findings
+        Filled while the file is read.
 
-    Returns
-    -------
-    list of Record
+    Yields
+    ------
+    Record
         Features are in ``info``; ``nbh_grades`` and other columns in ``columns``.
 
     Raises
@@ -62,79 +79,164 @@ def read_cfg(
     InputError
         Names the file, the configuration (counted from 1), its line, and what is missing or wrong.
     """
-    lines = read_text(path, "an MLIP .cfg file").splitlines()
-    starts = [i for i, line in enumerate(lines) if line.strip() == "BEGIN_CFG"]
-    if not starts:
+    findings = findings or Findings()
+    symbols = _symbols(elements)
+    used, excuse = 0, None
+    for where, block in _blocks(path):
+        try:
+            with located(where):
+                record = _record(_parse(block), symbols, en_der_sign, level_of_theory)
+        except NotPeriodicError as error:
+            findings.note(Fate.LEFT_OUT, "not periodic: without a Supercell", where)
+            excuse = excuse or error
+            continue
+        used += 1
+        for name in record.info:
+            findings.note(Fate.EXTRA, f"the feature {name}", where)
+        for name in record.columns:
+            findings.note(Fate.EXTRA, f"the column {name}", where)
+        findings.count_record(record)
+        yield record
+    if excuse is not None and not used:
+        raise excuse
+
+
+def _symbols(elements: Sequence[str]) -> list[str]:
+    unknown = [e for e in elements if not atomic_numbers.get(e)]
+    if unknown or len(set(elements)) < len(elements):
+        raise InputError(
+            "not a list of elements", seen=", ".join(elements), expected="the chemical symbol of type 0, 1, ..., once"
+        )
+    return list(elements)
+
+
+def _blocks(path: str | Path) -> Iterator[tuple[str, list[str]]]:
+    """Place of every configuration, and its lines with text between BEGIN_CFG and END_CFG."""
+    count, where, stray = 0, f"{path}: before the first configuration", ""
+    block: list[str] | None = None
+    for number, line in enumerate(read_lines(path, "an MLIP .cfg file"), start=1):
+        text = line.strip()
+        if block is None and text == "BEGIN_CFG":
+            _nothing_but_space(stray, where)
+            count += 1
+            where, block = f"{path}: configuration {count} (line {number})", []
+        elif block is not None and text == "END_CFG":
+            yield where, block
+            block = None
+        elif block is not None and text == "BEGIN_CFG":
+            break
+        elif block is not None and text:
+            block.append(line)
+        elif text:
+            stray = stray or text
+            if count:
+                _nothing_but_space(stray, where)
+    if block is not None:
+        raise InputError(
+            "the configuration does not end", where=where, expected="END_CFG", hint="the file may be truncated"
+        )
+    if not count:
         raise InputError("the file holds no configuration", where=str(path), expected="BEGIN_CFG ... END_CFG")
-    with located(f"{path}: before the first configuration"):
-        _nothing_but_space(lines[: starts[0]])
-    records = []
-    for count, (start, stop) in enumerate(zip(starts, [*starts[1:], len(lines)], strict=True), start=1):
-        with located(f"{path}: configuration {count} (line {start + 1})"):
-            block = _block(lines[start + 1 : stop])
-            records.append(_record(_parse(block), list(elements), en_der_sign, level_of_theory))
-    return records
 
 
-def _block(lines: list[str]) -> list[str]:
-    for i, line in enumerate(lines):
-        if line.strip() == "END_CFG":
-            _nothing_but_space(lines[i + 1 :])
-            return [text for text in lines[:i] if text.strip()]
-    raise InputError("the configuration does not end", expected="END_CFG", hint="the file may be truncated")
-
-
-def _nothing_but_space(lines: list[str]) -> None:
+def _nothing_but_space(stray: str, where: str) -> None:
     """Refuse what may be a configuration whose first line is damaged."""
-    for line in lines:
-        if line.strip():
-            raise InputError("something stands outside of BEGIN_CFG and END_CFG", seen=line.strip()[:60])
+    if stray:
+        raise InputError("something stands outside of BEGIN_CFG and END_CFG", where=where, seen=stray[:60])
 
 
-def _parse(lines: list[str]) -> dict[str, Any]:
-    """Sections of one configuration: size, cell, table (names, rows), energy, stress, features."""
-    found: dict[str, Any] = {"features": {}, "table": None}
-    i = 0
-    while i < len(lines):
-        head, rest = [*lines[i].split(None, 1), ""][:2]
-        i += 1
-        match head.rstrip(":"):
-            case "Size":
-                text = lines[i].strip() if i < len(lines) else ""
-                if not text.isdecimal() or int(text) < 1:
-                    raise InputError("Size is malformed", seen=text[:60], expected="a positive integer")
-                found["size"] = int(text)
-                i += 1
-            case "Supercell":
-                found["cell"] = _floats(lines[i : i + 3], 3, "Supercell")
-                i += 3
-            case "AtomData":
-                names = rest.split()
-                if len(set(names)) < len(names):
-                    raise InputError("AtomData names a column twice", seen=rest)
-                if "size" not in found:
-                    raise InputError("Size is missing", expected="Size before AtomData")
-                rows = lines[i : i + found["size"]]
-                found["table"] = dict(zip(names, _floats(rows, len(names), "AtomData").T, strict=True))
-                i += len(rows)
-            case "Energy":
-                found["energy"] = float(_floats(lines[i : i + 1], 1, "Energy")[0, 0])
-                i += 1
-            case "PlusStress":
-                order = rest.split()
-                if sorted(order) != sorted(_STRESS_KEYS):
-                    raise InputError("PlusStress is malformed", seen=rest, expected=" ".join(_STRESS_KEYS))
-                values = _floats(lines[i : i + 1], 6, "PlusStress")[0]
-                found["plus_stress"] = np.array([values[order.index(key)] for key in _STRESS_KEYS])
-                i += 1
-            case "Feature":
-                key, _, value = rest.strip().partition("\t")
-                if not value:
-                    key, _, value = rest.strip().partition(" ")
-                found["features"][key] = value.strip()
-            case _:
-                raise InputError("not a section of a .cfg file", seen=head, expected="Size, Supercell, AtomData, ...")
+class _Lines:
+    """The lines of one configuration, taken from the top."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines, self._next = lines, 0
+
+    def __bool__(self) -> bool:
+        return self._next < len(self._lines)
+
+    def take(self, count: int) -> list[str]:
+        """The next `count` lines, or as many as there are."""
+        start = self._next
+        self._next += count
+        return self._lines[start : self._next]
+
+
+def _parse(block: list[str]) -> dict[str, Any]:
+    """Sections of one configuration: size, cell, table (names, columns), energy, plus_stress, features."""
+    found: dict[str, Any] = {"features": {}}
+    lines = _Lines(block)
+    while lines:
+        head, rest = [*lines.take(1)[0].split(None, 1), ""][:2]
+        section = head.rstrip(":").lower()
+        if section == "feature":
+            _feature(rest, found["features"])
+            continue
+        if section not in _SECTIONS:
+            _refuse_section(head)
+        name, read = _SECTIONS[section]
+        if name in found:
+            raise InputError("a section is given twice", seen=head)
+        found[name] = read(rest, lines, found)
     return found
+
+
+def _refuse_section(head: str) -> None:
+    if head.rstrip(":") in ("Stress", "Virial", "MinusStress", "VirialStress"):
+        raise InputError(
+            "a stress of another sign or unit than PlusStress", seen=head, expected="PlusStress, eV", hint=_MODERN
+        )
+    raise InputError("not a section of a .cfg file", seen=head, expected="Size, Supercell, AtomData, ...")
+
+
+def _size(rest: str, lines: _Lines, found: dict[str, Any]) -> int:
+    text = "".join(lines.take(1)).strip()
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError("Size is malformed", seen=text[:60], expected="a positive integer")
+    return int(text)
+
+
+def _supercell(rest: str, lines: _Lines, found: dict[str, Any]) -> FloatArray:
+    return _floats(lines.take(3), 3, "Supercell")
+
+
+def _atom_data(rest: str, lines: _Lines, found: dict[str, Any]) -> dict[str, FloatArray]:
+    names = rest.split()
+    if len(set(names)) < len(names):
+        raise InputError("AtomData names a column twice", seen=rest)
+    if "size" not in found:
+        raise InputError("Size is missing", expected="Size before AtomData")
+    rows = _floats(lines.take(found["size"]), len(names), "AtomData")
+    return dict(zip(names, rows.T, strict=True))
+
+
+def _energy(rest: str, lines: _Lines, found: dict[str, Any]) -> float:
+    return float(_floats(lines.take(1), 1, "Energy")[0, 0])
+
+
+def _plus_stress(rest: str, lines: _Lines, found: dict[str, Any]) -> FloatArray:
+    order = rest.split()
+    if sorted(order) != sorted(STRESS_KEYS):
+        raise InputError("PlusStress is malformed", seen=rest, expected=" ".join(STRESS_KEYS))
+    values = _floats(lines.take(1), 6, "PlusStress")[0]
+    return np.array([values[order.index(key)] for key in STRESS_KEYS])
+
+
+def _feature(rest: str, features: dict[str, Any]) -> None:
+    key, _, value = rest.strip().partition("\t")
+    if not value:
+        key, _, value = rest.strip().partition(" ")
+    value = value.strip()
+    # MLIP continues a value of several lines by naming the feature again
+    features[key] = f"{features[key]}\n{value}" if key in features else scalar(value)
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[str, _Lines, dict[str, Any]], Any]]] = {
+    "size": ("size", _size),
+    "supercell": ("cell", _supercell),
+    "atomdata": ("table", _atom_data),
+    "energy": ("energy", _energy),
+    "plusstress": ("plus_stress", _plus_stress),
+}
 
 
 def _floats(lines: list[str], width: int, what: str) -> FloatArray:
@@ -144,7 +246,7 @@ def _floats(lines: list[str], width: int, what: str) -> FloatArray:
             f"{what} is malformed", seen=" ".join(rows[0]) if rows else "nothing", expected=f"{width} numbers"
         )
     try:
-        return np.array(rows, dtype=float)
+        return np.array([[real(word) for word in row] for row in rows])
     except ValueError as error:
         raise InputError(f"{what} holds something that is not a number: {error}") from error
 
@@ -152,13 +254,51 @@ def _floats(lines: list[str], width: int, what: str) -> FloatArray:
 def _record(
     found: dict[str, Any], elements: list[str], en_der_sign: int | None, level_of_theory: LevelOfTheory | None
 ) -> Record:
-    for name in ("size", "cell", "table"):
-        if found.get(name) is None:
-            raise InputError(f"{ {'size': 'Size', 'cell': 'Supercell', 'table': 'AtomData'}[name] } is missing")
+    for name, title in (("size", "Size"), ("table", "AtomData")):
+        if name not in found:
+            raise InputError(f"{title} is missing")
+    if "cell" not in found:
+        raise NotPeriodicError("Supercell is missing", hint="put enough vacuum into a cell and declare it")
     table, n = dict(found["table"]), found["size"]
     table.pop("id", None)
-    if len(next(iter(table.values()))) != n or found["cell"].shape != (3, 3):
+    if not table or len(next(iter(table.values()))) != n or found["cell"].shape != (3, 3):
         raise InputError("the configuration is incomplete", expected=f"{n} atoms and 3 lattice vectors")
+    species = _species(table, elements, n)
+    positions = _positions(table, found["cell"])
+    magmoms, derivatives = _take(table, MOMENT_COLUMNS), _take(table, DERIVATIVE_COLUMNS)
+    if magmoms is None or not np.any(magmoms[:, 1:]):
+        magmoms, derivatives = _x_to_z(magmoms), _x_to_z(derivatives)
+    forces = _take(table, FORCE_COLUMNS)
+    frame = Frame(species, found["cell"], positions, magmoms)
+    columns, info = table, dict(found["features"])
+    level = level_from_text(info.pop(LEVEL_FEATURE, None)) or level_of_theory
+    if "energy" not in found:
+        _refuse_without_energy(found, forces, derivatives)
+        return Record(frame, None, info, columns)
+    label = build_label(
+        frame,
+        energy=found["energy"],
+        level_of_theory=level,
+        forces=forces,
+        stress=-found["plus_stress"] / frame.volume if "plus_stress" in found else None,
+        magmoms=frame.magmoms,
+        magnetic_forces=_magnetic_forces(derivatives, en_der_sign),
+    )
+    return Record(frame, label, info, columns)
+
+
+def _refuse_without_energy(found: dict[str, Any], forces: FloatArray | None, derivatives: FloatArray | None) -> None:
+    there = {"forces": forces, "PlusStress": found.get("plus_stress"), "en_der_m*": derivatives}
+    names = [name for name, values in there.items() if values is not None]
+    if names:
+        raise InputError(
+            "the configuration has " + ", ".join(names) + " but no energy", expected="Energy, or no label at all"
+        )
+
+
+def _species(table: dict[str, FloatArray], elements: list[str], n: int) -> tuple[str, ...]:
+    if "type" not in table and len(elements) == 1:  # MLIP takes them for type 0
+        return (elements[0],) * n
     types = _take(table, ("type",), required=True)[:, 0]
     if not np.isin(types, np.arange(len(elements))).all():
         raise InputError(
@@ -167,25 +307,17 @@ def _record(
             expected=f"0 to {len(elements) - 1} ({', '.join(elements)})",
             hint="name the element of every type, in order",
         )
-    positions = _take(table, ("cartes_x", "cartes_y", "cartes_z"), required=True)
-    magmoms, derivatives = _take(table, _MOMENTS), _take(table, _DERIVATIVES)
-    if magmoms is None or not np.any(magmoms[:, 1:]):
-        magmoms, derivatives = _x_to_z(magmoms), _x_to_z(derivatives)
-    forces = _take(table, ("fx", "fy", "fz"))
-    frame = Frame(tuple(elements[int(t)] for t in types), found["cell"], positions, magmoms)
-    columns, info = table, dict(found["features"])
-    if "energy" not in found:
-        return Record(frame, None, info, columns)
-    label = build_label(
-        frame,
-        energy=found["energy"],
-        level_of_theory=level_of_theory,
-        forces=forces,
-        stress=-found["plus_stress"] / frame.volume if "plus_stress" in found else None,
-        magmoms=frame.magmoms,
-        magnetic_forces=_magnetic_forces(derivatives, en_der_sign),
-    )
-    return Record(frame, label, info, columns)
+    return tuple(elements[int(t)] for t in types)
+
+
+def _positions(table: dict[str, FloatArray], cell: FloatArray) -> FloatArray:
+    fractional = _take(table, ("direct_x", "direct_y", "direct_z"))
+    cartesian = _take(table, POSITION_COLUMNS, required=fractional is None)
+    if fractional is None:
+        return cartesian
+    if cartesian is not None:
+        raise InputError("positions are given twice", seen="cartes_* and direct_*", expected="one of them")
+    return fractional @ cell
 
 
 def _take(table: dict[str, FloatArray], names: tuple[str, ...], *, required: bool = False) -> Any:
@@ -202,10 +334,6 @@ def _x_to_z(vectors: FloatArray | None) -> FloatArray | None:
     return None if vectors is None else vectors[:, [1, 2, 0]]
 
 
-def _z_to_x(vectors: FloatArray | None) -> FloatArray | None:
-    return None if vectors is None else vectors[:, [2, 0, 1]]
-
-
 def _magnetic_forces(derivatives: FloatArray | None, sign: int | None) -> FloatArray | None:
     if derivatives is None:
         return None
@@ -214,81 +342,6 @@ def _magnetic_forces(derivatives: FloatArray | None, sign: int | None) -> FloatA
             "the file has en_der_m* columns, and files disagree about their sign",
             seen=f"en_der_sign = {sign}",
             expected="+1 (dE/dm, MLIP-3) or -1 (-dE/dm, the published Fe-Al set)",
+            hint="say it with --en-der-sign",
         )
     return -sign * derivatives
-
-
-def write_cfg(
-    path: str | Path, items: Iterable[Writable], elements: Sequence[str], *, en_der_sign: int = ENERGY_DERIVATIVE
-) -> int:
-    """Write frames, labelled frames or records; returns how many.
-
-    A labelled frame is written with its achieved moments. Numbers have all their digits.
-
-    Raises
-    ------
-    InputError
-        If an element is not in `elements`, or all moments of a frame lie along x (they would be read as collinear
-        moments along z).
-    """
-    blocks = []
-    for count, item in enumerate(items, start=1):
-        with located(f"frame {count}"):
-            blocks.append(_format(as_record(item), list(elements), en_der_sign))
-    write_text(path, "\n".join(blocks))
-    return len(blocks)
-
-
-def _format(record: Record, elements: list[str], en_der_sign: int) -> str:
-    frame = record.configuration
-    # A failed calculation has no energy to write: its frame goes without a label.
-    energy = None if record.label is None else record.label.energy
-    label = None if energy is None else record.label
-    unknown = sorted(set(frame.species) - set(elements))
-    if unknown:
-        raise InputError("an element has no type", seen=", ".join(unknown), expected="only " + ", ".join(elements))
-    table: dict[str, Sequence[Any]] = {
-        "id": range(1, len(frame) + 1),
-        "type": [elements.index(s) for s in frame.species],
-    }
-    _put(table, ("cartes_x", "cartes_y", "cartes_z"), frame.positions)
-    magmoms = frame.magmoms
-    # An atom that was not constrained has relaxed its moment: dE/dm is zero there.
-    derivatives = None if label is None or label.magnetic_forces is None else -en_der_sign * label.magnetic_forces
-    derivatives = None if derivatives is None else np.nan_to_num(derivatives, nan=0.0)
-    if magmoms is None or is_collinear(magmoms):
-        magmoms, derivatives = _z_to_x(magmoms), _z_to_x(derivatives)
-    elif not np.any(magmoms[:, 1:]):
-        raise InputError(
-            "all moments lie along x, which this format reads as collinear moments along z",
-            hint="rotate the moments to the z axis",
-        )
-    if label is not None:
-        _put(table, ("fx", "fy", "fz"), label.forces)
-    _put(table, _MOMENTS, magmoms)
-    _put(table, _DERIVATIVES, derivatives)
-    rows = [" ".join(_number(v) for v in row) for row in zip(*table.values(), strict=True)]
-    lines = ["BEGIN_CFG", " Size", f"    {len(frame)}", " Supercell"]
-    lines += ["    " + " ".join(map(_number, vector)) for vector in frame.cell]
-    lines += [" AtomData:  " + " ".join(table), *(f"    {row}" for row in rows)]
-    if energy is not None:
-        lines += [" Energy", f"    {_number(energy)}"]
-    if label is not None and label.stress is not None:
-        plus = -label.stress * frame.volume
-        lines += [" PlusStress:  " + " ".join(_STRESS_KEYS), "    " + " ".join(map(_number, plus))]
-    lines += [
-        f" Feature   {key}\t{value}" for key, value in record.info.items() if isinstance(value, str | int | float)
-    ]
-    return "\n".join([*lines, "END_CFG", ""])
-
-
-def _put(table: dict[str, Sequence[Any]], names: tuple[str, ...], values: FloatArray | None) -> None:
-    if values is not None:
-        table.update(zip(names, values.T, strict=True))
-
-
-def _number(value: float | int) -> str:
-    """Shortest text that reads back as the same number, without an exponent, which some readers do not know."""
-    if isinstance(value, int | np.integer):
-        return str(value)
-    return np.format_float_positional(value, unique=True, trim="0")

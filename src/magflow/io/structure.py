@@ -15,6 +15,8 @@ from magflow.core.frame import Frame
 from magflow.core.moments import as_vectors, is_collinear
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
+from magflow.io.quantities import MOMENTS, spelled
+from magflow.io.records import check_periodic
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -46,13 +48,14 @@ def to_structure(frame: Frame) -> Structure:
 def from_structure(structure: Structure) -> Frame:
     """The frame of an ordered structure.
 
-    Moments come from the site property ``magmom`` (numbers, triples or pymatgen ``Magmom``), else from the spins of
-    the species.
+    Moments come from the site property ``magmom``, or another name for them (numbers, triples or pymatgen ``Magmom``),
+    or from the spins of the species.
 
     Raises
     ------
     InputError
-        If a site is disordered, only some sites have a moment, or the two sources of moments disagree.
+        If a site is disordered, only some sites have a moment, two sources of moments disagree, or the structure is
+        not periodic in all directions.
     """
     if not structure.is_ordered:
         raise InputError(
@@ -61,6 +64,7 @@ def from_structure(structure: Structure) -> Frame:
             expected="one element per site",
             hint="enumerate ordered structures first",
         )
+    check_periodic(np.array(structure.lattice.pbc))
     constrained = structure.site_properties.get("constrained")
     return Frame(
         tuple(site.specie.symbol for site in structure),
@@ -111,18 +115,27 @@ def _positions(structure: Structure) -> FloatArray:
 
 
 def _moments(structure: Structure) -> FloatArray | None:
-    from_property = _complete(structure.site_properties.get("magmom"), "magmom")
-    spins = [getattr(site.specie, "spin", None) for site in structure]
-    from_species = _complete(spins, "spin")
-    if from_property is None or from_species is None:
-        return from_property if from_species is None else from_species
-    if not np.array_equal(from_property, from_species):
-        raise InputError(
-            "site property magmom and the spins of the species disagree",
-            seen=f"{from_property.tolist()} and {from_species.tolist()}",
-            hint="remove one of them",
-        )
-    return from_property
+    """Moments by any name that stands for moments; spins of the species serve as well."""
+    properties = structure.site_properties
+    named = {name: values for name, values in properties.items() if _stands_for_moments(name)}
+    named["the spins of the species"] = [getattr(site.specie, "spin", None) for site in structure]
+    found = {name: m for name, values in named.items() if (m := _complete(values, name)) is not None}
+    if not found:
+        return None
+    (first, moments), *others = found.items()
+    for name, other in others:
+        if not np.array_equal(moments, other):
+            raise InputError(
+                f"{first} and {name} disagree about the moments",
+                seen=f"{moments.tolist()} and {other.tolist()}",
+                hint="remove one of them",
+            )
+    return moments
+
+
+def _stands_for_moments(name: str) -> bool:
+    spelling = spelled(name)
+    return spelling is not None and spelling.quantity in MOMENTS
 
 
 def _complete(values: Sequence[Any] | None, name: str) -> FloatArray | None:

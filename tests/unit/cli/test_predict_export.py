@@ -14,7 +14,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
-from magflow.io.deepmd_npy import read_deepmd
+from magflow.io.deepmd import read_deepmd
 from magflow.io.export import write_dataset
 from magflow.io.extxyz import read_extxyz, write_extxyz
 from magflow.io.mlip_cfg import read_cfg

@@ -8,8 +8,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given, settings
 
+from magflow.core.label import LabelKind
 from magflow.errors import InputError
 from magflow.io.ase_atoms import from_atoms, set_moments, to_atoms
+from magflow.io.reading import Reading
 from strategies import LEVEL, frames, labeled_frames, same_frame, same_numbers
 
 
@@ -49,14 +51,19 @@ def test_presets_of_bulk_can_be_replaced_by_vectors():
     assert from_atoms(atoms).frame.magmoms.tolist() == vectors.tolist()
 
 
-def test_initial_moments_are_targets_and_results_are_results():
+def test_initial_moments_are_a_guess_and_results_are_results():
+    """Of a bare frame they are the moments; beside results they are kept, told and used for nothing."""
     atoms = Atoms("Fe", cell=[2.8] * 3, pbc=True, magmoms=[2.5])
+    assert from_atoms(atoms).frame.magmoms[0, 2] == 2.5
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, magmoms=np.array([2.2]))
-    record = from_atoms(atoms)
-    assert record.frame.magmoms[0, 2] == 2.5
-    assert record.label.magmoms[0, 2] == 2.2
+    reading = Reading()
+    record = from_atoms(atoms, reading=reading)
+    assert record.frame.magmoms[0, 2] == record.label.magmoms[0, 2] == 2.2
+    assert "initial_magmoms" in "".join(reading.findings.lines())
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
-    assert from_atoms(atoms).label.magmoms is None
+    record = from_atoms(atoms)
+    assert record.label.magmoms is None and record.configuration.magmoms is None
+    assert record.label.level_of_theory.kind is LabelKind.SPIN_POLARISED
 
 
 def test_results_of_other_positions_are_no_label():

@@ -13,8 +13,9 @@ from magflow.core.label import LabelKind
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.extxyz import read_extxyz, write_extxyz
+from magflow.io.findings import Fate, Findings
 from magflow.io.keyvalues import format_comment, parse_comment
-from magflow.io.records import Record
+from magflow.io.records import Record, unspecified_level
 from magflow.io.records import labeled_frames as only_labeled
 from strategies import LEVEL, frames, labeled_frames, same_frame, same_label
 
@@ -79,10 +80,14 @@ def test_what_ase_writes_is_read(tmp_path, vector):
 
 
 def test_initial_moments_are_never_results(tmp_path):
+    """The label says that its moments are unknown: it is neither non-magnetic nor fitted at a guess."""
     text = f"1\n{FE}:initial_magmoms:R:1 energy=-1\nFe 0 0 0 2.5\n"
-    record = read_extxyz(write(tmp_path, text))[0]
-    assert record.frame.magmoms[0, 2] == 2.5
-    assert record.label.magmoms is None
+    findings = Findings()
+    record = read_extxyz(write(tmp_path, text), findings=findings)[0]
+    assert record.label.magmoms is None and record.configuration.magmoms is None
+    assert record.label.level_of_theory.kind is LabelKind.SPIN_POLARISED
+    assert record.label.level_of_theory != unspecified_level(magmoms=True, magnetic_forces=False)
+    assert "initial_magmoms" in findings.lines(Fate.KEPT)[0]
 
 
 def test_targets_and_achieved_moments_are_told_apart(tmp_path):
@@ -146,12 +151,10 @@ BAD = {
     "huge count": ("99999999999\nx\n", "not a number of atoms"),
     "negative count": ("-1\nx\n", "not a number of atoms"),
     "truncated": (f"2\n{FE}\nFe 0 0 0\n", "ends inside a frame"),
-    "no lattice": ("1\nProperties=species:S:1:pos:R:3\nFe 0 0 0\n", "Lattice is missing"),
-    "short lattice": ('1\nLattice="1 0 0"\nFe 0 0 0\n', "Lattice is malformed"),
+    "short lattice": ('1\nLattice="1 0"\nFe 0 0 0\n', "Lattice is malformed"),
     "word in lattice": ('1\nLattice="1 0 0 0 x 0 0 0 1"\nFe 0 0 0\n', "Lattice is malformed"),
     "nan in lattice": ('1\nLattice="nan 0 0 0 1 0 0 0 1"\nFe 0 0 0\n', "cell has a value that is not finite"),
     "zero volume": ('1\nLattice="1 0 0 2 0 0 0 0 1"\nFe 0 0 0\n', "no volume"),
-    "not periodic": (f'1\n{FE} pbc="T T F"\nFe 0 0 0\n', "not periodic"),
     "unknown element": (f"1\n{FE}\nXq 0 0 0\n", "unknown element"),
     "dummy element": (f"1\n{FE}\nX 0 0 0\n", "unknown element"),
     "atomic number": ('1\nLattice="2 0 0 0 2 0 0 0 2" Properties=Z:I:1:pos:R:3\n999 0 0 0\n', "unknown element"),
@@ -268,3 +271,21 @@ def test_columns_of_words_and_flags(tmp_path):
     for bad in (np.array(["a b", "c"]), np.array(["", "c"]), np.array([1j, 2]), np.zeros((2, 2, 2))):
         with pytest.raises(InputError, match="column tag cannot be written"):
             write_extxyz(tmp_path / "y.xyz", [Record(frame, columns={"tag": bad})])
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("a=1 description= energy=-4.5", {"a": 1, "description": "", "energy": -4.5}),
+        ("a = 1 b =2 c= 3 flag", {"a": 1, "b": 2, "c": 3, "flag": True}),
+        ("x=1.5D-3 on=TRUE off=FALSE", {"x": 1.5e-3, "on": True, "off": False}),
+        ('note="two\\nlines"', {"note": "two\nlines"}),
+    ],
+)
+def test_spellings_of_the_specification(line, pairs):
+    assert parse_comment(line) == pairs
+
+
+def test_arrays_of_the_specification():
+    assert parse_comment("m=[[1,2],[3,4]]")["m"].tolist() == [1, 2, 3, 4]
+    assert parse_comment("pbc=[T, F, T]")["pbc"].tolist() == [True, False, True]

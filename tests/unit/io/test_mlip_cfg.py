@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
-from magflow.io.mlip_cfg import ENERGY_DERIVATIVE, MAGNETIC_FORCE, read_cfg, write_cfg
+from magflow.io.mlip_cfg import ENERGY_DERIVATIVE, MAGNETIC_FORCE, read_cfg
+from magflow.io.mlip_cfg_writer import write_cfg
 from magflow.io.records import Record
 from strategies import ELEMENTS, frames, labeled_frames
 
@@ -113,7 +114,7 @@ def test_reference_feal(reference_data):
     assert first.label.level_of_theory.kind is LabelKind.CONSTRAINED
     assert first.label.magnetic_forces[0].tolist() == [0.0, 0.0, 0.01301]
     assert first.label.stress[0] == pytest.approx(-3.93384 / 5.762016**3)
-    assert first.info == {"mindist": "2.344293"}
+    assert first.info == {"mindist": 2.344293}
     moments = np.concatenate([r.frame.magmoms[:, 2][np.array(r.frame.species) == "Al"] for r in records])
     forces = np.concatenate([r.label.magnetic_forces[:, 2][np.array(r.frame.species) == "Al"] for r in records])
     assert np.polyfit(moments, forces, 1)[0] < 0  # energy curves upwards
@@ -173,7 +174,6 @@ END_CFG
         ("3 0 0", "nan 0 0", "not finite"),
         ("    0 0 3\n", "    0 0 0\n", "no volume"),
         ("cartes_x", "direct_x", "columns are missing"),
-        (" type", " kind", "columns are missing"),
         ("fx fy fz", "fx fy fx", "names a column twice"),
         ("1 0 0 0 0 0 0 0", "1 7 0 0 0 0 0 0", "type without an element"),
         ("1 0 0 0 0 0 0 0", "1 nan 0 0 0 0 0 0", "type without an element"),
@@ -191,6 +191,14 @@ def test_malformed_configurations_are_named(tmp_path, old, new, message):
     with pytest.raises(InputError, match=r"configuration 2 \(line 17\)") as caught:
         read_cfg(path, ["Fe"])
     assert message in str(caught.value)
+
+
+def test_without_types_all_atoms_are_of_the_one_element(tmp_path):
+    path = tmp_path / "x.cfg"
+    path.write_text(GOOD.replace(" type", "").replace("1 0 0 0 0 0 0 0", "1 0 0 0 0 0 0"))
+    assert read_cfg(path, ["Fe"])[0].frame.species == ("Fe",)
+    with pytest.raises(InputError, match="columns are missing"):
+        read_cfg(path, ["Fe", "Al"])
 
 
 def test_good_file_and_sign_of_stress(tmp_path):

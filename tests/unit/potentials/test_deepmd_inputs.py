@@ -13,7 +13,7 @@ from magflow.core import plugins
 from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
-from magflow.io.deepmd_npy import read_deepmd
+from magflow.io.deepmd import read_deepmd
 from magflow.io.records import labeled_frames
 from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily, data, inputs
 from magflow.potentials.mmtp import MmtpFamily

@@ -15,7 +15,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame
 from magflow.core.units import tensor
 from magflow.errors import InputError
-from magflow.io.deepmd_npy import read_deepmd
+from magflow.io.deepmd import read_deepmd
 from magflow.io.records import labeled_frames, unspecified_level
 from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily
 from magflow.potentials.deepmd.curve import read_curve

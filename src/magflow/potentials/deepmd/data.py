@@ -12,7 +12,7 @@ from vesin import NeighborList
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
-from magflow.io.deepmd_npy import write_deepmd
+from magflow.io.deepmd_writer import write_deepmd
 
 
 def check(items: Sequence[LabeledFrame], species: Sequence[str], *, magnetic: bool, part: str) -> None:

@@ -1,0 +1,65 @@
+"""Frames in files that ASE reads: its databases and trajectories, with the results of their calculators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ase import Atoms
+
+from magflow.core.label import LevelOfTheory
+from magflow.errors import InputError
+from magflow.io.ase_atoms import from_atoms
+from magflow.io.findings import Fate, Findings
+from magflow.io.quantities import Keys
+from magflow.io.reading import Reading
+from magflow.io.records import NotPeriodicError, Record, located
+
+
+def iter_ase(
+    path: str | Path,
+    *,
+    keys: Keys | None = None,
+    level_of_theory: LevelOfTheory | None = None,
+    virial_sign: int | None = None,
+    labels: bool = True,
+    findings: Findings | None = None,
+) -> Iterator[Record]:
+    """The frames of a file, one after the other; parameters as in :func:`magflow.io.extxyz.iter_extxyz`.
+
+    Raises
+    ------
+    InputError
+        Names the file, the frame (counted from 1), and what is missing or wrong.
+    """
+    reading = Reading(tuple(sorted((keys or {}).items())), level_of_theory, virial_sign, labels, findings or Findings())
+    used = 0
+    excuse: NotPeriodicError | None = None
+    for count, atoms in enumerate(_images(Path(path)), start=1):
+        where = f"{path}: frame {count}"
+        try:
+            with located(where):
+                record = from_atoms(atoms, level_of_theory, reading=reading, where=where)
+        except NotPeriodicError as error:
+            reading.findings.note(Fate.LEFT_OUT, "not periodic in all three directions", where)
+            excuse = excuse or error
+            continue
+        used += 1
+        yield record
+    if excuse is not None and not used:
+        raise excuse
+    if not used:
+        raise InputError("the file holds no frame", where=str(path))
+    reading.check_keys(str(path))
+
+
+def _images(path: Path) -> Iterator[Atoms]:
+    from ase.io import iread
+
+    try:
+        yield from iread(path, index=":")
+    except FileNotFoundError as error:
+        raise InputError("no such structure file", where=str(path)) from error
+    # ASE's readers raise whatever their parsing trips over; the file is the user's, so it is an input error
+    except Exception as error:
+        raise InputError(f"the file cannot be read: {type(error).__name__}: {error}", where=str(path)) from error
