@@ -18,7 +18,7 @@ from magflow.execution.daemon.pilots import PilotSender
 from magflow.execution.fireworks import recovery
 from magflow.execution.fireworks.launchpad import DAEMONS
 from magflow.execution.fireworks.reader import LaunchPadReader
-from magflow.makers.base import Category
+from magflow.makers.roles import Category
 
 
 @pytest.fixture
