@@ -138,6 +138,8 @@ class LaunchPadQueue:
         from fireworks.core.launchpad import WFLock
 
         require_known_format(self.launchpad, self.campaign)
+        if which.states and JobState.FAILED not in which.states:
+            return 0
         query = job_query(self.campaign, which) | state_query((JobState.FAILED,))
         failed = [d["fw_id"] for d in self.launchpad.fireworks.find(query, {"fw_id": 1})]
         for fw_id in failed:
