@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from magflow import __version__
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.files import replace_file
 from magflow.core.frame import frames_from_arrays, frames_to_arrays
-from magflow.core.versions import Format
-from magflow.errors import InputError, MagflowError
-from magflow.studies.base import ResultFormat
+from magflow.core.versions import WRITER, Mark
+from magflow.errors import InputError
 
-FORM = ResultFormat(Format("motion"))
+FORMAT = Mark("state of a run", "magflow-motion")
 
 
 def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
@@ -32,7 +32,8 @@ def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
     """
     integration = asdict(motion.integration) | {"pistons": int(motion.integration.pistons)}
     header = {
-        **FORM.stamp,
+        "format": str(FORMAT),
+        WRITER: __version__,
         "integration": integration,
         "limits": asdict(motion.limits),
         "heat": motion.heat,
@@ -61,7 +62,8 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = FORM.upgraded(json.loads(arrays.pop("header").tobytes().decode()))
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        FORMAT.require(header["format"], header.get(WRITER), str(path))
         how = header["integration"]
         listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None
         motion = Motion(
@@ -74,9 +76,6 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
             header["step"],
             listed,
         )
-    except MagflowError as error:
-        error.where = error.where or str(path)
-        raise
     except FileNotFoundError as error:
         raise InputError("there is no run to go on with", where=str(path)) from error
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
