@@ -94,7 +94,7 @@ class MongoAddress(MSONable):
             )
         return uri, self.database or parts.path.strip("/") or "magflow"
 
-    def connect(self) -> tuple[MongoClient, str]:
+    def connect(self) -> tuple[MongoClient[dict[str, Any]], str]:
         """The client of this process for this address, and the name of the database; nothing is sent yet.
 
         Raises
@@ -129,7 +129,7 @@ def _uri_of_settings() -> str:
 
 
 @lru_cache(maxsize=16)
-def _client(uri: str, options: tuple[tuple[str, Any], ...], process: int) -> MongoClient:
+def _client(uri: str, options: tuple[tuple[str, Any], ...], process: int) -> MongoClient[dict[str, Any]]:
     """One client per process and address: it holds the pool of connections, and does not survive a fork."""
     return MongoClient(uri, **dict(options))
 
@@ -147,37 +147,37 @@ class Documents(MongoStore):
         return str(self.address)
 
     @property
-    def collection(self) -> Collection:
+    def collection(self) -> Collection[dict[str, Any]]:
         """The collection itself, for what maggma has no call for; connect the store first."""
-        found: Any = self._collection
+        found: Collection[dict[str, Any]] = self._collection
         return found
 
     def connect(self, force_reset: bool = False) -> None:
         """Take up the collection; nothing is sent yet."""
         if self._coll is None or force_reset:
             client, self.database = self.address.connect()
-            self._coll = client[self.database][self.collection_name]  # type: ignore[assignment]
+            self._coll = client[self.database][self.collection_name]  # type: ignore[assignment]  # maggma starts it as None
 
     def close(self) -> None:
         """Let go of the collection; the client is shared."""
         self._coll = None
 
-    def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
+    def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
         """As in maggma, and patiently."""
         write = super().update
         patiently(lambda: write(docs, key), self.address.patience, self.address)
 
-    def remove_docs(self, criteria: dict) -> None:
+    def remove_docs(self, criteria: dict[str, Any]) -> None:
         """As in maggma, and patiently."""
         remove = super().remove_docs
         patiently(lambda: remove(criteria), self.address.patience, self.address)
 
-    def count(self, criteria: dict | None = None, hint: dict | None = None) -> int:
+    def count(self, criteria: dict[str, Any] | None = None, hint: dict[str, Any] | None = None) -> int:
         """As in maggma, and patiently."""
         counted = super().count
         return patiently(lambda: counted(criteria, hint), self.address.patience, self.address)
 
-    def query(self, *args: Any, **kwargs: Any) -> Iterator[dict]:
+    def query(self, *args: Any, **kwargs: Any) -> Iterator[dict[str, Any]]:
         """As in maggma, and patiently; documents come without ``_id``, as from the embedded store."""
         begin = super().query
         return read_patiently(lambda: begin(*args, **kwargs), self.address.patience, self.address)
@@ -226,8 +226,8 @@ class _Staged:
     """Takes the documents that jobflow would write first."""
 
     def __init__(self) -> None:
-        self.documents: list[dict] = []
+        self.documents: list[dict[str, Any]] = []
         self.key: Any = None
 
-    def update(self, docs: list[dict], key: Any = None) -> None:
+    def update(self, docs: list[dict[str, Any]], key: Any = None) -> None:
         self.documents, self.key = docs, key

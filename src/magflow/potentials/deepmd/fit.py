@@ -172,7 +172,7 @@ def errors(potential: DeepmdPotential, items: Sequence[LabeledFrame]) -> dict[st
     found: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "magnetic_forces": []}
     for i, item in enumerate(items):
         one, label = prediction.frame(i), item.label
-        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]
+        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]  # data.check saw it
         if label.forces is not None:
             found["forces"].append((one.forces - label.forces).ravel())
         if label.stress is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SKIN = 0.4
 """A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it."""
 
-_STOPS = (None, *Stop)
+_STOPS: tuple[Stop | None, ...] = (None, *Stop)
 
 
 class MmtpPropagator:
@@ -96,7 +96,7 @@ class MmtpPropagator:
 
     def stop(self, run: int) -> Stop | None:
         """See :class:`~magflow.core.protocols.Propagator`."""
-        return _STOPS[self._native.scalars(run)["stop"]]
+        return _STOPS[int(self._native.scalars(run)["stop"])]
 
     def observe(self, run: int) -> Observation:
         """See :class:`~magflow.core.protocols.Propagator`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -127,7 +127,7 @@ class MmtpPotential:
             row[:3] = sum(constants[s] for s in frame.species) / frame.volume
         return out
 
-    def evaluate(self, geometry: Geometry, **options: Any) -> dict[str, Any]:
+    def evaluate(self, geometry: Geometry, **options: bool) -> dict[str, FloatArray]:
         """What the kernel says, symmetrised where the energy is.
 
         Parameters
@@ -143,7 +143,7 @@ class MmtpPotential:
         """
         model, packing = self.model, geometry.packing(len(self.species))
         here = (model.spec, model.parameters, packing, geometry.moment, geometry.vector)
-        raw = kernel().evaluate(*here, **options)
+        raw: dict[str, FloatArray] = kernel().evaluate(*here, **options)
         if model.symmetrise and self.magnetic:
             flipped = kernel().evaluate(*here, sign=-1.0, **options)
             for name, values in flipped.items():

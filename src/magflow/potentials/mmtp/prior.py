@@ -39,10 +39,10 @@ def magnetic_scale(items: Sequence[LabeledFrame], model: MmtpModel) -> FloatArra
     number; 1 for a species without labelled magnetic forces.
     """
     scale = np.ones(len(model.species))
-    known = [item for item in items if item.label.magnetic_forces is not None]
+    known = [(item.frame.species, f[:, 2]) for item in items if (f := item.label.magnetic_forces) is not None]
     if known:
-        forces = np.concatenate([item.label.magnetic_forces[:, 2] for item in known])  # type: ignore[index]
-        symbols = np.concatenate([np.array(item.frame.species) for item in known])
+        forces = np.concatenate([along for _, along in known])
+        symbols = np.concatenate([np.array(species) for species, _ in known])
         for t, symbol in enumerate(model.species):
             mine = forces[(symbols == symbol) & np.isfinite(forces)]
             energy = float(np.sqrt((mine**2).mean())) * model.max_moment[t] if mine.size else 0.0

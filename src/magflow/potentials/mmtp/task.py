@@ -144,7 +144,8 @@ def energy_reference(items: Sequence[LabeledFrame], species: tuple[str, ...]) ->
     """(T,) eV per atom of each species: least squares, of smallest norm where compositions do not fix it."""
     counts = np.array([[item.frame.species.count(s) for s in species] for item in items], dtype=float)
     energies = np.array([item.label.energy for item in items], dtype=float)
-    return np.linalg.lstsq(counts, energies, rcond=None)[0]
+    reference: FloatArray = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    return reference
 
 
 def moment_polynomials(family: MmtpFamily, items: Sequence[LabeledFrame]) -> int:
