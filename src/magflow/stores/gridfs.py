@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gridfs
 from maggma.core import Sort
@@ -16,11 +16,9 @@ from maggma.stores import GridFSStore, MongoStore
 from pymongo.collection import Collection
 
 from magflow.errors import StoreError
+from magflow.stores.address import MongoAddress
 from magflow.stores.patience import patiently
 from magflow.stores.projection import parse, project
-
-if TYPE_CHECKING:
-    from magflow.stores.mongo import MongoAddress
 
 _TOGETHER = 100  # files read with one query
 

@@ -21,7 +21,7 @@ from magflow.execution.fireworks.launchpad import ABOUT, TASK, about_job, descri
 from magflow.execution.fireworks.queue import CANCELLED, STOPS, LaunchPadQueue
 from magflow.execution.payload import decoded
 from magflow.execution.states import CancelReason, Cost
-from magflow.stores.mongo import PATIENCE
+from magflow.stores.address import PATIENCE
 from magflow.stores.patience import patiently
 from magflow.stores.results import SUFFIX, results_kept_in, sync_results
 

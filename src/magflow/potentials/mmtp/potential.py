@@ -16,6 +16,7 @@ from magflow.core.protocols import Propagator
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.grade import ActiveSet, active_set_from_arrays
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
@@ -112,9 +113,7 @@ class MmtpPotential:
         self, members: Sequence[MmtpPotential], motions: Sequence[Motion], calibration: Mapping[str, float]
     ) -> Propagator:
         """Molecular dynamics on the mean of `members`, which share their geometry."""
-        from magflow.potentials.mmtp.dynamics import MmtpPropagator
-
-        return MmtpPropagator(members, motions, calibration=calibration)
+        return MmtpPropagator([m.model for m in members], motions, calibration=calibration)
 
     def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, 6) eV/A^3, what the labels' stress holds beyond dE/d(strain)/V: the Pulay stress of their fixed cutoff.
