@@ -31,7 +31,7 @@ from magflow.execution.local.queue import JobQueue
 from magflow.execution.status import campaign_status
 from magflow.makers.base import Campaign
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
-from magflow.makers.label import label_document
+from magflow.makers.label_document import label_document
 from magflow.makers.packing import pack_batch
 from magflow.stores import queries
 from magflow.stores.connection import merge_log

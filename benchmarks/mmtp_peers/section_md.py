@@ -81,7 +81,7 @@ def started(frame: Frame, friction: float, key: int = 1) -> Motion:
 
 def native(one: MmtpPotential, starts: list[Motion]) -> list[np.ndarray]:
     """Positions at the end, A."""
-    propagator = MmtpPropagator([one], starts)
+    propagator = MmtpPropagator([one.model], starts)
     propagator.advance(STEPS)
     return [propagator.observe(k).motion.frame.positions for k in range(len(starts))]
 

@@ -68,7 +68,7 @@ class LabelSpec(Section):
 
     engine: str = Field(description="Name of the label engine.")
     settings: SerializeAsAny[BaseModel] = Field(
-        default_factory=dict,  # type: ignore[arg-type]
+        default_factory=dict,
         validate_default=True,
         description="Settings of the engine; `magflow schema` lists them.",
     )
@@ -100,7 +100,7 @@ class TrainSpec(Section):
         False, description="Start each member from its predecessor of the last iteration instead of from scratch."
     )
     settings: SerializeAsAny[BaseModel] = Field(
-        default_factory=dict,  # type: ignore[arg-type]
+        default_factory=dict,
         validate_default=True,
         description="Settings of the family; `magflow schema` lists them.",
     )

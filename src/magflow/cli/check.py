@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,7 +65,7 @@ def check(
         raise typer.Exit(failed[0].error.exit_code)
 
 
-def _document(what: Path | None, found: list[Finding]) -> dict:
+def _document(what: Path | None, found: list[Finding]) -> dict[str, Any]:
     rows = [
         {"group": finding.title, "name": p.name, "ok": p.ok, "detail": p.detail, "hint": p.hint}
         for finding in found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,7 +53,7 @@ def predict(
         typer.echo(f"wrote {output}: {_sentence(told)}")
 
 
-def _sentence(told: dict) -> str:
+def _sentence(told: dict[str, Any]) -> str:
     text = f"{told['frames']} frames"
     outside = told.get("extrapolating")
     return text if outside is None else f"{text}, {outside} of them outside the training set (grade above 2)"

@@ -156,7 +156,7 @@ class Frame:
         magmoms: ArrayLike | None = None,
     ) -> Frame:
         """A frame with some arrays exchanged; what is not given is kept."""
-        return Frame(
+        return Frame(  # it makes arrays of what it is given
             self.species,
             self.cell if cell is None else cell,  # type: ignore[arg-type]
             self.positions if positions is None else positions,  # type: ignore[arg-type]

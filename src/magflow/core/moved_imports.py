@@ -71,7 +71,7 @@ class _Scattered(InspectLoader):
                 raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
             return getattr(import_module(new), there)
 
-        module.__getattr__ = find  # type: ignore[method-assign]
+        vars(module)["__getattr__"] = find
 
     def get_source(self, fullname: str) -> str | None:
         """None: there is none."""

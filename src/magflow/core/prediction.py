@@ -93,21 +93,16 @@ class EnsemblePrediction:
     @classmethod
     def from_members(cls, members: Sequence[Prediction]) -> EnsemblePrediction:
         """Mean and deviation of the members' predictions; one member has zero deviation."""
-
-        def reduce(name: str) -> tuple[FloatArray | None, FloatArray | None]:
-            values = [getattr(m, name) for m in members]
-            if any(v is None for v in values):
-                return None, None
-            stack = np.stack(values)
-            spread = stack.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(stack.shape[1:])
-            return stack.mean(axis=0), spread
-
-        columns = {name: reduce(name) for name in QUANTITIES}
         counts = members[0].counts
-        return cls(
-            Prediction(counts, **{name: mean for name, (mean, _) in columns.items()}),  # type: ignore[arg-type]
-            Prediction(counts, **{name: dev for name, (_, dev) in columns.items()}),  # type: ignore[arg-type]
-        )
+        mean: dict[str, FloatArray] = {}
+        deviation: dict[str, FloatArray] = {}
+        for name in QUANTITIES:
+            values = [getattr(m, name) for m in members]
+            if all(v is not None for v in values):
+                stack = np.stack(values)
+                mean[name] = stack.mean(axis=0)
+                deviation[name] = stack.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(stack.shape[1:])
+        return cls(Prediction(counts, **mean), Prediction(counts, **deviation))
 
     def frame_deviation(self, quantity: str) -> FloatArray:
         """(n,) one number per frame: what trust levels are compared with.

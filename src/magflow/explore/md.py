@@ -14,7 +14,16 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from magflow.core.dynamics import Integration, Limits, Motion, Pistons, in_ase_time, piston_mass, pressure_from_gpa
+from magflow.core.dynamics import (
+    Integration,
+    Limits,
+    Motion,
+    Observation,
+    Pistons,
+    in_ase_time,
+    piston_mass,
+    pressure_from_gpa,
+)
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import Ensemble
@@ -124,20 +133,21 @@ def run_md(
     snapshots = [_Snapshots(settings.max_snapshots) for _ in runs]
     looks = Watch(settings.snapshot_interval, settings.grade_break, settings.relax_moments_every, moments)
     for sighting in watch(ensemble, [run.motion for run in runs], settings.steps, looks):
-        if _worth_keeping(sighting, settings.snapshot_interval):
-            snapshots[sighting.run].add(sighting.observation.motion.frame)  # type: ignore[union-attr]
+        if (seen := _worth_keeping(sighting, settings.snapshot_interval)) is not None:
+            snapshots[sighting.run].add(seen.motion.frame)
         if sighting.reason is not None:
             met.append(sighting.reason)
     candidates = [Candidate(f, run.source) for run, kept in zip(runs, snapshots, strict=True) for f in kept.frames()]
     return MdOutcome(candidates, counted(met))
 
 
-def _worth_keeping(sighting: Sighting, interval: int) -> bool:
-    """A look at a sound state, or the state at which the ensemble knew no more."""
-    if sighting.observation is None or sighting.reason in UNKNOWN:
-        return sighting.observation is not None
-    step = sighting.observation.motion.step
-    return sighting.reason in (None, HealthReason.COMPLETED) and step > 0 and step % interval == 0
+def _worth_keeping(sighting: Sighting, interval: int) -> Observation | None:
+    """What was seen of a sound state at a look, or of the state at which the ensemble knew no more."""
+    seen = sighting.observation
+    if seen is None or sighting.reason in UNKNOWN:
+        return seen
+    step = seen.motion.step
+    return seen if sighting.reason in (None, HealthReason.COMPLETED) and step > 0 and step % interval == 0 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +168,13 @@ def _prepare(
     frames: list[Frame | None] = [repeated(start.frame, settings.supercell) for start in starts]
     if settings.relax_moments:
         frames = _relaxed(frames, ensemble, moments, met)
-    left = [k for k, frame in enumerate(frames) if frame is not None]
+    left = {k: frame for k, frame in enumerate(frames) if frame is not None}
     if not left:
         return []
-    prediction = ensemble.predict([frames[k] for k in left]).mean  # type: ignore[misc]
+    prediction = ensemble.predict(list(left.values())).mean
     streams = np.random.SeedSequence(seed).spawn(len(starts))
     out = []
-    for i, k in enumerate(left):
+    for i, (k, frame) in enumerate(left.items()):
         one = prediction.frame(i)
         if not (np.isfinite(one.energy).all() and np.isfinite(one.forces).all()):
             met.append(HealthReason.NOT_FINITE)
@@ -172,9 +182,7 @@ def _prepare(
         temperature = settings.temperatures_k[k % len(settings.temperatures_k)]
         origin = starts[k].source.split(":", 1)[-1]
         key = int(streams[k].generate_state(1, np.uint64)[0])
-        out.append(
-            _Start(_motion(frames[k], one, settings, temperature, key), f"md:{origin}:{temperature:g}K")  # type: ignore[arg-type]
-        )
+        out.append(_Start(_motion(frame, one, settings, temperature, key), f"md:{origin}:{temperature:g}K"))
     return out
 
 
@@ -183,8 +191,8 @@ def _relaxed(
 ) -> list[Frame | None]:
     """The frames with their moments relaxed, None where that failed; those without moments as they are."""
     out = list(frames)
-    magnetic = [k for k, frame in enumerate(frames) if frame is not None and frame.magmoms is not None]
-    relaxations = relax_moments_many([frames[k] for k in magnetic], ensemble, moments)  # type: ignore[misc]
+    magnetic = {k: frame for k, frame in enumerate(frames) if frame is not None and frame.magmoms is not None}
+    relaxations = relax_moments_many(list(magnetic.values()), ensemble, moments)
     for k, relaxed in zip(magnetic, relaxations, strict=True):
         met.extend(relaxed.health)
         if not relaxed.converged:

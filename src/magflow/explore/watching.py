@@ -127,8 +127,9 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
 
 def grader_of(ensemble: Ensemble) -> SupportsGrades | None:
     """The ensemble, if it and its members have extrapolation grades."""
-    graded = isinstance(ensemble, SupportsGrades) and all(isinstance(m, SupportsGrades) for m in ensemble.members)
-    return ensemble if graded else None  # type: ignore[return-value]
+    if isinstance(ensemble, SupportsGrades) and all(isinstance(m, SupportsGrades) for m in ensemble.members):
+        return ensemble
+    return None
 
 
 def _ending(moving: Propagator, run: int) -> Sighting:

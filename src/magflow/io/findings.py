@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from magflow.io.records import Record
+from magflow.core.label import Label
+
+
+class HasLabel(Protocol):
+    """A frame of a file."""
+
+    @property
+    def label(self) -> Label | None:
+        """Its label; None if it has none."""
 
 
 class Fate(StrEnum):
@@ -50,7 +57,7 @@ class Findings:
         if where:
             self.first.setdefault((fate, what), where)
 
-    def count_record(self, record: Record) -> None:
+    def count_record(self, record: HasLabel) -> None:
         """Count a frame and the quantities of its label."""
         self.frames += 1
         label = record.label

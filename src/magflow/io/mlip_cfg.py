@@ -311,11 +311,11 @@ def _species(table: dict[str, FloatArray], elements: list[str], n: int) -> tuple
 
 
 def _positions(table: dict[str, FloatArray], cell: FloatArray) -> FloatArray:
-    fractional = _take(table, ("direct_x", "direct_y", "direct_z"))
-    cartesian = _take(table, POSITION_COLUMNS, required=fractional is None)
+    fractional: FloatArray | None = _take(table, ("direct_x", "direct_y", "direct_z"))
     if fractional is None:
+        cartesian: FloatArray = _take(table, POSITION_COLUMNS, required=True)
         return cartesian
-    if cartesian is not None:
+    if _take(table, POSITION_COLUMNS) is not None:
         raise InputError("positions are given twice", seen="cartes_* and direct_*", expected="one of them")
     return fractional @ cell
 

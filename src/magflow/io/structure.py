@@ -111,7 +111,8 @@ def _positions(structure: Structure) -> FloatArray:
         exact = np.array(kept, dtype=float)
         if exact.shape == structure.cart_coords.shape and np.allclose(exact, structure.cart_coords, rtol=0, atol=1e-9):
             return exact
-    return structure.cart_coords
+    positions: FloatArray = structure.cart_coords
+    return positions
 
 
 def _moments(structure: Structure) -> FloatArray | None:

@@ -62,8 +62,9 @@ def _free_energy(task: Any) -> float | None:
     """The energy that forces derive from, eV: where VASP's task document names it, `output.energy` is another one."""
     calculations = _get(task, "calcs_reversed") or [None]
     steps = _get(_get(calculations[0], "output"), "ionic_steps") or [None]
-    free = _get(steps[-1], "e_fr_energy")
-    return _get(_get(task, "output"), "energy") if free is None else free
+    free: float | None = _get(steps[-1], "e_fr_energy")
+    energy: float | None = _get(_get(task, "output"), "energy") if free is None else free
+    return energy
 
 
 def _get(thing: Any, name: str) -> Any:

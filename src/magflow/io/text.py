@@ -27,7 +27,7 @@ def read_lines(path: str | Path, what: str) -> Iterator[str]:
             packed = raw.read(2) == _GZIP
             raw.seek(0)
             with gzip.open(raw) if packed else raw as data:
-                for line in io.TextIOWrapper(data, encoding="utf-8-sig"):  # type: ignore[type-var]
+                for line in io.TextIOWrapper(data, encoding="utf-8-sig"):
                     yield line.rstrip("\n")
     except FileNotFoundError as error:
         raise InputError("no such file", where=str(path), expected=what) from error

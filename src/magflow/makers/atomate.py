@@ -21,6 +21,7 @@ from magflow.io.task_document import read_task_document
 from magflow.makers import roles
 from magflow.makers.base import Campaign, adopt, prepare
 from magflow.makers.documents import LabelDoc, Purpose
+from magflow.makers.label_document import label_document
 from magflow.makers.packing import unpack_frame
 
 KBAR_COMPRESSIVE = -0.1
@@ -94,8 +95,6 @@ def to_label(
     purpose: Purpose = Purpose.CAMPAIGN,
 ) -> LabelDoc:
     """The label in a task document; a calculation without one is a failed label."""
-    from magflow.makers.label import label_document
-
     configuration = unpack_frame(frame)
     label = read_task_document(task, configuration, engine.level_of_theory(campaign.elements), engine.stress_in_gpa)
     return label_document(configuration, label, campaign, engine.name, source, iteration, Purpose(purpose))

@@ -11,16 +11,15 @@ from pathlib import Path
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
 from magflow import __version__
-from magflow.core.arrays import encode_arrays
-from magflow.core.frame import Frame, frames_to_arrays
-from magflow.core.label import Label, LabeledFrame, LevelOfTheory, label_id
+from magflow.core.label import LevelOfTheory, label_id
 from magflow.core.protocols import LabelEngine
 from magflow.makers import roles
 from magflow.makers.atomate import AtomateEngine, label_flow, serialised
 from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import BatchDoc, CandidatesDoc, LabelDoc, OutcomeDoc, Purpose, SelectionDoc
+from magflow.makers.label_document import label_document
 from magflow.makers.offered import chosen
-from magflow.makers.packing import pack_batch, pack_frame, pack_labelled, unpack_frame, unpack_labelled
+from magflow.makers.packing import pack_batch, pack_frame, unpack_frame, unpack_labelled
 from magflow.select.stopping import StopReason
 
 
@@ -153,46 +152,6 @@ def find_label(store: JobStore | None, wanted: str, purpose: Purpose = Purpose.C
         return found
     free = {"cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0}
     return found.model_copy(update={"reused": True, "purpose": purpose} | free)
-
-
-def label_document(
-    frame: Frame,
-    label: Label,
-    campaign: Campaign,
-    engine: str,
-    source: str,
-    iteration: int,
-    purpose: Purpose = Purpose.CAMPAIGN,
-) -> LabelDoc:
-    """The document of one finished or failed label."""
-    ok = label.failure is None
-    return LabelDoc(
-        campaign=campaign.id,
-        iteration=iteration,
-        label_id=label.label_id,
-        frame_id=label.frame_id,
-        state="ok" if ok else "failed",
-        failure=None if label.failure is None else label.failure.kind,
-        message=None if label.failure is None else label.failure.message,
-        purpose=purpose,
-        engine=engine,
-        kind=label.level_of_theory.kind,
-        level_of_theory=label.level_of_theory.as_dict(),
-        level_of_theory_id=label.level_of_theory.fingerprint,
-        formula=frame.formula,
-        n_atoms=len(frame),
-        ordering=frame.ordering,
-        source=source,
-        volume_per_atom=frame.volume / len(frame),
-        cpu_seconds=label.cost.cpu_seconds,
-        wall_seconds=label.cost.wall_seconds,
-        cores=label.cost.cores,
-        core_hours=label.cost.core_hours,
-        attempts=label.attempts,
-        details=dict(label.details),
-        arrays=pack_labelled([LabeledFrame(frame, label)]) if ok else encode_arrays(frames_to_arrays([frame])),
-        **(label.summary() if ok else {}),
-    )
 
 
 @job(data="arrays")

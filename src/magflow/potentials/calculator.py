@@ -37,7 +37,7 @@ class FrameCalculator(Calculator):
     a dict with the standard deviation of each.
     """
 
-    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]  # ASE does not say it is the class's
         "energy",
         "free_energy",
         "forces",
@@ -58,6 +58,8 @@ class FrameCalculator(Calculator):
     ) -> None:
         """Everything at once. Keeps a copy of the atoms, so that later changes of them are seen."""
         super().calculate(atoms, properties or ["energy"], system_changes)
+        if self.atoms is None:
+            raise InputError("there are no atoms to evaluate", hint="calculate(atoms)")
         prediction = self.potential.predict([frame_of(self.atoms, magnetic=self.potential.magnetic)])
         if isinstance(prediction, EnsemblePrediction):
             self.results = _results(prediction.mean)

@@ -110,28 +110,29 @@ class PotentialEnsemble:
         """Whether a member reads moments."""
         return any(not isinstance(m, TellsMagnetic) or m.magnetic for m in self.members)
 
-    @property
-    def _share_geometry(self) -> bool:
-        first = self.members[0]
-        return isinstance(first, SharesGeometry) and all(first.shares_geometry(m) for m in self.members)
+    def _sharing(self) -> list[SharesGeometry]:
+        """The members, if one's neighbour lists serve them all; else none."""
+        able: list[SharesGeometry] = [m for m in self.members if isinstance(m, SharesGeometry)]
+        together = len(able) == len(self.members) and all(able[0].shares_geometry(m) for m in self.members)
+        return able if together else []
 
     def dynamics(self, motions: Sequence[Motion]) -> Propagator | None:
         """Molecular dynamics on the mean, if the family can move the members together; None otherwise."""
         first = self.members[0]
-        if not isinstance(first, MovesTogether) or not self._share_geometry:
+        if not isinstance(first, MovesTogether) or not self._sharing():
             return None
         return first.dynamics_with(self.members, motions, self.calibration)
 
     def member_predictions(self, frames: Sequence[Frame]) -> list[Prediction]:
         """One prediction per member; members that can share neighbour lists do."""
-        first = self.members[0]
-        if not isinstance(first, SharesGeometry) or not self._share_geometry:
+        sharing = self._sharing()
+        if not sharing:
             return [m.predict(frames) for m in self.members]
-        parts: list[list[Prediction]] = [[] for _ in self.members]
+        parts: list[list[Prediction]] = [[] for _ in sharing]
         for at in range(0, max(len(frames), 1), CHUNK):
-            geometry = first.geometry(frames[at : at + CHUNK])
-            for part, member in zip(parts, self.members, strict=True):
-                part.append(member.predict_geometry(geometry))  # type: ignore[attr-defined]
+            geometry = sharing[0].geometry(frames[at : at + CHUNK])
+            for part, member in zip(parts, sharing, strict=True):
+                part.append(member.predict_geometry(geometry))
         return [concatenate(p) if len(p) > 1 else p[0] for p in parts]
 
     def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
@@ -263,7 +264,7 @@ def _read_member(directory: Path, name: str) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("no ensemble in this directory", where=str(path.parent), expected=MANIFEST) from error
     except (OSError, ValueError) as error:

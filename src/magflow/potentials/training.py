@@ -182,8 +182,9 @@ class _Pool:
             while waiting or self.running:
                 while waiting and len(self.running) < jobs:
                     self._begin(waiting.pop(0))
-                for ready in wait(list(self.running)):
-                    self._hear(ready)  # type: ignore[arg-type]
+                ready = wait(list(self.running))
+                for connection in [c for c in self.running if c in ready]:
+                    self._hear(connection)
         finally:
             for _, process in self.running.values():
                 process.kill()

@@ -85,7 +85,7 @@ class IterationSummaries(Builder):
         """The summary of one iteration."""
         outputs = [(d["uuid"], queries.present(d["output"])) for d in item["documents"]]
         first = outputs[0][1]
-        by_type: dict[str, list[tuple[str, dict]]] = {}
+        by_type: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         for uuid, output in outputs:
             by_type.setdefault(output.get("doc_type", ""), []).append((uuid, output))
         assessed = [output for _, output in by_type.get("iteration", [])]

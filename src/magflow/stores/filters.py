@@ -50,14 +50,14 @@ def matcher(criteria: Mapping[str, Any] | None) -> Matcher:
     return lambda doc: all(part(doc) for part in parts)
 
 
-def sort_key(path: str, direction: int) -> Callable[[Mapping[str, Any]], tuple]:
+def sort_key(path: str, direction: int) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
     """The key that orders documents by the value at a path as MongoDB does: a list counts as its least element, in
     descending order (`direction` -1) as its greatest, and an empty one comes before null.
     """
     steps = path.split(".")
     choose = min if direction == 1 else max
 
-    def key(doc: Mapping[str, Any]) -> tuple:
+    def key(doc: Mapping[str, Any]) -> tuple[Any, ...]:
         ranks = [
             rank(leaf) for value in _values(doc, steps) for leaf in (value if isinstance(value, list) else [value])
         ]
@@ -66,7 +66,7 @@ def sort_key(path: str, direction: int) -> Callable[[Mapping[str, Any]], tuple]:
     return key
 
 
-def rank(value: Any) -> tuple:
+def rank(value: Any) -> tuple[Any, ...]:
     """A tuple that compares and is equal as the value does in BSON: its type first, then what it holds.
 
     Raises

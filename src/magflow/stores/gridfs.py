@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gridfs
 from maggma.core import Sort
@@ -16,11 +16,9 @@ from maggma.stores import GridFSStore, MongoStore
 from pymongo.collection import Collection
 
 from magflow.errors import StoreError
+from magflow.stores.address import MongoAddress
 from magflow.stores.patience import patiently
 from magflow.stores.projection import parse, project
-
-if TYPE_CHECKING:
-    from magflow.stores.mongo import MongoAddress
 
 _TOGETHER = 100  # files read with one query
 
@@ -38,7 +36,7 @@ class Blobs(GridFSStore):
         return f"gridfs of {self.address}"
 
     @property
-    def files(self) -> Collection:
+    def files(self) -> Collection[dict[str, Any]]:
         """The collection of the bucket's files, for what maggma has no call for; connect the store first."""
         return self._files_collection
 
@@ -53,7 +51,7 @@ class Blobs(GridFSStore):
         self._chunks_collection = database[f"{self.collection_name}.chunks"]
         files = MongoStore.from_collection(self._files_collection)
         files.last_updated_field, files.key = f"metadata.{self.last_updated_field}", self.key
-        self._fs = files  # type: ignore[assignment]
+        self._fs = files
 
     def close(self) -> None:
         """Let go of the bucket; the client is shared."""
@@ -61,8 +59,8 @@ class Blobs(GridFSStore):
 
     def update(
         self,
-        docs: list[dict] | dict,
-        key: list | str | None = None,
+        docs: list[dict[str, Any]] | dict[str, Any],
+        key: list[str] | str | None = None,
         additional_metadata: str | list[str] | None = None,
     ) -> None:
         """As in maggma, and patiently: a file that was written twice is one file in the end."""
@@ -70,24 +68,24 @@ class Blobs(GridFSStore):
         for document in docs if isinstance(docs, list) else [docs]:
             patiently(partial(write, document, key, additional_metadata), self.address.patience, self.address)
 
-    def remove_docs(self, criteria: dict) -> None:
+    def remove_docs(self, criteria: dict[str, Any]) -> None:
         """As in maggma, and patiently."""
         remove = super().remove_docs
         patiently(lambda: remove(criteria), self.address.patience, self.address)
 
-    def count(self, criteria: dict | None = None) -> int:
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
         """As in maggma, and patiently."""
         counted = super().count
         return patiently(lambda: counted(criteria or {}), self.address.patience, self.address)
 
     def query(
         self,
-        criteria: dict | None = None,
-        properties: dict | list | None = None,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
         sort: dict[str, Sort | int] | None = None,
         skip: int = 0,
         limit: int = 0,
-    ) -> Iterator[dict]:
+    ) -> Iterator[dict[str, Any]]:
         """Blobs in the order of their files; those of one key in the order of writing, so that the newest is last.
 
         Raises
@@ -108,7 +106,7 @@ class Blobs(GridFSStore):
             for blob in patiently(partial(self._read, some), self.address.patience, self.address):
                 yield blob if wanted is None else project(blob, *wanted)
 
-    def _read(self, files: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _read(self, files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         parts: dict[Any, list[tuple[int, bytes]]] = defaultdict(list)
         for chunk in self._chunks_collection.find({"files_id": {"$in": [f["_id"] for f in files]}}):
             parts[chunk["files_id"]].append((chunk["n"], chunk["data"]))

@@ -74,7 +74,7 @@ _FILES: dict[Keys, bool] = {
 
 def additional_stores(store: JobStore) -> dict[str, Store]:
     """The stores beside that of the documents, by name."""
-    stores: dict[str, Store] = store.additional_stores  # type: ignore[has-type]
+    stores: dict[str, Store] = store.additional_stores  # type: ignore[has-type]  # jobflow derives it from itself
     return stores
 
 
@@ -98,7 +98,7 @@ def ensure_indexes(store: JobStore) -> None:
             blob_store.ensure_index(field)
 
 
-def missing_indexes(store: MongoJobStore) -> list[tuple[Collection, dict[Keys, bool]]]:
+def missing_indexes(store: MongoJobStore) -> list[tuple[Collection[dict[str, Any]], dict[Keys, bool]]]:
     """What :func:`ensure_indexes` would create: per collection, keys and whether they are unique.
 
     Raises
@@ -123,7 +123,7 @@ def missing_indexes(store: MongoJobStore) -> list[tuple[Collection, dict[Keys, b
     return found
 
 
-def _create(store: MongoJobStore, collection: Collection, keys: Keys, unique: bool) -> None:
+def _create(store: MongoJobStore, collection: Collection[dict[str, Any]], keys: Keys, unique: bool) -> None:
     options: dict[str, Any] = {"unique": True} if unique else {}
     try:
         collection.create_index(list(keys), **options)

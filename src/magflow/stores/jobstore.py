@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 
 from magflow.core.moved import MOVED, renamed, where_now
 from magflow.errors import InputError
+from magflow.stores.address import MongoAddress
 from magflow.stores.indexes import (
     BLOB_FIELDS,
     DOCUMENT_FIELDS,
@@ -21,7 +22,7 @@ from magflow.stores.indexes import (
     additional_stores,
     ensure_indexes,
 )
-from magflow.stores.mongo import DATA, MongoAddress, MongoJobStore
+from magflow.stores.mongo import DATA, MongoJobStore
 from magflow.stores.patience import explain
 from magflow.stores.sqlite import SQLiteStore
 
@@ -69,7 +70,7 @@ def job_store_from_settings(spec: Mapping[str, Any] | None, directory: str | Pat
     Parameters
     ----------
     spec
-        ``{"mongodb": {...}}`` with the fields of :class:`~magflow.stores.mongo.MongoAddress`, or
+        ``{"mongodb": {...}}`` with the fields of :class:`~magflow.stores.address.MongoAddress`, or
         ``{"docs_store": {"type": ..., ...}, "additional_stores": {"data": {...}}}`` as in jobflow's own
         ``jobflow.yaml``, or the serialised form of a JobStore (with ``@module`` and ``@class``); None for the
         embedded store.

@@ -18,6 +18,14 @@ from magflow.errors import InputError, StoreError
 from magflow.stores import queries
 from magflow.stores.indexes import additional_stores
 
+Key = tuple[str, int]
+"""uuid and index of a document."""
+Document = dict[Any, Any]
+Blob = tuple[str, Document]
+"""The name of the store that holds an array, and the array."""
+Tell = Callable[[str, int, int], None]
+"""Called with what is being done, the number of documents done, and their number."""
+
 _TOGETHER = 50  # documents copied, with their arrays, between two looks at the progress
 
 
@@ -50,7 +58,7 @@ def copy_campaign(
     source: JobStore,
     target: JobStore,
     campaign: str | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Tell | None = None,
 ) -> Copied:
     """Copy documents and arrays, then read both stores and compare.
 
@@ -62,7 +70,7 @@ def copy_campaign(
     campaign
         Copy the documents of this campaign; None: all.
     progress
-        Called with what is being done, the number of documents done, and their number.
+        See :data:`Tell`.
 
     Raises
     ------
@@ -89,7 +97,7 @@ def copy_campaign(
     return _verified(source, target, keys, new, tell)
 
 
-def _verified(source: JobStore, target: JobStore, keys: list[tuple], new: int, tell: Callable) -> Copied:
+def _verified(source: JobStore, target: JobStore, keys: list[Key], new: int, tell: Tell) -> Copied:
     whole, blobs = sha256(), 0
     for done, some in _in_parts(keys):
         sent = {_key(d): (digest, len(b)) for d, b, digest in _read(source, some)}
@@ -118,7 +126,7 @@ def _wanted(source: JobStore, campaign: str | None) -> dict[str, Any]:
     return {"$or": [*marked, {"hosts": {"$in": sorted(flows)}}]}
 
 
-def _in_parts(keys: list[tuple]) -> Iterator[tuple[int, list[tuple]]]:
+def _in_parts(keys: list[Key]) -> Iterator[tuple[int, list[Key]]]:
     """The number of keys up to the end of each part, and the part."""
     rest, done = iter(keys), 0
     while some := list(islice(rest, _TOGETHER)):
@@ -126,11 +134,11 @@ def _in_parts(keys: list[tuple]) -> Iterator[tuple[int, list[tuple]]]:
         yield done, some
 
 
-def _key(document: Mapping[str, Any]) -> tuple[str, int]:
+def _key(document: Mapping[str, Any]) -> Key:
     return document["uuid"], document["index"]
 
 
-def _read(store: JobStore, keys: list[tuple]) -> Iterator[tuple[dict, list[tuple[str, dict]], str]]:
+def _read(store: JobStore, keys: list[Key]) -> Iterator[tuple[Document, list[Blob], str]]:
     """Each document, its blobs with the names of their stores, and the digest of all that."""
     chosen = set(keys)
     found = store.docs_store.query({"uuid": {"$in": sorted({uuid for uuid, _ in keys})}}, sort={"uuid": 1, "index": 1})
@@ -147,7 +155,7 @@ def _read(store: JobStore, keys: list[tuple]) -> Iterator[tuple[dict, list[tuple
         yield document, complete, _digest([document, *(blob for _, blob in complete), len(mine)])
 
 
-def _blobs(store: Store, uuids: list[str]) -> dict[str, dict]:
+def _blobs(store: Store, uuids: list[str]) -> dict[str, Document]:
     found = {}
     for blob in store.query({"blob_uuid": {"$in": uuids}}) if uuids else ():
         blob.pop("_id", None)
@@ -159,7 +167,7 @@ def _digest(parts: list[Any]) -> str:
     return sha256(json_util.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _write(target: JobStore, entries: list[tuple[dict, list[tuple[str, dict]]]]) -> None:
+def _write(target: JobStore, entries: list[tuple[Document, list[Blob]]]) -> None:
     """Arrays first, so that no document refers to what is not there yet."""
     for document, blobs in entries:
         if len(blobs) < len(list(find_key(document, "blob_uuid"))):

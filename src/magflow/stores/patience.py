@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bson.errors import BSONError
 from pymongo.errors import (
@@ -80,7 +80,9 @@ def patiently(act: Callable[[], T], seconds: float, where: object) -> T:
             raise explain(error, str(where)) from error
 
 
-def read_patiently(begin: Callable[[], Iterator[dict]], seconds: float, where: object) -> Iterator[dict]:
+def read_patiently(
+    begin: Callable[[], Iterator[dict[str, Any]]], seconds: float, where: object
+) -> Iterator[dict[str, Any]]:
     """The documents that ``begin()`` finds, without their ``_id``.
 
     A reading that breaks off begins anew and passes over what it has given out.

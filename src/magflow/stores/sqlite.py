@@ -117,7 +117,7 @@ class SQLiteStore(Store):
         """One write transaction over every store in the same file: all or nothing."""
         return connection.transaction(self.path, self.synchronous)
 
-    def count(self, criteria: dict | None = None) -> int:
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
         """How many documents match `criteria`."""
         condition, matches, con = self._compile(criteria)
         with connection.explained(self.path):
@@ -128,20 +128,20 @@ class SQLiteStore(Store):
 
     def query(
         self,
-        criteria: dict | None = None,
-        properties: dict | list | None = None,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
         sort: dict[str, Sort | int] | None = None,
         skip: int = 0,
         limit: int = 0,
         **kwargs: Any,
-    ) -> Iterator[dict]:
+    ) -> Iterator[dict[str, Any]]:
         """Documents that match a Mongo filter; arguments as in :meth:`maggma.core.Store.query`.
 
         Documents written while the result is read may or may not appear; none appears twice.
         """
         condition, matches, con = self._compile(criteria)
         order = {k: Sort(v).value if not isinstance(v, Sort) else v.value for k, v in (sort or {}).items()}
-        docs: Iterator[dict]
+        docs: Iterator[dict[str, Any]]
         sortable = all(k in self._columns for k in order) and not self._holds_other(con, order, condition)
         if sortable:
             docs = self._matches(con, matches, condition, order, skip + limit if limit else 0)
@@ -155,7 +155,7 @@ class SQLiteStore(Store):
         wanted = parse(properties)
         yield from docs if wanted is None else (project(d, *wanted) for d in docs)
 
-    def values(self, criteria: dict | None, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    def values(self, criteria: dict[str, Any] | None, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """The values at `fields` of each document that matches, None where one is missing; in no order.
 
         Declared fields are read without unpacking documents.
@@ -179,7 +179,7 @@ class SQLiteStore(Store):
             elif (whole := self._document(con, i)) is not None and matches(whole):
                 yield tuple(get(whole, f) for f in fields)
 
-    def update(self, docs: list[dict] | dict, key: list | str | None = None) -> None:
+    def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
         """Insert documents, or replace the first that agrees in the field or fields `key`; all or nothing.
 
         Raises
@@ -201,7 +201,7 @@ class SQLiteStore(Store):
             for doc, blob in packed:
                 self._replace(con, {k: doc[k] for k in keys}, doc, blob)
 
-    def remove_docs(self, criteria: dict) -> None:
+    def remove_docs(self, criteria: dict[str, Any]) -> None:
         """Remove the documents that match `criteria`."""
         self._connection()
         with self.transaction() as con, connection.explained(self.path):
@@ -225,27 +225,26 @@ class SQLiteStore(Store):
     def groupby(
         self,
         keys: list[str] | str,
-        criteria: dict | None = None,
-        properties: dict | list | None = None,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
         sort: dict[str, Sort | int] | None = None,
         skip: int = 0,
         limit: int = 0,
         **kwargs: Any,
-    ) -> Iterator[tuple[dict, list[dict]]]:
+    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Documents that have all of `keys`, grouped by their values: pairs of (values, documents)."""
         names = keys if isinstance(keys, list) else [keys]
         if properties is not None:
             properties = [*properties, *names]
         docs = [d for d in self.query(criteria, properties, sort, skip, limit) if all(has(d, k) for k in names)]
-        for name in reversed(names):
-            docs.sort(key=lambda d, k=name: rank(get(d, k)))  # type: ignore[misc]
+        docs.sort(key=lambda d: [rank(get(d, k)) for k in names])
         for values, group in groupby(docs, key=lambda d: tuple(get(d, k) for k in names)):
-            head: dict = {}
+            head: dict[str, Any] = {}
             for name, value in zip(names, values, strict=True):
                 set_(head, name, value)
             yield head, list(group)
 
-    def distinct(self, field: str, criteria: dict | None = None, all_exist: bool = False) -> list:
+    def distinct(self, field: str, criteria: dict[str, Any] | None = None, all_exist: bool = False) -> list[Any]:
         """The different values of `field`; those in a list count one by one."""
         condition, matches, con = self._compile(criteria)
         if (
@@ -294,7 +293,7 @@ class SQLiteStore(Store):
             self._columns = {name: name.split(".") for name in columns_of(con, self.table)}
             self._schema_version = version
 
-    def _replace(self, con: sqlite3.Connection, criteria: dict, doc: dict, blob: bytes) -> None:
+    def _replace(self, con: sqlite3.Connection, criteria: dict[str, Any], doc: dict[str, Any], blob: bytes) -> None:
         condition = compile_filter(criteria, self._columns)
         first = next(self._rows(con, matcher(criteria), condition), None)
         values = [blob, *(column_value(doc, path) for path in self._columns.values())]
@@ -313,7 +312,7 @@ class SQLiteStore(Store):
         con = self._connection()
         return compile_filter(criteria, self._columns), matches, con
 
-    def _document(self, con: sqlite3.Connection, i: int) -> dict | None:
+    def _document(self, con: sqlite3.Connection, i: int) -> dict[str, Any] | None:
         with connection.explained(self.path):
             row = con.execute(f"SELECT doc FROM {self.table} WHERE id = ?", (i,)).fetchone()  # noqa: S608
         return None if row is None else unpack(row[0], self.name)
@@ -358,7 +357,7 @@ class SQLiteStore(Store):
         condition: Condition,
         order: Mapping[str, int] | None = None,
         at_most: int = 0,
-    ) -> Iterator[dict]:
+    ) -> Iterator[dict[str, Any]]:
         return (doc for _, doc in self._rows(con, matches, condition, order, at_most))
 
     def _rows(
@@ -368,7 +367,7 @@ class SQLiteStore(Store):
         condition: Condition,
         order: Mapping[str, int] | None = None,
         at_most: int = 0,
-    ) -> Iterator[tuple[int, dict]]:
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Ids and documents that match. Ids first, then documents in chunks: no cursor stays open between two
         documents, so the caller may write, and the log can be checkpointed, while reading.
         """
@@ -394,7 +393,7 @@ class SQLiteStore(Store):
 
     # ---- documents
 
-    def _valid(self, doc: dict) -> bool:
+    def _valid(self, doc: dict[str, Any]) -> bool:
         validator = self.validator
         if validator is None or validator.is_valid(doc):
             return True

@@ -55,18 +55,19 @@ class LabelEngineContract(SettingsContract):
     @cached_property
     def level(self) -> LevelOfTheory:
         """Level of theory of the frame."""
-        return self.plugin.level_of_theory(self.frame.species)
+        level: LevelOfTheory = self.plugin.level_of_theory(self.frame.species)
+        return level
 
     @cached_property
     def result(self) -> Label:
         """The label of the frame, which most clauses look at."""
         return self.label(self.frame)
 
-    def label(self, frame: Frame, engine: Any = None) -> Label:
+    def label(self, frame: Frame, engine: LabelEngine | None = None) -> Label:
         """Label a frame in an empty directory."""
-        engine = engine or self.plugin
+        labels: LabelEngine = engine or self.plugin
         with tempfile.TemporaryDirectory(prefix="magflow-contract-") as workdir:
-            return engine.label(frame, engine.level_of_theory(frame.species), Path(workdir))
+            return labels.label(frame, labels.level_of_theory(frame.species), Path(workdir))
 
     def of_kind(self, kind: LabelKind) -> Any:
         """The engine with the same settings for another kind of label."""

@@ -16,7 +16,7 @@ from magflow.core import plugins
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
-from magflow.core.protocols import FitReport, PotentialFamily, SupportsGrades
+from magflow.core.protocols import FitReport, Potential, PotentialFamily, SupportsGrades
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.testing.contract import agree, clause, demand, refused
@@ -70,13 +70,16 @@ class PotentialFamilyContract(SettingsContract):
         return self._known([springs(f) for f in self.frames])
 
     @cached_property
-    def fitted(self) -> tuple[Any, FitReport]:
+    def fitted(self) -> tuple[Potential, FitReport]:
         """Potential and report of the fit with seed 1."""
         return self.fit(seed=1)
 
-    def fit(self, labels: Sequence[LabeledFrame] | None = None, *, seed: int, **options: Any) -> tuple[Any, FitReport]:
+    def fit(
+        self, labels: Sequence[LabeledFrame] | None = None, *, seed: int, **options: Any
+    ) -> tuple[Potential, FitReport]:
         """Fit to all labels, or to those given."""
-        return self.plugin.fit(self.labels if labels is None else labels, elements=ELEMENTS, seed=seed, **options)
+        family: PotentialFamily = self.plugin
+        return family.fit(self.labels if labels is None else labels, elements=ELEMENTS, seed=seed, **options)
 
     def _known(self, items: list[LabeledFrame]) -> list[LabeledFrame]:
         return items if self.plugin.magnetic else without_moments(items)
@@ -97,7 +100,7 @@ class PotentialFamilyContract(SettingsContract):
         """On unseen frames the forces are better than half their scatter and the energies follow the labels."""
         potential, report = self.fitted
         found = potential.predict([item.configuration for item in self.unseen])
-        forces = np.concatenate([item.label.forces for item in self.unseen])  # type: ignore[misc]
+        forces = np.concatenate([item.label.forces for item in self.unseen])
         error, scatter = float(np.sqrt(np.mean((found.forces - forces) ** 2))), float(forces.std())
         demand(error < 0.5 * scatter, f"RMSE of the forces {error:.3g} eV/A, their scatter {scatter:.3g}")
         energy = np.array([item.label.energy for item in self.unseen])

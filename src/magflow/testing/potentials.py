@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from unittest import SkipTest
 
@@ -13,6 +13,7 @@ import numpy as np
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import Potential, SupportsGrades
+from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.testing.contract import Contract, agree, clause, demand, given, refused
@@ -92,7 +93,7 @@ class PotentialContract(Contract):
         frame, found = self._here
         for atom, axis in ((0, 0), (1, 2)):
             unit = _unit(atom, axis)
-            slope = self._slope(lambda h, u=unit: frame.replace(positions=frame.positions + h * u))  # type: ignore[misc]
+            slope = self._slope(partial(_displaced, frame, unit))
             agree(found.forces[atom, axis], -slope, f"force {'xyz'[axis]} on atom {atom}, eV/A", atol=1e-5, rtol=1e-4)
 
     @clause
@@ -104,7 +105,7 @@ class PotentialContract(Contract):
         forces = given(found.magnetic_forces, "magnetic forces")
         for atom in (0, 1):
             unit = _unit(atom, 2)
-            slope = self._slope(lambda h, u=unit: frame.replace(magmoms=frame.magmoms + h * u))  # type: ignore[misc]
+            slope = self._slope(partial(_magnetised, frame, unit))
             agree(forces[atom, 2], -slope, f"magnetic force on atom {atom}, eV/muB", atol=1e-5, rtol=1e-4)
 
     @clause
@@ -195,6 +196,14 @@ class PotentialContract(Contract):
         demand(np.isfinite(descriptors).all() and (grades > 0).all(), "a descriptor or grade that is not usable")
         turned = self.potential.descriptors([f.time_reversed() for f in frames])
         agree(turned, descriptors, "descriptors of -M", atol=1e-8, rtol=1e-7)
+
+
+def _displaced(frame: Frame, along: FloatArray, h: float) -> Frame:
+    return frame.replace(positions=frame.positions + h * along)
+
+
+def _magnetised(frame: Frame, along: FloatArray, h: float) -> Frame:
+    return frame.replace(magmoms=given(frame.magmoms, "moments") + h * along)
 
 
 def _unit(atom: int, axis: int) -> np.ndarray:

@@ -14,7 +14,8 @@ from magflow.core.arrays import encode_arrays
 from magflow.core.label import Cost, FailureKind, Label, LabelKind
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.makers.documents import CandidatesDoc, Purpose, SelectionDoc
-from magflow.makers.label import LabelMaker, collect, find_label, label_document, level_of_theory
+from magflow.makers.label import LabelMaker, collect, find_label, level_of_theory
+from magflow.makers.label_document import label_document
 from magflow.makers.offered import chosen
 from magflow.makers.packing import pack_candidates, pack_frame, unpack_failed, unpack_labelled
 

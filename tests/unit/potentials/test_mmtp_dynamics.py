@@ -51,8 +51,12 @@ def cells():
     return [started(iron(k, repeats=1 + k % 3), friction=BATHS, key=2**63 + k) for k in range(5)]
 
 
+def models(ensemble):
+    return [member.model for member in ensemble.members]
+
+
 def moved(ensemble, motions, steps, **options):
-    propagator = MmtpPropagator(ensemble.members, motions, **options)
+    propagator = MmtpPropagator(models(ensemble), motions, **options)
     propagator.advance(steps)
     return [propagator.observe(k) for k in range(len(motions))]
 
@@ -111,7 +115,7 @@ class TestIntegrator:
     def test_error_of_the_energy_is_of_second_order(self, ensemble):
         def spread(femtoseconds):
             motion = started(iron(1, repeats=2), timestep=in_ase_time(femtoseconds), temperature=600.0)
-            propagator = MmtpPropagator(ensemble.members, [motion])
+            propagator = MmtpPropagator(models(ensemble), [motion])
             energies = []
             for step in range(round(160 / femtoseconds) + 1):
                 propagator.advance(step)
@@ -124,7 +128,7 @@ class TestIntegrator:
     def test_the_extended_energy_is_of_second_order(self, ensemble, pistons):
         def spread(femtoseconds):
             motion = started(iron(1, repeats=2), timestep=in_ase_time(femtoseconds), pistons=pistons)
-            propagator = MmtpPropagator(ensemble.members, [motion])
+            propagator = MmtpPropagator(models(ensemble), [motion])
             energies = []
             for step in range(round(160 / femtoseconds) + 1):
                 propagator.advance(step)
@@ -205,7 +209,7 @@ class TestStops:
     def test_each_limit_ends_its_run_alone(self, ensemble, limits, stop):
         frame = iron(1, displacement=0.0)
         motions = [started(frame, temperature=3000.0, **limits), started(frame, temperature=3000.0)]
-        propagator = MmtpPropagator(ensemble.members, motions)
+        propagator = MmtpPropagator(models(ensemble), motions)
         propagator.advance(60)
         assert (propagator.stop(0), propagator.stop(1)) == (stop, None)
         assert propagator.observe(0).motion.step < propagator.observe(1).motion.step == 60
@@ -213,12 +217,12 @@ class TestStops:
     def test_infinite_velocities(self, ensemble):
         motion = started(iron(1))
         broken = replace(motion, velocities=np.full_like(motion.velocities, np.inf))
-        propagator = MmtpPropagator(ensemble.members, [broken, motion])
+        propagator = MmtpPropagator(models(ensemble), [broken, motion])
         propagator.advance(5)
         assert (propagator.stop(0), propagator.stop(1)) == (Stop.NOT_FINITE, None)
 
     def test_a_retired_run_stays(self, ensemble):
-        propagator = MmtpPropagator(ensemble.members, [started(iron(1)), started(iron(2))])
+        propagator = MmtpPropagator(models(ensemble), [started(iron(1)), started(iron(2))])
         propagator.advance(3)
         propagator.retire(0)
         propagator.advance(6)
@@ -226,18 +230,18 @@ class TestStops:
 
     def test_moments_are_needed(self, ensemble):
         with pytest.raises(InputError, match="needs moments"):
-            MmtpPropagator(ensemble.members, [started(iron(1).non_magnetic())])
+            MmtpPropagator(models(ensemble), [started(iron(1).non_magnetic())])
 
     def test_other_elements(self, ensemble):
         frame = iron(1)
         with pytest.raises(InputError, match="does not know"):
             MmtpPropagator(
-                ensemble.members, [started(type(frame)(("Fe", "Co"), frame.cell, frame.positions, frame.magmoms))]
+                models(ensemble), [started(type(frame)(("Fe", "Co"), frame.cell, frame.positions, frame.magmoms))]
             )
 
 
 def test_other_moments_count_as_heat(ensemble):
-    propagator = MmtpPropagator(ensemble.members, [started(iron(1)), started(iron(2))])
+    propagator = MmtpPropagator(models(ensemble), [started(iron(1)), started(iron(2))])
     propagator.advance(5)
     before, beside = propagator.observe(0), propagator.observe(1)
     propagator.set_magmoms({0: before.motion.frame.magmoms * 0.5})
@@ -249,7 +253,7 @@ def test_other_moments_count_as_heat(ensemble):
 
 
 def test_an_interrupt_is_heeded_between_two_steps(ensemble):
-    propagator = MmtpPropagator(ensemble.members, [started(iron(1, repeats=2))])
+    propagator = MmtpPropagator(models(ensemble), [started(iron(1, repeats=2))])
     begin = time.monotonic()
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:

@@ -23,7 +23,7 @@ def observed(pistons, pressure, steps, *, pause=1000, interval=20, temperature=T
         Motion.start(frame, Integration(in_ase_time(2.0), BATHS, temperature, pressure, pistons, mass, key))
         for key in range(RUNS)
     ]
-    propagator = MmtpPropagator(iron_ensemble().members[:1], motions)
+    propagator = MmtpPropagator([iron_ensemble().members[0].model], motions)
     samples = []
     for step in range(pause, steps + 1, interval):
         propagator.advance(step)

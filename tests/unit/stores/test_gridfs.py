@@ -7,8 +7,8 @@ import random
 import pytest
 
 from magflow.errors import StoreError
+from magflow.stores.address import MongoAddress
 from magflow.stores.gridfs import Blobs
-from magflow.stores.mongo import MongoAddress
 
 LONG = random.Random(1).randbytes(500_000).hex()  # three chunks, compressed
 

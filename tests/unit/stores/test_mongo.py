@@ -13,9 +13,9 @@ from pymongo import MongoClient
 
 from doubles.mongo_wire import WireMongo
 from magflow.errors import InputError, StoreError, StoreUnusableError
+from magflow.stores.address import MongoAddress
 from magflow.stores.indexes import missing_indexes
 from magflow.stores.jobstore import job_store_from_settings
-from magflow.stores.mongo import MongoAddress
 from magflow.stores.results import SUFFIX, find_results, results_kept_in, sync_results
 
 PASSWORD = "correct-horse"

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from magflow.core.frame import Frame
 from magflow.dft.spin_lattice.model import SpinLatticeModel
+from magflow.errors import InputError
 
 
 class SpinLatticeCalculator(Calculator):
@@ -33,10 +34,11 @@ class SpinLatticeCalculator(Calculator):
     ) -> None:
         """ASE's hook; fills `results`."""
         super().calculate(atoms, list(properties), list(system_changes))
-        moments = self.atoms.get_initial_magnetic_moments()
-        frame = Frame(
-            tuple(self.atoms.get_chemical_symbols()), np.array(self.atoms.cell), self.atoms.positions, moments
-        )
+        if self.atoms is None:
+            raise InputError("there are no atoms to evaluate", hint="calculate(atoms)")
+        here = self.atoms
+        moments = here.get_initial_magnetic_moments()
+        frame = Frame(tuple(here.get_chemical_symbols()), np.array(here.cell), here.positions, moments)
         p = self.model.predict([frame])
         self.results = {
             "energy": float(p.energy[0]),

@@ -49,7 +49,8 @@ class Target:
 
     def reversed(self, moments: FloatArray) -> BoolArray:
         """(N,) held atoms whose moment points against its target: mode 1 cannot tell the two."""
-        return self.held & (np.sum(self.directions * moments, axis=1) < 0)
+        against: BoolArray = np.sum(self.directions * moments, axis=1) < 0
+        return self.held & against
 
 
 def penalty_energy(target: Target, strength: float, moments: FloatArray) -> float:
@@ -73,7 +74,8 @@ def force_resolution(target: Target, strength: float, moments: FloatArray, resol
     """(N,) uncertainty of :func:`penalty_gradient`, eV/muB, where moments are known to `resolution` (muB)."""
     if target.mode != 4:
         return np.full(len(moments), 2.0 * strength * resolution)
-    return strength * resolution / np.maximum(np.linalg.norm(moments, axis=1), resolution)
+    lengths: FloatArray = np.linalg.norm(moments, axis=1)
+    return strength * resolution / np.maximum(lengths, resolution)
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _fw_config(options: ClusterOptions) -> str:
 
 def _jobflow(options: ClusterOptions) -> str:
     def address(indent: str) -> str:
-        lines = ('"@module": magflow.stores.mongo', '"@class": MongoAddress', f"database: {options.database}")
+        lines = ('"@module": magflow.stores.address', '"@class": MongoAddress', f"database: {options.database}")
         return "".join(f"{indent}{line}\n" for line in (*lines, "collection: jobflow"))
 
     return f"""\

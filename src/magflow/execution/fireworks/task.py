@@ -21,7 +21,7 @@ from magflow.execution.fireworks.launchpad import ABOUT, TASK, about_job, descri
 from magflow.execution.fireworks.queue import CANCELLED, STOPS, LaunchPadQueue
 from magflow.execution.payload import decoded
 from magflow.execution.states import CancelReason, Cost
-from magflow.stores.mongo import PATIENCE
+from magflow.stores.address import PATIENCE
 from magflow.stores.patience import patiently
 from magflow.stores.results import SUFFIX, results_kept_in, sync_results
 
@@ -143,10 +143,11 @@ class CampaignTask(FiretaskBase):
         """What the jobs that come after this one find out by themselves: FireWorks knows no edge that is only order."""
         self.launchpad.fireworks.update_one({"fw_id": self.fw_id}, {"$set": fields})
 
-    def _extend(self, queue: LaunchPadQueue, response: Response, position: Position) -> list[Workflow]:
+    def _extend(self, queue: LaunchPadQueue, response: Response[Any], position: Position) -> list[Workflow]:
         """Submit what nobody here waits for; the workflows that the children have to wait for are returned."""
         if response.stop_jobflow:
             return []
+        # jobflow has made flows of them all when a job has run.
         flows: list[Flow] = [f for f in (response.replace, response.detour) if f is not None]  # type: ignore[misc]
         alone: list[Flow] = [] if response.addition is None else [response.addition]  # type: ignore[list-item]
         if not position.has_children:
@@ -163,7 +164,7 @@ class _Attempt:
         self.campaign, self.job, self.about = campaign, job, about
         self.cost = Cost()
 
-    def run(self, text: str) -> tuple[Response, str | None]:
+    def run(self, text: str) -> tuple[Response[Any], str | None]:
         """Run the job, again if it raises; returns its response and its directory if files were left in it.
 
         Raises
@@ -190,7 +191,7 @@ class _Attempt:
                 self.cost = Cost(self.cost.wall + spent.wall, self.cost.cpu + spent.cpu)
         raise JobFailedError(error, self.cost)
 
-    def _once(self) -> tuple[Response, str | None]:
+    def _once(self) -> tuple[Response[Any], str | None]:
         from jobflow import CURRENT_JOB
 
         name = directory_name(self.job.uuid, self.job.index, self.job.name, int(time.time()))

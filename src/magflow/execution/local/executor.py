@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.execution.directories import remove_spares
@@ -188,7 +188,7 @@ class LocalExecutor:
             shutil.rmtree(directory, ignore_errors=True)
         remove_spares(self.queue.jobs_directory)
 
-    def _worker_config(self) -> dict:
+    def _worker_config(self) -> dict[str, Any]:
         from monty.json import MontyEncoder
 
         queue = self.queue

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from monty.json import MontyEncoder
 
@@ -125,7 +125,7 @@ class JobQueue:
                 "UPDATE jobs SET lease = ? WHERE worker = ? AND state = 'RUNNING'", [(until, w) for w in workers]
             )
 
-    def complete(self, claim: Claim, response: Response, cost: Cost = NO_COST, kept: bool = False) -> bool:
+    def complete(self, claim: Claim, response: Response[Any], cost: Cost = NO_COST, kept: bool = False) -> bool:
         """Mark a job completed, insert what it returned, move its children; all in one transaction.
 
         Parameters
@@ -231,7 +231,7 @@ class JobQueue:
             graph.revive(con, [uuid for _, uuid in rows])
         return len(rows)
 
-    def _extend(self, con: sqlite3.Connection, claim: Claim, response: Response) -> None:
+    def _extend(self, con: sqlite3.Connection, claim: Claim, response: Response[Any]) -> None:
         children = graph.waiting_children(con, claim.uuid)
         for flow in (response.replace, response.detour):  # Job.run has made a Flow of each
             if flow is not None:
@@ -268,8 +268,8 @@ class JobQueue:
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return connection.transaction(self.path, self.synchronous)
 
-    def _one(self, sql: str, values: tuple = ()) -> tuple | None:
+    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         con = connection.connect(self.path, self.synchronous)
         with connection.explained(self.path):
-            row: tuple | None = con.execute(sql, values).fetchone()
+            row: tuple[Any, ...] | None = con.execute(sql, values).fetchone()
             return row

@@ -84,7 +84,7 @@ class QueueReader:
         """Nobody: the workers are this machine's own."""
         return []
 
-    def _all(self, sql: str, values: list[Any] | None = None) -> list[tuple]:
+    def _all(self, sql: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
         with closing(connection.connect_readonly(self.path)) as con, connection.explained(self.path):
             self._check(con)
             return con.execute(sql, values or []).fetchall()
@@ -98,6 +98,6 @@ class QueueReader:
             )
 
 
-def _record(row: tuple) -> JobRecord:
+def _record(row: tuple[Any, ...]) -> JobRecord:
     fields = dict(zip((f.name for f in dataclass_fields(JobRecord)), row, strict=True))
     return JobRecord(**{**fields, "state": JobState(fields["state"]), "metadata": json.loads(fields["metadata"])})

@@ -123,7 +123,7 @@ class Worker:
     def _next(self, stop: threading.Event) -> Claim | None:
         return None if stop.is_set() else self.queue.claim(self.name)
 
-    def _execute(self, claim: Claim, output: HeldOutput) -> Response:
+    def _execute(self, claim: Claim, output: HeldOutput) -> Response[Any]:
         from jobflow import CURRENT_JOB
 
         job = decoded(claim.payload)

@@ -97,7 +97,7 @@ def _residuals(items: Sequence[LabeledFrame]) -> FloatArray:
     shares = np.array([[item.frame.species.count(e) / len(item.frame) for e in elements] for item in items])
     energies = np.array([float(item.label.energy or 0.0) / len(item.frame) for item in items])
     weights = np.ones(len(items))
-    residuals = energies - np.median(energies)
+    residuals: FloatArray = energies - np.median(energies)
     for _ in range(10):  # least absolute deviations by reweighting: a second band does not pull the fit
         fit, *_ = np.linalg.lstsq(shares * weights[:, None], energies * weights, rcond=None)
         residuals = energies - shares @ fit

@@ -103,7 +103,7 @@ class Server:
     def answer(self, request: dict[str, np.ndarray]) -> dict[str, Any]:
         """The answer to one request; what went wrong comes back under ``error``."""
         try:
-            return getattr(self, f"do_{request['op']}")(request)
+            return dict(getattr(self, f"do_{request['op']}")(request))
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
 

@@ -139,8 +139,8 @@ class Server:
         with self._lock:
             process = self._running()
             try:
-                send(process.stdin, request)  # type: ignore[arg-type]
-                answer = receive(process.stdout)  # type: ignore[arg-type]
+                send(process.stdin, request)  # type: ignore[arg-type]  # a pipe, see _running
+                answer = receive(process.stdout)  # type: ignore[arg-type]  # and this
             except OSError:
                 answer = None
             except BaseException:  # Ctrl-C: the answer to this request must not be taken for that to the next
@@ -178,8 +178,9 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             for stream in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    stream.close()  # type: ignore[union-attr]
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
             process.kill()
             process.wait()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +20,17 @@ from magflow.potentials.deepmd import data, inputs, training
 from magflow.potentials.deepmd.child import server
 from magflow.potentials.deepmd.inputs import TRAIN, VALIDATION
 from magflow.potentials.deepmd.potential import DeepmdPotential
+from magflow.potentials.deepmd.settings import DeepmdSettings
 
-if TYPE_CHECKING:
-    from magflow.potentials.deepmd.family import DeepmdFamily
-
+Form = Callable[[Sequence[LabeledFrame], Sequence[str]], dict[str, Any]]
+"""Section ``model`` of deepmd-kit's input, without seeds, for labels and species."""
 PREFIX = "training-"
 """Start of the name of a training's directory."""
 
 
 def fit_deepmd(
-    family: DeepmdFamily,
+    settings: DeepmdSettings,
+    form: Form,
     train: Sequence[LabeledFrame],
     *,
     species: tuple[str, ...],
@@ -39,23 +40,23 @@ def fit_deepmd(
     progress: Progress | None = None,
     workdir: Path | None = None,
 ) -> tuple[DeepmdPotential, FitReport]:
-    """Fit one potential; see :meth:`magflow.potentials.deepmd.family.DeepmdFamily.fit`."""
+    """Fit one potential of a `form`; see :meth:`magflow.potentials.deepmd.family.DeepmdFamily.fit`."""
     began, cpu = time.perf_counter(), time.process_time()
     if not train:
         raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
-    data.check(train, species, magnetic=family.magnetic, part="train")
-    data.check(validation, species, magnetic=family.magnetic, part="validation")
-    origin = None if start is None else _origin(start, family.name)
-    model = family.form(train, species)
+    data.check(train, species, magnetic=settings.magnetic, part="train")
+    data.check(validation, species, magnetic=settings.magnetic, part="validation")
+    origin = None if start is None else _origin(start, settings.name)
+    model = form(train, species)
     if origin is not None:
         model = _from_start(model, origin)
     prepared = time.perf_counter()
-    with _directory(workdir, family, model, train, validation, origin, seed) as directory:
+    with _directory(workdir, settings, model, train, validation, origin, seed) as directory:
         trained = training.train(
             directory,
-            steps=family.steps,
-            patience=family.patience,
-            start=None if start is None else {"refit": "--finetune", "keep": "--init-model"}[family.start_bias],
+            steps=settings.steps,
+            patience=settings.patience,
+            start=None if start is None else {"refit": "--finetune", "keep": "--init-model"}[settings.start_bias],
             progress=progress,
         )
         ended = time.perf_counter()
@@ -95,7 +96,7 @@ def _from_start(model: dict[str, Any], start: DeepmdPotential) -> dict[str, Any]
 @contextmanager
 def _directory(
     workdir: Path | None,
-    family: DeepmdFamily,
+    settings: DeepmdSettings,
     model: Mapping[str, Any],
     train: Sequence[LabeledFrame],
     validation: Sequence[LabeledFrame],
@@ -119,7 +120,7 @@ def _directory(
         try:
             root.mkdir(parents=True, exist_ok=True)
             prepared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".new-", dir=root))) / "training"
-            _write(prepared, family, model, train, validation, start, seed)
+            _write(prepared, settings, model, train, validation, start, seed)
             files = sorted(path for path in prepared.rglob("*") if path.is_file())
             key = digest([part for f in files for part in (str(f.relative_to(prepared)).encode(), f.read_bytes())])
             directory = root / f"{PREFIX}{key}"
@@ -141,7 +142,7 @@ def _directory(
 
 def _write(
     directory: Path,
-    family: DeepmdFamily,
+    settings: DeepmdSettings,
     model: Mapping[str, Any],
     train: Sequence[LabeledFrame],
     validation: Sequence[LabeledFrame],
@@ -153,17 +154,17 @@ def _write(
     systems = {
         part: [
             folder.relative_to(directory)
-            for folder in data.write_systems(directory / part, items, species, magnetic=family.magnetic)
+            for folder in data.write_systems(directory / part, items, species, magnetic=settings.magnetic)
         ]
         for part, items in ((TRAIN, train), (VALIDATION, validation))
     }
-    metric = inputs.validation_metric(family, validation)
-    frozen = family.freeze_descriptor and start is not None
-    content = inputs.training_input(family, model, systems, metric, seed, freeze_descriptor=frozen)
+    metric = inputs.validation_metric(settings, validation)
+    frozen = settings.freeze_descriptor and start is not None
+    content = inputs.training_input(settings, model, systems, metric, seed, freeze_descriptor=frozen)
     (directory / training.INPUT).write_text(json.dumps(content, indent=1, sort_keys=True))
     if start is not None:
         (directory / training.START).write_bytes(start.checkpoint)
-        (directory / "start_bias").write_text(family.start_bias)
+        (directory / "start_bias").write_text(settings.start_bias)
 
 
 def errors(potential: DeepmdPotential, items: Sequence[LabeledFrame]) -> dict[str, float]:
@@ -172,7 +173,7 @@ def errors(potential: DeepmdPotential, items: Sequence[LabeledFrame]) -> dict[st
     found: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "magnetic_forces": []}
     for i, item in enumerate(items):
         one, label = prediction.frame(i), item.label
-        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]
+        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]  # data.check saw it
         if label.forces is not None:
             found["forces"].append((one.forces - label.forces).ravel())
         if label.stress is not None:

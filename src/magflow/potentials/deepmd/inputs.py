@@ -1,4 +1,4 @@
-"""``input.json`` of deepmd-kit from the settings of a family.
+"""``input.json`` of deepmd-kit from the settings of a settings.
 
 Keys and loss: https://docs.deepmodeling.com/projects/deepmd, "Training parameters"; the descriptor se_e2_a is that of
 Zhang et al., NeurIPS 31 (2018), dpa1 that of Zhang et al., npj Comput. Mater. 10, 94 (2024), the virtual atoms that
@@ -11,16 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
 from magflow.potentials.deepmd.data import largest_moments, most_neighbours
-
-if TYPE_CHECKING:
-    from magflow.potentials.deepmd.family import DeepmdFamily
+from magflow.potentials.deepmd.settings import DeepmdSettings
 
 TRAIN, VALIDATION = "train", "validation"
 """Folders of the labels in a training's directory."""
@@ -33,24 +31,24 @@ _UNCHANGED = ("seed", "trainable")
 """Keys that may differ between a model and the one its training starts from."""
 
 
-def model_section(family: DeepmdFamily, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
+def model_section(settings: DeepmdSettings, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
     """Section ``model``: the form of the model, with the sizes that follow from the labels, and no seeds yet."""
     frames = [item.frame for item in items]
-    room = [_room(n) for n in most_neighbours(frames, species, family.cutoff)]
+    room = [_room(n) for n in most_neighbours(frames, species, settings.cutoff)]
     descriptor: dict[str, Any] = {
-        "type": str(family.descriptor),
-        "rcut": family.cutoff,
-        "rcut_smth": family.smooth_from,
-        "neuron": list(family.descriptor_neurons),
-        "axis_neuron": min(AXIS_NEURONS, family.descriptor_neurons[-1]),
-        "precision": str(family.precision),
+        "type": str(settings.descriptor),
+        "rcut": settings.cutoff,
+        "rcut_smth": settings.smooth_from,
+        "neuron": list(settings.descriptor_neurons),
+        "axis_neuron": min(AXIS_NEURONS, settings.descriptor_neurons[-1]),
+        "precision": str(settings.precision),
     }
-    descriptor |= {"sel": room} if family.descriptor == "se_e2_a" else {"sel": sum(room), "attn_layer": 0}
+    descriptor |= {"sel": room} if settings.descriptor == "se_e2_a" else {"sel": sum(room), "attn_layer": 0}
     section: dict[str, Any] = {
         "type_map": list(species),
         "data_stat_nbatch": 1_000_000,  # energies of the atoms by least squares over all labels, not over ten batches
         "descriptor": descriptor,
-        "fitting_net": {"neuron": list(family.fitting_neurons), "precision": str(family.precision)},
+        "fitting_net": {"neuron": list(settings.fitting_neurons), "precision": str(settings.precision)},
     }
     return section
 
@@ -113,7 +111,7 @@ def same_form(asked: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def training_input(
-    family: DeepmdFamily,
+    settings: DeepmdSettings,
     model: Mapping[str, Any],
     systems: Mapping[str, Sequence[Path]],
     metric: str,
@@ -123,10 +121,10 @@ def training_input(
 ) -> dict[str, Any]:
     """The whole ``input.json``; `systems` maps :data:`TRAIN` and maybe :data:`VALIDATION` to folders."""
     training: dict[str, Any] = {
-        "training_data": _data(family, systems[TRAIN]),
-        "numb_steps": family.steps,
-        "disp_freq": family.interval,
-        "save_freq": family.interval,
+        "training_data": _data(settings, systems[TRAIN]),
+        "numb_steps": settings.steps,
+        "disp_freq": settings.interval,
+        "save_freq": settings.interval,
         "max_ckpt_keep": 2,
         "seed": int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] % 2**31),
     }
@@ -134,18 +132,18 @@ def training_input(
         "model": seeded(model, seed, freeze_descriptor=freeze_descriptor),
         "learning_rate": {
             "type": "exp",
-            "start_lr": family.learning_rate[0],
-            "stop_lr": family.learning_rate[1],
-            "decay_steps": max(1, family.steps // 200),
+            "start_lr": settings.learning_rate[0],
+            "stop_lr": settings.learning_rate[1],
+            "decay_steps": max(1, settings.steps // 200),
         },
-        "loss": loss_section(family),
+        "loss": loss_section(settings),
         "training": training,
     }
     if systems.get(VALIDATION):
-        training["validation_data"] = _data(family, systems[VALIDATION])
+        training["validation_data"] = _data(settings, systems[VALIDATION])
         content["validating"] = {
             "full_validation": True,
-            "validation_freq": family.interval,
+            "validation_freq": settings.interval,
             "full_val_start": 0,
             "save_best": True,
             "validation_metric": metric,
@@ -153,26 +151,26 @@ def training_input(
     return content
 
 
-def _data(family: DeepmdFamily, folders: Sequence[Path]) -> dict[str, Any]:
-    return {"systems": [str(folder) for folder in folders], "batch_size": f"auto:{family.batch_atoms}"}
+def _data(settings: DeepmdSettings, folders: Sequence[Path]) -> dict[str, Any]:
+    return {"systems": [str(folder) for folder in folders], "batch_size": f"auto:{settings.batch_atoms}"}
 
 
-def loss_section(family: DeepmdFamily) -> dict[str, Any]:
+def loss_section(settings: DeepmdSettings) -> dict[str, Any]:
     """Section ``loss``: a prefactor runs from its first to its second value as the learning rate decays."""
-    weights = family.weights
-    force = "fr" if family.magnetic else "f"
+    weights = settings.weights
+    force = "fr" if settings.magnetic else "f"
     pairs = {"e": weights.energy, force: weights.forces, "v": weights.virial}
-    if family.magnetic:
+    if settings.magnetic:
         pairs["fm"] = weights.magnetic_forces
-    section: dict[str, Any] = {"type": "ener_spin" if family.magnetic else "ener"}
+    section: dict[str, Any] = {"type": "ener_spin" if settings.magnetic else "ener"}
     for name, (first, last) in pairs.items():
         section |= {f"start_pref_{name}": first, f"limit_pref_{name}": last}
     return section
 
 
-def validation_metric(family: DeepmdFamily, validation: Sequence[LabeledFrame]) -> str:
+def validation_metric(settings: DeepmdSettings, validation: Sequence[LabeledFrame]) -> str:
     """What the best step is judged by: forces where they are learnt and labelled, else energies."""
-    forces = family.weights.forces[0] > 0.0 and any(item.label.forces is not None for item in validation)
+    forces = settings.weights.forces[0] > 0.0 and any(item.label.forces is not None for item in validation)
     if not forces:
         return "E:RMSE"
-    return "FR:RMSE" if family.magnetic else "F:RMSE"
+    return "FR:RMSE" if settings.magnetic else "F:RMSE"

@@ -44,7 +44,7 @@ class DeepmdPotential:
     model: Mapping[str, Any]
 
     @property
-    def family(self) -> str:  # type: ignore[override]
+    def family(self) -> str:
         """``dp-spin`` or ``dp``."""
         return "dp-spin" if self.magnetic else "dp"
 

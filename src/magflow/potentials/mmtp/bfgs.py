@@ -79,7 +79,7 @@ def _length(points: _Memory, state: State, direction: FloatArray, gradient: Floa
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a search without success returns None
-        return line_search(
+        length, *_ = line_search(
             lambda p: points(p)[0],
             lambda p: points(p)[1],
             state.parameters,
@@ -90,4 +90,5 @@ def _length(points: _Memory, state: State, direction: FloatArray, gradient: Floa
             c1=DECREASE,
             c2=CURVATURE,
             maxiter=TRIALS,
-        )[0]
+        )
+    return None if length is None else float(length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from vesin import NeighborList
@@ -13,15 +13,13 @@ from magflow.core.dynamics import Motion, Observation, Stop
 from magflow.core.types import FloatArray
 from magflow.core.units import KB
 from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
+from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.native import kernel
-
-if TYPE_CHECKING:
-    from magflow.potentials.mmtp.potential import MmtpPotential
 
 SKIN = 0.4
 """A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it."""
 
-_STOPS = (None, *Stop)
+_STOPS: tuple[Stop | None, ...] = (None, *Stop)
 
 
 class MmtpPropagator:
@@ -30,7 +28,7 @@ class MmtpPropagator:
     Parameters
     ----------
     members
-        Potentials that share a geometry; their mean moves the atoms.
+        Models that share species and cutoff; their mean moves the atoms.
     motions
         Where the runs start.
     calibration
@@ -46,7 +44,7 @@ class MmtpPropagator:
 
     def __init__(
         self,
-        members: Sequence[MmtpPotential],
+        members: Sequence[MmtpModel],
         motions: Sequence[Motion],
         *,
         calibration: Mapping[str, float] | None = None,
@@ -58,7 +56,7 @@ class MmtpPropagator:
         self._magnetic = first.magnetic
         self._motions = list(motions)
         self._search = NeighborList(cutoff=first.cutoff + skin, full_list=True, sorted=True, n_threads=1)
-        parts = [(m.model.spec, m.model.parameters, m.model.symmetrise and m.magnetic) for m in members]
+        parts = [(m.spec, m.parameters, m.symmetrise and m.magnetic) for m in members]
         self._native = kernel().Dynamics(parts, first.cutoff + skin, factors.get("forces", 1.0), instruction_set)
         index = {symbol: k for k, symbol in enumerate(first.species)}
         for k, motion in enumerate(motions):
@@ -96,7 +94,7 @@ class MmtpPropagator:
 
     def stop(self, run: int) -> Stop | None:
         """See :class:`~magflow.core.protocols.Propagator`."""
-        return _STOPS[self._native.scalars(run)["stop"]]
+        return _STOPS[int(self._native.scalars(run)["stop"])]
 
     def observe(self, run: int) -> Observation:
         """See :class:`~magflow.core.protocols.Propagator`."""

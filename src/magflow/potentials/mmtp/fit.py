@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -21,31 +21,29 @@ from magflow.potentials.mmtp.optimise import minimise
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import with_unknowns
 from magflow.potentials.mmtp.residuals import Problem
+from magflow.potentials.mmtp.settings import MmtpSettings
 from magflow.potentials.mmtp.state import State
 from magflow.potentials.mmtp.task import FitTask, Prepared, prepare
 from magflow.potentials.strata import UsualVolume, residual_report
 
-if TYPE_CHECKING:
-    from magflow.potentials.mmtp.family import MmtpFamily
 
-
-def fit_mmtp(family: MmtpFamily, task: FitTask) -> tuple[MmtpPotential, FitReport]:
-    """See :meth:`MmtpFamily.fit`.
+def fit_mmtp(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitReport]:
+    """See :meth:`magflow.potentials.mmtp.family.MmtpFamily.fit`.
 
     Linear algebra runs on one thread: its matrices are small, members are fitted side by side by the workers, and
     threads that wait for each other on a busy machine cost ten times the work.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        return _fit(family, task)
+        return _fit(settings, task)
 
 
-def _fit(family: MmtpFamily, task: FitTask) -> tuple[MmtpPotential, FitReport]:
+def _fit(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitReport]:
     watch = _Watch()
-    ready = prepare(family, task)
+    ready = prepare(settings, task)
     held = ready.held
     state, checkpoint = State.at(ready.unknowns), None
     if task.workdir is not None:
-        checkpoint = Checkpoint(task.workdir, _key(family, task, ready))
+        checkpoint = Checkpoint(task.workdir, _key(settings, task, ready))
         if found := checkpoint.load():
             state, watch.before = found
 
@@ -66,7 +64,7 @@ def _fit(family: MmtpFamily, task: FitTask) -> tuple[MmtpPotential, FitReport]:
     )
     if checkpoint:
         checkpoint.save(state, watch.cost, now=True)
-    potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry, family.grade)
+    potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry, settings.grade)
     report = _report(state, ready, watch.cost, potential)
     if task.progress:
         task.progress(1.0, "fitted")
@@ -85,13 +83,13 @@ class _Watch:
         return self.before + Cost(time.process_time() - self.cpu, time.perf_counter() - self.wall)
 
 
-def _key(family: MmtpFamily, task: FitTask, ready: Prepared) -> str:
+def _key(settings: MmtpSettings, task: FitTask, ready: Prepared) -> str:
     arrays = [ready.unknowns]
     for problem in (ready.problem, ready.held):
         if problem is not None:
             geometry, targets = problem.geometry, problem.targets
             arrays += [geometry.type, geometry.moment, geometry.vector, targets.values, targets.weights]
-    return fit_key(f"{family.model_dump_json()} {task.species} {task.seed}", arrays)
+    return fit_key(f"{settings.model_dump_json()} {task.species} {task.seed}", arrays)
 
 
 def finish(model: MmtpModel, geometry: Geometry, scope: Scope) -> MmtpPotential:

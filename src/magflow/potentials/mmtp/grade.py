@@ -214,7 +214,7 @@ def active_set_from_arrays(arrays: dict[str, np.ndarray], model: MmtpModel) -> A
 
 def frame_rows(model: MmtpModel, geometry: Geometry, size_power: int) -> FloatArray:
     """(n, P) dE/d(parameter) of every frame, divided by N^(size_power / 2)."""
-    out = np.zeros((len(geometry.counts), model.spec.n_parameters))
+    out: FloatArray = np.zeros((len(geometry.counts), model.spec.n_parameters))
     for a in range(0, len(geometry.type), CHUNK):
         b = min(a + CHUNK, len(geometry.type))
         np.add.at(out, geometry.frame[a:b], parameter_rows(model, geometry, a, b))
@@ -223,7 +223,9 @@ def frame_rows(model: MmtpModel, geometry: Geometry, size_power: int) -> FloatAr
 
 def _grades(rows: FloatArray, inverse: FloatArray) -> FloatArray:
     c = rows @ inverse
-    return np.maximum(c.max(axis=1), -c.min(axis=1))
+    highest: FloatArray = c.max(axis=1)
+    lowest: FloatArray = c.min(axis=1)
+    return np.maximum(highest, -lowest)
 
 
 def _largest_of_frames(atoms: FloatArray, geometry: Geometry) -> FloatArray:

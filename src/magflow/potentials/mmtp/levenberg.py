@@ -50,7 +50,8 @@ def _solve(matrix: FloatArray, gradient: FloatArray, damping: float) -> FloatArr
         factor = cho_factor(scaled, lower=True, check_finite=False)
     except LinAlgError:
         return -scale * np.linalg.lstsq(scaled, scale * gradient, rcond=1e-14)[0]
-    return -scale * cho_solve(factor, scale * gradient, check_finite=False)
+    step: FloatArray = cho_solve(factor, scale * gradient, check_finite=False)
+    return -scale * step
 
 
 def inverse(matrix: FloatArray) -> FloatArray:
@@ -63,5 +64,5 @@ def inverse(matrix: FloatArray) -> FloatArray:
         except LinAlgError:
             damping = max(10.0 * damping, 1e-12)
             continue
-        found = cho_solve(factor, np.eye(len(matrix)), check_finite=False)
+        found: FloatArray = cho_solve(factor, np.eye(len(matrix)), check_finite=False)
         return 0.5 * (found + found.T) * scale[:, None] * scale[None, :]

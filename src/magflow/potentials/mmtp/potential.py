@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator
@@ -16,6 +16,7 @@ from magflow.core.protocols import Propagator
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.grade import ActiveSet, active_set_from_arrays
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
@@ -112,9 +113,7 @@ class MmtpPotential:
         self, members: Sequence[MmtpPotential], motions: Sequence[Motion], calibration: Mapping[str, float]
     ) -> Propagator:
         """Molecular dynamics on the mean of `members`, which share their geometry."""
-        from magflow.potentials.mmtp.dynamics import MmtpPropagator
-
-        return MmtpPropagator(members, motions, calibration=calibration)
+        return MmtpPropagator([m.model for m in members], motions, calibration=calibration)
 
     def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, 6) eV/A^3, what the labels' stress holds beyond dE/d(strain)/V: the Pulay stress of their fixed cutoff.
@@ -127,7 +126,7 @@ class MmtpPotential:
             row[:3] = sum(constants[s] for s in frame.species) / frame.volume
         return out
 
-    def evaluate(self, geometry: Geometry, **options: Any) -> dict[str, Any]:
+    def evaluate(self, geometry: Geometry, **options: bool) -> dict[str, FloatArray]:
         """What the kernel says, symmetrised where the energy is.
 
         Parameters
@@ -143,7 +142,7 @@ class MmtpPotential:
         """
         model, packing = self.model, geometry.packing(len(self.species))
         here = (model.spec, model.parameters, packing, geometry.moment, geometry.vector)
-        raw = kernel().evaluate(*here, **options)
+        raw: dict[str, FloatArray] = kernel().evaluate(*here, **options)
         if model.symmetrise and self.magnetic:
             flipped = kernel().evaluate(*here, sign=-1.0, **options)
             for name, values in flipped.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,7 @@ from magflow.core.label import LabeledFrame
 from magflow.core.types import FloatArray
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.objective import LeastSquares, Prior
-
-if TYPE_CHECKING:
-    from magflow.potentials.mmtp.family import MmtpFamily
+from magflow.potentials.mmtp.settings import MmtpSettings
 
 START_SPREAD, START_DECAY, START_MAGNETIC = 0.3, 0.6, 0.2
 """Random radial coefficients: size of the first, factor per degree, factor of the magnetic ones."""
@@ -39,10 +36,10 @@ def magnetic_scale(items: Sequence[LabeledFrame], model: MmtpModel) -> FloatArra
     number; 1 for a species without labelled magnetic forces.
     """
     scale = np.ones(len(model.species))
-    known = [item for item in items if item.label.magnetic_forces is not None]
+    known = [(item.frame.species, f[:, 2]) for item in items if (f := item.label.magnetic_forces) is not None]
     if known:
-        forces = np.concatenate([item.label.magnetic_forces[:, 2] for item in known])  # type: ignore[index]
-        symbols = np.concatenate([np.array(item.frame.species) for item in known])
+        forces = np.concatenate([along for _, along in known])
+        symbols = np.concatenate([np.array(species) for species, _ in known])
         for t, symbol in enumerate(model.species):
             mine = forces[(symbols == symbol) & np.isfinite(forces)]
             energy = float(np.sqrt((mine**2).mean())) * model.max_moment[t] if mine.size else 0.0
@@ -73,7 +70,7 @@ def radial_size(model: MmtpModel, magnetic: FloatArray) -> FloatArray:
 
 
 def prior_and_start(
-    family: MmtpFamily,
+    settings: MmtpSettings,
     model: MmtpModel,
     problem: LeastSquares,
     energies: FloatArray,
@@ -111,9 +108,11 @@ def prior_and_start(
     fresh[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
     jtj, jtr, _ = problem.normal(fresh)
     precision = np.full(unknowns, FREE)
-    precision[radial] = family.radial_ridge / size**2 * family.radial_growth**zeta * family.magnetic_growth**degree
+    precision[radial] = (
+        settings.radial_ridge / size**2 * settings.radial_growth**zeta * settings.magnetic_growth**degree
+    )
     scale = np.diag(jtj)[linear]
-    precision[linear] = family.linear_ridge * scale + 1e-12 * max(float(scale.max()), 1.0)
+    precision[linear] = settings.linear_ridge * scale + 1e-12 * max(float(scale.max()), 1.0)
     prior = Prior(precision, centre)
     if warm:
         return prior, np.concatenate([model.parameters, model.pulay])

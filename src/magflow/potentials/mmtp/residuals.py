@@ -182,7 +182,7 @@ class Problem:
     @property
     def size(self) -> int:
         """Number of unknowns: the parameters of the model, then the Pulay constant of each species."""
-        return int(self.model.spec.n_parameters) + self.pulay.shape[1]
+        return int(self.model.spec.n_parameters) + int(self.pulay.shape[1])
 
     @cached_property
     def chunks(self) -> list[tuple[int, int]]:

@@ -78,7 +78,7 @@ def read_selection_state(block: bytes, model: MmtpModel, scaling: float) -> Para
 
 def selection_state(active: ParameterActiveSet, model: MmtpModel) -> bytes:
     """The block for a file whose ``scaling`` is 1. Where the rows came from is not told."""
-    order, n = _order(model), model.spec.n_parameters
+    order, n = _order(model), int(model.spec.n_parameters)
     inverse = active.inverse[order].T
     # A is huge along what few rows reach and tiny along virtual ones: equilibrate before inverting.
     size = np.abs(inverse).max(axis=1)
@@ -86,7 +86,7 @@ def selection_state(active: ParameterActiveSet, model: MmtpModel) -> bytes:
     frames = active.scope is Scope.FRAMES
     values = (float(frames), 0.0, 0.0, float(not frames), active.size_power)
     text = "".join(f"{name} {value!r}\n" for name, value in zip(_WEIGHTS, values, strict=True))
-    matrices = rows.astype("<f8").tobytes() + inverse.astype("<f8").tobytes()
+    matrices: bytes = rows.astype("<f8").tobytes() + inverse.astype("<f8").tobytes()
     return START + b"\n" + text.encode() + b"#" + matrices + _END + b"-1 -1\n" * n + b"#\n"
 
 

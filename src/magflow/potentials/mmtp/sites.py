@@ -84,7 +84,8 @@ def _density(model: MmtpModel, geometry: Geometry, atoms: np.ndarray) -> FloatAr
     directions = np.ones((len(atoms), len(table), len(slots)))
     for k, (parent, axis, _) in enumerate(table[1:], start=1):
         directions[:, k] = directions[:, parent] * unit[:, :, axis]
-    return np.matmul(directions, weights)
+    gathered: FloatArray = np.matmul(directions, weights)
+    return gathered
 
 
 def _sweep(model: MmtpModel, basic: FloatArray, linear: FloatArray) -> tuple[FloatArray, FloatArray]:

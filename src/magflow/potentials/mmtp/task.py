@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_start
 from magflow.potentials.mmtp.promote import hold, promote
 from magflow.potentials.mmtp.ranges import closest_pair, largest_moments, moment_ranges, radial_start, widened
 from magflow.potentials.mmtp.residuals import Problem, check_collinear
-
-if TYPE_CHECKING:
-    from magflow.potentials.mmtp.family import MmtpFamily
+from magflow.potentials.mmtp.settings import MmtpSettings
 
 NEWTON_ITERATIONS = 8
 """Levenberg-Marquardt iterations before BFGS takes over."""
@@ -34,7 +31,7 @@ ROWS_PER_UNKNOWN = 12
 
 @dataclass(frozen=True, eq=False)
 class FitTask:
-    """What one fit is asked for; see :meth:`MmtpFamily.fit`."""
+    """What one fit is asked for; see :meth:`magflow.potentials.mmtp.family.MmtpFamily.fit`."""
 
     train: Sequence[LabeledFrame]
     validation: Sequence[LabeledFrame]
@@ -71,7 +68,7 @@ class Prepared:
     plan: Plan
 
 
-def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
+def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     """The problem of a task.
 
     Where labels are many, Levenberg-Marquardt works on a sample of them and BFGS takes over soon
@@ -80,17 +77,17 @@ def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
     Raises
     ------
     InputError
-        See :meth:`MmtpFamily.fit`.
+        See :meth:`magflow.potentials.mmtp.family.MmtpFamily.fit`.
     """
     if not task.train:
         raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
     check_collinear([*task.train, *task.validation])
     items, repeats = unique_items(task.train)
-    model = _model(family, task, items)
-    problem = Problem.of(model, items, repeats, family.weights)
-    rough = _sample(family, problem, items, repeats, task.seed)
+    model = _model(settings, task, items)
+    problem = Problem.of(model, items, repeats, settings.weights)
+    rough = _sample(settings, problem, items, repeats, task.seed)
     prior, unknowns = prior_and_start(
-        family,
+        settings,
         model,
         rough,
         energy_reference(items, task.species),
@@ -99,27 +96,27 @@ def prepare(family: MmtpFamily, task: FitTask) -> Prepared:
         warm=task.start is not None,
     )
     if task.start is not None and model.magnetic and not task.start.magnetic:
-        prior = hold(prior, model, family.promotion)
+        prior = hold(prior, model, settings.promotion)
     held = None
     if task.validation:
-        held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), family.weights)
-    newton = family.max_iterations if rough is problem else NEWTON_ITERATIONS
-    plan = Plan(family.max_iterations, newton, family.tolerance, family.patience)
+        held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), settings.weights)
+    newton = settings.max_iterations if rough is problem else NEWTON_ITERATIONS
+    plan = Plan(settings.max_iterations, newton, settings.tolerance, settings.patience)
     return Prepared(items, list(task.validation), problem, held, rough, prior, unknowns, plan)
 
 
-def _model(family: MmtpFamily, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
+def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
     if task.start is None:
-        return blank_model(family, items, task.species)
-    start, n_psi = task.start, moment_polynomials(family, items)
+        return blank_model(settings, items, task.species)
+    start, n_psi = task.start, moment_polynomials(settings, items)
     if n_psi > 1 and not start.magnetic and start.species == task.species:
-        start = promote(start, family.form, n_psi, _moment_ranges(family, items, task.species))
-    check_start(family, start.model, task.species, items)
+        start = promote(start, settings.form, n_psi, _moment_ranges(settings, items, task.species))
+    check_start(settings, start.model, task.species, items)
     return widened(start.model, [item.configuration for item in items])
 
 
 def _sample(
-    family: MmtpFamily, problem: Problem, items: Sequence[LabeledFrame], repeats: IntArray, seed: int
+    settings: MmtpSettings, problem: Problem, items: Sequence[LabeledFrame], repeats: IntArray, seed: int
 ) -> LeastSquares:
     """A random part of the labels with :data:`ROWS_PER_UNKNOWN` rows per unknown, magnified to stand for all."""
     share = ROWS_PER_UNKNOWN * problem.size / max(int((problem.targets.weights > 0.0).sum()), 1)
@@ -127,7 +124,7 @@ def _sample(
         return problem
     size = max(1, round(share * len(items)))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:size])
-    part = Problem.of(problem.model, [items[k] for k in chosen], repeats[chosen], family.weights)
+    part = Problem.of(problem.model, [items[k] for k in chosen], repeats[chosen], settings.weights)
     return Magnified(part, len(items) / size)
 
 
@@ -144,51 +141,54 @@ def energy_reference(items: Sequence[LabeledFrame], species: tuple[str, ...]) ->
     """(T,) eV per atom of each species: least squares, of smallest norm where compositions do not fix it."""
     counts = np.array([[item.frame.species.count(s) for s in species] for item in items], dtype=float)
     energies = np.array([item.label.energy for item in items], dtype=float)
-    return np.linalg.lstsq(counts, energies, rcond=None)[0]
+    reference: FloatArray = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    return reference
 
 
-def moment_polynomials(family: MmtpFamily, items: Sequence[LabeledFrame]) -> int:
+def moment_polynomials(settings: MmtpSettings, items: Sequence[LabeledFrame]) -> int:
     """Chebyshev polynomials of a moment in a model for `items`; 1 for labels without moments."""
-    return family.moment_polynomials if items[0].configuration.magmoms is not None else 1
+    return settings.moment_polynomials if items[0].configuration.magmoms is not None else 1
 
 
-def blank_model(family: MmtpFamily, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> MmtpModel:
+def blank_model(settings: MmtpSettings, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> MmtpModel:
     """The form asked for, with ranges from the settings or from the labels, and parameters zero."""
-    basis = enumerate_basis(family.level)
+    basis = enumerate_basis(settings.level)
     frames = [item.configuration for item in items]
-    n_psi = moment_polynomials(family, items)
-    r_min = family.r_min
+    n_psi = moment_polynomials(settings, items)
+    r_min = settings.r_min
     if r_min is None:
-        r_min = radial_start(closest_pair(frames, species, family.cutoff), family.cutoff)
+        r_min = radial_start(closest_pair(frames, species, settings.cutoff), settings.cutoff)
     size = (
-        len(species) ** 2 * basis.n_mu * family.n_radial * len(moment_pairs(family.form, n_psi))
+        len(species) ** 2 * basis.n_mu * settings.n_radial * len(moment_pairs(settings.form, n_psi))
         + basis.n_scalar
         + len(species)
     )
     return MmtpModel(
         species=species,
-        form=family.form,
-        level=family.level,
-        cutoff=family.cutoff,
+        form=settings.form,
+        level=settings.level,
+        cutoff=settings.cutoff,
         r_min=r_min,
-        n_phi=family.n_radial,
+        n_phi=settings.n_radial,
         n_psi=n_psi,
-        symmetrise=family.form is Form.PAPER,
+        symmetrise=settings.form is Form.PAPER,
         extend=True,
-        max_moment=_moment_ranges(family, items, species),
+        max_moment=_moment_ranges(settings, items, species),
         basis=basis,
         parameters=np.zeros(size),
         pulay=np.zeros(len(species)),
     )
 
 
-def _moment_ranges(family: MmtpFamily, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> FloatArray:
+def _moment_ranges(settings: MmtpSettings, items: Sequence[LabeledFrame], species: tuple[str, ...]) -> FloatArray:
     """(T,) muB, as the settings say or from the labels."""
     found = moment_ranges(largest_moments([item.configuration for item in items], species))
-    return np.array([family.max_moment.get(s, m) for s, m in zip(species, found.tolist(), strict=True)])
+    return np.array([settings.max_moment.get(s, m) for s, m in zip(species, found.tolist(), strict=True)])
 
 
-def check_start(family: MmtpFamily, model: MmtpModel, species: tuple[str, ...], items: Sequence[LabeledFrame]) -> None:
+def check_start(
+    settings: MmtpSettings, model: MmtpModel, species: tuple[str, ...], items: Sequence[LabeledFrame]
+) -> None:
     """Refuse a warm start from a potential of another shape.
 
     Raises
@@ -198,11 +198,11 @@ def check_start(family: MmtpFamily, model: MmtpModel, species: tuple[str, ...], 
     """
     pairs = {
         "species": (model.species, species),
-        "form": (model.form, family.form),
-        "level": (model.level, family.level),
-        "cutoff": (model.cutoff, family.cutoff),
-        "n_radial": (model.n_phi, family.n_radial),
-        "n_psi": (model.n_psi, moment_polynomials(family, items)),
+        "form": (model.form, settings.form),
+        "level": (model.level, settings.level),
+        "cutoff": (model.cutoff, settings.cutoff),
+        "n_radial": (model.n_phi, settings.n_radial),
+        "n_psi": (model.n_psi, moment_polynomials(settings, items)),
     }
     for name, (seen, expected) in pairs.items():
         if seen != expected:
