@@ -118,7 +118,7 @@ def check_periodic(pbc: Any, *, cell: bool = True) -> None:
         raise NotPeriodicError(
             "the frame is not periodic in all three directions",
             seen=f"pbc = {' '.join('FT'[int(f)] for f in flags.ravel())}" if cell else "no cell",
-            expected='a cell and pbc="T T T"',
+            expected='a cell (Lattice="..." in extended XYZ) and pbc="T T T"',
             hint="put enough vacuum into the cell and declare it periodic",
         )
 
