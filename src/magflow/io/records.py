@@ -92,6 +92,11 @@ def unspecified_level(*, magmoms: bool, magnetic_forces: bool, unknown_moments: 
     return LevelOfTheory(UNSPECIFIED, "", kind, UNSPECIFIED)
 
 
+def has_unknown_moments(level: LevelOfTheory) -> bool:
+    """Whether labels of this level have moments that nobody knows."""
+    return level.parameters.get("moments") == "unknown"
+
+
 class NotPeriodicError(InputError):
     """A frame that is not periodic in all three directions: a reader of many leaves it out, a reader of one refuses."""
 

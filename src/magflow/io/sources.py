@@ -15,6 +15,7 @@ from magflow.io.deepmd import iter_deepmd
 from magflow.io.extxyz import iter_extxyz
 from magflow.io.findings import Findings
 from magflow.io.mlip_cfg import iter_cfg
+from magflow.io.pymatgen_json import iter_pymatgen
 from magflow.io.quantities import Chosen, Quantity
 from magflow.io.records import Record
 
@@ -206,8 +207,23 @@ def _is_deepmd(path: Path, head: bytes) -> bool:
     return path.is_dir() and any(next(path.rglob(name), None) for name in ("type.raw", "set.*"))
 
 
+def _pymatgen(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
+    return iter_pymatgen(
+        path,
+        keys=wish.keys,
+        level_of_theory=wish.level_of_theory,
+        virial_sign=wish.virial_sign,
+        findings=findings,
+    )
+
+
 def _is_ase(path: Path, head: bytes) -> bool:
-    return head.startswith((b"SQLite format 3", b"- of Ulm")) or (head.startswith(b"{") and b'"nextid"' in head)
+    of_json = head.startswith(b"{") and any(key in head for key in (b'"unique_id"', b'"ctime"', b'"nextid"'))
+    return head.startswith((b"SQLite format 3", b"- of Ulm")) or of_json
+
+
+def _is_pymatgen(path: Path, head: bytes) -> bool:
+    return head.lstrip()[:1] in (b"{", b"[") and any(key in head for key in (b'"structure"', b"pymatgen", b'"lattice"'))
 
 
 _NAMES = frozenset({"keys", "virial_sign"})
@@ -220,6 +236,7 @@ SOURCES = {
         frozenset({"elements", "en_der_sign"}),
     ),
     "ase": Source("an ASE database or trajectory", _is_ase, _ase, _NAMES),
+    "pymatgen": Source("JSON of pymatgen", _is_pymatgen, _pymatgen, _NAMES),
     "extxyz": Source("an extended XYZ file", lambda _, head: _first_word(head).isdigit(), _extxyz, _NAMES),
 }
 """The formats of this room, in the order they are tried; those of DFT codes come after them, by entry point."""

@@ -14,13 +14,14 @@ from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
 from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.vasp.constraint import Held, read_constraint
+from magflow.dft.vasp.deltaspin import read_log
 from magflow.dft.vasp.outcar import read_steps, vectors
 from magflow.dft.vasp.output import open_vasprun, step_energy
 from magflow.dft.vasp.penalty import Target
-from magflow.dft.vasp.settings import GGA, DeltaSpin, Penalty
+from magflow.dft.vasp.settings import GGA, Penalty
 from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
-from magflow.io.records import Record, build_label
+from magflow.io.records import Record, build_label, located
 from magflow.io.sources import Source, Wish
 from magflow.io.text import read_lines
 
@@ -30,6 +31,7 @@ _NO_MOMENTS = (
 )
 _SETTINGS = ("ENCUT", "ISMEAR", "METAGGA", "LDAU", "IVDW", "LSORBIT")
 _FUNCTIONALS = {tag: name for name, tag in GGA.items()}
+_MODES = {mode: Penalty(method="penalty", mode=mode) for mode in (1, 2, 4)}
 _LOGS = ("*log*", "*.out", "OSZICAR", "stdout*")
 
 
@@ -70,7 +72,7 @@ def _outcar(path: Path, findings: Findings) -> Iterator[Record]:
     head, settings = steps[0][0], steps[0][0].settings
     polarised = settings.get("ISPIN") == "2" or settings.get("LNONCOLLINEAR") == "T"
     species = head.species
-    run = _run(path, head.version, head.titles, settings, polarised, len(species), len(steps), findings)
+    run = _run(path, head.version, head.titles or head.potcars, settings, polarised, len(species), len(steps), findings)
     for count, (_, step) in enumerate(steps, start=1):
         where = f"{path}: step {count}"
         if not step.converged:
@@ -88,6 +90,7 @@ def _vasprun(path: Path, findings: Findings) -> Iterator[Record]:
     steps = vasprun.ionic_steps
     settings = {name: str(value) for name, value in vasprun.parameters.items()}
     settings |= {name: str(value) for name, value in vasprun.incar.items()}
+    settings.setdefault("ENCUT", str(vasprun.parameters.get("ENMAX", "unknown")))
     polarised = int(vasprun.parameters.get("ISPIN", 1)) == 2 or bool(vasprun.parameters.get("LNONCOLLINEAR"))
     titles = list(dict.fromkeys(vasprun.potcar_symbols))
     n_atoms = len(vasprun.atomic_symbols)
@@ -160,23 +163,30 @@ def _plain(value: str) -> float | str:
 
 def _constraint(path: Path, mode: int, n_atoms: int) -> Held | None:
     """The constraint of a run of one step, from the files beside `path`; None if there is none, or not enough of it."""
+    if not mode:
+        logs = (log for pattern in _LOGS for log in sorted(path.parent.glob(pattern)))
+        return next((held for log in logs if (held := _deltaspin(log, n_atoms)) is not None), None)
     from pymatgen.io.vasp.inputs import Incar
 
     incar = path.with_name("INCAR")
     tags = Incar.from_file(incar) if incar.is_file() else {}
-    targets = np.array(tags.get("M_CONSTR", []), dtype=float).ravel()
-    if targets.size != 3 * n_atoms:
-        targets = np.zeros(3 * n_atoms)
-    moments = targets.reshape(n_atoms, 3)
-    target = Target(mode or 2, moments, np.any(moments != 0, axis=1))
-    if mode:
-        found = read_constraint(Penalty(method="penalty", mode=mode), path.parent, path, target)  # type: ignore[arg-type]
-        return None if isinstance(found, Failure) else found
-    for log in (p for pattern in _LOGS for p in sorted(path.parent.glob(pattern))):
-        found = read_constraint(DeltaSpin(method="deltaspin"), path.parent, log, target)
-        if not isinstance(found, Failure) and found.converged:
-            return found
-    return None
+    imposed = np.array(tags.get("M_CONSTR", []), dtype=float).ravel()
+    if mode not in _MODES or imposed.size != 3 * n_atoms:
+        return None
+    moments = imposed.reshape(n_atoms, 3)
+    target = Target(mode, moments, np.any(moments != 0, axis=1))
+    found = read_constraint(_MODES[mode], path.parent, path, target)
+    return None if isinstance(found, Failure) else found
+
+
+def _deltaspin(log: Path, n_atoms: int) -> Held | None:
+    try:
+        state = read_log(log.read_text(errors="replace"), n_atoms)
+    except (TruncatedOutputError, OSError):
+        return None
+    if not state.met:
+        return None
+    return Held(state.magmoms, state.magnetic_forces, np.zeros(n_atoms), state.rms, 0.0, True, {})
 
 
 def _record(
@@ -193,15 +203,16 @@ def _record(
     if unknown:
         run.findings.note(Fate.GUESSED, _NO_MOMENTS, where)
         level = replace(level, parameters={**level.parameters, "moments": "unknown"})
-    label = build_label(
-        frame,
-        energy=energy,
-        level_of_theory=level,
-        forces=forces,
-        stress=stress,
-        magmoms=frame.magmoms,
-        magnetic_forces=magnetic_forces,
-    )
+    with located(where):
+        label = build_label(
+            frame,
+            energy=energy,
+            level_of_theory=level,
+            forces=forces,
+            stress=stress,
+            magmoms=frame.magmoms,
+            magnetic_forces=magnetic_forces,
+        )
     record = Record(frame, label)
     run.findings.count_record(record)
     return record

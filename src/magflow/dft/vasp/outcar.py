@@ -49,15 +49,16 @@ class Head:
 
     version: str = ""
     titles: list[str] = field(default_factory=list)
+    potcars: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def species(self) -> tuple[str, ...]:
         """(N,) elements."""
-        if not self.counts or len(self.titles) < len(self.counts):
+        titles = (self.titles or self.potcars)[: len(self.counts)]
+        if not titles or len(titles) < len(self.counts):
             raise TruncatedOutputError("OUTCAR does not say which atoms there are")
-        titles = self.titles[-len(self.counts) :]
         symbols = [re.split(r"[_.]", title.split()[1])[0] for title in titles]
         return tuple(s for s, n in zip(symbols, self.counts, strict=True) for _ in range(n))
 
@@ -102,6 +103,8 @@ def _take(line: str, source: Lines, head: Head, step: Step) -> bool:
         head.version = line.split()[0].removeprefix("vasp.")
     elif "TITEL  =" in line:
         head.titles.append(line.split("=", 1)[1].strip())
+    elif line.startswith(" POTCAR: "):
+        head.potcars.append(line.split(":", 1)[1].strip())
     elif "ions per type =" in line:
         head.counts = [int(word) for word in line.split("=", 1)[1].split()]
     elif "direct lattice vectors" in line and "positions" not in line:
@@ -112,7 +115,8 @@ def _take(line: str, source: Lines, head: Head, step: Step) -> bool:
     elif line.startswith("  in kB"):
         step.stress = _KB * _numbers([line.split()[2:8]], (1, 6))[0, _KB_ORDER]
     elif "TOTAL-FORCE (eV/Angst)" in line:
-        table = _numbers([row[:6] for row in source.rows(sum(head.counts), 1)], (sum(head.counts), 6))
+        n_atoms = len(head.species)
+        table = _numbers([row[:6] for row in source.rows(n_atoms, 1)], (n_atoms, 6))
         step.positions, step.forces = table[:, :3], table[:, 3:]
     elif "aborting loop because EDIFF is reached" in line:
         step.converged = True
