@@ -108,6 +108,11 @@ UNITS: dict[Quantity, dict[str, float]] = {
 """Units a user may name for a quantity, by what they have to be multiplied with; the house's comes first."""
 
 
+def spellings(quantity: Quantity, factor: float) -> list[str]:
+    """The names of `quantity` whose values are to be multiplied by `factor`."""
+    return _SPELLINGS[quantity].get(factor, "").split()
+
+
 @lru_cache(maxsize=4096)
 def spelled(name: str) -> Spelling | None:
     """The quantity a name stands for; None if it is none of those in the table."""
