@@ -11,6 +11,7 @@ from magflow.errors import InputError, MissingToolError
 
 BACKENDS = "magflow.backends"
 LABEL_ENGINES = "magflow.label_engines"
+LABEL_SOURCES = "magflow.label_sources"
 POTENTIAL_FAMILIES = "magflow.potential_families"
 STUDIES = "magflow.studies"
 

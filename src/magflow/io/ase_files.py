@@ -54,12 +54,34 @@ def iter_ase(
 
 
 def _images(path: Path) -> Iterator[Atoms]:
-    from ase.io import iread
-
     try:
-        yield from iread(path, index=":")
+        yield from _rows(path) if _is_database(path) else _others(path)
     except FileNotFoundError as error:
         raise InputError("no such structure file", where=str(path)) from error
     # ASE's readers raise whatever their parsing trips over; the file is the user's, so it is an input error
     except Exception as error:
         raise InputError(f"the file cannot be read: {type(error).__name__}: {error}", where=str(path)) from error
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return head.startswith(b"SQLite format 3") or (head.startswith(b"{") and b'"unique_id"' in head)
+
+
+def _rows(path: Path) -> Iterator[Atoms]:
+    """Atoms of a database with the key-value pairs and data of their rows, which ``ase.io.read`` leaves behind."""
+    from ase.db import connect
+
+    with path.open("rb") as file:
+        kind = "json" if file.read(1) == b"{" else "db"
+    for row in connect(str(path), type=kind).select():
+        atoms = row.toatoms()
+        atoms.info |= {**row.key_value_pairs, **row.data}
+        yield atoms
+
+
+def _others(path: Path) -> Iterator[Atoms]:
+    from ase.io import iread
+
+    yield from iread(path, index=":")

@@ -1,4 +1,4 @@
-"""One configuration from any structure file: extended XYZ by our own reader, every other format by ASE's."""
+"""One configuration from any structure file: extended XYZ by our own reader, mcif by pymatgen, others by ASE."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from magflow.errors import InputError
 from magflow.io.ase_files import iter_ase
 from magflow.io.extxyz import iter_extxyz
 from magflow.io.findings import Fate, Findings
+from magflow.io.records import located
+from magflow.io.structure import from_structure
 
 
 def read_configuration(path: Path, where: str | None = None) -> Frame:
@@ -28,6 +30,8 @@ def read_configuration(path: Path, where: str | None = None) -> Frame:
     if not path.is_file():
         raise InputError("no such structure file", where=where)
     read = iter_extxyz if _is_extxyz(path) else iter_ase
+    if path.name.endswith(".mcif"):
+        return _from_mcif(path, where)
     findings = Findings()
     frames = [record.configuration for record in read(path, labels=False, findings=findings)]
     count = len(frames) + findings.count(Fate.LEFT_OUT)
@@ -39,3 +43,16 @@ def read_configuration(path: Path, where: str | None = None) -> Frame:
 
 def _is_extxyz(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith((".xyz", ".extxyz"))
+
+
+def _from_mcif(path: Path, where: str) -> Frame:
+    """A magnetic CIF, by pymatgen: ASE reads the atoms of one and leaves the moments out."""
+    from pymatgen.core import Structure
+
+    try:
+        structure = Structure.from_file(path)
+    # pymatgen's parser raises whatever it trips over; the file is the user's, so it is an input error
+    except Exception as error:
+        raise InputError(f"the structure file cannot be read: {type(error).__name__}: {error}", where=where) from error
+    with located(where):
+        return from_structure(structure)

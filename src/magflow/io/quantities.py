@@ -74,8 +74,8 @@ _RESEMBLES = (
         re.compile(r"m(ag)?_?(force|grad)|(force|grad)s?_?mag|magnetic_(force|grad|field)|en_der|d[eh]_?dm"),
     ),
     (Quantity.MAGMOMS, re.compile(r"(?<![a-z])mag|magmom|spin|moment(?!um|a)")),
-    (Quantity.VIRIAL, re.compile(r"virial")),
     (Quantity.STRESS, re.compile(r"stress|pressure")),
+    (Quantity.VIRIAL, re.compile(r"virial")),
     (Quantity.FORCES, re.compile(r"force|gradient")),
     (Quantity.ENERGY, re.compile(r"energ|^e0?$|^etot|toten|enthalpy")),
 )
@@ -106,6 +106,11 @@ UNITS: dict[Quantity, dict[str, float]] = {
     Quantity.MAGNETIC_FORCES: _FIELDS,
 }
 """Units a user may name for a quantity, by what they have to be multiplied with; the house's comes first."""
+
+
+def spellings(quantity: Quantity, factor: float) -> list[str]:
+    """The names of `quantity` whose values are to be multiplied by `factor`."""
+    return _SPELLINGS[quantity].get(factor, "").split()
 
 
 @lru_cache(maxsize=4096)

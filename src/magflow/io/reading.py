@@ -14,7 +14,7 @@ from magflow.errors import InputError
 from magflow.io.findings import Findings
 from magflow.io.names import understand
 from magflow.io.quantities import Chosen, Quantity
-from magflow.io.records import Record
+from magflow.io.records import Record, has_unknown_moments
 from magflow.io.values import Values
 
 REFERENCE = "reference_"
@@ -127,7 +127,7 @@ def assemble(
     is_label = reading.labels and values.energy is not None
     unknown = False
     if is_label:
-        own = origin.level_of_theory is not None
+        own = origin.level_of_theory is not None and not has_unknown_moments(origin.level_of_theory)
         wanted, unknown = moments.of_label(own=own, findings=reading.findings, where=where)
         wanted = None if origin.non_magnetic_frame else wanted
     else:

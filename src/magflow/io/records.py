@@ -92,6 +92,11 @@ def unspecified_level(*, magmoms: bool, magnetic_forces: bool, unknown_moments: 
     return LevelOfTheory(UNSPECIFIED, "", kind, UNSPECIFIED)
 
 
+def has_unknown_moments(level: LevelOfTheory) -> bool:
+    """Whether labels of this level have moments that nobody knows."""
+    return level.parameters.get("moments") == "unknown"
+
+
 class NotPeriodicError(InputError):
     """A frame that is not periodic in all three directions: a reader of many leaves it out, a reader of one refuses."""
 
@@ -118,7 +123,7 @@ def check_periodic(pbc: Any, *, cell: bool = True) -> None:
         raise NotPeriodicError(
             "the frame is not periodic in all three directions",
             seen=f"pbc = {' '.join('FT'[int(f)] for f in flags.ravel())}" if cell else "no cell",
-            expected='a cell and pbc="T T T"',
+            expected='a cell (Lattice="..." in extended XYZ) and pbc="T T T"',
             hint="put enough vacuum into the cell and declare it periodic",
         )
 

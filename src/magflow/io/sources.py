@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from magflow.core import plugins
 from magflow.core.label import LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.ase_files import iter_ase
@@ -14,6 +15,7 @@ from magflow.io.deepmd import iter_deepmd
 from magflow.io.extxyz import iter_extxyz
 from magflow.io.findings import Findings
 from magflow.io.mlip_cfg import iter_cfg
+from magflow.io.pymatgen_json import iter_pymatgen
 from magflow.io.quantities import Chosen, Quantity
 from magflow.io.records import Record
 
@@ -111,15 +113,22 @@ def source_of(path: Path) -> Source:
     if not path.exists():
         raise InputError("no such file or folder", where=str(path))
     head = b"" if path.is_dir() else _head(path)
-    found = next((source for source in SOURCES.values() if source.recognises(path, head)), None)
+    found = next((source for source in _sources() if source.recognises(path, head)), None)
     if found is None:
         raise InputError(
-            "a file of unknown format",
+            f"a {'folder' if path.is_dir() else 'file'} of unknown format",
             where=str(path),
-            seen=repr(head[:40]),
-            expected=", ".join(source.title for source in SOURCES.values()),
+            seen=None if path.is_dir() else repr(head[:40]),
+            expected=", ".join(source.title for source in _sources()),
         )
     return found
+
+
+def _sources() -> Iterator[Source]:
+    """Own formats first; a plug-in is imported only when none of those will do."""
+    yield from SOURCES.values()
+    for name in plugins.names(plugins.LABEL_SOURCES):
+        yield plugins.load(plugins.LABEL_SOURCES, name)
 
 
 def check_heeded(wish: Wish, sources: Iterable[Source], also: Iterable[str] = ()) -> None:
@@ -194,21 +203,32 @@ def _ase(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
     )
 
 
+def _is_deepmd(path: Path, head: bytes) -> bool:
+    return path.is_dir() and any(next(path.rglob(name), None) for name in ("type.raw", "set.*"))
+
+
+def _pymatgen(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
+    return iter_pymatgen(
+        path,
+        keys=wish.keys,
+        level_of_theory=wish.level_of_theory,
+        virial_sign=wish.virial_sign,
+        findings=findings,
+    )
+
+
 def _is_ase(path: Path, head: bytes) -> bool:
-    return head.startswith((b"SQLite format 3", b"- of Ulm")) or (head.startswith(b"{") and b'"nextid"' in head)
+    of_json = head.startswith(b"{") and any(key in head for key in (b'"unique_id"', b'"ctime"', b'"nextid"'))
+    return head.startswith((b"SQLite format 3", b"- of Ulm")) or of_json
 
 
-def _is_vasp(path: Path, head: bytes) -> bool:
-    return head.lstrip().startswith(b"vasp.") or b"<modeling>" in head
-
-
-def _refuse_vasp(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
-    raise InputError("an output of VASP, which is not read here yet", where=str(path), hint="convert it with ASE first")
+def _is_pymatgen(path: Path, head: bytes) -> bool:
+    return head.lstrip()[:1] in (b"{", b"[") and any(key in head for key in (b'"structure"', b"pymatgen", b'"lattice"'))
 
 
 _NAMES = frozenset({"keys", "virial_sign"})
 SOURCES = {
-    "deepmd": Source("a folder of DeePMD systems", lambda path, _: path.is_dir(), _deepmd, frozenset({"elements"})),
+    "deepmd": Source("a folder of DeePMD systems", _is_deepmd, _deepmd, frozenset({"elements"})),
     "mlip-cfg": Source(
         "an MLIP .cfg file",
         lambda _, head: _first_word(head) == b"BEGIN_CFG",
@@ -216,7 +236,7 @@ SOURCES = {
         frozenset({"elements", "en_der_sign"}),
     ),
     "ase": Source("an ASE database or trajectory", _is_ase, _ase, _NAMES),
-    "vasp": Source("an output of VASP", _is_vasp, _refuse_vasp),
+    "pymatgen": Source("JSON of pymatgen", _is_pymatgen, _pymatgen, _NAMES),
     "extxyz": Source("an extended XYZ file", lambda _, head: _first_word(head).isdigit(), _extxyz, _NAMES),
 }
-"""The formats, in the order they are tried."""
+"""The formats of this room, in the order they are tried; those of DFT codes come after them, by entry point."""

@@ -85,10 +85,10 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
     if not summary or "Calculation completed" not in abo:
         raise TruncatedOutputError("the output ends before `Calculation completed`")
     names = ("etotal", "cartesian_forces", "cartesian_stress_tensor", "eigenvalues", "fermi_energy")
-    gsr = _variables(folder / f"{stem}o_GSR.nc", names)
+    gsr = variables(folder / f"{stem}o_GSR.nc", names)
     gradient = None
     if constrained:
-        out = _variables(folder / f"{stem}o_OUT.nc", ("grspin",))
+        out = variables(folder / f"{stem}o_OUT.nc", ("grspin",))
         gradient = _shaped(out["grspin"], (n_atoms, 3), "grspin")[:, 2]
     steps = _STEP.findall(abo)
     return Output(
@@ -153,7 +153,14 @@ def _field(name: str, summary: str) -> str:
     return found.group(1) if found else ""
 
 
-def _variables(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def variables(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Variables of a netCDF file as floats.
+
+    Raises
+    ------
+    TruncatedOutputError
+        If the file or one of them is not there.
+    """
     import netCDF4
 
     try:

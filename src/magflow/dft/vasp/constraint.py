@@ -93,7 +93,9 @@ def _deltaspin(log: Path, target: Target) -> Held | Failure:
         state = read_log(log.read_text(errors="replace"), len(target.held))
     except TruncatedOutputError as error:
         return Failure(FailureKind.TRUNCATED_OUTPUT, str(error))
-    if not np.allclose(state.targets[target.held], target.moments[target.held], atol=1e-6):
+    if state.targets is not None and not np.allclose(
+        state.targets[target.held], target.moments[target.held], atol=1e-6
+    ):
         return Failure(FailureKind.INCONSISTENT, "the target spins in the log are not those of the frame")
     forces = np.where(target.held[:, None], state.magnetic_forces, 0.0)
     return Held(

@@ -1,8 +1,9 @@
-"""The log of VASP with the DeltaSpin patch: moments held by Lagrange multipliers.
+"""The log of VASP with DeltaSpin: moments held by Lagrange multipliers.
 
-The multiplier lambda is dE/dM at the constrained moments; the magnetic force is -lambda, and that is what DeltaSpin
-itself prints as "Magnetic Force" at the end of its log. Moments are MW, the integrals over the weighted spheres.
-Atoms are in VASP's order, energies in eV, moments in muB.
+Two generations print two things. The patch of VASP 5 prints multipliers lambda = dE/dM, so the magnetic force is
+-lambda, and that is what it calls "Magnetic Force" at the end of its log. DeltaSpin in VASP 6 (``LDELTASPIN``) works
+with L = E + lambda.(M - M_target), so its lambda is the magnetic force itself; it ends with two tables. Moments are
+MW, the integrals over the weighted spheres. Atoms are in VASP's order, energies in eV, moments in muB.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from magflow.dft.runs import TruncatedOutputError
 _STEP = re.compile(r"Step \(Outer -- Inner\) =\s*(\d+) --\s*(\d+)\s+RMS =\s*(\S+)")
 _ENERGY = re.compile(r"^\s*\d+ F=\s*(\S+)\s+E0=", re.MULTILINE)
 _MET = "Meet convergence criterion"
+_STATUS, _TABLES = "DeltaSpin final status", "DeltaSpin final constrained observables"
+_FORCES = "Magnetic force (eV/uB)"
+_CONVENTION = "magnetic force = spin_lambda for L=E+lambda.(M-M_target)"
+_MISSED = re.compile(r"Maximum moment error\s*:\s*(\S+) uB")
+_REACHED = re.compile(r"Moment constraint\s*:\s*reached")
 _REPORT = (
     "Energy:",
     "Cartesian Coordinates:",
@@ -53,9 +59,9 @@ class DeltaSpinLog:
     magmoms
         (N, 3) muB: of the summary if there is one, else those the last inner optimisation reached.
     targets
-        (N, 3) muB.
+        (N, 3) muB; None if the log does not print them (VASP 6).
     rms
-        Deviation of the last inner optimisation, muB.
+        Deviation of the last inner optimisation, muB; in VASP 6 the largest deviation.
     met
         Whether that ended by its convergence criterion.
     energy
@@ -66,7 +72,7 @@ class DeltaSpinLog:
 
     multipliers: FloatArray
     magmoms: FloatArray
-    targets: FloatArray
+    targets: FloatArray | None
     rms: float
     met: bool
     energy: float | None
@@ -86,9 +92,11 @@ def read_log(text: str, n_atoms: int) -> DeltaSpinLog:
     TruncatedOutputError
         If it holds no finished inner optimisation.
     """
+    if _TABLES in text:
+        return _read_tables(text, n_atoms)
     steps = _STEP.findall(text)
     if not steps:
-        raise TruncatedOutputError("the log holds no step of the spin constraint: is this VASP patched with DeltaSpin?")
+        raise TruncatedOutputError("the log holds no step of the spin constraint: is this VASP with DeltaSpin?")
     report = read_report(text, n_atoms)
     energies = _ENERGY.findall(text)
     ending = text[: text.rindex("final optimal lambda:")] if "final optimal lambda:" in text else ""
@@ -101,6 +109,39 @@ def read_log(text: str, n_atoms: int) -> DeltaSpinLog:
         energy=float(energies[-1]) if energies else None,
         report=report,
     )
+
+
+def _read_tables(text: str, n_atoms: int) -> DeltaSpinLog:
+    """The end of a log of VASP 6."""
+    if _CONVENTION not in text:
+        raise TruncatedOutputError(f"the tables of DeltaSpin (VASP 6) do not end with `{_CONVENTION} ...`")
+    status = text[text.rindex(_STATUS) :] if _STATUS in text else ""
+    missed = _MISSED.search(status)
+    energies = _ENERGY.findall(text)
+    return DeltaSpinLog(
+        multipliers=-_table(text, _FORCES, n_atoms),
+        magmoms=_table(text, _TABLES, n_atoms),
+        targets=None,
+        rms=float(missed.group(1)) if missed else float("nan"),
+        met=bool(_REACHED.search(status)),
+        energy=float(energies[-1]) if energies else None,
+        report=None,
+    )
+
+
+def _table(text: str, title: str, n_atoms: int) -> FloatArray:
+    """(N, 3): the vectors of the last table headed `title`, after the line of dashes."""
+    body = text[text.rindex(title) :] if title in text else ""
+    rows = [line.split() for line in re.split(r"^-+$", body, maxsplit=1, flags=re.M)[-1].splitlines()[1 : n_atoms + 1]]
+    try:
+        if len(rows) < n_atoms or any(row[0] != str(i) for i, row in enumerate(rows, start=1)):
+            raise ValueError
+        values = np.array([[float(x) for x in row[5:8]] for row in rows])
+        if values.shape != (n_atoms, 3) or not np.isfinite(values).all():
+            raise ValueError
+    except (ValueError, IndexError):
+        raise TruncatedOutputError(f"`{title}` with {n_atoms} vectors is not in the log (LDELTASPIN, VASP 6)") from None
+    return values
 
 
 def read_report(text: str, n_atoms: int) -> Report | None:

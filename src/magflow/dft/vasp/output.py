@@ -1,7 +1,8 @@
 """Read what VASP leaves behind, with pymatgen: ``vasprun.xml`` for numbers, ``OUTCAR`` for moments and the end.
 
 - energy: ``e_fr_energy``, the free energy TOTEN that forces derive from. (``e_0_energy`` is extrapolated, and VASP
-  5.4.4 writes the entropy term under that name.) With a penalty it contains E_p.
+  5.4.4 writes the entropy term under that name.) With a penalty it contains E_p; with PSTRESS that of an ionic step
+  contains PV, which is taken off.
 - stress: kbar, positive in compression.
 - moments: the tables "magnetization (x)", with (y) and (z) in a noncollinear run; of a collinear one the component
   along the axis is called x.
@@ -10,8 +11,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from magflow.dft.runs import TruncatedOutputError
 
 _END = "General timing and accounting informations for this job"
 _VERSION = re.compile(r"\d+(?:\.\d+){1,2}")
+_STARS = re.compile(r"[ \t]*<i [^>]*>\s*\*+\s*</i>\n?")
 _ERROR = re.compile(
     r"^[ |*]*((?:VERY BAD NEWS|ERROR|Error|internal error|LAPACK|BRMIX: very serious|ZBRENT).*?)[ |*]*$", re.M
 )
@@ -71,7 +74,7 @@ def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
     """
     if not _ends_well(folder / "OUTCAR"):
         raise TruncatedOutputError("OUTCAR ends before its timing")
-    run = _vasprun(folder / "vasprun.xml")
+    run = open_vasprun(folder / "vasprun.xml")
     last = run.ionic_steps[-1]
     steps = [step["e_fr_energy"] for step in last["electronic_steps"] if "e_fr_energy" in step]
     missing = [name for name in ("e_fr_energy", "forces", "stress") if name not in last]
@@ -79,7 +82,7 @@ def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
         raise TruncatedOutputError(f"vasprun.xml has no {missing[0] if missing else 'SCF steps'}")
     version = _VERSION.match(run.vasp_version)
     return Output(
-        energy=float(_shaped(last["e_fr_energy"], (), "energy")),
+        energy=step_energy(run, last),
         forces=_shaped(last["forces"], (n_atoms, 3), "forces"),
         stress=-0.1 / EV_PER_A3_IN_GPA * voigt(_shaped(last["stress"], (3, 3), "stress")),
         magmoms=read_moments(folder / "OUTCAR", n_atoms) if polarised else None,
@@ -92,14 +95,31 @@ def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
     )
 
 
-def _vasprun(path: Path) -> Any:
+def step_energy(run: Any, step: Mapping[str, Any]) -> float:
+    """Free energy of an ionic step of `run` (pymatgen's ``Vasprun``), eV, without PV."""
+    energy = float(_shaped(step["e_fr_energy"], (), "energy"))
+    pressure_kb = float(run.parameters.get("PSTRESS", 0.0) or 0.0)
+    return energy - pressure_kb * 0.1 / EV_PER_A3_IN_GPA * float(step["structure"].volume)
+
+
+def open_vasprun(path: Path) -> Any:
+    """Pymatgen's ``Vasprun`` of a run that holds at least one step.
+
+    Raises
+    ------
+    TruncatedOutputError
+        If it is absent or cannot be parsed.
+    """
     from lxml.etree import XMLSyntaxError
-    from pymatgen.io.vasp.outputs import Vasprun
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+        try:
+            run = _parsed(path)
+        except ValueError:  # an unset integer of INCAR is echoed as stars, which says nothing about the results
+            with tempfile.NamedTemporaryFile("w", suffix=".xml", encoding="utf-8") as file:
+                file.write(_without_stars(path.read_text(encoding="utf-8", errors="replace")))
+                file.flush()
+                run = _parsed(Path(file.name))
     except FileNotFoundError:
         raise TruncatedOutputError("there is no vasprun.xml") from None
     except (XMLSyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
@@ -107,6 +127,20 @@ def _vasprun(path: Path) -> Any:
     if not run.ionic_steps:
         raise TruncatedOutputError("vasprun.xml holds no finished step")
     return run
+
+
+def _parsed(path: Path) -> Any:
+    from pymatgen.io.vasp.outputs import Vasprun
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+
+
+def _without_stars(text: str) -> str:
+    """`text` without the entries of the echo of the input whose value is stars; the results are left as they are."""
+    head, end, results = text.partition("</parameters>")
+    return _STARS.sub("", head) + end + results
 
 
 def read_moments(path: Path, n_atoms: int) -> FloatArray:

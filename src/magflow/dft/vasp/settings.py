@@ -27,6 +27,26 @@ OWNED = frozenset(
 )
 """Tags that follow from settings or from the frame; a user cannot write them."""
 
+OTHER_MEANING = frozenset(
+    {
+        *("PSTRESS", "SCALEE", "EFIELD", "EFIELD_PEAD", "LATTICE_CONSTRAINTS"),
+        *("ML_LMLFF", "ML_MODE", "IMAGES", "SPRING", "LCLIMB", "VCAIMAGES"),
+    }
+)
+"""Tags with which energy or forces of a step are no longer those of the frame: E + PV, a scaled energy, the energy in a
+field, that of a fitted force field, the forces of a band of images."""
+
+RUNNING = frozenset(
+    {
+        *("ALGO", "IALGO", "TIME", "LDIAG", "LSUBROT", "NELMIN", "NELMDL", "INIWAV", "EBREAK", "DEPER", "WEIMIN"),
+        *("IMIX", "INIMIX", "MIXPRE", "MAXMIX", "AMIX", "BMIX", "AMIX_MAG", "BMIX_MAG", "AMIN", "WC", "LMAXMIX"),
+        *("KPAR", "NPAR", "NCORE", "NSIM", "LPLANE", "LSCALAPACK", "LSCALU", "LSCAAWARE", "LASYNC", "NGPU"),
+        *("NBANDS", "KBLOCK", "MAXMEM", "NBLOCK", "SYSTEM", "NWRITE", "LDAUPRINT", "LVTOT", "LVHAR", "LELF", "LAECHG"),
+        *("NEDOS", "EMIN", "EMAX", "LORBMOM"),
+    }
+)
+"""Tags that change speed, convergence or what is printed, and not the answer."""
+
 PotcarRelease = Literal[
     "PBE",
     "PBE_52",
@@ -171,6 +191,17 @@ class VaspSettings(CodeSettings):
         owned = sorted(OWNED & set(tags))
         if owned:
             raise ValueError(f"{', '.join(owned)}: set by other settings or by the frame")
+        other = sorted(OTHER_MEANING & set(tags))
+        if other:
+            raise ValueError(f"{', '.join(other)}: energy or forces would not be those of the frame")
+        return tags
+
+    @field_validator("incar_running")
+    @classmethod
+    def _only_running(cls, tags: Tags) -> Tags:
+        answering = sorted(set(tags) - RUNNING)
+        if answering:
+            raise ValueError(f"{', '.join(answering)}: may change the answer, so it belongs under incar")
         return tags
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
 from magflow.io.gather import Collection, Told, energy_hint
 from magflow.io.importing.suspicion import Suspicion, suspicions
-from magflow.io.records import Record, labeled_frames
+from magflow.io.records import Record, has_unknown_moments, labeled_frames
 from magflow.io.sources import Wish, source_of
 
 
@@ -98,8 +98,7 @@ MOMENTS = ("obtained, along z", "obtained, non-collinear", "unknown", "none")
 def _moments(record: Record) -> str:
     label = record.label
     if label is None or label.magmoms is None:
-        unknown = label is not None and label.level_of_theory.parameters.get("moments") == "unknown"
-        return "unknown" if unknown else "none"
+        return "unknown" if label is not None and has_unknown_moments(label.level_of_theory) else "none"
     return MOMENTS[0] if is_collinear(label.magmoms) else MOMENTS[1]
 
 
