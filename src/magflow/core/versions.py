@@ -9,11 +9,14 @@ number and counts as format 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from magflow import __version__
-from magflow.errors import MagflowError, StoreError
+from magflow.errors import InputError, MagflowError, StoreError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -69,7 +72,16 @@ class Format(Generic[T]):
             raise StoreError(
                 f"this {self.noun} is damaged", where=where, seen=f"{FORMAT}: {found!r}", expected="a number from 1"
             )
-        return _not_newer(self.noun, found, self.number, writer, where)
+        if found > self.number:
+            by = f"magflow {writer}" if writer else "a newer magflow"
+            raise NewerFormatError(
+                f"this {self.noun} was written by {by}, this is {__version__}",
+                where=where,
+                seen=f"format {found}",
+                expected=f"format {self.number}" if self.number == 1 else f"format 1 to {self.number}",
+                hint="upgrade magflow",
+            )
+        return found
 
     def upgraded(self, content: T, found: object, writer: object = None, where: str | None = None) -> T:
         """`content`, which is of format `found`, as this magflow would have written it.
@@ -86,7 +98,7 @@ class Format(Generic[T]):
 
 @dataclass(frozen=True)
 class Mark:
-    """The word by which a file of potentials says what it is and in which format: ``magflow-ensemble-1``.
+    """The word by which a file says what it is and in which format: ``magflow-ensemble-1``.
 
     Parameters
     ----------
@@ -94,43 +106,42 @@ class Mark:
         What it is, for people.
     name
         The word without the number.
-    number
-        The format that this magflow writes.
+    steps
+        See :class:`Format`.
     """
 
     noun: str
     name: str
-    number: int = 1
+    steps: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = ()
+
+    @property
+    def layout(self) -> Format[dict[str, Any]]:
+        """How what bears the mark is laid out."""
+        return Format(self.noun, self.steps)
+
+    @property
+    def stamp(self) -> dict[str, str]:
+        """What a mapping of this kind begins with."""
+        return {FORMAT: str(self), WRITER: __version__}
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.number}"
+        return f"{self.name}-{self.layout.number}"
 
-    def require(self, found: object, writer: object = None, where: str | None = None) -> int:
-        """The number in the mark `found`.
+    def upgraded(self, content: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+        """`content`, which bears a mark, as this magflow would have written it; its stamp stays as it is.
 
         Raises
         ------
         NewerFormatError
-            If a newer magflow wrote the file; its version, if known, is `writer`.
-        ValueError
-            If it is no mark of this kind of file.
+            If a newer magflow wrote it.
+        InputError
+            If it bears no mark of this kind.
         """
+        found = content.get(FORMAT)
         name, _, number = str(found).rpartition("-")
         if name != self.name or not number.isdecimal() or int(number) < 1:
-            raise ValueError(f"{found!r} is not the mark of {self.noun}, {self}")
-        return _not_newer(self.noun, int(number), self.number, writer, where)
-
-
-def _not_newer(noun: str, found: int, known: int, writer: object, where: str | None) -> int:
-    if found > known:
-        raise NewerFormatError(
-            f"this {noun} was written by {f'magflow {writer}' if writer else 'a newer magflow'}, this is {__version__}",
-            where=where,
-            seen=f"format {found}",
-            expected=f"format {known}" if known == 1 else f"format 1 to {known}",
-            hint="upgrade magflow",
-        )
-    return found
+            raise InputError(f"this is no {self.noun}", where=where, seen=f"{FORMAT}: {found}", expected=str(self))
+        return self.layout.upgraded(dict(content), int(number), content.get(WRITER), where)
 
 
 def read_stamped(
@@ -147,3 +158,8 @@ def read_stamped(
     """
     found = content.get(FORMAT, 1)
     return {**layout.upgraded(dict(content), found, content.get(WRITER), where), FORMAT: layout.number}
+
+
+def known_fields(kind: type[DataclassInstance], content: Mapping[str, Any]) -> dict[str, Any]:
+    """What `content` says of the fields of a dataclass; fields that a newer magflow added are left out."""
+    return {field.name: content[field.name] for field in fields(kind) if field.name in content}

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core import plugins
 from magflow.core.files import replace_file
+from magflow.core.versions import Format, read_stamped
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
 
+NOTE: Format[dict[str, Any]] = Format("note of a back end")
 FILE = "backend.json"
 """File in the campaign's directory that names its back end."""
 
@@ -164,11 +166,13 @@ def backend_of(directory: CampaignDirectory) -> Backend:
     ------
     StoreError
         If its note cannot be read, or names a back end that is not installed.
+    NewerFormatError
+        If a newer magflow wrote the note.
     """
     path = directory.path / FILE
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        return backend_named(noted.pop("kind"), **noted)
+        noted = read_stamped(NOTE, json.loads(path.read_text(encoding="utf-8")), str(path))
+        return backend_named(noted["kind"], noted.get("where", ""), noted.get("worker", ""))
     except FileNotFoundError:
         return backend_named(UNCLAIMED)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
@@ -204,7 +208,7 @@ def claim_backend(directory: CampaignDirectory, backend: Backend) -> None:
         If it has another one.
     """
     require_backend(directory, backend)
-    note = {"kind": backend.name, **asdict(backend)}
+    note = {**NOTE.stamp, "kind": backend.name, **asdict(backend)}
     replace_file(directory.path / FILE, json.dumps(note, indent=1).encode())
 
 

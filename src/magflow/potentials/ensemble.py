@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import Calculator
 
-from magflow import __version__
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
@@ -35,13 +34,13 @@ from magflow.core.protocols import (
     TellsMagnetic,
 )
 from magflow.core.types import FloatArray
-from magflow.core.versions import WRITER, Mark
+from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.io.records import located
 from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
-FORMAT = Mark("ensemble", "magflow-ensemble", 2)
+FORMAT = Mark("ensemble", "magflow-ensemble", (dict,))  # 2: files of members are named by their content
 CHUNK = 4096
 """Frames whose neighbour lists are held at once."""
 MEMBER_SHARE = 0.8
@@ -213,8 +212,7 @@ class PotentialEnsemble:
         members = [member.to_bytes() for member in self.members]
         files = [f"member_{k:02d}-{digest([data])}.bin" for k, data in enumerate(members)]
         manifest = {
-            "format": str(FORMAT),
-            WRITER: __version__,
+            **FORMAT.stamp,
             "family": self.family_name,
             "elements": list(self.species),
             "cutoff": self.cutoff,
@@ -273,11 +271,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]
     if wrong:
         raise InputError("the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong)}")
-    try:
-        FORMAT.require(manifest["format"], manifest.get(WRITER), str(path))
-    except ValueError as error:
-        raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
-    return manifest
+    return FORMAT.upgraded(manifest, str(path))
 
 
 def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> EnsemblePrediction:

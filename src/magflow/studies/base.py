@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from magflow import __version__
 from magflow.core import plugins
 from magflow.core.protocols import WorkProgress
-from magflow.core.versions import FORMAT, WRITER, Format
+from magflow.core.versions import Mark
 from magflow.errors import InputError, MagflowError
 from magflow.presentation.sections import Section
 
@@ -25,41 +24,13 @@ def silent(fraction: float, text: str, *, milestone: bool = False) -> None:
     """A progress that nobody watches."""
 
 
-@dataclass(frozen=True)
-class ResultFormat:
-    """The layout of the results of one kind, which they name as ``magflow-<noun>-<number>``."""
-
-    layout: Format[dict[str, Any]]
-
-    @property
-    def stamp(self) -> dict[str, str]:
-        """What every dictionary of such results begins with."""
-        return {FORMAT: f"magflow-{self.layout.noun}-{self.layout.number}", WRITER: __version__}
-
-    def upgraded(self, d: Mapping[str, Any]) -> dict[str, Any]:
-        """`d` as this magflow would have written it.
-
-        Raises
-        ------
-        InputError
-            If it is something else.
-        NewerFormatError
-            If a newer magflow wrote it.
-        """
-        found = str(d.get(FORMAT))
-        kind, _, number = found.rpartition("-")
-        if kind != f"magflow-{self.layout.noun}" or not number.isdecimal():
-            raise InputError(f"no {self.layout.noun} is written here", seen=found, expected=self.stamp[FORMAT])
-        return self.layout.upgraded(dict(d), int(number), d.get(WRITER))
-
-
 class Result(Protocol):
     """What a task found."""
 
-    form: ClassVar[ResultFormat]
+    form: ClassVar[Mark]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready; begins with the stamp of its form."""
+        """JSON-ready; begins with the stamp of its form: ``magflow-<noun>-<number>``."""
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:

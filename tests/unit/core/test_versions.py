@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from magflow import __version__
-from magflow.core.versions import Format, Mark, NewerFormatError, read_stamped
-from magflow.errors import StoreError
+from magflow.core.versions import Format, Mark, NewerFormatError, known_fields, read_stamped
+from magflow.errors import InputError, StoreError
 
 Fields = dict[str, object]
 
@@ -64,20 +66,36 @@ def test_what_is_no_number_of_a_format_is_damage(number: object):
         read_stamped(LAYOUT, {"format": number})
 
 
-ROPE = Mark("rope", "magflow-rope", 2)
+ROPE = Mark("rope", "magflow-rope", (in_metres,))
 
 
-@pytest.mark.parametrize(("mark", "number"), [("magflow-rope-1", 1), (str(ROPE), 2)])
-def test_a_mark_tells_the_format(mark: str, number: int):
-    assert ROPE.require(mark) == number
+def test_the_stamp_of_a_mark_says_what_it_is_and_who_wrote_it():
+    assert ROPE.stamp == {"format": "magflow-rope-2", "magflow": __version__} == {"format": str(ROPE), **ROPE.stamp}
+
+
+@pytest.mark.parametrize(("mark", "length"), [("magflow-rope-1", 2.5), (str(ROPE), 250)])
+def test_what_bears_an_older_mark_is_brought_up_to_date(mark: str, length: float):
+    assert ROPE.upgraded({"format": mark, "length": 250}) == {"format": mark, "length": length}
 
 
 def test_a_newer_mark_is_refused_by_the_name_of_its_writer():
-    with pytest.raises(NewerFormatError, match=r"this rope was written by magflow 9\.1"):
-        ROPE.require("magflow-rope-3", "9.1")
+    with pytest.raises(NewerFormatError, match=r"attic: this rope was written by magflow 9\.1"):
+        ROPE.upgraded({"format": "magflow-rope-3", "magflow": "9.1"}, "attic")
 
 
 @pytest.mark.parametrize("mark", ["magflow-rope", "magflow-rope-0", "magflow-rope--1", "magflow-cord-1", "", None, 1])
 def test_another_mark_is_no_rope(mark: object):
-    with pytest.raises(ValueError, match="is not the mark of rope"):
-        ROPE.require(mark)
+    with pytest.raises(InputError, match=r"attic: this is no rope; .*expected: magflow-rope-2"):
+        ROPE.upgraded({"format": mark}, "attic")
+
+
+@dataclass
+class Knot:
+    """Test double."""
+
+    name: str
+    turns: int = 1
+
+
+def test_fields_that_a_newer_magflow_added_are_left_out():
+    assert Knot(**known_fields(Knot, {"name": "bowline", "colour": "red"})) == Knot("bowline")

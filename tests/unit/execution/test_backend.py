@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import toy_jobs as toy
+from magflow import __version__
 from magflow.core import plugins
+from magflow.core.versions import NewerFormatError
 from magflow.errors import CampaignError, StoreError
 from magflow.execution.backend import (
     FILE,
@@ -56,7 +58,7 @@ def test_a_campaign_that_was_run_here_is_not_submitted(campaign):
     assert not (campaign.path / FILE).exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "abacus"}', '{"kind": "fireworks", "pad": 1}', "{}"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "abacus"}', '{"kind": "abacus", "format": 1}', "{}"])
 def test_a_damaged_note_is_said(campaign, text):
     (campaign.path / FILE).write_text(text)
     with pytest.raises(StoreError, match="backend cannot be read"):
@@ -67,6 +69,17 @@ def test_a_note_of_magflow_0_1_is_read(campaign):
     for kind, known in (("fireworks", PAD), ("jobflow-remote", PROJECT)):
         (campaign.path / FILE).write_text(json.dumps({"kind": kind, "where": known.where, "worker": known.worker}))
         assert backend_of(campaign) == known
+
+
+def test_a_note_says_its_format_and_may_hold_what_a_newer_magflow_added(campaign):
+    claim_backend(campaign, PROJECT)
+    noted = json.loads((campaign.path / FILE).read_text())
+    assert (noted["format"], noted["magflow"]) == (1, __version__)
+    (campaign.path / FILE).write_text(json.dumps(noted | {"magflow": "9.1", "colour": "red"}))
+    assert backend_of(campaign) == PROJECT
+    (campaign.path / FILE).write_text(json.dumps(noted | {"magflow": "9.1", "format": 2}))
+    with pytest.raises(NewerFormatError, match=r"written by magflow 9\.1"):
+        backend_of(campaign)
 
 
 def test_a_note_is_there_whole_or_not_at_all(campaign, monkeypatch):

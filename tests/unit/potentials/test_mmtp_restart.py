@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from mmtp_models import random_frame, random_potential
 from mmtp_toy import label, random_frames, toy_labels
 
 from magflow.core.label import LabeledFrame
+from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError, StoreError
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.checkpoint import NAME
@@ -145,6 +147,18 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match="damaged"):
         fit("newton", tmp_path)
+
+
+def test_a_checkpoint_of_a_newer_magflow_is_told(tmp_path):
+    fit("newton", tmp_path)
+    path = tmp_path / NAME
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(arrays.pop("header").tobytes()) | {"format": "magflow-mmtp-checkpoint-2", "magflow": "9.1"}
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
+    with pytest.raises(NewerFormatError, match=r"written by magflow 9\.1") as caught:
+        fit("newton", tmp_path)
+    assert caught.value.where == str(path)
 
 
 def test_a_checkpoint_that_cannot_be_written(tmp_path):

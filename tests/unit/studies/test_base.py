@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from magflow import __version__
-from magflow.core.versions import Format, NewerFormatError
+from magflow.core.versions import Mark, NewerFormatError
 from magflow.errors import InputError
-from magflow.studies.base import ResultFormat, Traces, read_result, registered, results_left_in
+from magflow.studies.base import Traces, read_result, registered, results_left_in
 
 STUDIES = pytest.mark.parametrize("study", registered(), ids=lambda study: study.name)
 
@@ -24,7 +24,7 @@ class Answer:
 
     value: int
 
-    form: ClassVar[ResultFormat] = ResultFormat(Format("answer", (lambda d: {**d, "value": d["number"]},)))
+    form: ClassVar[Mark] = Mark("answer", "magflow-answer", (lambda d: {**d, "value": d["number"]},))
 
     def as_dict(self) -> dict[str, Any]:
         return {**self.form.stamp, "value": self.value}
@@ -43,18 +43,18 @@ def test_a_study_has_a_frozen_task_and_a_result_with_a_form(study):
     assert dataclasses.is_dataclass(study.task) and study.task.__dataclass_params__.frozen
     assert callable(study.task.run)
     form = study.result.form
-    assert form.stamp["format"] == f"magflow-{form.layout.noun}-{form.layout.number}"
+    assert form.stamp["format"] == f"magflow-{form.noun}-{form.layout.number}"
     assert form.stamp["magflow"] == __version__
 
 
 @STUDIES
 def test_results_of_a_newer_magflow_are_told_by_name(study):
-    layout = study.result.form.layout
-    newer = {"format": f"magflow-{layout.noun}-{layout.number + 1}", "magflow": "9.8"}
+    form = study.result.form
+    newer = {"format": f"magflow-{form.noun}-{form.layout.number + 1}", "magflow": "9.8"}
     with pytest.raises(NewerFormatError, match=r"written by magflow 9\.8") as caught:
         study.result.from_dict(newer)
     assert "upgrade magflow" in str(caught.value)
-    with pytest.raises(InputError, match="written here"):
+    with pytest.raises(InputError, match="this is no"):
         study.result.from_dict({"format": "magflow-cake-1"})
 
 

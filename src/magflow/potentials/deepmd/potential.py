@@ -147,14 +147,13 @@ class DeepmdPotential:
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
+                header = FORMAT.upgraded(json.loads(str(archive["header"])))
                 checkpoint = archive["checkpoint"].tobytes()
-            FORMAT.require(header["format"])
             whole = header["sha256"] == hashlib.sha256(checkpoint).hexdigest()
             found = str(header["family"])
             potential = cls(checkpoint, header["model"])
             whole = whole and bool(potential.species) and potential.cutoff > 0.0
-        except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise InputError("not a DeePMD model", seen=f"{len(data)} bytes: {error}") from error
         if not whole:
             raise InputError("the DeePMD model is damaged", seen=f"{len(data)} bytes")

@@ -15,11 +15,12 @@ import numpy as np
 from magflow.core.arrays import digest
 from magflow.core.files import replace_file
 from magflow.core.label import Cost
+from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
 from magflow.potentials.mmtp.model import READ_ERRORS
 from magflow.potentials.mmtp.state import State
 
-FORMAT = "magflow-mmtp-checkpoint-1"
+FORMAT = Mark("checkpoint of a fit", "magflow-mmtp-checkpoint")
 NAME = "checkpoint.npz"
 SHARE = 0.02
 """Share of the time that may go into writing checkpoints."""
@@ -68,8 +69,8 @@ class Checkpoint:
         except OSError as error:
             raise InputError(f"the checkpoint cannot be read: {error.strerror}", where=str(self.path)) from error
         try:
-            header, state = _decode(data)
-            cost = Cost(**header["cost"])
+            header, state = _decode(data, str(self.path))
+            cost = Cost(**known_fields(Cost, header["cost"]))
         except READ_ERRORS as error:
             raise InputError(
                 "the checkpoint is damaged", where=str(self.path), seen=str(error), hint="remove it to start afresh"
@@ -94,7 +95,7 @@ class Checkpoint:
 
 def _encode(key: str, state: State, cost: Cost) -> bytes:
     header = {
-        "format": FORMAT,
+        **FORMAT.stamp,
         "key": key,
         "cost": {"cpu_seconds": cost.cpu_seconds, "wall_seconds": cost.wall_seconds, "cores": cost.cores},
         "state": {name: getattr(state, name) for name in _NUMBERS},
@@ -107,12 +108,10 @@ def _encode(key: str, state: State, cost: Cost) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(data: bytes) -> tuple[dict[str, Any], State]:
+def _decode(data: bytes, where: str) -> tuple[dict[str, Any], State]:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    header = json.loads(arrays.pop("header").tobytes().decode())
-    if header["format"] != FORMAT:
-        raise ValueError("another format")
+    header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), where)
     numbers = header["state"]
     if set(numbers) != set(_NUMBERS) or not set(_ARRAYS[:2]) <= set(arrays) <= set(_ARRAYS):
         raise ValueError("entries are missing")

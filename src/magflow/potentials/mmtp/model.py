@@ -181,8 +181,8 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        FORMAT.require(header.pop("format"))
+        header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()))
+        del header["format"]
         header["species"] = tuple(header["species"])
         header["form"] = Form(header["form"])
         basis = Basis(*(arrays.pop(name) for name in ("basic", "times", "multiplicity", "scalar")))

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magflow.core.prediction import QUANTITIES
-from magflow.core.versions import Format
-from magflow.studies.base import ResultFormat, read_result
+from magflow.core.versions import Mark, known_fields
+from magflow.studies.base import read_result
 from magflow.studies.compare.timing import InferenceCost
 
 DIRECTORY = "comparison"
@@ -59,7 +59,8 @@ class ComparedFit:
     def from_dict(cls, d: Mapping[str, Any]) -> ComparedFit:
         """Inverse of :meth:`as_dict`."""
         inference = d["inference"]
-        return cls(**{**d, "inference": None if inference is None else InferenceCost(**inference)})
+        cost = None if inference is None else InferenceCost(**known_fields(InferenceCost, inference))
+        return cls(**known_fields(cls, d) | {"inference": cost})
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Standing:
 class Comparison:
     """All fits, and what was compared (:meth:`ComparisonTask.about`)."""
 
-    form: ClassVar[ResultFormat] = ResultFormat(Format("comparison"))
+    form: ClassVar[Mark] = Mark("comparison", "magflow-comparison")
 
     fits: tuple[ComparedFit, ...]
     about: Mapping[str, Any]

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from magflow import __version__
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.files import replace_file
 from magflow.core.frame import frames_from_arrays, frames_to_arrays
-from magflow.core.versions import WRITER, Mark
+from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
 
 FORMAT = Mark("state of a run", "magflow-motion")
+_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile)
 
 
 def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
@@ -32,8 +32,7 @@ def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
     """
     integration = asdict(motion.integration) | {"pistons": int(motion.integration.pistons)}
     header = {
-        "format": str(FORMAT),
-        WRITER: __version__,
+        **FORMAT.stamp,
         "integration": integration,
         "limits": asdict(motion.limits),
         "heat": motion.heat,
@@ -62,15 +61,14 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        FORMAT.require(header["format"], header.get(WRITER), str(path))
-        how = header["integration"]
+        header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), str(path))
+        how = known_fields(Integration, header["integration"])
         listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None
         motion = Motion(
             frames_from_arrays(arrays)[0],
             arrays["velocities"],
             Integration(**how | {"pistons": Pistons(how["pistons"])}),
-            Limits(**header["limits"]),
+            Limits(**known_fields(Limits, header["limits"])),
             arrays["piston"],
             header["heat"],
             header["step"],
@@ -78,6 +76,6 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
         )
     except FileNotFoundError as error:
         raise InputError("there is no run to go on with", where=str(path)) from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except _READ_ERRORS as error:
         raise InputError("the state of the run is damaged", where=str(path), seen=str(error)) from error
     return motion, header["facts"]

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from magflow.core.protocols import FitReport
-from magflow.core.versions import FORMAT, Format
-from magflow.studies.base import ResultFormat
+from magflow.core.versions import FORMAT, Mark, known_fields
 
 FILE = "training.json"
 """In the directory of the ensemble."""
@@ -42,7 +41,7 @@ class TrainResult:
         (:func:`magflow.potentials.strata.residual_report`).
     """
 
-    form: ClassVar[ResultFormat] = ResultFormat(Format("training"))
+    form: ClassVar[Mark] = Mark("training", "magflow-training")
 
     family: str
     elements: tuple[str, ...]
@@ -73,5 +72,5 @@ class TrainResult:
             If a newer magflow wrote it.
         """
         found = cls.form.upgraded({FORMAT: "magflow-training-1", **d})
-        members = tuple(FittedMember(**member) for member in found["members"])
+        members = tuple(FittedMember(**known_fields(FittedMember, member)) for member in found["members"])
         return cls(found["family"], tuple(found["elements"]), found["errors"], members, found["cpu_seconds"])

@@ -11,9 +11,8 @@ import numpy as np
 from magflow.core.comparison import compare
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES
-from magflow.core.versions import Format
+from magflow.core.versions import Mark, known_fields
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
-from magflow.studies.base import ResultFormat
 from magflow.studies.transfer.ways import Arm
 
 RESULTS = "results.json"
@@ -45,7 +44,7 @@ class TransferPoint:
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> TransferPoint:
         """From what :func:`dataclasses.asdict` makes of a point."""
-        return cls(**{**d, "arm": Arm(d["arm"])})
+        return cls(**known_fields(cls, d) | {"arm": Arm(d["arm"])})
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def held_out_errors(ensemble: PotentialEnsemble, test: Sequence[LabeledFrame]) -
 class TransferCurve:
     """All points, and what they were made from (`about`, JSON-ready)."""
 
-    form: ClassVar[ResultFormat] = ResultFormat(Format("transfer"))
+    form: ClassVar[Mark] = Mark("transfer", "magflow-transfer")
 
     points: tuple[TransferPoint, ...]
     about: Mapping[str, Any]
