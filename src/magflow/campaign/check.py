@@ -271,7 +271,7 @@ def estimate(spec: CampaignSpec) -> str:
         return f"{limit}; give label.core_seconds and stop.labels for an estimate"
     beside = 0 if spec.transfer is None else spec.transfer.non_magnetic + spec.transfer.test
     hours = seconds * (labels + beside) / 3600.0
-    cores = spec.execution.workers * int(getattr(spec.engine(), "cores", 1))
+    cores = spec.execution.workers * spec.label_cores
     here = os.cpu_count() or 1
     busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
     more = f" and {beside} beside the loop" if beside else ""

@@ -16,7 +16,7 @@ from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
 from magflow.core.masking import mask
-from magflow.core.protocols import LabelEngine, PotentialFamily
+from magflow.core.protocols import LabelEngine, PotentialFamily, UsesCores
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
 from magflow.explore.settings import ExploreSettings
@@ -307,6 +307,12 @@ class CampaignSpec(Section):
     def engine(self) -> LabelEngine:
         """What labels, with the settings of `execution` applied."""
         return self._engine
+
+    @property
+    def label_cores(self) -> int:
+        """Cores one label is computed on."""
+        engine = self.engine()
+        return engine.cores if isinstance(engine, UsesCores) else 1
 
     def non_magnetic_engine(self) -> LabelEngine:
         """The same engine with the same settings, for non-magnetic labels."""

@@ -43,19 +43,11 @@ def init(
     """
     from magflow.campaign.templates import template_text
     from magflow.cli.printing import print_json
-    from magflow.errors import InputError
+    from magflow.core.files import create_file
 
     name = template.replace("-", "_")
     target = directory / f"{name}.yaml"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as file:
-            file.write(template_text(name))
-    except FileExistsError as error:
-        where = str(error.filename)
-        raise InputError("this name is taken already", where=where, hint="name another directory") from error
-    except OSError as error:
-        raise InputError(f"the file cannot be written: {error.strerror}", where=str(target)) from error
+    create_file(target, template_text(name).encode())
     if as_json:
         print_json({"file": str(target)})
         return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from magflow.errors import StoreError
+from magflow.errors import InputError, StoreError
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -25,6 +26,47 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     StoreError
         If it cannot be written; the file is then as it was.
     """
+    with _finished(path, data, mode) as partial:
+        partial.replace(path)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """As :func:`replace_file`, where there is no file yet.
+
+    Raises
+    ------
+    InputError
+        If the name, or that of its directory, is taken by another file.
+    StoreError
+        If it cannot be written.
+    """
+    try:
+        with _finished(path, data, 0o666) as partial:
+            path.hardlink_to(partial)  # a rename would replace
+    except StoreError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            taken = path if path.exists() else path.parent
+            raise InputError("this name is taken already", where=str(taken), hint="name another directory") from error
+        raise
+
+
+def install_directory(prepared: Path, directory: Path) -> None:
+    """Give the finished directory `prepared` its name: who finds the name finds all its files, after a power cut too.
+
+    Raises
+    ------
+    OSError
+        If that is impossible, or the name is taken.
+    """
+    for path in (*prepared.rglob("*"), prepared):
+        _to_disk(path)
+    prepared.rename(directory)
+    _to_disk(directory.parent)
+
+
+@contextmanager
+def _finished(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A file beside `path` that holds `data`, on disk; what is done to it is on disk when the block has ended."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         _make_directory(path.parent)
@@ -33,10 +75,9 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
+            yield partial
+        finally:
             partial.unlink(missing_ok=True)
-            raise
         _to_disk(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write a file: {error.strerror}", where=str(path)) from error
@@ -49,9 +90,9 @@ def _make_directory(directory: Path) -> None:
         _to_disk(made.parent)
 
 
-def _to_disk(directory: Path) -> None:
-    """A name in `directory`, new or changed, outlives a power cut only once the directory itself is on disk."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _to_disk(path: Path) -> None:
+    """A name in a directory, new or changed, outlives a power cut only once the directory itself is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems cannot do it for a directory, and need not
             os.fsync(handle)

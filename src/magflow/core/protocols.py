@@ -67,6 +67,15 @@ class LabelEngine(LabelSource, Protocol):
         """
 
 
+@runtime_checkable
+class UsesCores(Protocol):
+    """An engine that computes one label on several cores; one that does not say takes one."""
+
+    @property
+    def cores(self) -> int:
+        """How many."""
+
+
 Progress = Callable[[float, str], None]
 """Called with the fraction done (0 to 1) and a short text."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from killing import killed_at_every_step
-from magflow.core.files import replace_file
-from magflow.errors import StoreError
+from magflow.core.files import create_file, install_directory, replace_file
+from magflow.errors import InputError, StoreError
 
 
 def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path):
@@ -58,6 +58,35 @@ def test_a_failed_write_leaves_everything_as_it_was(tmp_path):
     with pytest.raises(TypeError):
         replace_file(tmp_path / "text", "no bytes")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
+    path, seen = tmp_path / "new", set()
+    for _ in killed_at_every_step(lambda: create_file(path, b"all"), lambda: path.unlink(missing_ok=True)):
+        seen.add(path.read_bytes() if path.exists() else None)
+    assert seen == {None, b"all"}
+
+
+def test_a_new_file_takes_no_name_that_is_taken(tmp_path):
+    create_file(tmp_path / "deep" / "file", b"mine")
+    for path, taken in (("deep/file", "deep/file"), ("deep/file/below", "deep/file"), ("deep", "deep")):
+        with pytest.raises((InputError, StoreError)) as caught:
+            create_file(tmp_path / path, b"yours")
+        assert str(tmp_path / taken) in str(caught.value)
+    assert [p.read_bytes() for p in (tmp_path / "deep").iterdir()] == [b"mine"]
+
+
+def test_a_directory_gets_its_name_when_its_files_are_on_disk(tmp_path, monkeypatch):
+    done, fsync, rename = [], os.fsync, os.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (done.append(Path(f"/proc/self/fd/{fd}").readlink().name), fsync(fd))[1]
+    )
+    monkeypatch.setattr(os, "rename", lambda a, b: (done.append("named"), rename(a, b))[1])
+    (tmp_path / "prepared" / "part").mkdir(parents=True)
+    (tmp_path / "prepared" / "part" / "file").write_text("x")
+    install_directory(tmp_path / "prepared", tmp_path / "directory")
+    assert sorted(done[:3]) == ["file", "part", "prepared"] and done[3:] == ["named", tmp_path.name]
+    assert (tmp_path / "directory" / "part" / "file").read_text() == "x"
 
 
 def test_threads_that_write_one_file_do_not_meet(tmp_path):

@@ -53,7 +53,7 @@ def together_findings(spec: CampaignSpec, cluster: ClusterDirectory) -> list[Fin
 
 
 def _cores(spec: CampaignSpec, cluster: ClusterDirectory) -> str:
-    wanted = int(getattr(spec.engine(), "cores", 1))
+    wanted = spec.label_cores
     adapter = cluster.adapter(Category.DFT)
     given = int(adapter.get("nodes") or 1) * int(adapter.get("ntasks_per_node") or adapter.get("ntasks") or 1)
     if wanted > given:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from magflow.core.arrays import digest
+from magflow.core.files import install_directory
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Progress
 from magflow.errors import InputError, StoreError
@@ -79,9 +80,7 @@ def fit_deepmd(
 
 def _origin(start: Potential, family: str) -> DeepmdPotential:
     if not isinstance(start, DeepmdPotential) or start.family != family:
-        raise InputError(
-            "the warm start is of another family", seen=getattr(start, "family", type(start).__name__), expected=family
-        )
+        raise InputError("the warm start is of another family", seen=start.family, expected=family)
     return start
 
 
@@ -133,7 +132,7 @@ def _directory(
                     hint="use the labels and settings of that training, or remove it to start afresh",
                 )
             if not directory.exists():
-                prepared.rename(directory)
+                install_directory(prepared, directory)
         except OSError as error:
             raise StoreError(f"the training cannot be written: {error.strerror}", where=str(root)) from error
         stack.enter_context(training.locked(directory))

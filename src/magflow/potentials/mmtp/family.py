@@ -57,7 +57,7 @@ class MmtpFamily(MmtpSettings):
             another shape, values that are not finite, a checkpoint of another fit.
         """
         if start is not None and not isinstance(start, MmtpPotential):
-            raise InputError("the warm start is of another family", seen=getattr(start, "family", type(start).__name__))
+            raise InputError("the warm start is of another family", seen=start.family)
         species = tuple(sorted(set(elements)))
         return fit_mmtp(self, FitTask(train, validation, species, seed, start, progress, workdir))
 
