@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from magflow.core.label import LabeledFrame
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction
+from magflow.core.prediction import LAYOUTS, QUANTITIES, EnsemblePrediction
 from magflow.core.types import FloatArray
 
 
@@ -32,25 +32,22 @@ class Compared:
 
 def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quantity: str) -> Compared:
     """Set a prediction of the configurations of `labels` beside what they say; empty where either has nothing."""
-    mean, spread = getattr(prediction.mean, quantity), getattr(prediction.deviation, quantity)
+    mean: FloatArray | None = getattr(prediction.mean, quantity)
+    spread: FloatArray | None = getattr(prediction.deviation, quantity)
     empty = np.zeros(0)
-    if mean is None or not len(labels):
+    if mean is None or spread is None or not len(labels):
         return Compared(empty, empty, empty, np.zeros(0, dtype=np.int64))
-    counts = prediction.mean.counts
-    index = np.arange(len(labels))
-    if quantity == "energy":
-        true = np.array([item.label.energy for item in labels], dtype=float) / counts
-        mean, spread, owner = mean / counts, spread / counts, index
-    elif quantity == "stress":
-        true = np.array([_or_nan(item.label.stress, (6,)) for item in labels])
-        owner = np.broadcast_to(index[:, None], true.shape)
-    else:
-        true = np.concatenate([_or_nan(getattr(item.label, quantity), (len(item.frame), 3)) for item in labels])
-        owner = np.broadcast_to(np.repeat(index, counts)[:, None], true.shape)
+    layout = LAYOUTS[quantity]
+    values = [layout.values(len(item.frame)) for item in labels]
+    shapes = [(n, *layout.components) for n in values]
+    parts = [_or_nan(item.components(quantity), shape) for item, shape in zip(labels, shapes, strict=True)]
+    true = np.concatenate(parts)
+    if layout.extensive:
+        counts = prediction.mean.counts
+        true, mean, spread = true / counts, mean / counts, spread / counts
+    owner = np.repeat(np.arange(len(labels)), values).reshape(-1, *(1 for _ in layout.components))
     known = np.isfinite(true)
-    if quantity == "magnetic_forces":
-        known &= np.concatenate([item.magnetic_force_mask for item in labels])
-    return Compared(true[known], mean[known], spread[known], owner[known])
+    return Compared(true[known], mean[known], spread[known], np.broadcast_to(owner, true.shape)[known])
 
 
 def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, FloatArray]:
@@ -65,4 +62,4 @@ def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> di
 
 
 def _or_nan(values: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
-    return np.full(shape, np.nan) if values is None else values
+    return np.full(shape, np.nan) if values is None else values.reshape(shape)

@@ -306,6 +306,16 @@ class LabeledFrame:
         magmoms = self.label.magmoms
         return self.frame if magmoms is None else self.frame.replace(magmoms=magmoms)
 
+    def components(self, quantity: str) -> FloatArray | None:
+        """The labelled components of a predicted quantity, NaN where they do not count; None if there are none.
+
+        Of magnetic forces those count that :attr:`magnetic_force_mask` names.
+        """
+        values = getattr(self.label, quantity)
+        if quantity == "magnetic_forces" and values is not None:
+            values = np.where(self.magnetic_force_mask, values, np.nan)
+        return None if values is None else np.asarray(values, dtype=float)
+
     @cached_property
     def magnetic_force_mask(self) -> BoolArray:
         """(N, 3) which components of the magnetic forces are labels.

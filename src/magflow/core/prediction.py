@@ -10,8 +10,40 @@ import numpy as np
 
 from magflow.core.types import FloatArray, IntArray
 
-QUANTITIES = ("energy", "forces", "stress", "magnetic_forces")
+
+@dataclass(frozen=True)
+class Layout:
+    """How a predicted quantity lies in the arrays of many frames.
+
+    Parameters
+    ----------
+    components
+        Shape of one value: () is a number, (6,) a tensor in Voigt form, (3,) a vector.
+    per_atom
+        One value per atom, (sum N, ...), instead of one per frame, (n, ...).
+    extensive
+        It grows with the frame, and is compared per atom.
+    """
+
+    components: tuple[int, ...] = ()
+    per_atom: bool = False
+    extensive: bool = False
+
+    def values(self, n_atoms: int) -> int:
+        """How many values a frame has."""
+        return n_atoms if self.per_atom else 1
+
+
+LAYOUTS = {
+    "energy": Layout(extensive=True),
+    "forces": Layout((3,), per_atom=True),
+    "stress": Layout((6,)),
+    "magnetic_forces": Layout((3,), per_atom=True),
+}
 """The four predicted quantities, in the order they are always reported."""
+
+QUANTITIES = tuple(LAYOUTS)
+"""Their names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +143,11 @@ class EnsemblePrediction:
         component-wise deviation (eV/A, eV/muB), the max_devi_f and max_devi_mf of DP-GEN. stress: largest
         component (eV/A^3).
         """
-        d = self.deviation
-        if quantity == "energy":
-            return d.energy_per_atom
-        if quantity == "stress":
-            largest: FloatArray = np.abs(d.stress).max(axis=1, initial=0.0)
-            return largest
-        values = d.forces if quantity == "forces" else d.magnetic_forces
+        d, layout = self.deviation, LAYOUTS[quantity]
+        values: FloatArray | None = getattr(d, quantity)
         if values is None:
             return np.zeros(len(d))
-        return d.atom_max(np.linalg.norm(values, axis=1))
+        if layout.per_atom:
+            return d.atom_max(np.linalg.norm(values, axis=1))
+        largest: FloatArray = np.abs(values.reshape(len(d), -1)).max(axis=1, initial=0.0)
+        return largest / d.counts if layout.extensive else largest

@@ -214,6 +214,9 @@ class PotentialFamily(Protocol):
     def model_dump(self, *, mode: str) -> dict[str, Any]:
         """Its settings, as pydantic writes them."""
 
+    def model_dump_json(self) -> str:
+        """The same as text: it decides, with the labels, which fit an interrupted one is."""
+
     def fit(
         self,
         train: Sequence[LabeledFrame],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -29,6 +30,17 @@ def frame_of(atoms: Atoms, *, magnetic: bool) -> Frame:
     return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, magmoms)
 
 
+class Predicts(Protocol):
+    """A potential, or an ensemble."""
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether it reads moments."""
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction | EnsemblePrediction:
+        """What it says of some frames."""
+
+
 class FrameCalculator(Calculator):
     """Evaluates a potential, or an ensemble, on ASE atoms.
 
@@ -46,7 +58,7 @@ class FrameCalculator(Calculator):
         "deviations",
     ]
 
-    def __init__(self, potential: Any, **kwargs: Any) -> None:
+    def __init__(self, potential: Predicts, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.potential = potential
 

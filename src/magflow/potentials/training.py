@@ -14,7 +14,6 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.label import Cost
-from magflow.core.protocols import FitReport
+from magflow.core.protocols import FitReport, PotentialFamily
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 
@@ -36,7 +35,7 @@ MemberProgress = Callable[[int, float, str], None]
 class EnsembleTask:
     """What is to be trained; the parameters are those of :func:`~magflow.potentials.ensemble.fit_member`."""
 
-    family: Any
+    family: PotentialFamily
     dataset: Dataset
     elements: tuple[str, ...]
     members: int

@@ -15,8 +15,9 @@ import numpy as np
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
+from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import PotentialFamily, WorkProgress
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
@@ -33,7 +34,7 @@ class Entry:
     """One family with its settings, under a name of its own."""
 
     name: str
-    family: Any
+    family: PotentialFamily
 
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "._-" for c in self.name):
@@ -189,13 +190,12 @@ class ComparisonTask:
         }
 
 
-def _has(item: Any, quantity: str) -> bool:
-    if quantity == "magnetic_forces":
-        return bool(item.magnetic_force_mask.any())
-    return getattr(item.label, quantity) is not None
+def _has(item: LabeledFrame, quantity: str) -> bool:
+    values = item.components(quantity)
+    return values is not None and bool(np.isfinite(values).any())
 
 
-def _has_moments(item: Any) -> bool:
+def _has_moments(item: LabeledFrame) -> bool:
     magmoms = item.configuration.magmoms
     return magmoms is not None and bool(magmoms.any())
 
@@ -256,7 +256,7 @@ def _judged(
     )
 
 
-def _errors(ensemble: PotentialEnsemble, labels: Any, usual: UsualVolume) -> dict[str, Any]:
+def _errors(ensemble: PotentialEnsemble, labels: Dataset, usual: UsualVolume) -> dict[str, Any]:
     judged = residual_report(labels, as_labelled(ensemble, labels), usual)
     wrong = [q for q, found in judged["errors"].items() if not np.isfinite(found["rmse"])]
     if wrong:

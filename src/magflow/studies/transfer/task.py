@@ -21,7 +21,7 @@ from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.label import LabelKind
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import PotentialFamily, WorkProgress
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.replay import check_same_surface, with_replay
@@ -61,8 +61,8 @@ class TransferTask:
         replay where the two kinds of label do not lie on one energy surface.
     """
 
-    pretraining: Any
-    family: Any
+    pretraining: PotentialFamily
+    family: PotentialFamily
     non_magnetic: Dataset
     pool: Dataset
     test: Dataset
@@ -229,7 +229,7 @@ def _pretrained(task: TransferTask, seed: int) -> tuple[PotentialEnsemble, float
 
 def _train(
     task: TransferTask,
-    family: Any,
+    family: PotentialFamily,
     dataset: Dataset,
     seed: int,
     workdir: Path,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from magflow.core.protocols import PotentialFamily
 from magflow.errors import InputError
 
 
@@ -41,7 +41,7 @@ class TransferSchedule(BaseModel):
     )
 
 
-def ways(family: Any, replay: float | None, *, joint: bool = False) -> tuple[tuple[Arm, ...], float]:
+def ways(family: PotentialFamily, replay: float | None, *, joint: bool = False) -> tuple[tuple[Arm, ...], float]:
     """The ways to fit that are compared, and the share of the non-magnetic labels learnt from again.
 
     Parameters
