@@ -50,6 +50,12 @@ def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quan
     return Compared(true[known], mean[known], spread[known], np.broadcast_to(owner, true.shape)[known])
 
 
+def rmse(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, float]:
+    """Quantity to RMSE of the mean over all labelled components, house units; energy per atom."""
+    errors = {quantity: compare(prediction, labels, quantity).error for quantity in QUANTITIES}
+    return {quantity: float(np.sqrt(np.mean(error**2))) for quantity, error in errors.items() if len(error)}
+
+
 def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, FloatArray]:
     """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` of all labelled components; energy per atom."""
     arrays = {}

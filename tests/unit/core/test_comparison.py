@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from magflow.core.comparison import compare
+from magflow.core.comparison import compare, rmse
 from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame
 from magflow.core.prediction import EnsemblePrediction, Prediction
@@ -69,6 +70,26 @@ def test_magnetic_forces_of_collinear_frames_are_z_alone():
     pairs = compare(prediction(ITEMS), ITEMS, "magnetic_forces")
     assert pairs.true.tolist() == [20.0, 1020.0, 1050.0, 1080.0, 2020.0, 2050.0]
     assert pairs.deviation.tolist() == [3.0, 6.0, 9.0, 12.0, 15.0, 18.0]
+
+
+def test_errors_are_those_of_what_labels_and_prediction_both_have():
+    assert rmse(prediction(ITEMS), ITEMS) == {
+        name: pytest.approx(1.0) for name in ("energy", "forces", "stress", "magnetic_forces")
+    }
+    found = prediction(ITEMS)
+    blind = EnsemblePrediction(*(replace(part, magnetic_forces=None) for part in (found.mean, found.deviation)))
+    unstressed = [LabeledFrame(item.frame, replace(item.label, stress=None)) for item in ITEMS]
+    assert list(rmse(blind, unstressed)) == ["energy", "forces"]
+
+
+def test_deviation_of_a_frame_is_per_atom_or_that_of_its_worst_atom_or_component():
+    found = prediction(ITEMS)
+    np.testing.assert_allclose(found.frame_deviation("energy"), [1.0, 2 / 3, 3 / 2])
+    np.testing.assert_allclose(found.frame_deviation("stress"), [6.0, 12.0, 18.0])
+    worst = [np.linalg.norm([k - 2, k - 1, k]) for k in (3, 12, 18)]
+    np.testing.assert_allclose(found.frame_deviation("forces"), worst)
+    blind = EnsemblePrediction(*(replace(part, magnetic_forces=None) for part in (found.mean, found.deviation)))
+    assert blind.frame_deviation("magnetic_forces").tolist() == [0.0, 0.0, 0.0]
 
 
 def test_what_a_label_does_not_say_is_left_out():

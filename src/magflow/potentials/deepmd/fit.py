@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from magflow.core import comparison
 from magflow.core.arrays import digest
 from magflow.core.files import install_directory
 from magflow.core.label import Cost, LabeledFrame
+from magflow.core.prediction import EnsemblePrediction
 from magflow.core.protocols import FitReport, Potential, Progress
 from magflow.errors import InputError, StoreError
 from magflow.potentials.deepmd import data, inputs, training
@@ -169,15 +169,4 @@ def _write(
 def errors(potential: DeepmdPotential, items: Sequence[LabeledFrame]) -> dict[str, float]:
     """RMSE by quantity, house units; energy per atom, and only components that are labelled."""
     prediction = potential.predict([item.configuration for item in items])
-    found: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "stress": [], "magnetic_forces": []}
-    for i, item in enumerate(items):
-        one, label = prediction.frame(i), item.label
-        found["energy"].append((one.energy - label.energy) / len(item.frame))  # type: ignore[operator]  # data.check saw it
-        if label.forces is not None:
-            found["forces"].append((one.forces - label.forces).ravel())
-        if label.stress is not None:
-            found["stress"].append(one.stress[0] - label.stress)
-        if label.magnetic_forces is not None and one.magnetic_forces is not None:
-            mask = item.magnetic_force_mask
-            found["magnetic_forces"].append((one.magnetic_forces - label.magnetic_forces)[mask])
-    return {q: float(np.sqrt(np.mean(np.concatenate(d) ** 2))) for q, d in found.items() if sum(map(np.size, d))}
+    return comparison.rmse(EnsemblePrediction.from_members([prediction]), items)

@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from magflow.core.comparison import compare
+from magflow.core.comparison import rmse
 from magflow.core.label import LabeledFrame
-from magflow.core.prediction import QUANTITIES
 from magflow.core.versions import Mark, known_fields
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.studies.transfer.ways import Arm
@@ -95,9 +92,7 @@ def measured(
 
 def held_out_errors(ensemble: PotentialEnsemble, test: Sequence[LabeledFrame]) -> dict[str, float]:
     """RMSE of the mean of an ensemble by quantity, house units (energy in eV/atom)."""
-    prediction = as_labelled(ensemble, test)
-    found = {q: compare(prediction, test, q).error for q in QUANTITIES}
-    return {q: float(np.sqrt((error**2).mean())) for q, error in found.items() if len(error)}
+    return rmse(as_labelled(ensemble, test), test)
 
 
 @dataclass(frozen=True, eq=False)
