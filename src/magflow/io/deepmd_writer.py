@@ -16,8 +16,6 @@ from magflow.io.levels import level_text
 from magflow.io.records import Record, Writable, as_record, located, losses_of_targets
 from magflow.io.text import write_text
 
-_LABELS = ("energy", "force", "virial", "force_mag")
-
 
 def write_deepmd(path: str | Path, items: Iterable[Writable], elements: Sequence[str]) -> list[Path]:
     """Write systems below `path`; returns their folders.
@@ -70,22 +68,21 @@ def _level(record: Record) -> str:
 def _row(record: Record) -> dict[str, FloatArray]:
     """What a frame has, by the name of its file."""
     frame = record.configuration
-    values = {"box": frame.cell, "coord": frame.positions, "spin": frame.magmoms}
-    values |= {name: _label_value(record, name) for name in _LABELS}
+    values = {"box": frame.cell, "coord": frame.positions, "spin": frame.magmoms, **_label_values(record)}
     return {name: array for name, array in values.items() if array is not None}
 
 
-def _label_value(record: Record, name: str) -> FloatArray | None:
+def _label_values(record: Record) -> dict[str, FloatArray | None]:
+    """What a label has, in the signs of DeePMD."""
     label = record.label
     if label is None:
-        return None
-    if name == "energy":
-        return np.array([label.energy])
-    if name == "virial":
-        return None if label.stress is None else -tensor(label.stress) * record.frame.volume
-    if name == "force":
-        return label.forces
-    return None if label.magnetic_forces is None else np.nan_to_num(label.magnetic_forces, nan=0.0)
+        return {}
+    return {
+        "energy": np.array([label.energy], dtype=float),
+        "force": label.forces,
+        "virial": None if label.stress is None else -tensor(label.stress) * record.frame.volume,
+        "force_mag": None if label.magnetic_forces is None else np.nan_to_num(label.magnetic_forces, nan=0.0),
+    }
 
 
 def _write_system(folder: Path, species: tuple[str, ...], elements: list[str], arrays: dict[str, FloatArray]) -> None:
