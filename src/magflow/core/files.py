@@ -58,8 +58,13 @@ def install_directory(prepared: Path, directory: Path) -> None:
     OSError
         If that is impossible, or the name is taken.
     """
-    for path in (*prepared.rglob("*"), prepared):
-        _to_disk(path)
+    for path in prepared.rglob("*"):
+        if path.is_dir():
+            _to_disk(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _to_disk(prepared)
     prepared.rename(directory)
     _to_disk(directory.parent)
 
@@ -90,9 +95,9 @@ def _make_directory(directory: Path) -> None:
         _to_disk(made.parent)
 
 
-def _to_disk(path: Path) -> None:
+def _to_disk(directory: Path) -> None:
     """A name in a directory, new or changed, outlives a power cut only once the directory itself is on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):  # some network file systems cannot do it for a directory, and need not
             os.fsync(handle)

@@ -89,6 +89,19 @@ def test_a_directory_gets_its_name_when_its_files_are_on_disk(tmp_path, monkeypa
     assert (tmp_path / "directory" / "part" / "file").read_text() == "x"
 
 
+def test_a_directory_whose_files_do_not_reach_the_disk_gets_no_name(tmp_path, monkeypatch):
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "file").write_text("x")
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        install_directory(tmp_path / "prepared", tmp_path / "directory")
+    assert [p.name for p in tmp_path.iterdir()] == ["prepared"]
+
+
 def test_threads_that_write_one_file_do_not_meet(tmp_path):
     contents = [bytes([65 + k]) * 100_000 for k in range(4)]
 
