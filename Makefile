@@ -7,7 +7,7 @@ DIR    ?= runs/$(basename $(notdir $(FILE)))
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all lint benchmarks hooks clean
+.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all reference-data lint benchmarks hooks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
+	@echo "make reference-data  fetch the numbers of other projects that some tests are held against (10 MB)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make hooks      have git run these before each commit"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
@@ -68,6 +69,9 @@ test-remote:
 	$(VENV)-remote/bin/python -m pytest -m slow tests/flows/test_remote_campaign.py --timeout 3600
 
 test-all: test test-slow test-random test-deepmd test-remote
+
+reference-data: $(VENV)/.installed-test
+	@$(BIN)/python scripts/reference_data.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

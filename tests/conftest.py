@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from doubles.databases import fresh_database
+from reference_data import data_folder
 
 if TYPE_CHECKING:
     from doubles.mongo_wire import WireMongo
@@ -23,16 +25,25 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("magflow")
 
 _NO_DATA = "no reference data"
-_DEFAULT = Path(__file__).parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """The folder of reference data, of which some sets may be lacking."""
+
+    root: Path
+
+    def __truediv__(self, name: str) -> Path:
+        """Folder of one set; the test is skipped, visibly, without it."""
+        if not (folder := self.root / name).is_dir():
+            pytest.skip(f"{_NO_DATA} at {folder}; make reference-data")
+        return folder
 
 
 @pytest.fixture(scope="session")
-def reference_data() -> Path:
-    """Folder of reference data; the test is skipped, visibly, without it."""
-    folder = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", _DEFAULT))
-    if not folder.is_dir():
-        pytest.skip(f"{_NO_DATA} at {folder}; set MAGFLOW_REFERENCE_DATA")
-    return folder
+def reference_data() -> ReferenceData:
+    """Numbers of others, ``reference_data / set / file``."""
+    return ReferenceData(data_folder())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     lacking = sum(r.skipped and _NO_DATA in str(r.longrepr) for r in oracles)
     ran = sum(not r.skipped for r in oracles)
     if oracles:
-        hint = "; tests/reference_data.md says where it comes from" if lacking else ""
+        hint = "; `make reference-data` fetches it" if lacking else ""
         terminalreporter.write_line(f"reference data: {ran} oracles ran, {lacking} skipped for lack of it{hint}")
 
 

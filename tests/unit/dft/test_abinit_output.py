@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from magflow.dft.abinit.output import error_message, read_moments
 from magflow.dft.runs import TruncatedOutputError
-
-REFERENCE = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 TABLE = """ Integrated electronic and magnetization densities in atomic spheres:
  ---------------------------------------------------------------------
@@ -29,10 +24,8 @@ def test_the_last_table_counts():
     np.testing.assert_allclose(read_moments(text, 2), [1.998797, -0.02])
 
 
-def test_reference_output_of_another_version():
-    path = REFERENCE / "abinit_cdft" / "t03_extract.abo"
-    if not path.is_file():
-        pytest.skip(f"no reference data at {path}; set MAGFLOW_REFERENCE_DATA")
+def test_reference_output_of_another_version(reference_data):
+    path = reference_data / "abinit_cdft" / "t03_extract.abo"
     np.testing.assert_allclose(read_moments(path.read_text(), 2), [2.25, 2.30], atol=5e-6)
 
 
