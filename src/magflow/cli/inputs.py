@@ -129,12 +129,26 @@ def family_of(name: str, assignments: Sequence[str]) -> Any:
     InputError
         Unknown family or setting, a value it does not take.
     """
+    from magflow.core import plugins
+
+    return _built(plugins.POTENTIAL_FAMILIES, name, assignments)
+
+
+def engine_of(name: str, assignments: Sequence[str]) -> Any:
+    """The label engine registered as `name`; as :func:`family_of`."""
+    from magflow.core import plugins
+
+    return _built(plugins.LABEL_ENGINES, name, assignments)
+
+
+def _built(group: str, name: str, assignments: Sequence[str]) -> Any:
+    """The pydantic model registered as `name` in a group of entry points."""
     from pydantic import ValidationError
 
     from magflow.core import plugins
     from magflow.errors import InputError
 
-    kind = plugins.load(plugins.POTENTIAL_FAMILIES, name)
+    kind = plugins.load(group, name)
     given: dict[str, Any] = {}
     for text in assignments:
         key, sign, value = text.partition("=")
