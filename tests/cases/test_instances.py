@@ -400,6 +400,13 @@ def test_k7_elements_that_do_not_cover_the_labels(tmp_path, elements):
     assert outcome.code == 2 and not (tmp_path / "o.cfg").exists()
 
 
+def test_k7_elements_of_the_output_are_not_those_of_an_input_that_names_its_own(tmp_path):
+    outcome = convert(deepmd(tmp_path / "data"), "--elements", "Al,Fe", out="o.cfg")
+    assert outcome.code == 0 and outcome.says("type 0 = Al", "the system names its own, Fe, Al")
+    back = convert(tmp_path / "o.cfg", "--elements", "Al,Fe")
+    assert back.records[0].frame.species == ("Fe", "Al")
+
+
 def test_k7_the_sign_on_output_is_heeded(tmp_path):
     text = xyz("energy=-16.5", ":magmoms:R:1:magnetic_forces:R:1", ("2.3 0.1", "2.1 0.2"))
     (tmp_path / "in.xyz").write_text(text)

@@ -32,13 +32,16 @@ def predict(
 
         magflow predict potential frames.extxyz -o predicted.extxyz --raw
     """
-    from magflow.cli.inputs import open_ensemble
+    from magflow.cli.inputs import open_ensemble, tell
     from magflow.cli.printing import print_json
     from magflow.io.extxyz import read_extxyz, write_extxyz
+    from magflow.io.findings import Findings
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
     from magflow.studies.limits import grades_of
 
-    records = read_extxyz(frames, labels=False)
+    findings = Findings()
+    records = read_extxyz(frames, labels=False, findings=findings)
+    tell(findings, extras=False)
     ensemble = open_ensemble(models)
     check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
     ensemble = ensemble.calibrated({}) if raw else ensemble

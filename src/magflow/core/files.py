@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from magflow.errors import InputError, StoreError
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+def replace_file(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o666) -> None:
     """Write `data` to `path` in one step that survives a kill and a power cut; missing directories are made.
 
     A reader meets the file as it was or as it will be. When the call has returned, the file and its name are on disk.
 
     Parameters
     ----------
+    data
+        The content, whole or in parts that are made while they are written.
     mode
         Permissions, less what the umask takes away; 0o600 for what nobody else may read.
 
@@ -70,14 +72,14 @@ def install_directory(prepared: Path, directory: Path) -> None:
 
 
 @contextmanager
-def _finished(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+def _finished(path: Path, data: bytes | Iterable[bytes], mode: int) -> Iterator[Path]:
     """A file beside `path` that holds `data`, on disk; what is done to it is on disk when the block has ended."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         _make_directory(path.parent)
         try:
             with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(data)
+                file.writelines((data,) if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             yield partial

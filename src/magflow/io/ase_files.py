@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ase import Atoms
@@ -10,10 +11,10 @@ from ase import Atoms
 from magflow.core.label import LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.ase_atoms import from_atoms
-from magflow.io.findings import Fate, Findings
+from magflow.io.findings import Findings
 from magflow.io.quantities import Keys
-from magflow.io.reading import Reading
-from magflow.io.records import NotPeriodicError, Record, located
+from magflow.io.reading import Reading, periodic, reading_of
+from magflow.io.records import Record
 
 
 def iter_ase(
@@ -32,25 +33,19 @@ def iter_ase(
     InputError
         Names the file, the frame (counted from 1), and what is missing or wrong.
     """
-    reading = Reading(tuple(sorted((keys or {}).items())), level_of_theory, virial_sign, labels, findings or Findings())
-    used = 0
-    excuse: NotPeriodicError | None = None
-    for count, atoms in enumerate(_images(Path(path)), start=1):
-        where = f"{path}: frame {count}"
-        try:
-            with located(where):
-                record = from_atoms(atoms, level_of_theory, reading=reading, where=where)
-        except NotPeriodicError as error:
-            reading.findings.note(Fate.LEFT_OUT, "not periodic in all three directions", where)
-            excuse = excuse or error
-            continue
-        used += 1
-        yield record
-    if excuse is not None and not used:
-        raise excuse
-    if not used:
-        raise InputError("the file holds no frame", where=str(path))
+    reading = reading_of(keys, level_of_theory, virial_sign, findings, labels=labels)
+    yield from periodic(_frames(Path(path), reading), reading.findings)
     reading.check_keys(str(path))
+
+
+def _frames(path: Path, reading: Reading) -> Iterator[tuple[str, Callable[[], Record]]]:
+    """Place of each frame, and what makes its record."""
+    where = ""
+    for count, atoms in enumerate(_images(path), start=1):
+        where = f"{path}: frame {count}"
+        yield where, partial(from_atoms, atoms, reading.level_of_theory, reading=reading, where=where)
+    if not where:
+        raise InputError("the file holds no frame", where=str(path))
 
 
 def _images(path: Path) -> Iterator[Atoms]:

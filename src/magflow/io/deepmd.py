@@ -115,6 +115,8 @@ def _system(system: Path, reading: _Reading) -> Iterator[Record]:
     if (system / "nopbc").exists():
         raise NotPeriodicError("the system is not periodic", where=str(system), seen="a file nopbc")
     names = _type_map(system, reading.elements)
+    if reading.elements not in (None, names):
+        reading.findings.note(Fate.KEPT, f"--elements: the system names its own, {', '.join(names)}", str(system))
     types = _types(system, names)
     level = _level(system) or reading.level_of_theory
     sets = sorted(p for p in system.glob("set.*") if p.is_dir())
@@ -146,10 +148,6 @@ def _type_map(system: Path, elements: tuple[str, ...] | None) -> tuple[str, ...]
     unknown = [name for name in names if atomic_numbers.get(name, 0) == 0]
     if unknown:
         raise InputError("unknown element", where=str(path), seen=", ".join(unknown))
-    if elements is not None and elements != names:
-        raise InputError(
-            "the system names other elements", where=str(path), seen=", ".join(names), expected=", ".join(elements)
-        )
     return names
 
 

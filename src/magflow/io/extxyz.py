@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,12 @@ from magflow.core.label import Cost, LevelOfTheory
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.io.extxyz_writer import format_frame, write_extxyz
-from magflow.io.findings import Fate, Findings
+from magflow.io.findings import Findings
 from magflow.io.keyvalues import parse_comment, real
 from magflow.io.levels import level_from_text
 from magflow.io.quantities import Keys
-from magflow.io.reading import Geometry, Origin, Reading, assemble
-from magflow.io.records import LABEL_KEY, NotPeriodicError, Record, check_periodic, located
+from magflow.io.reading import Geometry, Origin, Reading, assemble, periodic, reading_of
+from magflow.io.records import LABEL_KEY, Record, check_periodic
 from magflow.io.text import read_lines
 from magflow.io.values import as_numbers
 
@@ -95,29 +95,22 @@ def iter_extxyz(
     InputError
         Names the file, the frame (counted from 1), its line, and what is missing or wrong.
     """
-    reading = Reading(tuple(sorted((keys or {}).items())), level_of_theory, virial_sign, labels, findings or Findings())
+    reading = reading_of(keys, level_of_theory, virial_sign, findings, labels=labels)
+    yield from periodic(_frames(path, reading), reading.findings)
+    reading.check_keys(str(path))
+
+
+def _frames(path: str | Path, reading: Reading) -> Iterator[tuple[str, Callable[[], Record]]]:
+    """Place of each frame, and what reads it; a frame takes its own lines."""
     numbered = enumerate(read_lines(path, WHAT), start=1)
-    count = used = 0
-    excuse: NotPeriodicError | None = None
+    count = 0
     for number, line in numbered:
-        if not line.strip():
-            continue
-        count += 1
-        where = f"{path}: frame {count} (line {number})"
-        try:
-            with located(where):
-                record = _frame(line, numbered, reading, where)
-        except NotPeriodicError as error:
-            reading.findings.note(Fate.LEFT_OUT, "not periodic in all three directions", where)
-            excuse = excuse or error
-            continue
-        used += 1
-        yield record
+        if line.strip():
+            count += 1
+            where = f"{path}: frame {count} (line {number})"
+            yield where, partial(_frame, line, numbered, reading, where)
     if not count:
         raise InputError("the file holds no frame", where=str(path), expected=WHAT)
-    if excuse is not None and not used:
-        raise excuse
-    reading.check_keys(str(path))
 
 
 def _frame(line: str, numbered: Iterator[tuple[int, str]], reading: Reading, where: str) -> Record:

@@ -19,8 +19,8 @@ from magflow.io.mlip_cfg import (
     LEVEL_FEATURE,
     MOMENT_COLUMNS,
     POSITION_COLUMNS,
-    STRESS_KEYS,
 )
+from magflow.io.mlip_sections import STRESS_KEYS
 from magflow.io.records import Record, Writable, as_record, located, losses_of_targets
 from magflow.io.text import write_text
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from magflow.core.label import LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
 from magflow.io.quantities import Keys, Quantity, resembles, spelled
-from magflow.io.reading import Geometry, Origin, Reading, assemble
-from magflow.io.records import NotPeriodicError, Record, check_periodic, located
+from magflow.io.reading import Geometry, Origin, Reading, assemble, periodic, reading_of
+from magflow.io.records import Record, check_periodic
 
 _RESULTS = ("outputs", "data", "calc")
 """Mappings beside a structure whose entries are results of it."""
@@ -41,24 +42,19 @@ def iter_pymatgen(
     InputError
         Names the file, the structure (counted from 1), and what is missing or wrong.
     """
-    reading = Reading(tuple(sorted((keys or {}).items())), level_of_theory, virial_sign, True, findings or Findings())
-    used, excuse = 0, None
-    for count, found in enumerate(_structures(_load(Path(path))), start=1):
-        where = f"{path}: structure {count}"
-        try:
-            with located(where):
-                record = _record(found, reading, where)
-        except NotPeriodicError as error:
-            reading.findings.note(Fate.LEFT_OUT, "not periodic in all three directions", where)
-            excuse = excuse or error
-            continue
-        used += 1
-        yield record
-    if excuse is not None and not used:
-        raise excuse
-    if not used:
-        raise InputError("the file holds no structure", where=str(path))
+    reading = reading_of(keys, level_of_theory, virial_sign, findings)
+    yield from periodic(_frames(Path(path), reading), reading.findings)
     reading.check_keys(str(path))
+
+
+def _frames(path: Path, reading: Reading) -> Iterator[tuple[str, Callable[[], Record]]]:
+    """Place of each structure, and what makes its record."""
+    where = ""
+    for count, found in enumerate(_structures(_load(path)), start=1):
+        where = f"{path}: structure {count}"
+        yield where, partial(_record, found, reading, where)
+    if not where:
+        raise InputError("the file holds no structure", where=str(path))
 
 
 def _load(path: Path) -> Any:

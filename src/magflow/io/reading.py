@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,10 @@ from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.io.findings import Findings
+from magflow.io.findings import Fate, Findings
 from magflow.io.names import understand
-from magflow.io.quantities import Chosen, Quantity
-from magflow.io.records import Record, has_unknown_moments
+from magflow.io.quantities import Chosen, Keys, Quantity
+from magflow.io.records import NotPeriodicError, Record, has_unknown_moments, located
 from magflow.io.values import Values
 
 REFERENCE = "reference_"
@@ -60,6 +61,49 @@ class Reading:
         if absent:
             there = "one of " + ", ".join(sorted(self.names))
             raise InputError("no frame has what --keys names", where=where, seen=", ".join(absent), expected=there)
+
+
+def reading_of(
+    keys: Keys | None,
+    level_of_theory: LevelOfTheory | None,
+    virial_sign: int | None,
+    findings: Findings | None,
+    *,
+    labels: bool = True,
+) -> Reading:
+    """The :class:`Reading` of what a reader's caller said."""
+    chosen = tuple(sorted((keys or {}).items()))
+    return Reading(chosen, level_of_theory, virial_sign, labels, Findings() if findings is None else findings)
+
+
+def periodic(built: Iterable[tuple[str, Callable[[], Record]]], findings: Findings) -> Iterator[Record]:
+    """The records of a file, built one after the other; frames that are not periodic are left out and counted.
+
+    Parameters
+    ----------
+    built
+        Place of each frame, and what makes its record.
+
+    Raises
+    ------
+    NotPeriodicError
+        If no frame is periodic.
+    InputError
+        From building a record, with the place of the frame.
+    """
+    used, excuse = 0, None
+    for where, build in built:
+        try:
+            with located(where):
+                record = build()
+        except NotPeriodicError as error:
+            findings.note(Fate.LEFT_OUT, error.message, where)
+            excuse = excuse or error
+            continue
+        used += 1
+        yield record
+    if excuse is not None and not used:
+        raise excuse
 
 
 @dataclass(frozen=True)

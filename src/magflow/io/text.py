@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from magflow.errors import InputError
+from magflow.core.files import replace_file
+from magflow.errors import InputError, StoreError
 
 _GZIP = b"\x1f\x8b"
 
@@ -52,20 +53,16 @@ def write_text(path: str | Path, parts: str | Iterable[str]) -> int:
     InputError
         If the file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     count = 0
+
+    def encoded() -> Iterator[bytes]:
+        nonlocal count
+        for part in [parts] if isinstance(parts, str) else parts:
+            count += 1
+            yield part.encode()
+
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            for part in [parts] if isinstance(parts, str) else parts:
-                file.write(part)
-                count += 1
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the file: {error.strerror}", where=str(path), expected="a writable place"
-        ) from error
-    finally:
-        if partial.is_file():
-            partial.unlink(missing_ok=True)
+        replace_file(Path(path), encoded())
+    except StoreError as error:
+        raise InputError(error.message, where=error.where, expected="a writable place") from error
     return count

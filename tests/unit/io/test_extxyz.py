@@ -207,8 +207,10 @@ def test_unreadable_files(tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     frame = Frame(("Fe",), np.eye(3) * 3, np.zeros((1, 3)))
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
-        write_extxyz(tmp_path / "absent" / "x.xyz", [frame])
+        write_extxyz(tmp_path / "file" / "x.xyz", [frame])
+    (tmp_path / "file").unlink()
     path = tmp_path / "x.xyz"
     with pytest.raises(InputError, match="a name this format uses"):
         write_extxyz(path, [frame, Record(frame, info={"Lattice": 1})])

@@ -4,7 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from ase.data import atomic_numbers, covalent_radii
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
+from vesin import NeighborList
 
 from magflow.cli.app import app
 from magflow.core.frame import Frame
@@ -15,6 +19,7 @@ from magflow.io.extxyz import read_extxyz, write_extxyz
 from magflow.io.importing.consistency import slopes
 from magflow.io.importing.suspicion import suspicions
 from magflow.io.records import labeled_frames
+from strategies import frames
 
 LEVEL = LevelOfTheory("dft", "1", LabelKind.CONSTRAINED, "PBE")
 SLOPES = ("forces", "stress", "magnetic_forces")
@@ -175,3 +180,17 @@ def test_reference_sets_are_what_they_are_said_to_be(reference_data):
         told = json.loads(run(folder / "BCC-HCP-transition.extxyz", "--keys", keys, "--json").stdout)
         assert any("opposite sign" in s["what"] for s in told["suspicious"]) == wrong
         assert told["moments"] == {"obtained, non-collinear": 134}
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=frames(), scale=st.floats(0.5, 3.0))
+def test_overlaps_are_those_of_a_search_for_neighbours(frame, scale):
+    """In cells of any shape and size: images of other cells and of the atom itself count."""
+    frame = frame.non_magnetic().replace(cell=frame.cell * scale, positions=frame.positions * scale)
+    radii = np.array([covalent_radii[atomic_numbers[s]] for s in frame.species])
+    i, j, d = NeighborList(cutoff=float(radii.max()), full_list=True).compute(
+        frame.positions, frame.cell, periodic=True, quantities="ijd"
+    )
+    expected = bool(np.any(d < 0.5 * (radii[i.astype(int)] + radii[j.astype(int)])))
+    item = LabeledFrame(frame, Label(frame.frame_id, LEVEL, energy=-1.0))
+    assert any(s.what == "atoms overlap" for s in suspicions([item])) == expected

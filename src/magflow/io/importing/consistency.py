@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -24,7 +24,8 @@ _CLOSE = 0.3
 """A; the largest displacement between two frames that are compared."""
 _STRAINED = 0.08
 """The largest strain between them."""
-_PAIRS = 400
+_PAIRS, _TRIES = 400, 4000
+"""Pairs that are enough, and pairs of one list of species that are looked at for them."""
 _FEWEST = 6
 _TRIMS = 5
 _SURE = 0.15
@@ -115,13 +116,8 @@ def _pairs(items: Sequence[LabeledFrame]) -> Iterator[tuple[float, float, float,
     for item in items:
         key = (item.frame.species, item.label.level_of_theory.fingerprint, item.configuration.magmoms is None)
         groups.setdefault(key, []).append(item)
-    left = _PAIRS
-    for group in groups.values():
-        for a, b in _neighbours(group):
-            row = _works(a, b)
-            if row is not None and left:
-                left -= 1
-                yield row
+    tried = (pair for group in groups.values() for pair in islice(_neighbours(group), _TRIES))
+    yield from islice((row for a, b in tried if (row := _works(a, b)) is not None), _PAIRS)
 
 
 def _neighbours(group: list[LabeledFrame]) -> Iterator[tuple[LabeledFrame, LabeledFrame]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
@@ -18,6 +19,8 @@ from magflow.io.importing.consistency import slopes
 
 _OVERLAP = 0.5
 """Distance over the sum of covalent radii below which two atoms overlap."""
+_SMALL = 64
+"""Atoms up to which all pairs are looked at; beyond, neighbours are searched for."""
 _FORCE, _MOMENT, _NET = 100.0, 10.0, 0.1
 """eV/A, muB, eV/A per atom: sizes that no usable label has."""
 _STRESS = 2.0
@@ -178,10 +181,27 @@ def _oddities(item: LabeledFrame) -> Iterator[str]:
 
 
 def _overlapping(frame: Frame) -> bool:
-    radii = np.array([covalent_radii[atomic_numbers[s]] for s in frame.species])
-    search = NeighborList(cutoff=float(_OVERLAP * 2 * radii.max()), full_list=False)
-    i, j, d = search.compute(frame.positions, frame.cell, periodic=True, quantities="ijd")
-    return bool(np.any(d < _OVERLAP * (radii[i.astype(int)] + radii[j.astype(int)])))
+    radii = _radii(frame.species)
+    reach = float(_OVERLAP * 2 * radii.max())
+    inverse = np.linalg.inv(frame.cell)
+    widths = 1 / np.sqrt((inverse**2).sum(axis=0))
+    if len(frame) > _SMALL or reach > 0.5 * widths.min():
+        search = NeighborList(cutoff=reach, full_list=False)
+        i, j, d = search.compute(frame.positions, frame.cell, periodic=True, quantities="ijd")
+        return bool(np.any(d < _OVERLAP * (radii[i.astype(int)] + radii[j.astype(int)])))
+    # a vector shorter than half the width of the cell is the one whose fractional components are rounded to zero
+    fractions = frame.positions @ inverse
+    apart = fractions[:, None] - fractions
+    apart = (apart - np.rint(apart)) @ frame.cell
+    distances = np.einsum("ijk,ijk->ij", apart, apart)
+    limits = (_OVERLAP * (radii[:, None] + radii)) ** 2
+    np.fill_diagonal(distances, np.inf)
+    return bool((distances < limits).any())
+
+
+@lru_cache(maxsize=1024)
+def _radii(species: tuple[str, ...]) -> FloatArray:
+    return np.array([covalent_radii[atomic_numbers[s]] for s in species])
 
 
 def _asymmetric(frame: Frame) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,17 +42,11 @@ def check(items: Sequence[LabeledFrame], species: Sequence[str], *, magnetic: bo
 def write_systems(root: Path, items: Sequence[LabeledFrame], species: Sequence[str], *, magnetic: bool) -> list[Path]:
     """Write `items` below `root` in folders of deepmd-kit; returns the folders.
 
-    Frames that carry the same quantities go together, because a folder has a quantity for all of its frames or for
-    none. A spin model also sees each frame with all moments reversed: it is not even in the moments by construction.
+    A spin model also sees each frame with all moments reversed: it is not even in the moments by construction.
     """
     if magnetic:
         items = [*items, *(LabeledFrame(item.frame.time_reversed(), item.label) for item in items)]
-    groups: dict[tuple[bool, ...], list[LabeledFrame]] = defaultdict(list)
-    for item in items:
-        label = item.label
-        present = (label.forces, label.stress, label.magnetic_forces, item.configuration.magmoms)
-        groups[tuple(array is not None for array in present)].append(item)
-    return [folder for g, group in enumerate(groups.values()) for folder in write_deepmd(root / f"{g}", group, species)]
+    return write_deepmd(root, items, species)
 
 
 def most_neighbours(frames: Sequence[Frame], species: Sequence[str], cutoff: float) -> list[int]:
