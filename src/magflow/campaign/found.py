@@ -9,7 +9,6 @@ from pathlib import Path
 from magflow.campaign.build import chooses
 from magflow.campaign.labels import LabelsSpec
 from magflow.campaign.schema import CampaignSpec
-from magflow.errors import InputError
 from magflow.io.importing.warm_start import Given, differences, take_in, title, together
 
 Look = Callable[[], str]
@@ -33,11 +32,13 @@ def _file(spec: CampaignSpec, labels: LabelsSpec, read: list[tuple[LabelsSpec, G
 
 def _sentence(given: Given) -> str:
     found = given.survey
-    parts = [f"{len(given.items)} labels of {', '.join(found.elements)}"]
+    parts = [f"{len(given.items) + given.left_out} labels of {', '.join(found.elements)}"]
     parts += [f"{title(level)}: {n}" for level, n in found.levels]
     parts += [f"moments {what}: {n}" for what, n in found.moments.items()]
     if given.turned:
         parts.append(f"moments of {given.turned} turned to z")
+    if given.left_out:
+        parts.append(f"left out: {given.left_out} whose moments lie along no common axis")
     parts += [f"suspicious: {s.what} ({s.count} labels)" for s in found.suspicions]
     name = str(Path(given.path))
     parts += [line.replace(name, given.path.name) for line in found.findings.lines()]
@@ -45,8 +46,8 @@ def _sentence(given: Given) -> str:
 
 
 def _together(spec: CampaignSpec, read: list[tuple[LabelsSpec, Given]]) -> str:
-    if len(read) < len(spec.labels):
-        raise InputError("not all files can be used", seen=f"{len(read)} of {len(spec.labels)}")
+    if len(read) < len(spec.labels):  # the probes of those files tell why
+        return f"{len(read)} of {len(spec.labels)} files can be used"
     parts = []
     if own := [given for labels, given in read if not labels.mixed]:
         parts.append(f"{len(together(own))} of the campaign's own level of theory, learnt from in every fit")

@@ -17,8 +17,9 @@ from magflow.io.importing.survey import Survey, survey
 from magflow.io.records import labeled_frames, located
 from magflow.io.sources import Wish, check_heeded, source_of
 
-_PARALLEL = 1e-6
-"""Largest component across the common axis, muB, of moments that count as along one axis."""
+_PARALLEL = 0.01
+"""Largest component across the common axis, muB, of moments that count as along one axis: what canting and the digits
+of a file leave; it changes the energy in second order."""
 _NAMED = 4
 """Differences between two levels that are named."""
 
@@ -37,12 +38,15 @@ class Given:
         Its labels, as they are used.
     turned
         How many of them had moments along another axis than z and were turned.
+    left_out
+        How many more there are whose moments lie along no common axis.
     """
 
     path: Path
     survey: Survey
     items: tuple[LabeledFrame, ...]
     turned: int = 0
+    left_out: int = 0
 
 
 def take_in(path: Path, wish: Wish, own: LevelOfTheory, elements: Sequence[str], *, foreign: bool) -> Given:
@@ -54,7 +58,8 @@ def take_in(path: Path, wish: Wish, own: LevelOfTheory, elements: Sequence[str],
         Of the campaign.
     foreign
         The user says that they are of another level. Their moments are turned to z where they lie along one axis:
-        without spin-orbit coupling the energy does not change. Labels of the campaign's own level stay as they are.
+        without spin-orbit coupling the energy does not change. Those whose moments do not are left out: the frames of
+        a campaign are collinear. Labels of the campaign's own level stay as they are.
 
     Raises
     ------
@@ -69,9 +74,13 @@ def take_in(path: Path, wish: Wish, own: LevelOfTheory, elements: Sequence[str],
     with located(str(path)):
         _check_elements(items, elements)
         (_check_foreign if foreign else _check_own)(items, own)
-    turned = [along_z(item) for item in items] if foreign else items
-    changed = sum(new is not old for new, old in zip(turned, items, strict=True))
-    return Given(path, found, tuple(turned), changed)
+    if not foreign:
+        return Given(path, found, tuple(items))
+    turned = [(item, new) for item in items if (new := along_z(item)) is not None]
+    if not turned:
+        raise InputError("no label has its moments along one axis", where=str(path), seen=f"{len(items)} labels")
+    changed = sum(new is not old for old, new in turned)
+    return Given(path, found, tuple(new for _, new in turned), changed, len(items) - len(turned))
 
 
 def together(given: Iterable[Given]) -> Dataset:
@@ -96,7 +105,8 @@ def together(given: Iterable[Given]) -> Dataset:
 
 def title(level: LevelOfTheory) -> str:
     """A level of theory in a few words."""
-    return " ".join(filter(None, (level.code, level.version, level.functional, str(level.kind))))
+    words = (level.code, level.version, level.functional, str(level.kind))
+    return " ".join(dict.fromkeys(filter(None, words)))
 
 
 def differences(level: LevelOfTheory, other: LevelOfTheory) -> str:
@@ -161,28 +171,20 @@ def _check_foreign(items: Sequence[LabeledFrame], own: LevelOfTheory) -> None:
         )
 
 
-def along_z(item: LabeledFrame) -> LabeledFrame:
-    """`item` with moments and magnetic forces turned together until moments along another axis lie along z.
-
-    Moments that lie along no common axis stay as they are.
-    """
-    moments = item.label.magmoms
+def along_z(item: LabeledFrame) -> LabeledFrame | None:
+    """`item` with moments and magnetic forces turned together to z; None if the moments lie along no common axis."""
+    moments, targets = item.label.magmoms, item.frame.magmoms
     if moments is None or is_collinear(moments):
         return item
-    axis = _axis(moments)
-    if axis is None:
-        return item
+    largest = moments[np.argmax(np.linalg.norm(moments, axis=1))]
+    axis = largest / np.linalg.norm(largest)
+    axis = axis * np.sign(axis[np.argmax(np.abs(axis))])
+    if any(v is not None and np.abs(v - np.outer(v @ axis, axis)).max() > _PARALLEL for v in (moments, targets)):
+        return None
 
     def turned(vectors: FloatArray | None) -> FloatArray | None:
-        if vectors is None:
-            return None
-        out = np.zeros_like(vectors)
-        out[:, 2] = vectors @ axis
-        return out
+        return None if vectors is None else np.outer(vectors @ axis, [0.0, 0.0, 1.0])
 
-    targets = item.frame.magmoms
-    if targets is not None and np.abs(targets - np.outer(targets @ axis, axis)).max() > _PARALLEL:
-        return item
     frame = item.frame.replace(magmoms=turned(targets))
     label = replace(
         item.label,
@@ -192,12 +194,3 @@ def along_z(item: LabeledFrame) -> LabeledFrame:
         magnetic_forces=turned(item.label.magnetic_forces),
     )
     return LabeledFrame(frame, label)
-
-
-def _axis(moments: FloatArray) -> FloatArray | None:
-    """(3,) the unit vector all moments are along, its largest component positive; None if there is none."""
-    largest = moments[np.argmax(np.linalg.norm(moments, axis=1))]
-    axis = largest / np.linalg.norm(largest)
-    axis = axis * np.sign(axis[np.argmax(np.abs(axis))])
-    across = np.abs(moments - np.outer(moments @ axis, axis)).max()
-    return axis if across <= _PARALLEL else None
