@@ -95,7 +95,8 @@ def page() -> str:
     for name, field in CampaignSpec.model_fields.items():
         inner = next(models_in(field.annotation), None)
         if inner is not None:
-            parts.append(f"## {name}\n\n{field.description}\n\n{table(inner, name)}\n")
+            here = f"{name}[]" if typing.get_origin(field.annotation) is tuple else name
+            parts.append(f"## {name}\n\n{field.description}\n\n{table(inner, here)}\n")
     for group, title, key in (
         (plugins.LABEL_ENGINES, "Label engine", "label.settings"),
         (plugins.POTENTIAL_FAMILIES, "Potential family", "train.settings"),

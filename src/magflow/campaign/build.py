@@ -10,18 +10,23 @@ from typing import Any
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.core.arrays import digest
+from magflow.core.dataset import Dataset
+from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelEngine
+from magflow.errors import InputError
 from magflow.explore.prototypes import Prototype, build_prototypes
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
 from magflow.makers.documents import Purpose
 from magflow.makers.explore import ExploreMaker
+from magflow.makers.imports import ImportMaker
 from magflow.makers.iteration import ActiveLearningMaker, IterationMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.roles import Phase
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
 from magflow.makers.transfer import BesideMaker, FineTuneMaker, TransferLearningMaker
+from magflow.makers.warm import Pretraining, WarmStartMaker
 
 
 def campaign_id(spec: CampaignSpec) -> str:
@@ -63,6 +68,8 @@ def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:
     )
     if spec.transfer is not None:
         return _transfer_maker(spec, spec.transfer, iteration)
+    if spec.labels:
+        return _warm_maker(spec, iteration)
     return ActiveLearningMaker(iteration=iteration, campaign=campaign)
 
 
@@ -71,6 +78,63 @@ def _training(spec: CampaignSpec) -> dict[str, Any]:
     train = spec.train
     common = {"members": train.ensemble, "bagging": train.bagging, "validation": train.validation}
     return {"family": spec.family(), **common}
+
+
+def import_maker(spec: CampaignSpec, campaign: Campaign, *, foreign: bool) -> ImportMaker | None:
+    """The Maker that takes in the labels of the campaign's own level of theory, or of another; None without any.
+
+    Raises
+    ------
+    InputError
+        If a file is absent.
+    """
+    files = [labels.file() for labels in spec.label_files if labels.mixed is foreign]
+    return ImportMaker(files=files, engine=spec.engine(), campaign=campaign, foreign=foreign) if files else None
+
+
+def _warm_maker(spec: CampaignSpec, iteration: IterationMaker) -> WarmStartMaker:
+    """The same loop with labels before its beginning."""
+    campaign, common = iteration.train.campaign, _training(spec)
+    own, foreign = (import_maker(spec, campaign, foreign=which) for which in (False, True))
+    start, other = replace(iteration.train, reference=True, name="start"), None
+    if foreign is not None:
+        pretrain = TrainMaker(campaign=campaign, reference=True, name="pretrain", **common)
+        other = Pretraining(labels=foreign, train=pretrain, chooses=chooses(spec, foreign.dataset()))
+        tune = FineTuneMaker(campaign=campaign, pretrained=pretrain.uuids(0, Phase.PRETRAIN), replay=0.0, **common)
+        iteration = replace(iteration, train=tune)
+        start = replace(tune, reference=True, name="start")
+    return WarmStartMaker(
+        iteration=iteration, campaign=campaign, own=own, start=None if own is None else start, other=other
+    )
+
+
+def chooses(spec: CampaignSpec, labels: Dataset) -> bool:
+    """Whether an ensemble on labels of another level of theory knows what the frames of the campaign differ in.
+
+    Raises
+    ------
+    InputError
+        If the family cannot learn from the labels, or go on from there to the campaign's.
+    """
+    family, own = spec.family(), spec.engine().kind
+    bare = [item.configuration.magmoms is None for item in labels]
+    seen = f"{sum(bare)} of {len(bare)} labels without moments"
+    if any(bare) and (family.needs_moments or not all(bare)):
+        raise InputError(
+            "moments, or none, in all labels of another level of theory"
+            if not all(bare)
+            else f"the family {spec.train.family} cannot learn from labels without moments",
+            where="labels",
+            seen=seen,
+            hint="leave the file out, or choose another train.family",
+        )
+    if not family.magnetic:
+        return True
+    if own == LabelKind.NON_MAGNETIC and not all(bare):
+        raise InputError(
+            "labels with moments are no start for labels without", where="labels", seen=seen, expected="none with them"
+        )
+    return own == LabelKind.NON_MAGNETIC or not any(bare)
 
 
 def _transfer_maker(spec: CampaignSpec, transfer: TransferSpec, iteration: IterationMaker) -> TransferLearningMaker:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe
@@ -64,6 +65,7 @@ def findings(spec: CampaignSpec, directory: Path | None = None) -> list[Finding]
         Finding("label engine", tuple(engine), MissingToolError),
         Finding("potential family", tuple(spec.family().probe()), MissingToolError),
         Finding("structures", tuple(_structures(spec)), InputError),
+        *([Finding("labels", tuple(_labels(spec)), InputError)] if spec.labels else []),
         Finding("settings", tuple(_settings(spec)), InputError),
         Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError),
         Finding("cost", (Probe("estimate", True, estimate(spec)),), CampaignError),
@@ -118,6 +120,10 @@ def _prototype(spec: CampaignSpec, settings: PrototypeSettings) -> str:
     orders = ", ".join(dict.fromkeys(str(p.ordering) for p in built))
     frame = built[0].frame
     return f"{frame.formula}, {orders}; nearest atoms {nearest:.2f} A, in the domain down to {closest:.2f} A"
+
+
+def _labels(spec: CampaignSpec) -> list[Probe]:
+    return [_guarded(name, look) for name, look in looks_at_labels(spec)]
 
 
 def _settings(spec: CampaignSpec) -> list[Probe]:

@@ -11,6 +11,7 @@ from ase.data import atomic_numbers
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
+from magflow.campaign.labels import LabelsSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.core import plugins
 from magflow.core.arrays import digest
@@ -20,6 +21,7 @@ from magflow.core.protocols import LabelEngine, PotentialFamily, UsesCores
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
 from magflow.explore.settings import ExploreSettings
+from magflow.makers.imports import OWN
 from magflow.select.settings import SelectSettings
 from magflow.select.stopping import StopRules
 
@@ -257,6 +259,11 @@ class CampaignSpec(Section):
     label: LabelSpec = Field(description="What computes the labels.")
     train: TrainSpec = Field(description="What learns from the labels.")
     stop: StopSpec = Field(description="When the campaign ends.")
+    labels: tuple[LabelsSpec | Path, ...] = Field(
+        (),
+        description="Labels that exist, to start from: files and folders, by path alone or with what is to be said "
+        "about them. None of them counts against a budget.",
+    )
     transfer: TransferSpec | None = Field(
         None, description="Start from non-magnetic labels; left out: from magnetic ones alone."
     )
@@ -298,6 +305,27 @@ class CampaignSpec(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _starts(self) -> CampaignSpec:
+        if not self.labels:
+            return self
+        if self.transfer is not None:
+            raise problem("either labels or transfer", seen="both", hint="transfer makes the labels it starts from")
+        if self.train.warm_start and any(labels.mixed for labels in self.label_files):
+            raise problem(
+                "no train.warm_start with labels of another level of theory",
+                seen="true",
+                hint="every fit starts from the ensemble on those",
+            )
+        if any(labels.mixed and labels.level_of_theory == OWN for labels in self.label_files):
+            raise problem("either mixed: true or level_of_theory: own beside a file of labels", seen="both")
+        return self
+
+    @property
+    def label_files(self) -> tuple[LabelsSpec, ...]:
+        """The entries of `labels`, each with all that is said about it."""
+        return tuple(x if isinstance(x, LabelsSpec) else LabelsSpec(path=x) for x in self.labels)
+
     @cached_property
     def _engine(self) -> LabelEngine:
         given = {field: getattr(self.execution, key) for key, field in _ENGINE_FIELDS.items()}
@@ -336,11 +364,14 @@ class CampaignSpec(Section):
         left_out: Any = {"execution": True, "store": True, "stop": _BUDGETS, "label": {"core_seconds"}}
         if self.transfer is None:  # such a campaign is the same as before there was this section
             left_out["transfer"] = True
+        left_out["labels"] = True
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
+        if self.labels:
+            content["labels"] = [labels.identity() for labels in self.label_files]
         return digest([json.dumps(content, sort_keys=True, default=str).encode()])
 
     def resolve(self, directory: Path) -> CampaignSpec:
-        """The same with relative paths of structure files and datasets taken from `directory`."""
+        """The same with relative paths of structure files, datasets and labels taken from `directory`."""
 
         def absolute(path: Path) -> Path:
             return directory / path.expanduser()
@@ -348,7 +379,8 @@ class CampaignSpec(Section):
         system = self.system.model_copy(update={"prototypes": map_paths(self.system.prototypes, absolute)})
         label = self.label.model_copy(update={"settings": map_paths(self.label.settings, absolute)})
         train = self.train.model_copy(update={"settings": map_paths(self.train.settings, absolute)})
-        return self.model_copy(update={"system": system, "label": label, "train": train})
+        labels = map_paths(self.labels, absolute)
+        return self.model_copy(update={"system": system, "label": label, "train": train, "labels": labels})
 
 
 _BUDGETS = {"consecutive", "labels", "core_hours", "iterations"}

@@ -20,7 +20,20 @@ from magflow.errors import MagflowError
 
 COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db", "report"),
-    *("import", "export", "convert", "train", "compare", "transfer", "predict", "relax", "md", "schema", "execute"),
+    *(
+        "import",
+        "label",
+        "export",
+        "convert",
+        "train",
+        "compare",
+        "transfer",
+        "predict",
+        "relax",
+        "md",
+        "schema",
+        "execute",
+    ),
 )
 """In the order of ``magflow --help``."""
 

@@ -25,6 +25,7 @@ class For(StrEnum):
     CAMPAIGN = "campaign"
     PRETRAINING = "pre-training"
     TEST = "test"
+    IMPORTED = "imported"
 
 
 def export(
@@ -34,7 +35,7 @@ def export(
         ExportFormat | None, typer.Option("--format", "-f", help="Format of the labelled data. Default: extxyz.")
     ] = None,
     purpose: Annotated[
-        For, typer.Option(help="Labels the loop chose, or those beside it in a campaign with a section transfer.")
+        For, typer.Option(help="Labels the loop chose, or those of a section transfer or labels of the campaign file.")
     ] = For.CAMPAIGN,
     models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
     as_json: Json = False,

@@ -129,12 +129,25 @@ def family_of(name: str, assignments: Sequence[str]) -> Any:
     InputError
         Unknown family or setting, a value it does not take.
     """
+    from magflow.core import plugins
+
+    return _plugin(plugins.POTENTIAL_FAMILIES, name, assignments)
+
+
+def engine_of(name: str, assignments: Sequence[str]) -> Any:
+    """The label engine registered as `name`; otherwise as :func:`family_of`."""
+    from magflow.core import plugins
+
+    return _plugin(plugins.LABEL_ENGINES, name, assignments)
+
+
+def _plugin(group: str, name: str, assignments: Sequence[str]) -> Any:
     from pydantic import ValidationError
 
     from magflow.core import plugins
     from magflow.errors import InputError
 
-    kind = plugins.load(plugins.POTENTIAL_FAMILIES, name)
+    kind = plugins.load(group, name)
     given: dict[str, Any] = {}
     for text in assignments:
         key, sign, value = text.partition("=")

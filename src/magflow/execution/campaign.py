@@ -37,7 +37,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
         return 0
     rules = digest([repr(maker.iteration.assess.stop).encode()])
     mine = maker.campaign.id
-    earlier = [roles.batch(i).uuid(mine) for i in range(last.iteration)]
+    earlier = [*maker.given, *(roles.batch(i).uuid(mine) for i in range(last.iteration))]
     assessed = OutputReference(roles.assess(last.iteration).uuid(mine))
     job = maker.continuation(assessed, last.iteration, earlier, rules)
     return queue.submit(Flow([job]), allow_external_references=True)
@@ -99,8 +99,8 @@ def _extra_iteration(
 ) -> Flow:
     """The iteration after the last one that was begun, with one more batch to learn from."""
     done = [i for i in range(reached + 1) if last is not None and i <= last.iteration]
-    batches = [roles.batch(i).uuid(maker.campaign.id) for i in done]
-    models: list[str] = []
+    batches = [*maker.given, *(roles.batch(i).uuid(maker.campaign.id) for i in done)]
+    models = maker.first_models
     previous = None
     if last is not None:
         models = maker.iteration.train.uuids(last.iteration)

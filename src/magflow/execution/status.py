@@ -71,6 +71,8 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     labels = [d for d in every if d["purpose"] is Purpose.CAMPAIGN]
     done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
     wanted, usable = _wanted(spec), done[Purpose.CAMPAIGN]
+    if spec.labels:
+        wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
     bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable]
     history = queries.iterations(store, campaign=directory.id)
     outcome = queries.outcome(store, directory.id)

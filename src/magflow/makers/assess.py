@@ -12,6 +12,7 @@ from jobflow import Job, OutputReference, job
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.comparison import parity
+from magflow.core.label import LabeledFrame, LevelOfTheory
 from magflow.core.prediction import QUANTITIES
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
@@ -57,7 +58,7 @@ class AssessMaker(PluginMaker):
         items = unpack_labelled(batch.arrays)
         before = {} if previous is None else previous.calibration
         assessment, arrays = None, {}
-        if old_models and items:
+        if items and _comparable(old_models, items):
             prediction = as_labelled(ensemble_of(old_models), items)
             assessment = assess(prediction, items, previous=before)
             arrays = parity(prediction, items)
@@ -124,6 +125,12 @@ class AssessMaker(PluginMaker):
             iteration,
         )
         return prepare(made, self.campaign, roles.assess(iteration))
+
+
+def _comparable(models: Sequence[ModelDoc], items: Sequence[LabeledFrame]) -> bool:
+    """Whether there are models, fitted at the level of theory of the labels: energies of two levels do not compare."""
+    levels = {item.label.level_of_theory for item in items}
+    return bool(models) and levels == {LevelOfTheory.from_dict(models[0].level_of_theory)}
 
 
 def _mean_rmse(models: Sequence[ModelDoc]) -> dict[str, float]:

@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     CAMPAIGN = "campaign"
     PRETRAINING = "pre-training"
     TEST = "test"
+    IMPORTED = "imported"
 
 
 class CampaignDocument(BaseModel):
@@ -134,7 +135,7 @@ class LabelDoc(CampaignDocument):
     message: str | None = Field(default=None, description="What happened, one line")
     purpose: Purpose = Field(
         default=Purpose.CAMPAIGN,
-        description="campaign: chosen by the loop and learnt from; pre-training, test: beside it",
+        description="campaign: chosen by the loop and learnt from; pre-training, test: beside it; imported: from files",
     )
     engine: str = Field(description="Name of the label engine")
     kind: LabelKind

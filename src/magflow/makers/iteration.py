@@ -63,9 +63,19 @@ class ActiveLearningMaker(PluginMaker):
     campaign: Campaign
     name: str = "active learning"
 
+    @property
+    def given(self) -> list[str]:
+        """Uuids of the jobs that hold labels the campaign did not make: every fit learns from them."""
+        return []
+
+    @property
+    def first_models(self) -> list[str]:
+        """Uuids of the jobs of the ensemble that iteration 0 has to begin with; empty: it begins with none."""
+        return []
+
     def make(self) -> Flow:
         """The Flow of the first iteration, with the job that continues."""
-        return self.step(0, [], [], None)
+        return self.step(0, self.given, self.first_models, None)
 
     def step(self, iteration: int, batches: list[str], models: list[str], previous: str | None) -> Flow:
         """One iteration followed by :meth:`advance`."""

@@ -34,8 +34,10 @@ class Category(StrEnum):
 class Phase(StrEnum):
     """What a job does for its campaign, in the order of an iteration."""
 
+    IMPORT = "import"
     DRAW = "draw"
     PRETRAIN = "pretrain"
+    START = "start"
     EXPLORE = "explore"
     SELECT = "select"
     LABEL = "label"
@@ -185,6 +187,28 @@ def collect(iteration: int, purpose: Purpose, attempts: int | None = None) -> Ro
     return Role(f"collect {iteration}", tag, ("collect", iteration, *_apart(purpose, attempts)))
 
 
+def take_in(which: str) -> Role:
+    """Is replaced by the labels of the campaign file's `labels`, `which` of them; its output is their batch."""
+    tag = Tag(Phase.IMPORT, Category.LIGHT, purpose=Purpose.IMPORTED)
+    return Role(f"import {which} labels", tag, ("import", which))
+
+
+def taken(which: str, number: int) -> Role:
+    """The document of one of them."""
+    return Role("import label", Tag(Phase.IMPORT, Category.LIGHT, purpose=Purpose.IMPORTED), ("taken", which, number))
+
+
+def collect_taken(which: str) -> Role:
+    """Gathers them."""
+    tag = Tag(Phase.COLLECT, Category.LIGHT, purpose=Purpose.IMPORTED)
+    return Role(f"collect {which} labels", tag, ("collect-taken", which))
+
+
+def label_of(frame_id: str) -> Role:
+    """A label that somebody asked for without a campaign."""
+    return Role("label", Tag(Phase.LABEL, Category.DFT, purpose=Purpose.CAMPAIGN), ("label-of", frame_id))
+
+
 def _apart(purpose: Purpose, attempts: int | None = None) -> tuple[object, ...]:
     """What tells a batch outside the iterations from that of the iteration."""
     if attempts is not None:
@@ -200,12 +224,15 @@ def stop(iteration: int, moment: str) -> Role:
 _ENSEMBLES: dict[Phase, tuple[object, ...]] = {
     Phase.TRAIN: (),
     Phase.PRETRAIN: (Purpose.PRETRAINING,),
+    Phase.START: ("start",),
     Phase.CONTROL: ("control",),
 }
 
 
 def member(phase: Phase, iteration: int, number: int) -> Role:
-    """Fits one member of the campaign's ensemble (TRAIN), of the non-magnetic one (PRETRAIN), of the control."""
+    """Fits one member of the campaign's ensemble (TRAIN), of the one it starts from (PRETRAIN: labels of another level
+    or kind; START: labels of its own level), of the control.
+    """
     tag = Tag(phase, Category.TRAIN, iteration, member=number)
     return Role(f"{phase} {iteration}.{number}", tag, ("train", iteration, *_ENSEMBLES[phase], number))
 

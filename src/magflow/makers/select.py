@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from jobflow import Job, job
@@ -65,8 +66,8 @@ class SelectMaker(PluginMaker):
             offered = offer(frames, sources, ensemble)
             grader = None if ensemble is None else grader_of(ensemble)
             spent = 0 if previous is None else previous.labels_attempted
-            selection = select(
-                offered,
+            choose = partial(
+                select,
                 known=known,
                 known_descriptors=None if grader is None else grader.descriptors(known),
                 settings=self.settings,
@@ -75,6 +76,11 @@ class SelectMaker(PluginMaker):
                 budget=None if self.label_budget is None else max(0, self.label_budget - spent),
                 seed=self.campaign.seed_for("select", iteration),
             )
+            selection = choose(offered)
+            if selection.exhausted and ensemble is not None and not batches:
+                # An ensemble of another level of theory is sure of everything: no evidence about this level.
+                offered = replace(offered, deviations=None)
+                selection = choose(offered)
         chosen = [int(i) for i in selection.selected]
         return SelectionDoc(
             campaign=self.campaign.id,

@@ -75,12 +75,12 @@ class BesideMaker(PluginMaker):
 
 @dataclass(kw_only=True)
 class FineTuneMaker(TrainMaker):
-    """Fits the members of an ensemble, each from its non-magnetic counterpart.
+    """Fits the members of an ensemble, each from its counterpart on other labels: of another kind or level of theory.
 
     Parameters
     ----------
     pretrained
-        Uuids of the jobs of the non-magnetic ensemble, one per member.
+        Uuids of the jobs of that ensemble, one per member.
     non_magnetic
         Uuid of the job that holds the non-magnetic labels.
     replay

@@ -238,10 +238,14 @@ def _plain(value: Any) -> Any:
 
 
 def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None) -> Dataset:
-    """All usable labels that the loop chose as a dataset, in the order they were made."""
+    """All usable labels that the loop chose as a dataset, in the order they were made.
+
+    With `criteria` that ask for imported labels, it may be of several levels of theory.
+    """
     wanted = {"state": "ok"} | CHOSEN | dict(criteria or {})
     found = documents(store, LabelDoc, wanted, campaign=campaign, arrays=True)
-    return Dataset(item for d in found for item in unpack_labelled(d.arrays))
+    imported = wanted["purpose"] == Purpose.IMPORTED
+    return Dataset((item for d in found for item in unpack_labelled(d.arrays)), mixed=imported)
 
 
 def latest_models(store: JobStore, campaign: str | None = None, *, arrays: bool = True) -> list[ModelDoc]:
