@@ -218,6 +218,18 @@ def test_voigt_and_back(six):
     assert np.array_equal(tensor(six), tensor(six).T)
 
 
+def test_voigt_is_xx_yy_zz_yz_xz_xy_and_the_mean_across_the_diagonal():
+    assert voigt([[1, 60, 50], [6, 2, 40], [5, 4, 3]]).tolist() == [1, 2, 3, 22, 27.5, 33]
+    assert tensor([1, 2, 3, 4, 5, 6]).tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
+
+
+@pytest.mark.parametrize("given_", [np.array([1.0, 2.0]), np.array([[0, 0, 1.0], [0, 0, 2.0]])], ids=["z", "vectors"])
+def test_moments_are_not_those_of_the_caller(given_):
+    vectors = as_vectors(given_, 2)
+    vectors[:] = 9.0
+    assert given_.max() == 2.0
+
+
 @laws
 @given(hnp.arrays(np.float64, st.integers(1, 6), elements=st.floats(-4, 4)))
 def test_collinear_moments_survive_vectors(m):
@@ -240,6 +252,7 @@ def test_collinear_moments_survive_vectors(m):
         ([2.0, -1.8], Ordering.FIM),
         ([2.0, -1.82], Ordering.AFM),
         ([2.0, 0.05], Ordering.FM),
+        ([2.0, -0.1], Ordering.FIM),  # polarised from 0.1 muB on
         ([0.05, -0.05], Ordering.NM),
         ([0.0, 0.0], Ordering.NM),
     ],

@@ -5,9 +5,9 @@ import os
 import pytest
 from pymongo import MongoClient
 
-from magflow.campaign.check import check_campaign, findings, require_ready
+from magflow.campaign.check import check_campaign, estimate, findings, require_ready
 from magflow.campaign.load import load_campaign
-from magflow.errors import MissingToolError, StoreError
+from magflow.errors import InputError, MissingToolError, StoreError
 
 
 def failed(path, directory):
@@ -95,8 +95,26 @@ def test_damaged_structure_files_of_other_formats(campaign_file, tmp_path, name,
 
 def test_estimate(campaign_file, tmp_path):
     spec = load_campaign(campaign_file(("engine: spin-lattice", "core_seconds: 36\n  engine: spin-lattice")))
-    estimate = check_campaign(spec, tmp_path)[-1]
-    assert "80 labels, about 0.8 core-hours" in estimate.detail
+    assert "80 labels, about 0.8 core-hours" in check_campaign(spec, tmp_path)[-1].detail
+
+
+def test_labels_beside_the_loop_are_in_the_estimate(campaign_file):
+    """10 s each of 75 labels, 80 non-magnetic ones and 40 held-out ones."""
+    told = estimate(load_campaign(campaign_file(template="transfer_feal")))
+    assert "75 labels and 120 beside the loop, about 0.54 core-hours" in told
+
+
+@pytest.mark.parametrize(("labels", "most"), [(80, 7), (81, 8), (20, 1)])
+def test_a_last_batch_that_is_not_full_is_an_iteration(campaign_file, tmp_path, labels, most):
+    path = campaign_file(("labels: 80", f"labels: {labels}"), ("  iterations: 8\n", ""))
+    (budget,) = [p for p in check_campaign(load_campaign(path), tmp_path) if p.name == "budget"]
+    assert budget.detail == f"20 labels, then 10 per iteration; at most {most} iterations"
+
+
+def test_everything_that_failed_is_told_at_once(campaign_file, tmp_path):
+    path = campaign_file(("a: 2.836", "a: 1.2"), ("ensemble: 5", "ensemble: 1"), ("labels: 80", "labels: 10"))
+    with pytest.raises(InputError, match=r"closer than.*; ensemble: .*no deviation.*; budget: .*more labels than"):
+        require_ready(load_campaign(path), tmp_path)
 
 
 def test_missing_abinit_is_a_missing_tool(campaign_file, tmp_path, monkeypatch):

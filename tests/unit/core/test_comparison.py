@@ -54,6 +54,16 @@ def prediction(items) -> EnsemblePrediction:
     return EnsemblePrediction(mean, spread)
 
 
+def test_the_deviation_of_a_frame_is_per_atom_or_that_of_its_worst_atom():
+    spread = prediction(ITEMS).deviation
+    found = {q: prediction(ITEMS).frame_deviation(q) for q in ("energy", "forces", "stress", "magnetic_forces")}
+    np.testing.assert_allclose(found["energy"], np.array([1.0, 2.0, 3.0]) / COUNTS)
+    np.testing.assert_allclose(found["stress"], [6.0, 12.0, 18.0])
+    worst = np.cumsum(COUNTS) - 1  # deviations rise from atom to atom
+    for quantity in ("forces", "magnetic_forces"):
+        np.testing.assert_allclose(found[quantity], np.linalg.norm(getattr(spread, quantity)[worst], axis=1))
+
+
 def test_every_component_beside_its_own_and_its_label():
     found = prediction(ITEMS)
     for quantity, width in (("energy", 1), ("stress", 6), ("forces", None), ("magnetic_forces", None)):

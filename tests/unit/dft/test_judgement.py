@@ -119,9 +119,9 @@ def vasp(potcars) -> VaspCalculation:
     return engine.calculation(FRAME, engine.level_of_theory(["Al", "Fe"]), load_settings())
 
 
-def rung(energy: float = -10.0, across: float = 0.0, force: float = 0.0, moved: float = 0.0, **changes) -> Rung:
-    """A run in VASP's order (Al, Fe), moments at their targets but for `across` (x) and `moved` (z), muB."""
-    moments = FRAME.magmoms + np.array([[0, 0, 0], [across, 0, moved]])
+def rung(energy: float = -10.0, off: tuple[float, float, float] = (0, 0, 0), force: float = 0.0, **changes) -> Rung:
+    """A run in VASP's order (Al, Fe), moments at their targets but for that of Fe, `off` by some muB."""
+    moments = FRAME.magmoms + np.array([[0, 0, 0], off])
     forces = np.array([[0, 0, 0], [0, 0, force]])
     titles = tuple(replay_vasp.TITLE.format(e) for e in ("Al", "Fe"))
     output = VaspOutput(energy, ZERO, np.zeros(6), None, True, 12, 1e-8, replay_vasp.VERSION, ("Al", "Fe"), titles)
@@ -138,19 +138,20 @@ def test_vasp_of_another_version_or_potcar_is_foreign(vasp, changes):
 
 
 def test_collinear_moments_stay_on_their_axis(vasp):
-    assert vasp.judge([rung(across=0.04)], {}) is None
-    assert vasp.judge([rung(across=0.06)], {}).kind == FailureKind.MOMENT_TARGET_MISSED
+    for off in ((0.06, 0, 0), (0, -0.06, 0)):
+        assert vasp.judge([rung(off=tuple(0.5 * x for x in off))], {}) is None
+        assert vasp.judge([rung(off=off)], {}).kind == FailureKind.MOMENT_TARGET_MISSED
 
 
 def test_a_ladder_must_agree_with_its_forces_where_both_ends_converged(vasp):
     """The energy falls by 0.1 eV; a force of 1 eV/muB along 0.1 muB explains it, half or twice that does not."""
     for force, fits in ((1.0, True), (0.5, False), (2.0, False), (-1.0, False)):
-        lower, upper = rung(force=force), rung(energy=-10.1, force=force, moved=0.1)
+        lower, upper = rung(force=force), rung(energy=-10.1, force=force, off=(0, 0, 0.1))
         verdict = vasp.judge([lower, upper], {})
         assert (verdict is None) == fits, force
         assert fits or verdict.kind == FailureKind.INCONSISTENT
     unconverged = rung(force=-1.0, converged=False)
-    assert vasp.judge([unconverged, rung(energy=-10.1, force=-1.0, moved=0.1)], {}) is None
+    assert vasp.judge([unconverged, rung(energy=-10.1, force=-1.0, off=(0, 0, 0.1))], {}) is None
 
 
 @pytest.mark.parametrize(("left", "start"), [(("WAVECAR",), "0"), (("WAVECAR", "CHGCAR"), "1"), ((), "0")])

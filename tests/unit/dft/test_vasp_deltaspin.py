@@ -9,9 +9,11 @@ import pytest
 from ase.io import read
 
 from magflow.core.frame import Frame
-from magflow.core.label import FailureKind, LabeledFrame, LabelKind, LevelOfTheory
+from magflow.core.label import Failure, FailureKind, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.dft.runs import TruncatedOutputError
+from magflow.dft.vasp.constraint import read_constraint, target_of
 from magflow.dft.vasp.deltaspin import label_from_log, read_log
+from magflow.dft.vasp.settings import DeltaSpin
 from magflow.io.extxyz import read_extxyz, write_extxyz
 
 LEVEL = LevelOfTheory("vasp", "5.4.4", LabelKind.CONSTRAINED, "PBE", {}, {"encut_ev": 600.0})
@@ -89,6 +91,21 @@ def test_a_log_of_other_positions_is_refused(nio):
     text, frame = nio
     moved = frame.replace(positions=frame.positions + np.eye(32, 3) * 0.01)
     assert label_from_log(text, moved, LEVEL).failure.kind == FailureKind.INVALID_INPUT
+
+
+def test_a_log_of_other_targets_is_refused_but_for_atoms_that_are_free(nio, tmp_path):
+    text, frame = nio
+    log = tmp_path / "vasp.out"
+    log.write_text(text)
+
+    def read(moved: int):
+        targets = frame.magmoms.copy()
+        targets[moved, 2] += 1e-3
+        return read_constraint(DeltaSpin(), tmp_path, log, target_of(DeltaSpin(), frame.replace(magmoms=targets)))
+
+    refused = read(0)  # Ni
+    assert isinstance(refused, Failure) and refused.kind == FailureKind.INCONSISTENT
+    assert not isinstance(read(31), Failure)  # O
 
 
 def test_an_inner_optimisation_that_gave_up_is_not_converged(nio):

@@ -68,6 +68,8 @@ def test_every_number_stays_with_its_site(method, frame):
     if method["method"] == "deltaspin":
         assert [int(x) for x in incar["CONSTRL"]] == [int(held[a]) for a in order for _ in range(3)]
         assert len(incar["LAMBDA"]) == 3 * n
+        of_held = {frame.species[a] for a in order if held[a]}
+        assert [float(x) for x in incar["SCCONVB_GRAD"]] == [1.0 if e in of_held else -1.0 for e in blocks]
 
 
 @given(frame=shuffled())
@@ -135,6 +137,9 @@ def test_hubbard_terms_follow_the_species():
     incar = read_incar(inputs(frame, hubbard={"Ni": {"l": 2, "u_ev": 5.3}})["INCAR"])
     assert (incar["LDAUL"], incar["LDAUU"]) == (["2", "-1"], ["5.3", "0.0"])
     assert read_poscar(inputs(frame)["POSCAR"])[0] == ["Ni", "O"]
+    oxide = Frame(("O", "Ti"), 4.2 * np.eye(3), [[2.1, 0, 0], [0, 0, 0]])  # not in the order of the alphabet
+    incar = read_incar(inputs(oxide, kind="non-magnetic", hubbard={"Ti": {"l": 2, "u_ev": 3.0}})["INCAR"])
+    assert (incar["LDAUL"], incar["LDAUU"]) == (["2", "-1"], ["3.0", "0.0"])
 
 
 def test_mesh_and_spacing():

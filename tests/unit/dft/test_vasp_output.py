@@ -30,6 +30,7 @@ def test_numbers_of_the_file(chromium):
     assert output.titles == ("PAW_PBE Cr_pv 02Aug2007",)
     assert output.elements == ("Cr",) * 16
     assert output.converged
+    assert (output.iterations, output.residual) == (25, 0.0)  # the last step, and not the first, changed nothing
     np.testing.assert_array_equal(output.forces[1], [0.06510668, 0, 0])
     np.testing.assert_allclose(
         output.stress * EV_PER_A3_IN_GPA, [0.861168847, 0.863225791, 0.863225791, 0, 0, 0], atol=1e-12

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magflow.dft.vasp.constraint import Held, consistency
+from magflow.dft.vasp.constraint import Held, _missed, consistency
 from magflow.dft.vasp.penalty import (
     PenaltyOutput,
     Target,
@@ -131,6 +131,23 @@ def test_a_field_of_another_definition_is_not_used(seed):
     output = printed(target, 10.0, moments)
     other = replace(output, field=2 * output.field)
     np.testing.assert_array_equal(refined(other, target).moments, output.moments)
+
+
+def test_a_field_must_give_the_penalty_however_near_it_is():
+    """Digits of 0.001 muB allow a deviation of 0.0015 as well as one of 0.001; the energy tells which it is."""
+    target = Target(2, np.array([[0.0, 0.0, 1.0]]), np.array([True]))
+    near = PenaltyOutput(10.0 * 0.001**2, 10.0, np.array([[0.0, 0.0, 1.001]]), 5e-4, np.array([[0.0, 0.0, 0.015]]))
+    assert refined(near, target) is near
+    agreeing = replace(near, energy=10.0 * 0.0015**2)
+    assert refined(agreeing, target).moments[0, 2] == pytest.approx(1.0015)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_moment_that_points_backwards_misses_by_all_of_it(mode):
+    """Across its direction it is off by nothing."""
+    target = Target(mode, np.array([[0.0, 0.0, 2.0], [0.0, 0.0, 2.0]]), np.array([True, False]))
+    assert _missed(target, np.array([[0.0, 0.0, -1.0], [0.0, 0.0, -9.0]])) == pytest.approx(3.0)
+    assert _missed(target, np.array([[0.0, 0.0, 2.0], [0.0, 0.0, -9.0]])) == 0.0
 
 
 @given(seed=st.integers(0, 2**32 - 1), mode=st.sampled_from(MODES))

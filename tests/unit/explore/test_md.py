@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from magflow.core.dynamics import Pistons, in_ase_time
 from magflow.core.prediction import EnsemblePrediction
+from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.explore.candidate import Candidate
 from magflow.explore.geometry import nearest_distance
-from magflow.explore.md import MdSettings, run_md
+from magflow.explore.md import MdSettings, _motion, run_md
 
 SHORT = MdSettings(steps=40, temperatures_k=(600.0,), snapshot_interval=5)
 
@@ -73,8 +75,39 @@ class TestOffers:
         expected = [c.frame.positions for c in beside if "B2" in c.source]
         assert np.array([c.frame.positions for c in alone]) == pytest.approx(np.array(expected), abs=1e-9)
 
+    def test_a_start_keeps_its_temperature_when_one_before_it_falls_out(self, quick, ensemble, moments):
+        class Unrelaxed:
+            members = ensemble.members
+
+            def predict(self, frames):
+                p = ensemble.predict(frames)
+                owner = np.repeat([len(set(f.species)) for f in frames], [len(f) for f in frames])
+                pull = np.where(owner[:, None] == 2, np.nan, p.mean.magnetic_forces)
+                return EnsemblePrediction(replace(p.mean, magnetic_forces=pull), p.deviation)
+
+        settings = SHORT.model_copy(update={"temperatures_k": (100.0, 200.0, 300.0), "steps": 5})
+        found = {c.source for c in run_md(starts(quick), Unrelaxed(), settings, moments, 1).candidates}
+        assert found == {"md:bcc-Fe:FM:200K", "md:bcc-Fe:AFM:300K"}
+
     def test_no_starts(self, ensemble, moments):
         assert run_md([], ensemble, SHORT, moments, 1).candidates == []
+
+
+def test_a_run_moves_and_ends_as_its_settings_say(quick, ensemble):
+    frame = quick[0].frame
+    mean = ensemble.predict([frame]).mean
+    settings = MdSettings(pressure_gpa=5.0, friction_per_ps=8.0, timestep_fs=1.5, energy_window=2.0, heat_factor=4.0)
+    motion = _motion(frame, mean, settings, 600.0, 7)
+    how, limits = motion.integration, motion.limits
+    assert (how.timestep, how.friction) == pytest.approx((in_ase_time(1.5), 8.0 / in_ase_time(1000.0)))
+    assert (how.temperature, how.key, how.pistons) == (600.0, 7, Pistons.VOLUME)
+    assert how.pressure == pytest.approx(5.0 / EV_PER_A3_IN_GPA)
+    energy = float(mean.energy[0])
+    assert (limits.min_energy, limits.max_energy) == pytest.approx((energy - 4.0, energy + 4.0))  # of two atoms
+    assert limits.max_kinetic == pytest.approx(1.5 * 2 * KB * 2400.0)
+    assert limits.min_distance == pytest.approx(0.6 * nearest_distance(frame))
+    assert limits.max_deviation == 0.5
+    assert _motion(frame, mean, MdSettings(), 600.0, 7).integration.pistons is Pistons.NONE
 
 
 class TestStatistics:

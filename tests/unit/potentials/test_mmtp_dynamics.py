@@ -240,8 +240,10 @@ class TestStops:
             )
 
 
-def test_other_moments_count_as_heat(ensemble):
-    propagator = MmtpPropagator(models(ensemble), [started(iron(1)), started(iron(2))])
+@pytest.mark.parametrize("native", [True, False], ids=["native", "generic"])
+def test_other_moments_count_as_heat(ensemble, native):
+    motions = [started(iron(1)), started(iron(2))]
+    propagator = MmtpPropagator(models(ensemble), motions) if native else PredictionPropagator(ensemble, motions)
     propagator.advance(5)
     before, beside = propagator.observe(0), propagator.observe(1)
     propagator.set_magmoms({0: before.motion.frame.magmoms * 0.5})

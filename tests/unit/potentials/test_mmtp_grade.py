@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from mmtp_models import random_frame, random_potential
 
 from magflow.errors import InputError
+from magflow.explore.geometry import repeated
 from magflow.io.mlip_cfg import read_cfg
 from magflow.potentials.mmtp import MmtpPotential
-from magflow.potentials.mmtp.grade import LinearActiveSet, ParameterActiveSet, Scope, select_active_set
-from magflow.potentials.mmtp.maxvol import maxvol
+from magflow.potentials.mmtp.grade import LinearActiveSet, ParameterActiveSet, Scope, frame_rows, select_active_set
+from magflow.potentials.mmtp.maxvol import _swap, maxvol
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.mtp_file import read_mtp, write_mtp
 from magflow.potentials.mmtp.sites import BLOCK, parameter_rows
@@ -72,6 +73,15 @@ def test_blocks_and_spans_of_atoms_make_no_difference():
     np.testing.assert_array_equal(parameter_rows(potential.model, geometry, 7, 300), rows[7:300])
 
 
+@pytest.mark.parametrize(("power", "times"), [(0, 8.0), (1, 8.0**0.5), (2, 1.0)])
+def test_rows_of_frames_grow_with_the_size_as_the_power_says(power, times):
+    potential = random_potential(level=4, n_phi=2)
+    geometry = potential.geometry([FRAMES[0], repeated(FRAMES[0], (2, 2, 2))])
+    small, large = frame_rows(potential.model, geometry, power)
+    np.testing.assert_allclose(large, times * small, rtol=1e-9, atol=1e-12)
+    assert power or np.allclose(small, parameter_rows(potential.model, geometry, 0, 4).sum(axis=0))
+
+
 def test_an_atom_alone_has_a_row_of_its_species_only():
     potential = random_potential(level=6, species=("Fe",))
     lonely = random_frame(0, ("Fe",), 1)
@@ -88,6 +98,14 @@ def test_maxvol_bounds_every_row(r, extra, seed):
         chosen = maxvol(rows, start)
         assert len(set(chosen.tolist())) == r
         assert np.abs(rows @ np.linalg.inv(rows[chosen])).max() <= 1.001 + 1e-9
+
+
+def test_maxvol_keeps_its_coefficients_up_to_date_over_many_swaps():
+    rows = np.random.default_rng(3).normal(size=(60, 6))
+    chosen = np.arange(6)
+    c = rows @ np.linalg.inv(rows[chosen])
+    assert _swap(c, chosen) >= 5
+    np.testing.assert_allclose(c, rows @ np.linalg.inv(rows[chosen]), atol=1e-10)
 
 
 def test_maxvol_finds_the_largest_of_all_small_ones():

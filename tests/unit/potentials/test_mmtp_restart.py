@@ -16,13 +16,16 @@ import pytest
 from mmtp_models import random_frame, random_potential
 from mmtp_toy import label, random_frames, toy_labels
 
-from magflow.core.label import LabeledFrame
+from magflow.core.label import Cost, LabeledFrame
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError, StoreError
-from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.mmtp import MmtpFamily, checkpoint
 from magflow.potentials.mmtp.checkpoint import NAME
+from magflow.potentials.mmtp.fit import _key
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.ranges import widened
+from magflow.potentials.mmtp.state import State
+from magflow.potentials.mmtp.task import FitTask, prepare
 
 ELEMENTS = ("Al", "Fe")
 SETTINGS = {
@@ -207,3 +210,32 @@ def test_an_update_with_another_element_is_refused():
     assert "afresh" in caught.value.hint
     with pytest.raises(InputError, match="n_psi"):
         family.fit(toy_labels(10, seed=1, magnetic=False), elements=ELEMENTS, seed=0, start=start)
+
+
+def test_a_warm_start_with_another_seed_is_another_fit():
+    """Its first numbers are the same; the sample of the labels that guides it is not."""
+    family, labels = MmtpFamily(**SETTINGS["bfgs"] | {"max_iterations": 1}), toy_labels(12, seed=1)
+    start, _ = family.fit(labels, elements=ELEMENTS, seed=3)
+    tasks = [FitTask(labels, (), start.species, seed, start) for seed in (3, 3, 4)]
+    one, same, other = (_key(family, task, prepare(family, task)) for task in tasks)
+    assert one == same and one != other
+
+
+def test_checkpoints_take_their_share_of_the_time_and_no_more(tmp_path, monkeypatch):
+    clock = [100.0]
+    written = []
+
+    def slow(path, data):
+        written.append(clock[0])
+        clock[0] += 1.0
+
+    monkeypatch.setattr(checkpoint, "replace_file", slow)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    state = State.at(np.zeros(1))
+    held = checkpoint.Checkpoint(tmp_path, "key")
+    held.save(state, Cost())  # ends at 101, and took 2 % of the next 50 s
+    for clock[0], count in ((102.0, 1), (150.9, 1), (151.0, 2)):
+        held.save(state, Cost())
+        assert len(written) == count
+    held.save(state, Cost(), now=True)
+    assert len(written) == 3

@@ -118,6 +118,15 @@ def test_errors_and_factors_of_a_known_ensemble():
     assert found.errors["energy"].mae <= found.errors["energy"].rmse <= found.errors["energy"].max
 
 
+def test_frames_weigh_against_the_factor_before_and_not_their_components():
+    prediction, items = labels_and_prediction(6, 2, masked=False)
+    found = assess(prediction, items, previous={"forces": 4.0}, prior_strength=6.0)
+    forces = found.calibration["forces"]
+    assert forces.samples == 27  # of nine atoms in six frames
+    assert forces.factor == pytest.approx(np.sqrt(4.0 * forces.raw_factor))
+    assert found.factors["stress"] == pytest.approx(np.sqrt(found.calibration["stress"].raw_factor))
+
+
 def test_an_assessment_survives_json():
     prediction, items = labels_and_prediction(30, 1)
     found = assess(prediction, items)

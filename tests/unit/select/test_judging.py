@@ -48,6 +48,18 @@ def test_the_score_is_the_formula():
     verdict = judge(deviations, np.array([4.0]), SelectSettings(), TARGETS, {"energy": 2.0})
     assert verdict.score == pytest.approx(np.sqrt((4.0**2 + 0.5**2 + 2.0**2) / 3))
     assert judge(deviations, None, SelectSettings(), TARGETS, {}).score == pytest.approx(np.sqrt((4 + 0.25) / 2))
+    explicit = SelectSettings(trust={"energy": {"low": 0.002, "high": 1.0}})
+    for targets, size in ((TARGETS, 0.01 / 0.005), ({}, 0.01 / 0.002)):  # the target, else the low level
+        assert judge(deviations, None, explicit, targets, {}).score == pytest.approx(size)
+
+
+def test_a_far_outlier_of_the_grade_counts_as_one_at_the_break():
+    settings = SelectSettings(grade_save=2.0, grade_break=10.0)
+    deviations = {"energy": np.full(3, 0.01)}
+    verdict = judge(deviations, np.array([10.0, 1e6, np.inf]), settings, TARGETS, {})
+    assert verdict.score == pytest.approx(np.full(3, np.sqrt((2.0**2 + 5.0**2) / 2)))
+    missing = judge(deviations, np.array([1.0, np.nan, 1.0]), settings, TARGETS, {})
+    assert missing.unknown.tolist() == [False, True, False] and np.isnan(missing.score[1])
 
 
 def test_one_quantity_or_a_grade_above_its_level_makes_a_candidate():

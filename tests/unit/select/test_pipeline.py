@@ -7,6 +7,7 @@ import pytest
 
 from magflow.core.frame import Frame
 from magflow.errors import InputError
+from magflow.select.batch import Pool, choose
 from magflow.select.pipeline import Offered, select
 from magflow.select.reasons import Reason
 from magflow.select.settings import SelectSettings
@@ -76,6 +77,30 @@ def test_the_highest_scores_come_first_without_diversity():
     found = select(pool, settings=settings, targets=TARGETS, budget=2)
     assert found.selected.tolist() == [3, 1]
     assert [str(r) for r in found.reasons] == ["outranked", "selected", "over-budget", "selected", "outranked"]
+
+
+def test_what_fills_a_batch_keeps_away_from_what_is_in_it():
+    energy = [0.01] + [0.001] * 10
+    pool = offered(energy, descriptors=np.linspace(0, 1, 11)[:, None])
+    found = select(pool, settings=SelectSettings(batch=2, fill=True), targets=TARGETS)
+    assert found.selected.tolist() == [0, 10]
+
+
+def test_strata_take_turns_in_proportion_to_their_quotas():
+    pool = Pool(
+        np.array(["a"] * 4 + ["b"] * 2, dtype=object), np.arange(6.0)[:, None], np.zeros((0, 1)), -np.arange(6.0)
+    )
+    settings = SelectSettings(diversity={"enabled": False}, quotas={"minimum_share": 0.0})
+    assert choose(pool, 6, settings).chosen.tolist() == [0, 4, 1, 2, 5, 3]  # a b a a b a
+
+
+def test_of_two_alike_one_is_labelled_and_the_other_told_apart():
+    one, other = frames(2)
+    twin = one.replace(positions=one.positions + 0.3)
+    pool = Offered([one, other, twin], ["test"] * 3, {"energy": np.full(3, 0.01)})
+    found = select(pool, settings=SelectSettings(), targets=TARGETS)
+    assert sorted(map(str, found.reasons)) == ["duplicate-in-pool", "selected", "selected"]
+    assert found.reasons[1] is Reason.SELECTED and len(found.selected) == 2
 
 
 def test_calibration_decides_who_is_a_candidate():

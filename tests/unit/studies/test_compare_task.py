@@ -25,6 +25,7 @@ from magflow.potentials.mmtp import MmtpFamily
 from magflow.studies.compare import timing
 from magflow.studies.compare.result import RESULTS, ComparedFit, Comparison, read_comparison
 from magflow.studies.compare.task import FIT, ComparisonTask, Entry
+from magflow.studies.compare.task import parts as divided
 from magflow.studies.compare.timing import _processor_seconds, inference_cost
 
 SMALL = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=2)
@@ -107,6 +108,17 @@ def parts() -> dict[str, Dataset]:
 
 def entries(*named: tuple[str, Any]) -> tuple[Entry, ...]:
     return tuple(Entry(name, family) for name, family in named)
+
+
+def test_labels_are_split_or_those_of_the_test_are_left_out(parts):
+    known = parts["train"]
+    learnt, held = divided(known, None, 0.8)
+    assert len(learnt) > len(held) > 0 and len(learnt) + len(held) == len(known)
+    both = known.merge(parts["test"])
+    learnt, held = divided(both, parts["test"], 0.8)
+    assert held is parts["test"] and {i.label_id for i in learnt} == {i.label_id for i in known}
+    with pytest.raises(InputError, match="share"):
+        divided(known, None, 1.0)
 
 
 @pytest.fixture(scope="module")

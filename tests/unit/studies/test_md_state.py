@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from magflow.core.dynamics import Integration, Limits, Motion
+from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.frame import Frame
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError
@@ -49,6 +49,21 @@ def test_a_state_is_read_as_it_was_written(state):
     motion, facts = read_motion(state)
     assert facts == {"start": motion.frame.frame_id}
     assert (motion.step, motion.integration.key) == (0, 1)
+
+
+def test_nothing_a_run_goes_on_from_is_lost(tmp_path):
+    frame = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.4, 1.5, 1.4]], [2.2, 0.0])
+    how = Integration(0.1, 0.01, 300.0, 0.02, Pistons.LENGTHS, 4.0, 2**63 + 5)
+    limits = Limits(1.2, -9.0, 9.0, 3.0, 0.5)
+    listed = (frame.positions + 0.1, 1.01 * frame.cell)
+    velocities, piston = np.arange(6.0).reshape(2, 3), np.array([0.1, 0.2, 0.3])
+    write_motion(tmp_path / "state.npz", Motion(frame, velocities, how, limits, piston, -0.25, 40, listed), {})
+    found, _ = read_motion(tmp_path / "state.npz")
+    assert (found.frame, found.integration, found.limits) == (frame, how, limits)
+    assert (found.heat, found.step) == (-0.25, 40)
+    arrays = (found.velocities, found.piston, *found.listed)
+    for mine, theirs in zip(arrays, (velocities, piston, *listed), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_state_of_magflow_0_1_is_read(state):

@@ -173,6 +173,13 @@ class TestHealth:
         assert not r.converged
         assert HealthReason.ENERGY_BLOW_UP in r.health
 
+    def test_an_enthalpy_that_falls_far_under_pressure_is_no_hole(self):
+        settings = RelaxSettings(pressure_gpa=100.0, energy_window=0.2, max_volume_change=0.9)
+        r = relax(cube(("Fe", "Fe"), 2.83, (2.2, 2.2)), MODEL, BOUNDS, settings)
+        assert r.converged and HealthReason.ENERGY_BLOW_UP not in r.health
+        assert r.steps[0].enthalpy - r.enthalpy > 2 * 0.2
+        assert r.steps[-1].energy > r.steps[0].energy
+
     def test_a_start_without_an_energy(self):
         def spoiled(prediction, call):
             return replace(prediction, energy=np.full(len(prediction), np.nan))

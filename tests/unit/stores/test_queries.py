@@ -1,0 +1,37 @@
+"""Filters on the fields of a document reach the documents of a store, whatever connects them."""
+
+from __future__ import annotations
+
+import pytest
+
+from magflow.makers.documents import OutcomeDoc
+from magflow.stores import queries
+from magflow.stores.jobstore import campaign_store
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = campaign_store(tmp_path)
+    made.connect()
+    for k in range(4):
+        said = {"name": "x", "reason": "iterations", "explanation": "", "models": [], "calibration": {}, "rmse": {}}
+        document = OutcomeDoc(campaign="c", iteration=k, labels=10 * k, core_hours=0.0, **said)
+        made.update({"uuid": f"u{k}", "index": 1, "name": "x", "output": document.model_dump(mode="json")})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("criteria", "found"),
+    [
+        ({"labels": {"$gt": 10}}, [2, 3]),
+        ({"$or": [{"iteration": 0}, {"labels": 30}]}, [0, 3]),
+        ({"$nor": [{"iteration": 0}, {"labels": 30}]}, [1, 2]),
+        ({"$and": [{"iteration": {"$gt": 0}}, {"$or": [{"labels": 10}, {"labels": 0}]}]}, [1]),
+    ],
+)
+def test_filters_on_fields_however_they_are_joined(store, criteria, found):
+    assert [d.iteration for d in queries.documents(store, OutcomeDoc, criteria)] == found
+
+
+def test_the_outcome_is_the_latest(store):
+    assert queries.outcome(store, "c").iteration == 3 and queries.outcome(store, "other") is None
