@@ -20,7 +20,8 @@ from magflow.io.sources import Wish
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import BatchDoc, LabelDoc, Purpose
-from magflow.makers.label import collect, label_document, level_of_theory
+from magflow.makers.label import collect, level_of_theory
+from magflow.makers.label_document import label_document
 from magflow.makers.packing import pack_labelled, unpack_labelled
 
 OWN = "own"
