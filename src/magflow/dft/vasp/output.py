@@ -110,23 +110,27 @@ def open_vasprun(path: Path) -> Any:
     TruncatedOutputError
         If it is absent or cannot be parsed.
     """
+    run = _vasprun(path)
+    if not run.ionic_steps:
+        raise TruncatedOutputError("vasprun.xml holds no finished step")
+    return run
+
+
+def _vasprun(path: Path) -> Any:
     from lxml.etree import XMLSyntaxError
 
     try:
         try:
-            run = _parsed(path)
+            return _parsed(path)
         except ValueError:  # an unset integer of INCAR is echoed as stars, which says nothing about the results
             with tempfile.NamedTemporaryFile("w", suffix=".xml", encoding="utf-8") as file:
                 file.write(_without_stars(path.read_text(encoding="utf-8", errors="replace")))
                 file.flush()
-                run = _parsed(Path(file.name))
+                return _parsed(Path(file.name))
     except FileNotFoundError:
         raise TruncatedOutputError("there is no vasprun.xml") from None
     except (XMLSyntaxError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise TruncatedOutputError(f"vasprun.xml is incomplete: {error}") from error
-    if not run.ionic_steps:
-        raise TruncatedOutputError("vasprun.xml holds no finished step")
-    return run
 
 
 def _parsed(path: Path) -> Any:
