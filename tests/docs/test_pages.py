@@ -12,11 +12,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pages import PAGES, README, ROOT, WIDTH, Block, blocks
 from ruamel.yaml import YAML
 
 from magflow.campaign.schema import CampaignSpec
+from magflow.core.frame import Frame
 from magflow.io.extxyz import read_extxyz, write_extxyz
 
 LANGUAGES = {
@@ -62,7 +64,9 @@ def readme(tmp_path_factory):
         patch.chdir(directory)
         run_page(README, directory)
     records = read_extxyz(directory / "labels.extxyz")
-    write_extxyz(directory / "start.extxyz", [records[0].frame])
+    write_extxyz(
+        directory / "start.extxyz", [Frame(("Fe", "Fe"), 2.836 * np.eye(3), [[0] * 3, [1.418] * 3], [2.2, 2.2])]
+    )
     write_extxyz(directory / "unseen.extxyz", records[-10:])
     return directory
 
