@@ -94,7 +94,12 @@ def keys(model: type[BaseModel], path: str = "") -> str:
 def _item(key: str, value: str, standard: str, meaning: str) -> str:
     about = f"{value}; {standard if standard.startswith('**') else f'default {standard}'}" if standard else value
     text = f"- `{key}` ({about})" + (f": {meaning}" if meaning else "")
-    return "\n".join(wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    return _filled(text, "  ")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    lines = wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def page() -> str:
@@ -104,7 +109,7 @@ def page() -> str:
         inner = next(models_in(field.annotation), None)
         if inner is not None:
             here = f"{name}[]" if typing.get_origin(field.annotation) is tuple else name
-            parts.append(f"## {name}\n\n{field.description}\n\n{keys(inner, here)}\n")
+            parts.append(f"## {name}\n\n{_filled(field.description or '')}\n\n{keys(inner, here)}\n")
     for group, title, key in (
         (plugins.LABEL_ENGINES, "Label engine", "label.settings"),
         (plugins.POTENTIAL_FAMILIES, "Potential family", "train.settings"),
