@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +15,9 @@ from pydantic_core import PydanticUndefined
 
 from magflow.campaign.schema import CampaignSpec
 from magflow.core import plugins
+
+WIDTH = 116
+"""Characters of a line of the page."""
 
 HEAD = """# The campaign file
 
@@ -75,17 +79,26 @@ def rows(model: type[BaseModel], path: str) -> Iterator[tuple[str, str, str, str
     """One row per key below `path`, sections opened."""
     for name, field in model.model_fields.items():
         here = f"{path}.{name}" if path else name
-        text = (field.description or "").replace("|", "\\|").replace("\n", " ")
+        text = (field.description or "").replace("\n", " ")
         yield here, kind(field.annotation), default(field), text
         repeated = typing.get_origin(field.annotation) in (tuple, list)
         for inner in dict.fromkeys(models_in(field.annotation)):
             yield from rows(inner, here + "[]" if repeated else here)
 
 
-def table(model: type[BaseModel], path: str = "") -> str:
-    """A Markdown table of all keys."""
-    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{k}` | {v} | {d} | {m} |" for k, v, d, m in rows(model, path)]
+def keys(model: type[BaseModel], path: str = "") -> str:
+    """A Markdown list of all keys."""
+    return "\n".join(_item(*row) for row in rows(model, path))
+
+
+def _item(key: str, value: str, standard: str, meaning: str) -> str:
+    about = f"{value}; {standard if standard.startswith('**') else f'default {standard}'}" if standard else value
+    text = f"- `{key}` ({about})" + (f": {meaning}" if meaning else "")
+    return _filled(text, "  ")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    lines = wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines)
 
 
@@ -96,13 +109,13 @@ def page() -> str:
         inner = next(models_in(field.annotation), None)
         if inner is not None:
             here = f"{name}[]" if typing.get_origin(field.annotation) is tuple else name
-            parts.append(f"## {name}\n\n{field.description}\n\n{table(inner, here)}\n")
+            parts.append(f"## {name}\n\n{_filled(field.description or '')}\n\n{keys(inner, here)}\n")
     for group, title, key in (
         (plugins.LABEL_ENGINES, "Label engine", "label.settings"),
         (plugins.POTENTIAL_FAMILIES, "Potential family", "train.settings"),
     ):
         for name in plugins.names(group):
-            parts.append(f"## {title} `{name}`\n\n{table(plugins.load(group, name), key)}\n")
+            parts.append(f"## {title} `{name}`\n\n{keys(plugins.load(group, name), key)}\n")
     return "\n".join(parts)
 
 

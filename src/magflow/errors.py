@@ -20,6 +20,15 @@ class MagflowError(Exception):
         The offending value and what would have been accepted.
     hint
         What to do next.
+
+    Examples
+    --------
+    >>> from magflow import Frame, MagflowError
+    >>> try:
+    ...     Frame(("Fa",), [[2.5, 0, 0], [0, 2.5, 0], [0, 0, 2.5]], [[0, 0, 0]])
+    ... except MagflowError as error:
+    ...     print(error)
+    frame: unknown element; seen: Fa; expected: chemical symbols
     """
 
     exit_code = 1

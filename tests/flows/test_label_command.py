@@ -12,8 +12,8 @@ import pytest
 from given_labels import frames, level
 from typer.testing import CliRunner
 
+from magflow.api.opening import labels_of_file
 from magflow.cli.app import app
-from magflow.cli.inputs import labelled
 from magflow.core.label import label_id
 from magflow.io.extxyz import write_extxyz
 from magflow.stores import queries
@@ -51,7 +51,7 @@ def test_every_frame_is_labelled_and_the_work_goes(given):
     result = call(given, "--engine", "spin-lattice")
     assert result.exit_code == 0, result.output
     assert (told(result)["labels"], told(result)["computed"], told(result)["failed"]) == (6, 6, {})
-    found = {item.label_id for item in labelled(given / "out.extxyz")}
+    found = {item.label_id for item in labels_of_file(given / "out.extxyz")}
     assert found == {label_id(frame.frame_id, level()) for frame in frames(6)}
     assert not (given / ".label").exists()
     again = call(given, "--engine", "spin-lattice")
@@ -112,5 +112,5 @@ def test_bad_wishes_are_refused_before_anything_runs(given, options, message):
 def test_the_level_of_a_campaign_file_is_that_of_the_campaign(given, write_campaign):
     file = write_campaign(given / "tiny.yaml")
     assert call(given, "--campaign", str(file)).exit_code == 0
-    (found,) = labelled(given / "out.extxyz").levels_of_theory
+    (found,) = labels_of_file(given / "out.extxyz").levels_of_theory
     assert found == level()

@@ -12,12 +12,12 @@ from maggma.stores import MemoryStore
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from magflow.api.opening import labels_of_file
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.source import CampaignFileError
 from magflow.cli.app import app
-from magflow.cli.inputs import labelled
 from magflow.core.label import LabelKind
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
 from magflow.execution.local.executor import LocalExecutor
@@ -102,7 +102,7 @@ def test_labels_beside_the_loop_can_be_taken_out_and_the_report_compares(finishe
         out = tmp_path / f"{purpose}.extxyz"
         result = CliRunner().invoke(app, ["export", str(here.path), "--purpose", purpose, "-o", str(out)])
         assert result.exit_code == 0, result.output
-        labels = labelled(out, mixed=False)
+        labels = labels_of_file(out, mixed=False)
         assert len(labels) == number and labels.kinds == (LabelKind(kind),)
     page = render(read_record(here.path))
     assert "What the non-magnetic start saves" in page

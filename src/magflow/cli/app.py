@@ -78,7 +78,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from magflow import __version__
+        from magflow.core.release import __version__
 
         typer.echo(f"magflow {__version__}")
         raise typer.Exit

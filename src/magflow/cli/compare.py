@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +11,6 @@ from magflow.cli.options import Json, Keys, Mixed, Resume, VirialSign, out_optio
 
 if TYPE_CHECKING:
     from magflow.studies.compare.result import Comparison
-    from magflow.studies.compare.task import Entry
-
-WORK = ".fits"
-"""Directory below the output in which fits are kept."""
 
 
 def compare(
@@ -63,76 +59,73 @@ def compare(
 
         magflow compare labels.extxyz --families small=mmtp,large=mmtp --set small.level=8 --set large.level=14
     """
-    from magflow.cli.inputs import check_begun, labels_of
+    from magflow.api import training
+    from magflow.api.opening import read_labels
+    from magflow.cli.inputs import say
     from magflow.cli.printing import print_json
     from magflow.cli.progress import progress_bar
-    from magflow.errors import CampaignError
-    from magflow.studies.compare.files import write_comparison
+    from magflow.core.dataset import Dataset
+    from magflow.studies.compare.files import FILES
     from magflow.studies.compare.section import main_quantity
-    from magflow.studies.compare.task import ComparisonTask, parts
 
-    known = labels_of(labels, mixed=mixed, virial_sign=virial_sign, keys=keys)
-    unseen = None if test is None else labels_of(test, mixed=mixed, virial_sign=virial_sign, keys=keys)
+    def read(place: Path) -> Dataset:
+        return read_labels(place, mixed=mixed, virial_sign=virial_sign, keys=keys or (), told=say)
+
+    known, unseen = read(labels), None if test is None else read(test)
     where = output or _default_output(labels)
-    _check_quantity(sort)
-    check_begun(where, WORK, "fits", resume=resume)
-    task = ComparisonTask(
-        _entries(families, settings or []),
-        *parts(known, unseen, split),
-        seeds=tuple(range(1, seeds + 1)),
-        workdir=where / WORK,
-        validation=validation,
-    )
+    named = _families(families)
     with progress_bar() as progress:
-        comparison = task.run(progress)
-    by = sort or main_quantity(comparison)
-    written = write_comparison(comparison, where, by)
+        comparison = training.compare(
+            known,
+            where,
+            families=named,
+            settings=_settings(named, settings or []),
+            split=split,
+            test=unseen,
+            seeds=seeds,
+            validation=validation,
+            sort=sort,
+            resume=resume,
+            progress=progress,
+        )
     if as_json:
-        print_json({"files": {name: str(path) for name, path in written.items()}, **comparison.as_dict()})
+        print_json({"files": {name: str(where / name) for name in FILES}, **comparison.as_dict()})
     else:
-        _show(comparison, by, where)
-    if not any(fit.ok for fit in comparison.fits):
-        raise CampaignError("every fit failed", seen=comparison.fits[0].failure, hint=f"look at {where}/results.json")
+        _show(comparison, sort or main_quantity(comparison), where)
 
 
-def _entries(families: str, settings: list[str]) -> tuple[Entry, ...]:
-    from magflow.cli.inputs import family_of
+def _families(text: str) -> dict[str, str]:
+    """Name of each entry to its family."""
     from magflow.errors import InputError
-    from magflow.studies.compare.task import Entry
 
-    named = [word.partition("=") for word in families.replace(",", " ").split()]
+    named = [word.partition("=") for word in text.replace(",", " ").split()]
     wanted = {name: family or name for name, _, family in named}
     if len(wanted) < len(named):
-        raise InputError(
-            "a family is named twice", where="--families", seen=families, hint="write NAME=FAMILY to tell them apart"
-        )
+        hint = "write NAME=FAMILY to tell them apart"
+        raise InputError("a family is named twice", where="--families", seen=text, hint=hint)
+    return wanted
+
+
+def _settings(wanted: dict[str, str], assignments: list[str]) -> dict[str, dict[str, Any]]:
+    """Name of each entry to its settings."""
+    from magflow.cli.inputs import settings_of
+    from magflow.errors import InputError
+
     given: dict[str, list[str]] = {name: [] for name in wanted}
-    for text in settings:
+    for text in assignments:
         # a name may hold dots of its own, so the longest one that fits is meant
         name = max((n for n in wanted if text.startswith(f"{n}.")), key=len, default=None)
         if name is None:
-            raise InputError(
-                "a setting of no entry",
-                where="--set",
-                seen=text,
-                expected="NAME.KEY=VALUE with NAME one of " + ", ".join(wanted),
-            )
+            expected = "NAME.KEY=VALUE with NAME one of " + ", ".join(wanted)
+            raise InputError("a setting of no entry", where="--set", seen=text, expected=expected)
         given[name].append(text[len(name) + 1 :])
-    return tuple(Entry(name, family_of(family, given[name])) for name, family in wanted.items())
+    return {name: settings_of(texts) for name, texts in given.items()}
 
 
 def _default_output(labels: Path) -> Path:
     from magflow.studies.compare.result import DIRECTORY
 
     return labels / DIRECTORY if labels.is_dir() else labels.with_name(f"{labels.stem}_{DIRECTORY}")
-
-
-def _check_quantity(sort: str | None) -> None:
-    from magflow.core.prediction import QUANTITIES
-    from magflow.errors import InputError
-
-    if sort is not None and sort not in QUANTITIES:
-        raise InputError("unknown quantity", where="--sort", seen=sort, expected=", ".join(QUANTITIES))
 
 
 def _show(comparison: Comparison, by: str, output: Path) -> None:

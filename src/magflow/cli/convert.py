@@ -146,12 +146,12 @@ def _ensemble_of(source: list[Path], output: Path, elements: tuple[str, ...] | N
 
 
 def _potentials_of(source: Path, output: Path, dialect: Dialect) -> str:
-    from magflow.cli.inputs import open_ensemble
+    from magflow.api.opening import load
     from magflow.errors import InputError
     from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
     from magflow.potentials.mmtp.mtp_file import write_mtp
 
-    ensemble = open_ensemble(source)
+    ensemble = load(source)
     members = [m for m in ensemble.members if isinstance(m, MmtpPotential)]
     if len(members) < len(ensemble.members):
         raise InputError(

@@ -58,7 +58,7 @@ def label(
 
         magflow label frames.extxyz --campaign campaign.yaml --workers 4 -o labels.extxyz
     """
-    from magflow.cli.inputs import check_begun
+    from magflow.api.opening import check_begun
     from magflow.cli.printing import print_json
     from magflow.cli.progress import count, progress_bar
     from magflow.errors import InputError
@@ -92,8 +92,9 @@ def label(
 
 def _engine(name: str | None, settings: list[str], campaign: Path | None) -> tuple[LabelEngine, tuple[str, ...]]:
     """What labels, and the elements of the campaign; no elements without one."""
+    from magflow.api.opening import engine_of
     from magflow.campaign.load import load_campaign
-    from magflow.cli.inputs import engine_of
+    from magflow.cli.inputs import settings_of
     from magflow.errors import InputError
 
     if (name is None) == (campaign is None) or (campaign and settings):
@@ -103,7 +104,7 @@ def _engine(name: str | None, settings: list[str], campaign: Path | None) -> tup
             hint="--campaign FILE takes engine and settings from a campaign file",
         )
     if campaign is None:
-        return engine_of(str(name), settings), ()
+        return engine_of(str(name), settings_of(settings), "--set"), ()
     spec = load_campaign(campaign)
     return spec.engine(), spec.system.elements
 

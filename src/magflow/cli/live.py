@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from magflow.execution.states import JobState
 from magflow.execution.status import CampaignStatus, age, campaign_status
-from magflow.presentation.quantities import quantity
+from magflow.presentation.quantities import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.execution.local.executor import RunProgress, RunSummary
+    from magflow.execution.local.executor import RunProgress
     from magflow.execution.queue_status import QueueStatus
-    from magflow.report.files import Results
 
 _STATUS_EVERY = 2.0
 """Seconds between two readings of the store; the queue is read more often."""
 
 
-def run_shown(directory: CampaignDirectory, workers: int, quiet: bool = False) -> RunSummary:
-    """Run the queue to its end under a live display (a line per change of phase where there is no terminal)."""
+@contextmanager
+def display(directory: CampaignDirectory, *, quiet: bool = False) -> Iterator[Callable[[RunProgress], None] | None]:
+    """What a run tells its progress: a live panel, a line per change of phase where there is no terminal, nothing."""
     from rich.console import Console
     from rich.live import Live
 
-    from magflow.execution.local.executor import LocalExecutor
-
-    store = None if directory.spec.store is None else directory.store
-    executor = LocalExecutor(directory.path, store=store, workers=workers)
     console = Console(stderr=True)
     if quiet:
-        return executor.run()
-    if not console.is_terminal:
-        return executor.run(_Lines(directory, console), interval=1.0)
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        screen = _Screen(directory, live)
-        return executor.run(screen, interval=0.5)
-
-
-def shown(name: str, value: float) -> str:
-    """``energy 4.2 meV/atom``."""
-    q = quantity(name)
-    return f"{q.title.lower()} {value * q.factor:.3g} {q.unit}"
+        yield None
+    elif not console.is_terminal:
+        yield _Lines(directory, console)
+    else:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield _Screen(directory, live)
 
 
 class _Screen:
@@ -177,27 +169,25 @@ def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> st
     return ", ".join(texts)
 
 
-def show_ending(directory: CampaignDirectory, results: Results, summary: RunSummary, *, as_json: bool) -> None:
+def show_ending(status: CampaignStatus, report: Path, models: Path | None, elapsed: float, *, as_json: bool) -> None:
     """Say how it ended, name the report and the potential, and set the exit code."""
     from magflow.cli.printing import print_json
 
-    status = campaign_status(directory)
     if as_json:
-        models = None if results.models is None else str(results.models)
-        print_json(status.as_dict() | {"models": models, "report": str(results.report)})
+        print_json(status.as_dict() | {"models": models and str(models), "report": str(report)})
     else:
-        _print_ending(status, results, summary)
-    if not summary.ok or status.reason == "batch-failed":
+        _print_ending(status, report, models, elapsed)
+    if not status.ok:
         raise typer.Exit(5)
 
 
-def _print_ending(status: CampaignStatus, results: Results, summary: RunSummary) -> None:
+def _print_ending(status: CampaignStatus, report: Path, models: Path | None, elapsed: float) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True)
-    console.print(panel(status, summary.elapsed))
-    if results.models:
-        console.print(f"potential: {results.models}", highlight=False)
-    console.print(f"report:    {results.report}", highlight=False)
-    if not summary.ok:
+    console.print(panel(status, elapsed))
+    if models:
+        console.print(f"potential: {models}", highlight=False)
+    console.print(f"report:    {report}", highlight=False)
+    if status.failed_jobs:
         console.print("some jobs failed; when the cause is removed, `magflow retry` offers them again")

@@ -57,24 +57,24 @@ def md(
 
         magflow md potential start.extxyz --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
     """
-    from magflow.cli.inputs import largest_moments, open_ensemble
+    from magflow.api import simulation
+    from magflow.cli.inputs import largest_moments
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.presentation.files import write_texts
     from magflow.presentation.style import standalone
     from magflow.studies.md.directory import FIGURE, LOG, TRAJECTORY
-    from magflow.studies.md.options import MdOptions
     from magflow.studies.md.section import section
-    from magflow.studies.md.task import MdTask
 
-    options = MdOptions(
-        statistics, temperature, pressure, cell, timestep, friction, barostat_time, repeat, relax_moments_every,
-        largest_moments(max_moment or ()), interval, grade_stop, deviation_stop, seed,
-    )  # fmt: skip
-    task = MdTask.prepared(open_ensemble(models), structure, steps, options, out, resume=resume)
     try:
         with progress_bar() as progress:
-            result = task.run(progress)
+            result = simulation.md(
+                models, structure, out, ensemble=statistics, temperature=temperature, pressure=pressure, cell=cell,
+                steps=steps, timestep=timestep, friction=friction, barostat_time=barostat_time, repeat=repeat,
+                relax_moments_every=relax_moments_every, max_moment=largest_moments(max_moment or ()),
+                interval=interval, grade_stop=grade_stop, deviation_stop=deviation_stop, seed=seed, resume=resume,
+                progress=progress,
+            )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the same command with --resume goes on with {out}", err=True)
         raise

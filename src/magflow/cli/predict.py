@@ -32,7 +32,8 @@ def predict(
 
         magflow predict potential frames.extxyz -o predicted.extxyz --raw
     """
-    from magflow.cli.inputs import open_ensemble, tell
+    from magflow.api.opening import load
+    from magflow.cli.inputs import tell
     from magflow.cli.printing import print_json
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.findings import Findings
@@ -42,7 +43,7 @@ def predict(
     findings = Findings()
     records = read_extxyz(frames, labels=False, findings=findings)
     tell(findings, extras=False)
-    ensemble = open_ensemble(models)
+    ensemble = load(models)
     check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
     ensemble = ensemble.calibrated({}) if raw else ensemble
     wanted = [record.frame for record in records]

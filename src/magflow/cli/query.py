@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,9 +77,10 @@ def query(
 
         magflow query runs/feal_quick frames --where 'reason = selected' --format csv
     """
+    from magflow.api.campaign import answer
     from magflow.campaign.directory import CampaignDirectory
     from magflow.errors import InputError
-    from magflow.stores.questions import Question, stored_rows
+    from magflow.stores.questions import Question
 
     if as_json and form not in (OutputFormat.TABLE, OutputFormat.JSON):
         raise InputError("--json and --format exclude each other", where="--format", seen=form)
@@ -88,20 +88,11 @@ def query(
         raise InputError("only labels can be written as extxyz", where="--format", seen=f"{what} as extxyz")
     question = Question.parse(where or [], sort, fields, limit)
     here = CampaignDirectory.existing(directory)
-    stored = what is not What.JOBS
-    rows = stored_rows(here.store, here.id, what, question) if stored else question.matching(_jobs(here))
-    found = question.arranged(rows, where=f"query {what}")
+    found = answer(here, what, question)
     if form is OutputFormat.EXTXYZ:
         _write_frames(here, found)
     else:
         _write_rows(found, what, question, OutputFormat.JSON if as_json else form)
-
-
-def _jobs(directory: CampaignDirectory) -> Iterator[dict[str, Any]]:
-    from magflow.execution.backend import open_reader
-
-    for job in open_reader(directory).jobs():
-        yield asdict(job) | {"state": str(job.state), "metadata": dict(job.metadata)}
 
 
 def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Question, form: OutputFormat) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +9,10 @@ import typer
 
 from magflow.cli.options import Json, MaxMoment, Models, Structure, out_option
 from magflow.explore.relaxation.held import Held
+from magflow.studies.relax.treatment import Moments
 
 UNCONVERGED = 1
 """Exit code when something is still above its tolerance."""
-
-
-class Moments(StrEnum):
-    """What becomes of the moments."""
-
-    KEEP = "keep"
-    RELAX = "relax"
-    MULTI_START = "multi-start"
 
 
 def relax(
@@ -56,32 +48,26 @@ def relax(
 
         magflow relax runs/feal_quick start.extxyz --fix shape --pressure 10 --trajectory path.extxyz
     """
-    from magflow.cli.inputs import largest_moments, open_ensemble
+    from magflow.api import simulation
+    from magflow.cli.inputs import largest_moments
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
-    from magflow.explore.relaxation.settings import RelaxSettings
-    from magflow.io.configuration import read_configuration
     from magflow.studies.relax.section import section
-    from magflow.studies.relax.task import RelaxTask
 
-    settings = RelaxSettings(
-        held=frozenset(fix or ()) | ({Held.MOMENTS} if moments is Moments.KEEP else frozenset()),
-        pressure_gpa=pressure,
-        forces_tolerance=max_force,
-        magnetic_forces_tolerance=max_magnetic_force,
-        stress_tolerance_gpa=max_stress,
-        max_evaluations=max_evaluations,
-    )
-    task = RelaxTask.prepared(
-        open_ensemble(models),
-        read_configuration(structure),
-        settings,
-        max_moment=largest_moments(max_moment or ()),
-        multi_start=moments is Moments.MULTI_START,
-        where=str(structure),
-    )
     with progress_bar() as progress:
-        result = task.run(progress)
+        result = simulation.relax(
+            models,
+            structure,
+            fix=fix or (),
+            pressure=pressure,
+            moments=moments,
+            max_moment=largest_moments(max_moment or ()),
+            max_force=max_force,
+            max_stress=max_stress,
+            max_magnetic_force=max_magnetic_force,
+            max_evaluations=max_evaluations,
+            progress=progress,
+        )
     if output is not None:
         result.write_structure(output)
     if trajectory is not None:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from magflow.cli.options import Campaign, Json, out_option
+from magflow.cli.options import Campaign as CampaignPath
+from magflow.cli.options import Json, out_option
 
 
 def report(
-    directory: Campaign,
+    directory: CampaignPath,
     output: Annotated[Path | None, out_option("FILE.html", "Default: DIR/report.html.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -25,13 +26,10 @@ def report(
 
         magflow report runs/feal_quick -o feal.html
     """
-    from magflow.campaign.directory import CampaignDirectory
+    from magflow.api.campaign import Campaign
     from magflow.cli.printing import print_json
-    from magflow.report.page import write
-    from magflow.report.record import read_record
 
-    default = CampaignDirectory.existing(directory).report
-    page = write(read_record(directory), output or default)
+    page = Campaign(directory).report(output)
     if as_json:
         print_json({"report": str(page)})
     else:

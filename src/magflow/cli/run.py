@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -31,22 +32,14 @@ def run(
 
         magflow run campaign.yaml --dir runs/try --workers 4
     """
-    from magflow.campaign.check import require_ready
+    from magflow.api.campaign import Campaign
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.campaign.load import load_campaign
-    from magflow.cli.live import run_shown, show_ending
-    from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
-    from magflow.execution.campaign import submit_campaign
-    from magflow.report.files import write_results
+    from magflow.cli.live import display, show_ending
 
-    spec = load_campaign(file)
-    directory = directory or Path("runs") / file.stem
-    require_ready(spec, directory)
-    here = CampaignDirectory.prepare(directory, file, spec)
-    require_backend(here, backend_named(UNCLAIMED))
-    submit_campaign(here)
-    while True:
-        summary = run_shown(here, workers or spec.execution.workers, quiet=quiet)
-        if not summary.ok or not submit_campaign(here):
-            break
-    show_ending(here, write_results(here), summary, as_json=as_json)
+    began = time.monotonic()
+    campaign = Campaign.from_file(file, directory)
+    here = CampaignDirectory(campaign.path)
+    with display(here, quiet=quiet) as progress:
+        status = campaign.run(workers, progress)
+    models = here.models if here.models.exists() else None
+    show_ending(status, here.report, models, time.monotonic() - began, as_json=as_json)

@@ -45,5 +45,5 @@ def status(
                 live.update(panel(now))
     else:
         Console().print(panel(now))
-    if now.failed_jobs or now.reason == "batch-failed":
+    if not now.ok:
         raise typer.Exit(5)

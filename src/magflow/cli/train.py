@@ -64,30 +64,35 @@ def train(
 
         magflow train more.extxyz -o updated --start potential --test unseen.extxyz
     """
-    from magflow.cli.inputs import family_of, labelled, open_ensemble
+    from magflow.api import training
+    from magflow.api.opening import labels_of_file
+    from magflow.cli.inputs import say, settings_of
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
-    from magflow.potentials.training import EnsembleTask
+    from magflow.core.dataset import Dataset
     from magflow.studies.train.section import section
-    from magflow.studies.train.task import TrainTask
 
-    built = family_of(family, settings or [])
-    dataset = labelled(labels, mixed=mixed, virial_sign=virial_sign, keys=keys)
-    training = EnsembleTask(
-        family=built,
-        dataset=dataset,
-        elements=tuple(sorted(elements.replace(",", " ").split())) if elements else dataset.elements,
-        members=members,
-        seed=seed,
-        bagging=bagging,
-        validation=validation,
-        start=None if start is None else open_ensemble(start),
-    )
-    unseen = None if test is None else labelled(test, mixed=mixed, virial_sign=virial_sign, keys=keys)
-    task = TrainTask(training, unseen, output, jobs)
-    task.check_directory(resume=resume)
+    def read(path: Path) -> Dataset:
+        return labels_of_file(path, mixed=mixed, virial_sign=virial_sign, keys=keys or (), told=say)
+
+    dataset, unseen = read(labels), None if test is None else read(test)
     with progress_bar() as progress:
-        result = task.run(progress)
+        result = training.train(
+            dataset,
+            output,
+            elements=elements.replace(",", " ").split() if elements else None,
+            family=family,
+            settings=settings_of(settings or ()),
+            members=members,
+            bagging=bagging,
+            validation=validation,
+            seed=seed,
+            start=start,
+            test=unseen,
+            jobs=jobs,
+            resume=resume,
+            progress=progress,
+        )
     if as_json:
         print_json({"output": str(output), **result.as_dict()})
     else:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from magflow.studies.transfer.result import TransferCurve
     from magflow.studies.transfer.saving import Price
 
-WORK = ".points"
-"""Directory below the output in which finished points are kept."""
-
 
 def transfer(
     non_magnetic: Annotated[
@@ -70,50 +67,43 @@ def transfer(
 
         magflow transfer --non-magnetic nm.extxyz --magnetic m.extxyz --test t.extxyz -o saved --seeds 5 --resume
     """
-    from magflow.cli.inputs import check_begun, family_of, labelled
+    from magflow.api import training
+    from magflow.api.opening import labels_of_file
+    from magflow.cli.inputs import say, settings_of
     from magflow.cli.printing import print_json
     from magflow.cli.progress import progress_bar
-    from magflow.potentials.training import cores
-    from magflow.studies.transfer.files import write_transfer
-    from magflow.studies.transfer.section import savings
-    from magflow.studies.transfer.task import TransferTask
-    from magflow.studies.transfer.ways import TransferSchedule, ways
-
-    chosen = _price(price)
-    built = family_of(family, [*(settings or []), *(tuned or [])])
-    arms, share = ways(built, replay, joint=joint)
-    task = TransferTask(
-        pretraining=family_of(family, settings or []),
-        family=built,
-        non_magnetic=labelled(non_magnetic, virial_sign=virial_sign, keys=keys),
-        pool=labelled(magnetic, virial_sign=virial_sign, keys=keys),
-        test=labelled(test, virial_sign=virial_sign, keys=keys),
-        sizes=_sizes(sizes),
-        seeds=tuple(range(1, seeds + 1)),
-        workdir=output / WORK,
-        schedule=TransferSchedule(replay=share, members=members, bagging=members > 1),
-        arms=arms,
-        jobs=jobs or cores(),
-    )
-    check_begun(output, WORK, "points", resume=resume)
-    with progress_bar() as progress:
-        curve = task.run(progress)
-    written = write_transfer(curve, output, chosen)
-    if as_json:
-        files = {name: str(path) for name, path in written.items()}
-        print_json({"files": files, "points": len(curve.points), "saving": savings(curve, chosen)})
-    else:
-        _show(curve, chosen, output)
-
-
-def _price(name: str) -> Price:
-    from magflow.errors import InputError
+    from magflow.core.dataset import Dataset
+    from magflow.studies.transfer.files import FILES
     from magflow.studies.transfer.saving import Price
+    from magflow.studies.transfer.section import savings
 
-    try:
-        return Price(name)
-    except ValueError:
-        raise InputError("unknown price", where="--price", seen=name, expected=" or ".join(Price)) from None
+    def read(path: Path) -> Dataset:
+        return labels_of_file(path, virial_sign=virial_sign, keys=keys or (), told=say)
+
+    with progress_bar() as progress:
+        curve = training.transfer(
+            read(non_magnetic),
+            read(magnetic),
+            read(test),
+            output,
+            sizes=_sizes(sizes),
+            seeds=seeds,
+            family=family,
+            settings=settings_of(settings or ()),
+            tune=settings_of([*(settings or ()), *(tuned or ())]),
+            replay=replay,
+            joint=joint,
+            members=members,
+            price=price,
+            jobs=jobs,
+            resume=resume,
+            progress=progress,
+        )
+    if as_json:
+        files = {name: str(output / name) for name in FILES}
+        print_json({"files": files, "points": len(curve.points), "saving": savings(curve, Price(price))})
+    else:
+        _show(curve, Price(price), output)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import overload
 
 from magflow.core.arrays import digest
 from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory, disagreement
+from magflow.core.notebook import facts_html
 from magflow.errors import InputError
+
+_SHOWN = 12
+"""Compositions that a notebook shows."""
 
 
 class Dataset(Sequence[LabeledFrame]):
@@ -27,6 +32,13 @@ class Dataset(Sequence[LabeledFrame]):
     InputError
         If `mixed` is False and the items were made at more than one level of theory, or if two labels of one frame
         and one level disagree: neither may vanish.
+
+    Examples
+    --------
+    >>> from magflow import Dataset
+    >>> Dataset([])
+    <Dataset of 0 labels>
+    >>> learnt, unseen = Dataset([]).split(0.2, seed=0)
     """
 
     def __init__(self, items: Iterable[LabeledFrame] = (), *, mixed: bool = False) -> None:
@@ -44,6 +56,21 @@ class Dataset(Sequence[LabeledFrame]):
                 expected="one level of theory",
                 hint="--mixed (mixed=True in Python) accepts them, if that is meant",
             )
+
+    def __repr__(self) -> str:
+        kinds = f": {', '.join(self.elements)}; {', '.join(self.kinds)}" if len(self) else ""
+        return f"<Dataset of {len(self)} label{'' if len(self) == 1 else 's'}{kinds}>"
+
+    def _repr_html_(self) -> str:
+        compositions = Counter(item.frame.formula for item in self).most_common()
+        facts: dict[str, object] = {
+            "kind": ", ".join(self.kinds),
+            "level of theory": "; ".join(f"{t.code} {t.version} {t.functional}" for t in self.levels_of_theory),
+            "frames": ", ".join(f"{count} {formula}" for formula, count in compositions[:_SHOWN]),
+            "other compositions": max(0, len(compositions) - _SHOWN) or None,
+            "fingerprint": self.fingerprint,
+        }
+        return facts_html(f"Dataset of {len(self)} labels", facts)
 
     @overload
     def __getitem__(self, index: int) -> LabeledFrame: ...

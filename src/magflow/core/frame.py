@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from magflow.core.arrays import digest
 from magflow.core.moments import Ordering, as_vectors, canonical_sign, ordering
+from magflow.core.notebook import facts_html
 from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
 
@@ -39,6 +40,10 @@ def _quantised(array: FloatArray) -> np.ndarray:
     return np.rint(array / QUANTUM).astype(np.int64)
 
 
+def _largest(vectors: FloatArray) -> float:
+    return float(np.linalg.norm(vectors, axis=1).max())
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One periodic configuration.
@@ -64,6 +69,16 @@ class Frame:
     ------
     InputError
         Unknown element, wrong shape, a value that is not finite, no volume.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from magflow import Frame
+    >>> frame = Frame(("Fe", "Fe"), 2.87 * np.eye(3), [[0, 0, 0], [1.435, 1.435, 1.435]], magmoms=[2.2, -2.2])
+    >>> frame
+    <Frame Fe2 AFM, 23.64 A^3, |m| up to 2.2 muB>
+    >>> frame == frame.time_reversed()
+    True
     """
 
     species: tuple[str, ...]
@@ -99,6 +114,21 @@ class Frame:
                 raise InputError("atoms are constrained but there are no moments", where=where)
             mask.setflags(write=False)
             set_(self, "constrained", None if mask.all() else mask)
+
+    def __repr__(self) -> str:
+        moments = "" if self.magmoms is None else f", |m| up to {_largest(self.magmoms):.2g} muB"
+        return f"<Frame {self.formula} {self.ordering}, {self.volume:.2f} A^3{moments}>"
+
+    def _repr_html_(self) -> str:
+        lengths = ", ".join(f"{x:.4g}" for x in np.linalg.norm(self.cell, axis=1))
+        facts: dict[str, object] = {
+            "atoms": len(self),
+            "ordering": self.ordering,
+            "cell": f"{lengths} A, {self.volume:.2f} A^3",
+            "largest moment": None if self.magmoms is None else f"{_largest(self.magmoms):.3g} muB",
+            "frame_id": self.frame_id,
+        }
+        return facts_html(f"Frame {self.formula}", facts)
 
     def __len__(self) -> int:
         return len(self.species)

@@ -14,6 +14,7 @@ import numpy as np
 from magflow.core.arrays import digest
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
+from magflow.core.notebook import facts_html
 from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
@@ -90,6 +91,13 @@ class LevelOfTheory:
     parameters
         Cutoffs, k-points, smearing, constraint radius, ... with the unit in the key where it has one
         (``ecut_ha``). Convergence aids that do not change the answer stay out.
+
+    Examples
+    --------
+    >>> from magflow import LevelOfTheory
+    >>> level = LevelOfTheory("abinit", "9.6.2", "constrained", "PBE", parameters={"ecut_ha": 20.0})
+    >>> level.fingerprint
+    '39a024a6bcdbdb24'
     """
 
     code: str
@@ -122,6 +130,18 @@ class LevelOfTheory:
         return hash(self.fingerprint)
 
 
+_UNITS = {
+    "energy": "eV",
+    "energy_per_atom": "eV",
+    "pressure_gpa": "GPa",
+    "force_max": "eV/A",
+    "moment_total": "muB",
+    "moment_max": "muB",
+    "magnetic_force_max": "eV/muB",
+}
+"""Of :meth:`Label.summary`."""
+
+
 def label_id(frame_id: str, level_of_theory: LevelOfTheory) -> str:
     """24 hex digits; a label is computed once in the life of a store, whoever asks."""
     return digest([frame_id.encode(), level_of_theory.fingerprint.encode()])
@@ -145,6 +165,15 @@ class Label:
         (N, 3) muB, achieved. None for a non-magnetic calculation.
     magnetic_forces
         (N, 3) eV/muB, -dE/dm; NaN on atoms that were not constrained. None where undefined.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from magflow import Frame, Label, LevelOfTheory
+    >>> frame = Frame(("Fe",), 2.5 * np.eye(3), [[0, 0, 0]], magmoms=[2.2])
+    >>> level = LevelOfTheory("abinit", "9.6.2", "constrained", "PBE")
+    >>> Label(frame.frame_id, level, energy=-8.1, forces=np.zeros((1, 3)))
+    <Label constrained, abinit 9.6.2: -8.1 eV>
     """
 
     frame_id: str
@@ -164,6 +193,23 @@ class Label:
     def label_id(self) -> str:
         """See :func:`label_id`."""
         return label_id(self.frame_id, self.level_of_theory)
+
+    def __repr__(self) -> str:
+        level = self.level_of_theory
+        said = f"{self.energy} eV" if self.failure is None else f"failed, {self.failure.kind}"
+        return f"<Label {level.kind}, {level.code} {level.version}: {said}>"
+
+    def _repr_html_(self) -> str:
+        level = self.level_of_theory
+        facts: dict[str, object] = {"level of theory": f"{level.kind}, {level.code} {level.version} {level.functional}"}
+        facts |= {} if self.failure is None else {"failed": f"{self.failure.kind}: {self.failure.message}"}
+        facts |= {
+            name.replace("_", " "): f"{value:.6g} {_UNITS[name]}"
+            for name, value in self.summary().items()
+            if value is not None
+        }
+        facts |= {"cost": f"{self.cost.cpu_seconds:.3g} CPU s", "label_id": self.label_id}
+        return facts_html("Label", facts)
 
     @property
     def ok(self) -> bool:
@@ -274,6 +320,15 @@ class LabeledFrame:
     ------
     InputError
         If the label failed, belongs to another frame, or an array has the wrong shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from magflow import Frame, Label, LabeledFrame, LevelOfTheory
+    >>> frame = Frame(("Fe",), 2.5 * np.eye(3), [[0, 0, 0]], magmoms=[2.2])
+    >>> level = LevelOfTheory("abinit", "9.6.2", "constrained", "PBE")
+    >>> LabeledFrame(frame, Label(frame.frame_id, level, energy=-8.1))
+    <LabeledFrame Fe1 FM, constrained: -8.1 eV>
     """
 
     frame: Frame
@@ -294,6 +349,13 @@ class LabeledFrame:
         if label.energy is None or not np.isfinite(label.energy):
             raise InputError("label has no finite energy", where=label.label_id, seen=label.energy)
         object.__setattr__(self, "label", label)
+
+    def __repr__(self) -> str:
+        kind = self.label.level_of_theory.kind
+        return f"<LabeledFrame {self.frame.formula} {self.frame.ordering}, {kind}: {self.label.energy} eV>"
+
+    def _repr_html_(self) -> str:
+        return self.frame._repr_html_() + self.label._repr_html_()
 
     @property
     def label_id(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from magflow import __version__
+from magflow.core.release import __version__
 from magflow.errors import InputError, MagflowError, StoreError
 
 if TYPE_CHECKING:

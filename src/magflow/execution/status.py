@@ -8,12 +8,14 @@ from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.schema import CampaignSpec
+from magflow.core.notebook import facts_html
 from magflow.errors import StoreError
 from magflow.execution.backend import open_reader
 from magflow.execution.queue_status import QueueStatus, queue_status
 from magflow.execution.states import JobState
 from magflow.makers.documents import Purpose
 from magflow.makers.roles import Category, Phase, Tag
+from magflow.presentation.quantities import shown
 from magflow.stores import queries
 
 
@@ -48,9 +50,33 @@ class CampaignStatus:
     history: list[dict[str, Any]] = field(default_factory=list)
     queue: QueueStatus | None = None
 
+    @property
+    def ok(self) -> bool:
+        """Whether no job has failed, and no whole batch of labels."""
+        return not self.failed_jobs and self.reason != "batch-failed"
+
+    def __repr__(self) -> str:
+        return f"<CampaignStatus {self.name}: {self.state}, {self.labels} labels{_after(self.reason)}>"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {
+            "state": self.state + _after(self.reason),
+            "iteration": self.iteration,
+            "labels": f"{self.labels} of {self.label_budget}" if self.label_budget else self.labels,
+            "failed labels": self.labels_failed or None,
+            "errors": ", ".join(map(shown, self.errors, self.errors.values())),
+            "targets": ", ".join(map(shown, self.targets, self.targets.values())),
+            "cost": f"{self.core_hours:.3f} core-hours",
+        }
+        return facts_html(self.name, facts)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
+
+
+def _after(reason: str | None) -> str:
+    return f", {reason}" if reason else ""
 
 
 def campaign_status(directory: CampaignDirectory) -> CampaignStatus:

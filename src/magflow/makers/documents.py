@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from magflow import __version__
 from magflow.core.label import LabelKind
+from magflow.core.release import __version__
 from magflow.core.versions import FORMAT, WRITER, Format, read_stamped
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
-from magflow import __version__
 from magflow.core.label import LevelOfTheory, label_id
 from magflow.core.protocols import LabelEngine
+from magflow.core.release import __version__
 from magflow.makers import roles
 from magflow.makers.atomate import AtomateEngine, label_flow, serialised
 from magflow.makers.base import Campaign, PluginMaker, prepare

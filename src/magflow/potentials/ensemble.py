@@ -19,6 +19,7 @@ from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
+from magflow.core.notebook import facts_html
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import (
     FitReport,
@@ -71,6 +72,16 @@ class PotentialEnsemble:
     ------
     InputError
         No members, members of different species, an unknown quantity or a factor that is not positive.
+
+    Examples
+    --------
+    >>> import magflow
+    >>> potential = magflow.load("potential")  # doctest: +SKIP
+    >>> potential  # doctest: +SKIP
+    <PotentialEnsemble of 5 mmtp: Al, Fe; cutoff 5 A>
+    >>> said = potential.predict([frame])  # doctest: +SKIP
+    >>> said.mean.energy, said.deviation.energy  # doctest: +SKIP
+    >>> atoms.calc = potential.calculator()  # doctest: +SKIP
     """
 
     members: tuple[Potential, ...]
@@ -93,6 +104,21 @@ class PotentialEnsemble:
                     seen=f"{quantity}: {factor}",
                     expected=f"a positive factor for one of {', '.join(QUANTITIES)}",
                 )
+
+    def __repr__(self) -> str:
+        known = f"{', '.join(self.species)}; cutoff {self.cutoff:g} A"
+        return f"<PotentialEnsemble of {len(self.members)} {self.family_name}: {known}>"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {
+            "members": len(self.members),
+            "elements": ", ".join(self.species),
+            "cutoff": f"{self.cutoff:g} A",
+            "reads moments": "yes" if self.magnetic else "no",
+            "largest moments": ", ".join(f"{e} {m:.3g} muB" for e, m in self.max_moment.items()),
+            "calibration": ", ".join(f"{q.replace('_', ' ')} {f:.3g}" for q, f in self.calibration.items()),
+        }
+        return facts_html(f"PotentialEnsemble, {self.family_name}", facts)
 
     @property
     def species(self) -> tuple[str, ...]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -194,7 +197,8 @@ class _Pool:
     def _begin(self, member: int) -> None:
         here, there = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_in_child, args=(self.task, self.workdir, member, there), daemon=True)
-        process.start()
+        with _no_main():
+            process.start()
         there.close()
         self.running[here] = (member, process)
 
@@ -217,6 +221,17 @@ class _Pool:
         if isinstance(said, Exception):
             raise said
         self.told(member, *said)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Processes that start meanwhile do not run the user's script again, as those of the method ``spawn`` would."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _in_child(task: EnsembleTask, workdir: Path, member: int, connection: Connection) -> None:

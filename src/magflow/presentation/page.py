@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.core.masking import mask
 from magflow.presentation.sections import Section
+from magflow.presentation.style import light_colours
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,6 +29,11 @@ def page(title: str, lead: str, heading: str, sections: Sequence[Section]) -> st
         Small print above the `heading`.
     """
     return render(_HERE, "sections.html.j2", title=title, lead=lead, heading=heading, sections=sections)
+
+
+def fragment(section: Section) -> str:
+    """A section by itself, for a notebook."""
+    return render(_HERE, "fragment.html.j2", shown=section, colours=light_colours())
 
 
 def render(package: str, template: str, **context: Any) -> str:

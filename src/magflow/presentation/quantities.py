@@ -46,3 +46,9 @@ SHOWN: tuple[Quantity, ...] = tuple(_SHOWN[name] for name in QUANTITIES)
 def quantity(name: str) -> Quantity:
     """How `name` is shown; a quantity nobody declared is shown as it is, in house units."""
     return _SHOWN.get(name) or Quantity(name, name.replace("_", " "), "house units", 1.0, "house units", 1.0)
+
+
+def shown(name: str, error: float) -> str:
+    """An error of the quantity `name`, in house units, as a person reads it: ``energy 4.2 meV/atom``."""
+    q = quantity(name)
+    return f"{q.title.lower()} {error * q.factor:.3g} {q.unit}"

@@ -135,10 +135,14 @@ def _write_svg(figure: Figure, buffer: io.StringIO) -> None:
     canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
 
 
+def light_colours() -> str:
+    """The variables of drawings as a light page sets them: for the attribute ``style`` of what stands on no page."""
+    return ";".join(f"{name}:{value}" for value, name in VARIABLES.items())
+
+
 def standalone(svg: str) -> str:
     """A drawing of a page as a file of its own: with the colours that the page would give it."""
-    colours = ";".join(f"{name}:{value}" for value, name in VARIABLES.items())
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" style="{colours};background:{PAPER}" '
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" style="{light_colours()};background:{PAPER}" '
     return f'<?xml version="1.0" encoding="utf-8"?>\n{svg.replace("<svg ", head, 1)}\n'
 
 

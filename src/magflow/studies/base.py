@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -17,7 +18,16 @@ from magflow.core import plugins
 from magflow.core.protocols import WorkProgress
 from magflow.core.versions import Mark
 from magflow.errors import InputError, MagflowError
+from magflow.presentation.page import fragment
 from magflow.presentation.sections import Section
+
+
+class ShownInNotebooks:
+    """A result that a notebook shows by the section of its study: ``section.py`` beside its ``result.py``."""
+
+    def _repr_html_(self) -> str:
+        package = type(self).__module__.rpartition(".")[0]
+        return fragment(import_module(f"{package}.section").section(self))
 
 
 def silent(fraction: float, text: str, *, milestone: bool = False) -> None:

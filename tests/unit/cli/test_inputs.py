@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from magflow.api.opening import labels_of_file
 from magflow.cli.app import app
-from magflow.cli.inputs import labelled
 from magflow.errors import InputError
 
 FRAME = """2
@@ -29,7 +29,7 @@ def with_virial(tmp_path):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_virial_is_read_with_its_sign(with_virial, sign):
-    item, *_ = labelled(with_virial, virial_sign=sign)
+    item, *_ = labels_of_file(with_virial, virial_sign=sign)
     np.testing.assert_allclose(item.label.stress, sign * np.array([3, 4, 5, 0, 0, 0]) / 2.8**3)
 
 
@@ -49,4 +49,4 @@ def test_commands_that_read_labels_take_the_sign(with_virial, tmp_path, command)
 
 def test_no_guess_of_the_sign(with_virial):
     with pytest.raises(InputError, match="virial"):
-        labelled(with_virial)
+        labels_of_file(with_virial)

@@ -14,6 +14,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
+import magflow
 from magflow.cli.app import app
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
@@ -216,3 +217,17 @@ class TestRefused:
         state.write_bytes(state.read_bytes()[:200])
         result = md(models, structure, tmp_path / "run", *QUIET, "--steps", 2, "--resume")
         assert (result.exit_code, "damaged" in result.output) == (2, True)
+
+
+def test_the_function_makes_the_run_of_the_command(models, structure, tmp_path):
+    words = ["md", models, structure, "-o", tmp_path / "shell", "--steps", 20, "--interval", 10, "--temperature", 200]
+    result = runner.invoke(app, [*map(str, words), *map(str, QUIET)])
+    assert result.exit_code == 0, result.output
+    done = magflow.md(
+        magflow.load(models), structure, tmp_path / "python", steps=20, interval=10, temperature=200,
+        repeat=(2, 2, 2), grade_stop=1e6,
+    )  # fmt: skip
+    for name in ("trajectory.extxyz", "thermo.csv"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "shell" / name).read_bytes()
+    assert repr(done) == "<MdResult of 16 atoms: completed at step 20>"
+    assert "<svg" in done._repr_html_() and "temperature_K" in done._repr_html_()

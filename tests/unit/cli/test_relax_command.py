@@ -10,6 +10,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
+import magflow
 from magflow.cli.app import app
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
@@ -168,3 +169,19 @@ def test_an_element_the_model_does_not_know(models, tmp_path):
     result = relax(models, tmp_path / "ni.extxyz")
     assert result.exit_code == 2
     assert "does not know" in result.stderr
+
+
+def test_the_function_gives_what_the_command_prints(ensemble, models, structure):
+    told = json.loads(relax(models, structure, "--fix", "volume", "--json").stdout)
+    result = magflow.relax(ensemble, structure, fix=["volume"])
+    assert {**result.as_dict(), "output": None} == told
+    assert result.frame.volume == pytest.approx(2.80**3)
+    assert repr(result).startswith("<RelaxResult converged after ")
+    page = result._repr_html_()
+    assert "largest magnetic force" in page and "<html" not in page
+
+
+def test_an_ensemble_tells_what_it_is(ensemble):
+    assert repr(ensemble) == f"<PotentialEnsemble of 2 mmtp: Fe; cutoff {ensemble.cutoff:g} A>"
+    page = ensemble.calibrated({"forces": 1.25})._repr_html_()
+    assert "forces 1.25" in page and "Fe 2." in page and "reads moments</th>" in page

@@ -63,3 +63,11 @@ def test_progress_of_members_side_by_side_is_that_of_all():
         (0.75, "member 1: fitting", True),
         (1.0, "member 0: fitting", True),
     ]
+
+
+def test_what_a_notebook_shows_is_the_section_by_itself():
+    assert repr(RESULT) == "<TrainResult of 2 mmtp: Al, Fe; 4 train labels>"
+    part = PART | {"worst": {"energy": [{"formula": "<script>", "label_id": "abc", "rmse": 0.004}]}}
+    page = TrainResult("mmtp", ("Al",), {"train": part}, MEMBERS, 3.5)._repr_html_()
+    assert "The ensemble and its labels" in page and "&lt;script&gt;" in page and "<script" not in page
+    assert "<html" not in page and "--blue:" in page

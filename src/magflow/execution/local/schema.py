@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from magflow import __version__
+from magflow.core.release import __version__
 from magflow.core.versions import Format
 
 QUEUE: Format[sqlite3.Connection] = Format("queue")

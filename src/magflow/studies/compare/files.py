@@ -11,6 +11,8 @@ from magflow.studies.compare.result import RESULTS, Comparison
 from magflow.studies.compare.section import columns, comparison_plot
 
 NUMBERS, FIGURE = "results.csv", "comparison.svg"
+FILES = (RESULTS, NUMBERS, FIGURE)
+"""What a comparison leaves in its directory."""
 
 
 def write_comparison(comparison: Comparison, directory: Path, by: str) -> dict[str, Path]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from magflow.core.prediction import QUANTITIES
 from magflow.core.versions import Mark, known_fields
-from magflow.studies.base import read_result
+from magflow.studies.base import ShownInNotebooks, read_result
 from magflow.studies.compare.timing import InferenceCost
 
 DIRECTORY = "comparison"
@@ -90,13 +90,17 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(ShownInNotebooks):
     """All fits, and what was compared (:meth:`ComparisonTask.about`)."""
 
     form: ClassVar[Mark] = Mark("comparison", "magflow-comparison")
 
     fits: tuple[ComparedFit, ...]
     about: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        names = ", ".join(entry["name"] for entry in self.about["entries"])
+        return f"<Comparison of {names}: {len(self.fits)} fits>"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

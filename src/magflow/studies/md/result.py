@@ -12,11 +12,12 @@ import numpy as np
 from magflow.core.types import FloatArray
 from magflow.explore.health import HealthReason
 from magflow.explore.watching import UNKNOWN
+from magflow.studies.base import ShownInNotebooks
 from magflow.studies.md.options import MdOptions
 
 
 @dataclass(frozen=True, eq=False)
-class MdResult:
+class MdResult(ShownInNotebooks):
     """How a run ended.
 
     Parameters
@@ -34,6 +35,9 @@ class MdResult:
     steps: int
     seconds: float
     course: dict[str, FloatArray]
+
+    def __repr__(self) -> str:
+        return f"<MdResult of {self.atoms} atoms: {self.reason} at step {int(self.course['step'][-1])}>"
 
     @property
     def broken(self) -> bool:

@@ -9,13 +9,13 @@ from typing import Any
 
 from magflow.core.arrays import digest
 from magflow.core.dynamics import Motion
+from magflow.core.frame import Frame
 from magflow.core.protocols import WorkProgress
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.geometry import repeated
 from magflow.explore.health import HealthReason
 from magflow.explore.watching import Sighting, Watch, watch
-from magflow.io.configuration import read_configuration
 from magflow.io.predictions import check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -50,9 +50,22 @@ class MdTask:
 
     @classmethod
     def prepared(
-        cls, ensemble: PotentialEnsemble, structure: Path, steps: int, options: MdOptions, out: Path, *, resume: bool
+        cls,
+        ensemble: PotentialEnsemble,
+        structure: Frame,
+        steps: int,
+        options: MdOptions,
+        out: Path,
+        *,
+        where: str,
+        resume: bool,
     ) -> MdTask:
         """Check that model, structure and options fit together, and open the directory.
+
+        Parameters
+        ----------
+        where
+            Where the structure comes from, for errors.
 
         Raises
         ------
@@ -60,9 +73,9 @@ class MdTask:
             Unknown element, moments missing, no bound for an element, options that exclude each other, a run that is
             there already or was another one.
         """
-        where, directory = str(structure), RunDirectory(out)
+        directory = RunDirectory(out)
         check(options)
-        frame = repeated(read_configuration(structure), options.repeat)
+        frame = repeated(structure, options.repeat)
         check_predictable([Record(frame)], ensemble.species, magnetic=ensemble.magnetic, where=where)
         relaxes = options.relax_moments_every is not None
         if relaxes and not ensemble.magnetic:

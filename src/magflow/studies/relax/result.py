@@ -14,12 +14,13 @@ from magflow.io.extxyz import write_extxyz
 from magflow.io.predictions import predicted_records
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.studies.base import ShownInNotebooks
 from magflow.studies.limits import grades_of
 from magflow.studies.relax.state import State
 
 
 @dataclass(frozen=True, eq=False)
-class RelaxResult:
+class RelaxResult(ShownInNotebooks):
     """A relaxation on `ensemble`, the other starts if there were any, the states before and after."""
 
     ensemble: PotentialEnsemble
@@ -27,6 +28,15 @@ class RelaxResult:
     starts: MultiStart | None
     before: State
     after: State
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return f"<RelaxResult {state} after {self.relaxation.evaluations} predictions: {self.frame!r}>"
+
+    @property
+    def frame(self) -> Frame:
+        """The relaxed structure."""
+        return self.relaxation.frame
 
     @property
     def converged(self) -> bool:
@@ -56,7 +66,7 @@ class RelaxResult:
 
     def write_structure(self, path: Path) -> None:
         """The relaxed structure with predictions and deviations, as extended XYZ."""
-        self._write(path, [self.relaxation.frame])
+        self._write(path, [self.frame])
 
     def write_trajectory(self, path: Path) -> None:
         """The states on the way with predictions and deviations, as extended XYZ."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from magflow.core.protocols import FitReport
 from magflow.core.versions import FORMAT, Mark, known_fields
+from magflow.studies.base import ShownInNotebooks
 
 FILE = "training.json"
 """In the directory of the ensemble."""
@@ -31,7 +32,7 @@ class FittedMember:
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(ShownInNotebooks):
     """What came of a training.
 
     Parameters
@@ -48,6 +49,10 @@ class TrainResult:
     errors: Mapping[str, Mapping[str, Any]]
     members: tuple[FittedMember, ...]
     cpu_seconds: float
+
+    def __repr__(self) -> str:
+        labels = " and ".join(f"{part['labels']} {name}" for name, part in self.errors.items())
+        return f"<TrainResult of {len(self.members)} {self.family}: {', '.join(self.elements)}; {labels} labels>"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""

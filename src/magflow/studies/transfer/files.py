@@ -18,6 +18,8 @@ from magflow.studies.transfer.saving import Price
 from magflow.studies.transfer.section import columns, error_table, saving_tables, savings, transfer_plot
 
 NUMBERS, FIGURE, PAGE = "results.csv", "transfer.svg", "transfer.html"
+FILES = (RESULTS, NUMBERS, FIGURE, PAGE)
+"""What a transfer leaves in its directory."""
 
 
 def write_transfer(curve: TransferCurve, directory: Path, price: Price) -> dict[str, Path]:

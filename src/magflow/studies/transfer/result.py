@@ -10,6 +10,7 @@ from magflow.core.comparison import rmse
 from magflow.core.label import LabeledFrame
 from magflow.core.versions import Mark, known_fields
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
+from magflow.studies.base import ShownInNotebooks
 from magflow.studies.transfer.ways import Arm
 
 RESULTS = "results.json"
@@ -96,13 +97,17 @@ def held_out_errors(ensemble: PotentialEnsemble, test: Sequence[LabeledFrame]) -
 
 
 @dataclass(frozen=True, eq=False)
-class TransferCurve:
+class TransferCurve(ShownInNotebooks):
     """All points, and what they were made from (`about`, JSON-ready)."""
 
     form: ClassVar[Mark] = Mark("transfer", "magflow-transfer")
 
     points: tuple[TransferPoint, ...]
     about: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(str(n) for n in sorted({p.magnetic_labels for p in self.points}))
+        return f"<TransferCurve of {len(self.points)} points: {sizes} magnetic labels>"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
