@@ -233,3 +233,5 @@ def test_an_error_that_rises_with_more_labels_does_not_count_against_the_fewer()
     assert labels_for(points, "energy", 0.5) == (pytest.approx(20.0), Bound.EQUAL)
     assert labels_for(points, "energy", 0.8)[0] == pytest.approx(10.0 * 2 ** (np.log(0.8) / np.log(0.5)))
     assert labels_for(points, "energy", 0.25)[0] == pytest.approx(80.0)
+    beyond = np.log(0.35 / 0.5) / np.log(0.25 / 0.5)  # on from the best so far, which 20 labels gave
+    assert labels_for(points, "energy", 0.35)[0] == pytest.approx(40.0 * 2**beyond)
