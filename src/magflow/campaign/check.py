@@ -208,11 +208,13 @@ def _ensemble(spec: CampaignSpec) -> str:
 
 
 def _budget(spec: CampaignSpec) -> str:
-    initial, batch, labels = spec.select.initial, spec.select.batch, spec.stop.labels
+    batch, labels = spec.select.batch, spec.stop.labels
+    key = "select.batch" if spec.labels else "select.initial"  # an ensemble on labels that exist chooses a batch
+    initial = batch if spec.labels else spec.select.initial
     if labels is not None and labels < initial:
         raise InputError(
             "the first iteration alone takes more labels than the campaign may compute",
-            where="select.initial",
+            where=key,
             seen=f"{initial} of {labels}",
             expected=f"at most stop.labels ({labels})",
         )
