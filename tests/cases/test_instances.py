@@ -3,7 +3,7 @@
 K1 a quantity under a name the reader does not know; K2 something has to be told; K3 two statements contradict each
 other or a number is impossible; K4 a guess is taken for a result; K5 periodicity; K6 part of the input is left out; K7
 an option or an ending that does not apply; K8 legal spellings; K9 a setting changes what a number means (see
-``tests/unit/dft/test_importing.py``); K10 the message sends the user the wrong way.
+``tests/unit/dft/test_outputs_of_others.py``); K10 the message sends the user the wrong way.
 """
 
 from __future__ import annotations
