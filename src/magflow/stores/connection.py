@@ -3,10 +3,11 @@
 One connection per (process, thread, file), shared by everything in that thread, so that a document, its
 blobs and the queue entry that belongs to it can be written in one transaction (:func:`transaction`).
 
-Durability. The file is in write-ahead-log mode. With ``synchronous=NORMAL`` (the default) a committed
-transaction survives the death of any process (``kill -9``); a power failure or kernel crash may undo the last
-committed transactions, never damage the file: the jobs concerned run again. ``FULL`` also survives a power
-failure and costs one disk flush per transaction. (https://www.sqlite.org/pragma.html#pragma_synchronous)
+Durability. The file is in write-ahead-log mode. With ``synchronous=FULL`` (the default) a committed transaction
+survives the death of any process (``kill -9``) and a power failure, for one disk flush per transaction: about a
+millisecond, where a label costs seconds. With ``NORMAL`` a power failure or kernel crash may undo the last committed
+transactions, never damage the file: the jobs concerned run again.
+(https://www.sqlite.org/pragma.html#pragma_synchronous)
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def refuse_network_file_system(directory: str) -> None:
         )
 
 
-def connect(path: str | Path, synchronous: str = "NORMAL") -> sqlite3.Connection:
+def connect(path: str | Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """Return this thread's connection to the file at `path`, opened (and the file created) on first use.
 
     Raises
@@ -165,7 +166,7 @@ def disconnect(path: str | Path) -> None:
 
 
 @contextmanager
-def transaction(path: str | Path, synchronous: str = "NORMAL") -> Iterator[sqlite3.Connection]:
+def transaction(path: str | Path, synchronous: str = "FULL") -> Iterator[sqlite3.Connection]:
     """One write transaction; nested calls in the same thread join the outermost one.
 
     All or nothing: any exception undoes everything written since the outermost call.

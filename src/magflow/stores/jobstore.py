@@ -50,7 +50,7 @@ class EmbeddedJobStore(JobStore):
             super().update(docs, key=key, save=save)
 
 
-def campaign_store(directory: str | Path, synchronous: str = "NORMAL") -> EmbeddedJobStore:
+def campaign_store(directory: str | Path, synchronous: str = "FULL") -> EmbeddedJobStore:
     """The embedded store of the campaign in `directory` (which must exist); connect it before use."""
     path = str((Path(directory) / DATABASE).absolute())
     docs = SQLiteStore(

@@ -71,7 +71,7 @@ class SQLiteStore(Store):
         fields: Sequence[str] = ("uuid",),
         scalars: Sequence[str] = (),
         together: Sequence[Sequence[str]] = (),
-        synchronous: str = "NORMAL",
+        synchronous: str = "FULL",
         compress: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -24,8 +24,10 @@ from monty.json import MontyDecoder
 from pydash import get
 
 from magflow.errors import InputError, StoreError
+from magflow.execution.local.queue import JobQueue
 from magflow.stores import connection
 from magflow.stores.filters import matcher, sort_key
+from magflow.stores.jobstore import DATABASE, campaign_store
 from magflow.stores.sqlite import SQLiteStore
 
 FIELDS = ("uuid", "a", "b.c", "s")
@@ -449,6 +451,21 @@ def test_network_file_systems_are_refused(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="local disk"):
         SQLiteStore(str(tmp_path / "s.db")).connect()
     connection.refuse_network_file_system.cache_clear()
+
+
+OPENED = {
+    "bare": connection.connect,
+    "store": lambda path: campaign_store(path.parent).connect(),
+    "queue": lambda path: JobQueue(path.parent),
+}
+
+
+@pytest.mark.parametrize("who", OPENED)
+def test_what_is_committed_outlives_a_power_cut_by_default(who, tmp_path):
+    """SQLite flushes the log at each commit in this mode, and in no lower one."""
+    path, full = tmp_path / DATABASE, 2
+    OPENED[who](path)
+    assert connection.connect(path).execute("PRAGMA synchronous").fetchone() == (full,)
 
 
 def test_bad_arguments():

@@ -88,7 +88,7 @@ class LocalExecutor:
         lease: float = 60.0,
         retries: int = 1,
         max_crashes: int = 3,
-        synchronous: str = "NORMAL",
+        synchronous: str = "FULL",
     ) -> None:
         if workers < 1:
             raise InputError("no job would ever run", where="workers", seen=workers, expected="at least 1")

@@ -49,7 +49,7 @@ class JobQueue:
         lease: float = 60.0,
         retries: int = 1,
         max_crashes: int = 3,
-        synchronous: str = "NORMAL",
+        synchronous: str = "FULL",
     ) -> None:
         self.path = Path(directory).absolute() / DATABASE
         self.jobs_directory = self.path.parent / "jobs"
