@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,13 +168,18 @@ def lost(row: str, named: str) -> str:
 
 
 def names() -> list[str]:
-    """The table of names and units."""
-    lines = ["| quantity | also read as | of the opposite sign | units for `--keys` |", "|---|---|---|---|"]
+    """The list of names and units."""
+    lines = []
     for quantity in Quantity:
         plain = [name for name in spellings(quantity, 1.0) if name != quantity]
         turned = spellings(quantity, -1.0)
-        cells = [" ".join(f"`{n}`" for n in part) for part in (plain, turned, UNITS[quantity])]
-        lines.append(f"| `{quantity}` | {' | '.join(cells)} |")
+        parts = (
+            ("also read as ", plain),
+            ("of the opposite sign: ", turned),
+            ("units for `--keys`: ", UNITS[quantity]),
+        )
+        told = "; ".join(said + " ".join(f"`{name}`" for name in found) for said, found in parts if found)
+        lines += textwrap.wrap(f"- `{quantity}`: {told}", 117, subsequent_indent="  ", break_on_hyphens=False)
     return lines
 
 

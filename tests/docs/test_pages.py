@@ -27,9 +27,6 @@ LANGUAGES = {
     "campaign": {"yaml"},
     "excerpt": {"bash", "python", "console", "text"},
 }
-LATER = {"formats.md"}
-"""Pages whose lines are not short, and whose commands not fenced, yet."""
-
 ALL = [block for page in PAGES for block in blocks(page)]
 RUN = sorted({block.page for block in ALL if block.mark == "run"} - {README})
 
@@ -101,7 +98,7 @@ def test_most_of_what_can_be_run_is_run():
 
 
 def test_no_command_hides_in_an_indented_block():
-    for page in (p for p in PAGES if p.name not in LATER):
+    for page in PAGES:
         text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
         assert not re.search(r"^    (magflow|pip|make|python|export) ", text, re.M), page.name
 
@@ -141,7 +138,7 @@ def test_every_link_and_file_it_names_is_there():
             assert (page.parent / target).exists(), f"{page.name} names {target}"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in LATER], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_lines_are_short(page):
     long = [f"{n}: {line}" for n, line in enumerate(page.read_text().splitlines(), 1) if len(line) > WIDTH]
     assert not long, "\n".join(long)
