@@ -10,6 +10,7 @@ from magflow.core.frame import Frame
 from magflow.core.units import tensor
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
+from magflow.potentials.mmtp.residuals import RowLayout
 
 CASES = [
     (Form.EVEN, 8, 3),
@@ -192,3 +193,13 @@ def test_instruction_sets_agree(potential, name):
     reference, other = evaluate("baseline"), evaluate(name)
     for key, value in reference.items():
         np.testing.assert_allclose(other[key], value, rtol=1e-10, atol=1e-10)
+
+
+def test_rows_of_a_fit_stand_in_the_order_of_the_kernel_and_none_twice():
+    layout = RowLayout.of(random_potential().geometry([random_frame(0, n=1), random_frame(1, n=2)]))
+    one = [0, [1, 2, 3], [4, 5, 6, 7, 8, 9], [10]]
+    two = [11, [12, 13, 14, 15, 16, 17], [18, 19, 20, 21, 22, 23], [24, 25]]
+    assert layout.begin.tolist() == [0, 11, 26]
+    assert layout.positions.ravel().tolist() == one[1] + two[1]
+    assert layout.strain.tolist() == [one[2], two[2]]
+    assert layout.moments.tolist() == one[3] + two[3]
