@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mmtp_models import random_frame, random_potential
+from mmtp_toy import toy_labels
 
 from magflow.core.frame import Frame
 from magflow.core.units import tensor
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
+from magflow.potentials.mmtp.residuals import MmtpWeights, Problem, RowLayout
 
 CASES = [
     (Form.EVEN, 8, 3),
@@ -192,3 +194,26 @@ def test_instruction_sets_agree(potential, name):
     reference, other = evaluate("baseline"), evaluate(name)
     for key, value in reference.items():
         np.testing.assert_allclose(other[key], value, rtol=1e-10, atol=1e-10)
+
+
+def test_rows_of_a_fit_stand_in_the_order_of_the_kernel_and_none_twice():
+    layout = RowLayout.of(random_potential().geometry([random_frame(0, n=1), random_frame(1, n=2)]))
+    one = [0, [1, 2, 3], [4, 5, 6, 7, 8, 9], [10]]
+    two = [11, [12, 13, 14, 15, 16, 17], [18, 19, 20, 21, 22, 23], [24, 25]]
+    assert layout.begin.tolist() == [0, 11, 26]
+    assert layout.positions.ravel().tolist() == one[1] + two[1]
+    assert layout.strain.tolist() == [one[2], two[2]]
+    assert layout.moments.tolist() == one[3] + two[3]
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_jacobian_and_the_residuals_see_the_same_rows(form):
+    """Where the energy is the mean over both signs of the moments, magnetic forces change theirs."""
+    model, items = random_potential(form).model, toy_labels(3, seed=1)
+    problem = Problem.of(model, items, np.ones(3, dtype=np.int64), MmtpWeights())
+    unknowns = np.concatenate([model.parameters, [0.1, 0.2]])
+    values, jacobian = problem.rows(unknowns, 0, 3)
+    known = problem.targets.weights > 0
+    np.testing.assert_allclose((values - problem.targets.values) * known, problem.residuals(unknowns), atol=1e-8)
+    gradient = 2.0 * jacobian.T @ (problem.targets.weights * problem.residuals(unknowns))
+    np.testing.assert_allclose(gradient, problem.loss_and_gradient(unknowns)[1], rtol=1e-7, atol=1e-4)
