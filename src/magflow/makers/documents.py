@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from monty.json import jsanitize
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from magflow.core.label import LabelKind
 from magflow.core.release import __version__
 from magflow.core.versions import FORMAT, WRITER, Format, read_stamped
+
+PlainLevel = Annotated[dict[str, Any], BeforeValidator(lambda level: jsanitize(level, strict=True, enum_values=True))]
+"""A level of theory as plain data: whoever decodes a document builds the Makers and settings it names on the way."""
 
 
 def now() -> str:
@@ -139,7 +143,7 @@ class LabelDoc(CampaignDocument):
     )
     engine: str = Field(description="Name of the label engine")
     kind: LabelKind
-    level_of_theory: dict[str, Any]
+    level_of_theory: PlainLevel
     level_of_theory_id: str = Field(description="Fingerprint of the level of theory")
     formula: str
     n_atoms: int = Field(ge=1)
@@ -176,7 +180,7 @@ class BatchDoc(CampaignDocument):
     doc_type: Literal["batch"] = "batch"
     label_ids: list[str] = Field(description="Usable labels")
     failed: dict[str, str] = Field(description="label_id of each failed label and its kind of failure")
-    levels_of_theory: list[dict[str, Any]]
+    levels_of_theory: list[PlainLevel]
     cpu_seconds: float = Field(ge=0, description="s")
     wall_seconds: float = Field(ge=0, description="Sum over labels, s")
     core_hours: float = Field(ge=0)
@@ -201,7 +205,7 @@ class ModelDoc(CampaignDocument):
     elements: list[str]
     n_labels: int = Field(ge=1, description="Distinct labels in the training set")
     dataset: str = Field(description="Fingerprint of the training set")
-    level_of_theory: dict[str, Any]
+    level_of_theory: PlainLevel
     converged: bool
     rmse: dict[str, dict[str, float]] = Field(description="RMSE by part (train, validation) and quantity")
     cpu_seconds: float = Field(ge=0, description="s")
