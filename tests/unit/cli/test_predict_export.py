@@ -154,12 +154,17 @@ def test_what_is_no_ensemble(dataset, models, tmp_path):
     write_extxyz(path, dataset)
     assert "neither an ensemble nor a campaign" in predict(tmp_path, path, tmp_path / "o").stderr
     assert predict(models, tmp_path / "absent", tmp_path / "o").exit_code == 2
-    assert predict(models, path, tmp_path / "absent" / "o").exit_code == 2
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / "ensemble.json").write_text("{")
     result = predict(damaged, path, tmp_path / "o")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
+
+
+def test_the_folder_of_the_output_is_made(dataset, models, tmp_path):
+    write_extxyz(tmp_path / "in.xyz", dataset)
+    assert predict(models, tmp_path / "in.xyz", tmp_path / "new" / "out.xyz").exit_code == 0
+    assert (tmp_path / "new" / "out.xyz").is_file()
 
 
 def test_formats_of_export(dataset, tmp_path):
