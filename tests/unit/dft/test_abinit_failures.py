@@ -111,6 +111,8 @@ def test_stand_in_ladder_gives_up_after_the_attempts_it_may_make(fake, feal, tmp
     label = compute(fake("unconverged", attempts=2), feal, tmp_path / "w")
     assert label.attempts == 2
     assert [r["converged"] for r in label.details["runs"]] == [False, False]
+    inputs = [(tmp_path / "w" / f"attempt-{k}" / "run.abi").read_text() for k in (1, 2)]
+    assert ["prtden 1\n" in text for text in inputs] == [True, False], "a density is for an attempt that may follow"
 
 
 def test_stand_in_ladder_drops_a_density_that_is_worse_than_none(fake, feal, tmp_path):
