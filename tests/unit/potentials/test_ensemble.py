@@ -123,6 +123,24 @@ def test_ensembles_of_the_first_format_load(tmp_path):
     assert as_bytes(PotentialEnsemble.load(tmp_path)) == as_bytes(e)
 
 
+def test_grades_are_the_mean_of_the_members():
+    data = Dataset(toy_labels(12, seed=0))
+    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=1)
+    members = [fit_member(family, data, member=k, elements=("Al", "Fe"), seed=7)[0] for k in range(2)]
+    frames = [item.configuration for item in toy_labels(5, seed=1)]
+    one, two = (member.grades(frames) for member in members)
+    assert np.abs(one - two).max() > 1e-3
+    np.testing.assert_allclose(PotentialEnsemble(tuple(members), "mmtp").grades(frames), (one + two) / 2)
+
+
+def test_a_moment_is_known_if_every_member_knows_it():
+    from dataclasses import replace
+
+    ranges = ([0.2, 2.8], [0.3, 2.5])
+    members = [MmtpPotential(replace(random_potential().model, max_moment=np.array(r))) for r in ranges]
+    assert PotentialEnsemble(tuple(members), "mmtp").max_moment == {"Al": 0.2, "Fe": 2.5}
+
+
 def test_calculator_gives_mean_and_deviation():
     from ase import Atoms
 
