@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -195,6 +196,10 @@ class TestRefused:
         assert md(models, structure, tmp_path / "run", *QUIET, "--steps", 1).exit_code == 0
         result = md(models, structure, tmp_path / "run", *QUIET, "--steps", 2, "--temperature", 400, "--resume")
         assert (result.exit_code, "another --temperature" in result.output) == (2, True)
+        whole = PotentialEnsemble.load(models)
+        other = replace(whole, members=whole.members[:1]).save(tmp_path / "other")
+        result = md(other, structure, tmp_path / "run", *QUIET, "--steps", 2, "--resume")
+        assert (result.exit_code, "another model" in result.output) == (2, True)
 
     @pytest.mark.parametrize(
         ("options", "told"),

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from importlib import resources
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.cli.query import OutputFormat, What, _write_rows
+from magflow.core.frame import Frame
+from magflow.dft.spin_lattice import SpinLatticeEngine
+from magflow.io.extxyz import read_extxyz
+from magflow.makers.base import Campaign
+from magflow.makers.label_document import label_document
 from magflow.stores.questions import Question
 
 ROWS = [{"a": 1, "b": {"c": 0.123456789}}, {"a": None, "b": {}}]
@@ -46,3 +55,25 @@ def test_a_table_says_how_many_rows_there_are(capsys):
 def test_what_it_refuses(tmp_path, options, message):
     result = CliRunner().invoke(app, ["query", str(tmp_path), *options])
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+
+def test_frames_are_those_of_the_labels_found(tmp_path):
+    here = CampaignDirectory.prepare(tmp_path / "run", file := _campaign_file(tmp_path), load_campaign(file))
+    engine = SpinLatticeEngine()
+    level = engine.level_of_theory(["Al", "Fe"])
+    for iteration in range(3):
+        frame = Frame(("Fe", "Al"), (2.85 + 0.05 * iteration) * np.eye(3), [[0, 0, 0], [1.4, 1.4, 1.4]], [1.5, 0.0])
+        campaign = Campaign(here.id, "x", ["Al", "Fe"], 1)
+        document = label_document(frame, engine.label(frame, level, tmp_path), campaign, "spin-lattice", "x", iteration)
+        task = {"uuid": f"label-{iteration}", "index": 1, "output": document.model_dump(mode="json")}
+        here.store.update(task, key=["uuid", "index"], save={"data": ["arrays"]})
+    result = CliRunner().invoke(app, ["query", str(here.path), "labels", "--where", "iteration = 1", "-f", "extxyz"])
+    (tmp_path / "found.extxyz").write_text(result.output)
+    (found,) = read_extxyz(tmp_path / "found.extxyz")
+    assert found.frame.cell[0, 0] == pytest.approx(2.9)
+
+
+def _campaign_file(folder):
+    file = folder / "campaign.yaml"
+    file.write_text(resources.files("magflow.campaign.templates").joinpath("model_hamiltonian.yaml").read_text())
+    return file

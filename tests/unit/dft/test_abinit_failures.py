@@ -39,6 +39,14 @@ def test_stand_in_gives_a_label_in_house_units_and_signs(fake, feal, tmp_path):
     assert label.cost.wall_seconds > 0
 
 
+def test_a_frame_and_its_reverse_are_one_calculation(fake, feal, tmp_path):
+    labels = [compute(fake(), frame, tmp_path / name) for frame, name in ((feal, "m"), (feal.time_reversed(), "r"))]
+    inputs = [(tmp_path / name / "attempt-1" / "run.abi").read_text() for name in "mr"]
+    assert inputs[0] == inputs[1]
+    np.testing.assert_array_equal(labels[1].magmoms, -labels[0].magmoms)
+    np.testing.assert_array_equal(labels[1].magnetic_forces, -labels[0].magnetic_forces)
+
+
 def test_only_input_and_main_output_are_kept(fake, feal, tmp_path):
     compute(fake(), feal, tmp_path / "w")
     assert {p.name for p in (tmp_path / "w" / "attempt-1").iterdir()} == {"run.abi", "run.abo"}
@@ -111,6 +119,8 @@ def test_stand_in_ladder_gives_up_after_the_attempts_it_may_make(fake, feal, tmp
     label = compute(fake("unconverged", attempts=2), feal, tmp_path / "w")
     assert label.attempts == 2
     assert [r["converged"] for r in label.details["runs"]] == [False, False]
+    inputs = [(tmp_path / "w" / f"attempt-{k}" / "run.abi").read_text() for k in (1, 2)]
+    assert ["prtden 1\n" in text for text in inputs] == [True, False], "a density is for an attempt that may follow"
 
 
 def test_stand_in_ladder_drops_a_density_that_is_worse_than_none(fake, feal, tmp_path):

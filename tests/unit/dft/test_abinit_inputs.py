@@ -125,6 +125,7 @@ def test_kinds_differ_only_in_what_concerns_moments():
     assert none["nsppol"] == ["1"]
     assert "constraint_kind" not in free
     assert "spinat" not in none
+    assert [got["iscf"] for got in (held, free, none)] == [["7"], ["17"], ["17"]], "half the steps without constraints"
 
 
 def test_bands_follow_the_composition():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import pytest
 import replay_vasp
 from magflow.core.frame import Frame
 from magflow.core.label import FailureKind
+from magflow.core.units import HARTREE
 from magflow.dft.abinit import AbinitEngine
-from magflow.dft.abinit.calculation import AbinitCalculation, moment_error
+from magflow.dft.abinit.calculation import AbinitCalculation, expected_bottom, moment_error
+from magflow.dft.abinit.datasets import PawDataset
 from magflow.dft.abinit.inputs import input_text
 from magflow.dft.abinit.output import Output as AbinitOutput
 from magflow.dft.vasp import VaspEngine
@@ -91,6 +94,22 @@ def test_overlap_counts_as_a_share_and_for_held_moments_only(fake, tmp_path):
         (tmp_path / f"{distance}{kind}").mkdir()
         label = engine.label(at_distance(distance), engine.level_of_theory(["Fe"]), tmp_path / f"{distance}{kind}")
         assert label.ok == fits, (distance, kind, label.failure)
+
+
+def test_spheres_that_do_not_touch_fit_where_no_overlap_is_tolerated(fake, tmp_path):
+    engine = fake(overlap_limit=0.0)
+    assert engine.label(at_distance(3.0), engine.level_of_theory(["Fe"]), tmp_path).ok
+
+
+def test_no_state_is_expected_below_the_levels_of_all_atoms():
+    """The lowest level of one atom may lie below the highest of another."""
+    iron, aluminium, unknown = (
+        PawDataset(element, Path(), "", "PBE", 8.0, 2.2, levels)
+        for element, levels in (("Fe", (-3.4, -0.2)), ("Al", (-0.3, -0.1)), ("Cr", None))
+    )
+    assert expected_bottom([iron]) == pytest.approx((-3.4 + 0.2 - 1.0) * HARTREE)
+    assert expected_bottom([iron, aluminium]) == pytest.approx((-3.4 + 0.1 - 1.0) * HARTREE)
+    assert expected_bottom([iron, unknown]) == -np.inf
 
 
 def test_all_runs_share_one_time_limit(replayed, tmp_path, monkeypatch):

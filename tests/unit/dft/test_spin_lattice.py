@@ -15,6 +15,7 @@ from magflow.core.label import FailureKind, LabeledFrame, LabelKind
 from magflow.core.protocols import LabelEngine
 from magflow.core.units import EV_PER_A3_IN_GPA, tensor
 from magflow.dft.spin_lattice import FE_AL, SpinLatticeEngine, SpinLatticeModel, calculator
+from magflow.dft.spin_lattice import engine as engine_module
 from magflow.errors import InputError
 
 MODEL = SpinLatticeModel()
@@ -235,6 +236,17 @@ class TestEngine:
         assert abs(MODEL.predict([frame.replace(magmoms=label.magmoms)]).magnetic_forces).max() < 1e-5
         assert not label.magmoms[:, :2].any()
         assert label.energy <= energy(frame)
+
+    @pytest.mark.parametrize(("kind", "ok"), [("spin-polarised", False), ("constrained", True)])
+    def test_free_moments_that_did_not_relax_fail_the_label(self, kind, ok, tmp_path, monkeypatch):
+        """As if the minimiser had got nowhere; where no moment is free nothing has to relax."""
+        monkeypatch.setattr(engine_module, "relaxed", lambda model, frame, free: frame.magmoms)
+        engine = SpinLatticeEngine(kind=kind)
+        label = engine.label(rattled(6), engine.level_of_theory(["Fe"]), tmp_path)
+        assert label.ok is ok
+        if not ok:
+            assert label.failure.kind is FailureKind.SCF_UNCONVERGED
+            assert "free moments not relaxed" in label.failure.message
 
     def test_non_magnetic_label_has_no_moments(self, tmp_path):
         engine = SpinLatticeEngine(kind=LabelKind.NON_MAGNETIC)

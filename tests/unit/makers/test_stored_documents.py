@@ -13,7 +13,7 @@ from magflow.core.moved import MOVED
 from magflow.core.versions import Format, NewerFormatError
 from magflow.makers.documents import LabelDoc, Purpose, TransferDoc
 from magflow.makers.label import find_label
-from magflow.stores.builders import IterationSummaries
+from magflow.stores.builders import IterationSummaries, update_summaries
 from magflow.stores.jobstore import campaign_store
 
 FIELDS = {
@@ -83,6 +83,17 @@ def test_a_summary_of_newer_documents_is_refused_by_name(store):
     builder = IterationSummaries(store)
     with pytest.raises(NewerFormatError, match=r"magflow 0\.9"):
         [builder.process_item(item) for item in builder.get_items()]
+
+
+def test_an_iteration_is_summarised_again_when_a_document_of_it_was_replaced(store):
+    builder, found = IterationSummaries(store), []
+    for minute, state in enumerate(("ok", "failed")):
+        output = LabelDoc(**FIELDS).model_dump(mode="json") | {"state": state, "failure": state}
+        document = {"uuid": "a", "index": 1, "completed_at": f"2026-01-02T03:0{minute}:00", "output": output}
+        store.docs_store.update([document], key=["uuid", "index"])
+        anew = update_summaries(builder), update_summaries(builder)
+        found.append((anew, builder.summaries.query_one({})["labels"]["usable"]))
+    assert found == [((1, 0), 1), ((1, 0), 0)]
 
 
 def test_formats_are_counted_by_kind():

@@ -85,6 +85,20 @@ def test_the_crowded_frame_counts_wherever_it_stands():
         assert data.most_neighbours(frames, SPECIES, 3.0) == [8, 8], "eight of the other kind, six images of the same"
 
 
+def test_room_for_half_as_many_neighbours_again():
+    frame = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.45, 1.45, 1.45]])
+    crowded = LabeledFrame(frame, Label(frame.frame_id, LEVEL, frame.orientation, energy=0.0))
+    near = {"cutoff": 3.0, "smooth_from": 0.5}  # eight neighbours of either kind
+    assert DpFamily(**near).form([crowded], SPECIES)["descriptor"]["sel"] == [12, 12]
+    assert DpFamily(**near, descriptor="dpa1").form([crowded], SPECIES)["descriptor"]["sel"] == 24
+
+
+@pytest.mark.parametrize(("neurons", "axis"), [((10, 20, 40), 16), ((4, 8), 8)])
+def test_the_axis_has_no_more_neurons_than_the_layer_it_is_cut_from(neurons, axis):
+    descriptor = DpFamily(descriptor_neurons=neurons).form([item(0)], SPECIES)["descriptor"]
+    assert (descriptor["neuron"], descriptor["axis_neuron"]) == (list(neurons), axis)
+
+
 def test_moments_are_measured_by_their_length():
     frame = Frame(("Fe", "Al"), 4.0 * np.eye(3), [[0, 0, 0], [2, 2, 2]], [[-3.0, 0.0, 4.0], [0.0, -0.2, 0.0]])
     label = Label(frame.frame_id, LEVEL, frame.orientation, energy=0.0, magmoms=frame.magmoms)

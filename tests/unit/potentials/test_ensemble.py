@@ -12,8 +12,15 @@ from killing import killed_at_every_step
 from magflow.core.dataset import Dataset
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError, StoreError
-from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, fit_member, member_sample, member_seed
-from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.ensemble import (
+    MANIFEST,
+    PotentialEnsemble,
+    as_labelled,
+    fit_member,
+    member_sample,
+    member_seed,
+)
+from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 
 FRAMES = [random_frame(seed, n=1 + seed % 4) for seed in range(6)]
 
@@ -30,13 +37,15 @@ def test_mean_and_deviation_of_the_members():
     np.testing.assert_allclose(prediction.deviation.energy, np.std([m.energy for m in members], axis=0, ddof=1))
 
 
-def test_members_of_other_cutoffs_are_evaluated_one_by_one():
+@pytest.mark.parametrize("cutoffs", [(4.5, 4.0), (4.0, 4.5)])
+def test_members_of_other_cutoffs_are_evaluated_one_by_one(cutoffs):
+    """The neighbours of the one would be too many for the other, or too few."""
     from dataclasses import replace
 
-    first = random_potential(seed=0)
-    second = replace(first, model=replace(first.model, cutoff=4.0))
-    e = PotentialEnsemble((first, second), "mmtp")
-    np.testing.assert_allclose(e.member_predictions(FRAMES)[1].energy, second.predict(FRAMES).energy)
+    model = random_potential(seed=0).model
+    e = PotentialEnsemble(tuple(MmtpPotential(replace(model, cutoff=c)) for c in cutoffs), "mmtp")
+    for member, said in zip(e.members, e.member_predictions(FRAMES), strict=True):
+        np.testing.assert_allclose(said.energy, member.predict(FRAMES).energy)
     assert e.cutoff == 4.5
 
 
@@ -56,6 +65,18 @@ def test_stress_offset_is_the_mean_of_the_members():
     offset = PotentialEnsemble(tuple(members), "mmtp").label_stress_offset([frame])[0]
     total = sum({"Al": 0.1, "Fe": 0.8}[s] for s in frame.species)
     np.testing.assert_allclose(offset, np.array([1, 1, 1, 0, 0, 0]) * total / frame.volume)
+
+
+def test_labels_are_compared_with_the_stress_and_its_offset():
+    from dataclasses import replace
+
+    potential = random_potential()
+    e = PotentialEnsemble((replace(potential, model=replace(potential.model, pulay=np.array([0.1, 0.3]))),), "mmtp")
+    items = toy_labels(3, seed=0)
+    frames = [item.configuration for item in items]
+    bare, expected = e.predict(frames), as_labelled(e, items)
+    np.testing.assert_allclose(expected.mean.stress - bare.mean.stress, e.label_stress_offset(frames), atol=1e-15)
+    np.testing.assert_array_equal(expected.mean.forces, bare.mean.forces)
 
 
 def test_round_trip(tmp_path):
@@ -100,6 +121,24 @@ def test_ensembles_of_the_first_format_load(tmp_path):
     manifest |= {"format": "magflow-ensemble-1", "members": [f"member_{k:02d}.bin" for k in range(3)]}
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     assert as_bytes(PotentialEnsemble.load(tmp_path)) == as_bytes(e)
+
+
+def test_grades_are_the_mean_of_the_members():
+    data = Dataset(toy_labels(12, seed=0))
+    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=1)
+    members = [fit_member(family, data, member=k, elements=("Al", "Fe"), seed=7)[0] for k in range(2)]
+    frames = [item.configuration for item in toy_labels(5, seed=1)]
+    one, two = (member.grades(frames) for member in members)
+    assert np.abs(one - two).max() > 1e-3
+    np.testing.assert_allclose(PotentialEnsemble(tuple(members), "mmtp").grades(frames), (one + two) / 2)
+
+
+def test_a_moment_is_known_if_every_member_knows_it():
+    from dataclasses import replace
+
+    ranges = ([0.2, 2.8], [0.3, 2.5])
+    members = [MmtpPotential(replace(random_potential().model, max_moment=np.array(r))) for r in ranges]
+    assert PotentialEnsemble(tuple(members), "mmtp").max_moment == {"Al": 0.2, "Fe": 2.5}
 
 
 def test_calculator_gives_mean_and_deviation():

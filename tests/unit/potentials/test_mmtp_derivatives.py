@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mmtp_models import random_frame, random_potential
 from mmtp_toy import toy_labels
 
 from magflow.core.frame import Frame
+from magflow.core.prediction import QUANTITIES
 from magflow.core.units import tensor
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
-from magflow.potentials.mmtp.residuals import MmtpWeights, Problem, RowLayout
+from magflow.potentials.mmtp.residuals import MmtpWeights, Problem, RowLayout, build_targets
 
 CASES = [
     (Form.EVEN, 8, 3),
@@ -204,6 +207,33 @@ def test_rows_of_a_fit_stand_in_the_order_of_the_kernel_and_none_twice():
     assert layout.positions.ravel().tolist() == one[1] + two[1]
     assert layout.strain.tolist() == [one[2], two[2]]
     assert layout.moments.tolist() == one[3] + two[3]
+
+
+def test_rows_weigh_per_atom_and_by_the_root_of_their_repeats():
+    items = [replace(item, label=replace(item.label, stress=None)) for item in toy_labels(1, seed=1)]
+    items += toy_labels(1, seed=2)
+    weights = MmtpWeights(energy=200.0, forces=25.0, stress=20.0, magnetic_forces=33.0)
+    targets = build_targets(items, np.array([1, 9]), weights, magnetic=True)
+    once = [100.0] + 6 * [25.0] + 6 * [0.0] + 2 * [33.0]
+    nine_times = [300.0] + 6 * [75.0] + 6 * [30.0] + 2 * [99.0]
+    np.testing.assert_allclose(targets.weights, once + nine_times)
+
+
+def test_errors_of_a_fit_are_those_of_its_predictions():
+    """In house units, over what the labels have."""
+    potential, items = random_potential(), toy_labels(3, seed=1)
+    items[0] = replace(items[0], label=replace(items[0].label, stress=None, forces=None))
+    problem = Problem.of(potential.model, items, np.array([1, 1, 4]), MmtpWeights())
+    found = problem.rmse(problem.residuals(np.concatenate([potential.model.parameters, np.zeros(2)])))
+    squares: dict[str, list[np.ndarray]] = {name: [] for name in QUANTITIES}
+    for item in items:
+        said, label, n = potential.predict([item.configuration]), item.label, len(item.frame)
+        squares["energy"].append(((said.energy - label.energy) / n) ** 2)
+        squares["magnetic_forces"].append((said.magnetic_forces - label.magnetic_forces)[:, 2] ** 2)
+        if label.stress is not None:
+            squares["stress"].append((said.stress[0] - label.stress) ** 2)
+            squares["forces"].append((said.forces - label.forces).ravel() ** 2)
+    assert found == pytest.approx({name: np.sqrt(np.concatenate(s).mean()) for name, s in squares.items()})
 
 
 @pytest.mark.parametrize("form", list(Form))

@@ -90,6 +90,18 @@ def test_descriptors_tell_frames_apart_but_not_time_reversal(fitted):
     assert len(np.unique(d.round(6), axis=0)) == len(frames)
 
 
+def test_descriptors_are_share_mean_and_spread_of_every_species():
+    potential, frames = random_potential(), [random_frame(seed) for seed in range(4)]
+    for frame, found in zip(frames, potential.descriptors(frames), strict=True):
+        values, expected = potential.basis_values(potential.geometry([frame])), []
+        for element in potential.species:
+            mine = values[np.array(frame.species) == element]
+            if len(mine) == 0:
+                mine = np.zeros((1, values.shape[1]))
+            expected += [[frame.species.count(element) / len(frame)], mine.mean(axis=0), mine.std(axis=0)]
+        np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-12)
+
+
 def test_grades_are_low_on_the_training_set_and_high_outside(fitted):
     potential, frames = fitted
     assert potential.grades(frames).max() < 1.01

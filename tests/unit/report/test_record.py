@@ -11,6 +11,7 @@ from campaign_records import Builder, finished
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame
 from magflow.errors import InputError, MagflowError
+from magflow.makers.documents import Purpose
 from magflow.makers.packing import pack_candidates
 from magflow.presentation.formats import number, plural, seconds, without_ones
 from magflow.report import headline, sections, tables
@@ -165,6 +166,21 @@ def test_labels_of_impossible_energies_are_named_on_the_first_screen():
     assert float(distance.replace("−", "-")) == pytest.approx(-48.2, abs=0.5)
     page = render(record)
     assert page.index("1 label with an energy more than 3") < page.index("Labels that stand apart")
+
+
+def test_members_are_those_of_the_newest_ensemble():
+    record = finished(3, jobs=False)
+    models = tuple(m.model_copy(update={"seed": 100 * m.iteration + m.member}) for m in record.models)
+    rows = tables.models(dataclasses.replace(record, models=models)).rows
+    assert [row[1] for row in rows] == [200, 201, 202, 203, 204]
+
+
+def test_labels_beside_the_loop_have_their_share_of_the_cost():
+    record = finished(1, jobs=False)
+    spent = sum(sum(d.core_hours.values()) for d in record.iterations)
+    beside = record.labels[0].model_copy(update={"purpose": Purpose.TEST, "core_hours": spent})
+    phase, _, share = tables.cost(dataclasses.replace(record, beside=(beside,))).rows[-1]
+    assert (phase, share) == ("test labels", "50.0 %")
 
 
 def test_core_hours_count_labels_of_the_iteration_under_way():

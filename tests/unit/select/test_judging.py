@@ -32,6 +32,9 @@ def test_atoms_too_close_also_through_the_boundary():
 def test_limits_per_pair_override_the_global_one():
     limits = SanitySettings(min_distance=1.0, min_distance_pairs={"Fe-Al": 2.0})
     assert insane([dimer(1.5), dimer(1.5, species=("Fe", "Fe"))], limits) == [Reason.TOO_CLOSE, None]
+    for pair in ("Fe-Al", "Al-Fe"):
+        closer = SanitySettings(min_distance=2.0, min_distance_pairs={pair: 1.0})
+        assert insane([dimer(1.5), dimer(1.5, species=("Fe", "Fe"))], closer) == [None, Reason.TOO_CLOSE]
 
 
 def test_volume_moment_and_force_limits():

@@ -119,6 +119,14 @@ def test_a_failed_label_stands_for_no_other(wire_uri, tmp_path, there, kept):
     assert {d["output"]["state"] for d in store.query({})} == {there, kept}
 
 
+def test_a_result_that_is_no_label_is_imported_whatever_it_says_of_its_state(wire_uri, tmp_path):
+    store = connect(wire_uri, tmp_path)
+    path = tmp_path / f"x{SUFFIX}"
+    other = document(1, doc_type="other", state="ok")
+    path.write_text(json.dumps({"magflow_result": 1, "documents": [other], "key": None, "save": None}))
+    assert sync_results(store, [path]).imported == 1
+
+
 def test_the_indices_of_a_job_keep_their_arrays(wire_uri, tmp_path):
     store = connect(wire_uri, tmp_path)
     for index, text in ((1, "a"), (2, "b"), (2, "c")):

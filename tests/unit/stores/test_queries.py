@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from magflow.makers.documents import OutcomeDoc
+from magflow.makers.documents import ModelDoc, OutcomeDoc
 from magflow.stores import queries
 from magflow.stores.jobstore import campaign_store
 
@@ -35,3 +35,14 @@ def test_filters_on_fields_however_they_are_joined(store, criteria, found):
 
 def test_the_outcome_is_the_latest(store):
     assert queries.outcome(store, "c").iteration == 3 and queries.outcome(store, "other") is None
+
+
+def test_the_newest_ensemble_is_the_latest_that_is_whole(store):
+    said = {"settings": {}, "elements": ["Fe"], "n_labels": 9, "dataset": "d", "level_of_theory": {}, "rmse": {}}
+    said |= {"family": "mmtp", "converged": True, "cpu_seconds": 1.0, "wall_seconds": 1.0, "arrays": ""}
+    for iteration, member in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0)):
+        document = ModelDoc(campaign="c", iteration=iteration, member=member, seed=member, **said)
+        made = {"uuid": f"m{iteration}{member}", "index": 1, "name": "x", "output": document.model_dump(mode="json")}
+        store.update(made)
+    found = queries.latest_models(store, "c", arrays=False)
+    assert [(m.iteration, m.member) for m in found] == [(1, 0), (1, 1)]

@@ -75,6 +75,13 @@ def test_a_non_magnetic_label_is_the_constrained_one_at_zero_moments():
         at_zero_moments(labels(1, 1))
 
 
+def test_magnetic_forces_of_a_non_magnetic_label_are_left_out():
+    (item,) = labels(1, 1, LabelKind.NON_MAGNETIC)
+    zeros = np.zeros((len(item.frame), 3))
+    given = LabeledFrame(item.frame, replace(item.label, magnetic_forces=zeros))
+    assert at_zero_moments([given])[0].label.magnetic_forces is None
+
+
 def test_replay_mixes_kinds_on_purpose_and_takes_a_share(parts):
     mixed = with_replay(parts["pool"], parts["non_magnetic"])
     assert mixed.mixed and mixed.kinds == (LabelKind.CONSTRAINED, LabelKind.NON_MAGNETIC)

@@ -269,7 +269,10 @@ class Problem:
         return float(((residuals * self.targets.weights) ** 2).sum())
 
     def rmse(self, residuals: FloatArray) -> dict[str, float]:
-        """RMSE per quantity in house units (energy per atom), over the components that have a target; repeats count."""
+        """RMSE per quantity in house units (energy per atom), over the components that have a target.
+
+        Each label counts once, however often it is repeated.
+        """
         out = {}
         for kind, name in enumerate(QUANTITIES):
             mine = (self.targets.quantity == kind) & (self.targets.weights > 0.0)
