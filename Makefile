@@ -4,13 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 FILE   ?= workflows/feal_quick.yaml
 DIR    ?= runs/$(basename $(notdir $(FILE)))
+TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
 .PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all reference-data lint benchmarks hooks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
-	@echo "make test       install everything, check the code, run the default tests (under 15 minutes on 2 cores)"
+	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
 	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs"
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
@@ -51,7 +52,7 @@ run: $(VENV)/.installed engines
 	$(BIN)/magflow run $(FILE) --dir $(DIR)
 
 test: $(VENV)/.installed-test engines slurm lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
 
 test-slow: $(VENV)/.installed-test engines slurm
 	$(BIN)/python -m pytest -m slow --timeout 3600
