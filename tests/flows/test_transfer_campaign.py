@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_the_ensemble_of_the_campaign_is_the_fine_tuned_one(finished):
     assert {m.n_labels for m in members} == {20 + 12}
     everything = list(here.store.query({"output.doc_type": "reference-model"}, properties=["output.n_labels"]))
     assert sorted(d["output"]["n_labels"] for d in everything) == [10, 10, 12, 12, 15, 15, 20, 20]
+
+
+@pytest.mark.parametrize(("form", "keeps"), [("extxyz", True), ("mlip-cfg", False), ("deepmd", False)])
+def test_export_names_what_a_format_has_no_place_for(form, keeps, finished, tmp_path):
+    _, here = finished
+    result = CliRunner().invoke(app, ["export", str(here.path), "--format", form, "-o", str(tmp_path / "o"), "--json"])
+    lost = json.loads(result.stdout)["lost"]
+    assert (not lost) == keeps
+    assert (f"{form} has no place for it" in result.stderr) == (not keeps)
 
 
 def test_labels_beside_the_loop_can_be_taken_out_and_the_report_compares(finished, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,8 @@ def export(
     """Write the labelled data, or the ensemble, of a campaign.
 
     `extxyz` keeps everything and is read by ASE; `mlip-cfg` is read by MLIP, its `en_der_m*` columns are +dE/dm;
-    `deepmd` is a folder of npy systems with spins. `--models` writes a folder for `magflow predict`.
+    `deepmd` is a folder of npy systems with spins. What a format has no place for is named with a count. `--models`
+    writes a folder for `magflow predict`.
 
     Examples:
 
@@ -56,9 +57,11 @@ def export(
         magflow export runs/feal_quick --models -o potential
     """
     from magflow.campaign.directory import CampaignDirectory
+    from magflow.cli.inputs import tell
     from magflow.cli.printing import print_json
     from magflow.errors import InputError
-    from magflow.io.export import write_dataset
+    from magflow.io.export import losses, write_dataset
+    from magflow.io.records import as_record
     from magflow.stores.queries import labelled_frames, latest_ensemble
 
     if models and form is not None:
@@ -69,12 +72,16 @@ def export(
     if models:
         ensemble = latest_ensemble(campaign.store, campaign.id)
         ensemble.save(output)
-        told, said = {"members": len(ensemble.members)}, f"wrote the ensemble to {output}"
+        told: dict[str, Any] = {"members": len(ensemble.members)}
+        said = f"wrote the ensemble to {output}"
     else:
         wanted = {} if purpose is For.CAMPAIGN else {"purpose": str(purpose)}
         labels = labelled_frames(campaign.store, wanted, campaign.id)
-        said = write_dataset(output, labels, form or ExportFormat.EXTXYZ)
-        told = {"labels": len(labels)}
+        kind = form or ExportFormat.EXTXYZ
+        lost = losses([as_record(item) for item in labels], kind)
+        tell(lost)
+        said = write_dataset(output, labels, kind)
+        told = {"labels": len(labels), "lost": lost.as_dict()["notes"]}
     if as_json:
         print_json({"output": str(output), **told})
     else:
