@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Keys, VirialSign
+from magflow.cli.options import EnDerSign, Keys, TypeElements, VirialSign
 
 if TYPE_CHECKING:
     from magflow.potentials.mmtp.mtp_file import Dialect
@@ -28,14 +28,8 @@ def convert(
         Path,
         typer.Option("--out", "-o", help="What its name says: .extxyz, .cfg, a folder; .mtp for an ensemble."),
     ],
-    elements: Annotated[
-        str | None,
-        typer.Option(help="Elements of types 0, 1, .., with commas, where the input or the output numbers them."),
-    ] = None,
-    en_der_sign: Annotated[
-        int | None,
-        typer.Option(help="What en_der_m* of a .cfg means: 1: dE/dm (MLIP-3); -1: -dE/dm (the published Fe-Al set)."),
-    ] = None,
+    elements: TypeElements = None,
+    en_der_sign: EnDerSign = None,
     virial_sign: VirialSign = None,
     keys: Keys = None,
     symmetrise: Annotated[

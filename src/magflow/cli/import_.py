@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Json, Keys, VirialSign, out_option
+from magflow.cli.options import EnDerSign, Json, Keys, TypeElements, VirialSign, out_option
 
 if TYPE_CHECKING:
     from magflow.io.importing.survey import Survey
@@ -21,14 +21,8 @@ def import_(
     output: Annotated[
         Path | None, out_option("LABELS|DIR", "What its name says: .extxyz, .cfg, a folder. Without: look only.")
     ] = None,
-    elements: Annotated[
-        str | None,
-        typer.Option(help="Elements of types 0, 1, .., with commas, where an input or the output numbers them."),
-    ] = None,
-    en_der_sign: Annotated[
-        int | None,
-        typer.Option(help="What en_der_m* of a .cfg means: 1: dE/dm (MLIP-3); -1: -dE/dm (the published Fe-Al set)."),
-    ] = None,
+    elements: TypeElements = None,
+    en_der_sign: EnDerSign = None,
     virial_sign: VirialSign = None,
     keys: Keys = None,
     level: Annotated[

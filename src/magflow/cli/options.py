@@ -59,6 +59,19 @@ Keys = Annotated[
     ),
 ]
 
+TypeElements = Annotated[
+    str | None,
+    typer.Option("--elements", help="Elements of types 0, 1, .., with commas, where input or output numbers them."),
+]
+
+EnDerSign = Annotated[
+    int | None,
+    typer.Option(
+        "--en-der-sign",
+        help="What en_der_m* of a .cfg means: 1: dE/dm (MLIP-3); -1: -dE/dm (the published Fe-Al set).",
+    ),
+]
+
 Mixed = Annotated[bool, typer.Option("--mixed", help="Accept labels of several levels of theory.")]
 
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]

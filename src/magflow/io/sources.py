@@ -163,14 +163,19 @@ def _first_word(head: bytes) -> bytes:
     return (head.split(None, 1) or [b""])[0]
 
 
-def _extxyz(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
-    return iter_extxyz(
-        path,
-        keys=wish.keys,
-        level_of_theory=wish.level_of_theory,
-        virial_sign=wish.virial_sign,
-        findings=findings,
-    )
+def _named(reader: Callable[..., Iterator[Record]]) -> Callable[[Path, Wish, Findings], Iterator[Record]]:
+    """The readers whose quantities have names take the same of a wish."""
+
+    def read(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
+        return reader(
+            path,
+            keys=wish.keys,
+            level_of_theory=wish.level_of_theory,
+            virial_sign=wish.virial_sign,
+            findings=findings,
+        )
+
+    return read
 
 
 def _cfg(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
@@ -193,28 +198,8 @@ def _deepmd(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
     return iter_deepmd(path, elements=wish.elements, level_of_theory=wish.level_of_theory, findings=findings)
 
 
-def _ase(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
-    return iter_ase(
-        path,
-        keys=wish.keys,
-        level_of_theory=wish.level_of_theory,
-        virial_sign=wish.virial_sign,
-        findings=findings,
-    )
-
-
 def _is_deepmd(path: Path, head: bytes) -> bool:
     return path.is_dir() and any(next(path.rglob(name), None) for name in ("type.raw", "set.*"))
-
-
-def _pymatgen(path: Path, wish: Wish, findings: Findings) -> Iterator[Record]:
-    return iter_pymatgen(
-        path,
-        keys=wish.keys,
-        level_of_theory=wish.level_of_theory,
-        virial_sign=wish.virial_sign,
-        findings=findings,
-    )
 
 
 def _is_ase(path: Path, head: bytes) -> bool:
@@ -235,8 +220,8 @@ SOURCES = {
         _cfg,
         frozenset({"elements", "en_der_sign"}),
     ),
-    "ase": Source("an ASE database or trajectory", _is_ase, _ase, _NAMES),
-    "pymatgen": Source("JSON of pymatgen", _is_pymatgen, _pymatgen, _NAMES),
-    "extxyz": Source("an extended XYZ file", lambda _, head: _first_word(head).isdigit(), _extxyz, _NAMES),
+    "ase": Source("an ASE database or trajectory", _is_ase, _named(iter_ase), _NAMES),
+    "pymatgen": Source("JSON of pymatgen", _is_pymatgen, _named(iter_pymatgen), _NAMES),
+    "extxyz": Source("an extended XYZ file", lambda _, head: _first_word(head).isdigit(), _named(iter_extxyz), _NAMES),
 }
 """The formats of this room, in the order they are tried; those of DFT codes come after them, by entry point."""
