@@ -38,7 +38,7 @@ def predict(
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.findings import Findings
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
-    from magflow.studies.limits import grades_of
+    from magflow.potentials.limits import grades_of
 
     findings = Findings()
     records = read_extxyz(frames, labels=False, findings=findings)

@@ -1,4 +1,4 @@
-"""Engines, families, studies and back ends by name, through entry points: no ladder of names anywhere."""
+"""Engines, families, properties, studies and back ends by name, through entry points: no ladder of names anywhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ BACKENDS = "magflow.backends"
 LABEL_ENGINES = "magflow.label_engines"
 LABEL_SOURCES = "magflow.label_sources"
 POTENTIAL_FAMILIES = "magflow.potential_families"
+PROPERTIES = "magflow.properties"
 STUDIES = "magflow.studies"
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.types import BoolArray, FloatArray, IntArray
+from magflow.explore.symmetry import SYMPREC, spglib_cell
 
 MAX_SITES = 12
 """Magnetic sites up to which all 2^(n-1) sign patterns are looked at."""
@@ -134,9 +135,9 @@ def _site_permutations(frame: Frame, sites: IntArray) -> IntArray:
     """(G, n) images of the magnetic sites under the space group, as indices into `sites`."""
     import spglib
 
-    fractional = np.asarray(np.linalg.solve(frame.cell.T, frame.positions.T).T, dtype=float)
-    crystal = (frame.cell.tolist(), fractional.tolist(), frame.numbers.tolist())
-    symmetry = spglib.get_symmetry(crystal, symprec=1e-3)
+    crystal = spglib_cell(frame)
+    fractional = crystal[1]
+    symmetry = spglib.get_symmetry(crystal, symprec=SYMPREC)
     identity = np.arange(sites.size)[None]
     if symmetry is None:
         return identity

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from magflow.testing.engines import LabelEngineContract
     from magflow.testing.families import PotentialFamilyContract
     from magflow.testing.potentials import PotentialContract
+    from magflow.testing.properties import PropertyContract
     from magflow.testing.stores import JobStoreContract
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "LabelEngineContract": "engines",
     "PotentialContract": "potentials",
     "PotentialFamilyContract": "families",
+    "PropertyContract": "properties",
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "LabelEngineContract",
     "PotentialContract",
     "PotentialFamilyContract",
+    "PropertyContract",
 ]
 
 

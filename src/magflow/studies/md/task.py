@@ -19,8 +19,8 @@ from magflow.explore.watching import Sighting, Watch, watch
 from magflow.io.predictions import check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.limits import moment_bounds
 from magflow.studies.base import silent
-from magflow.studies.limits import moment_bounds
 from magflow.studies.md.directory import RunDirectory
 from magflow.studies.md.options import MdOptions
 from magflow.studies.md.result import MdResult

@@ -14,8 +14,8 @@ from magflow.io.extxyz import write_extxyz
 from magflow.io.predictions import predicted_records
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.limits import grades_of
 from magflow.studies.base import ShownInNotebooks
-from magflow.studies.limits import grades_of
 from magflow.studies.relax.state import State
 
 

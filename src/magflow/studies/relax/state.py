@@ -14,7 +14,7 @@ from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.geometry import nearest_distance
 from magflow.io.predictions import EXTRAPOLATION
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.studies.limits import grades_of, shortest_known
+from magflow.potentials.limits import grades_of, shortest_known
 
 
 class Row(NamedTuple):

@@ -16,8 +16,8 @@ from magflow.explore.relaxation.starts import relax_from_starts
 from magflow.io.predictions import check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.limits import moment_bounds
 from magflow.studies.base import silent
-from magflow.studies.limits import moment_bounds
 from magflow.studies.relax.result import RelaxResult
 from magflow.studies.relax.state import states
 

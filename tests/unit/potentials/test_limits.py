@@ -10,7 +10,7 @@ import pytest
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.studies.limits import grades_of, moment_bounds, shortest_known
+from magflow.potentials.limits import grades_of, moment_bounds, shortest_known
 
 FRAME = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.45, 1.45, 1.45]], [2.2, 0.0])
 

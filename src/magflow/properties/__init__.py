@@ -1,0 +1,1 @@
+"""What a potential says of a material: one property, one file, one protocol (:mod:`magflow.properties.base`)."""

@@ -1,0 +1,216 @@
+"""What a property is, and where the properties are found.
+
+A property is one file: a frozen pydantic model of its settings that implements :class:`Property`. One line in the
+entry-point group ``magflow.properties`` makes it known. Its contract is in :mod:`magflow.testing.properties`.
+
+Most properties at rest follow from energies, forces and stresses of a few configurations. They are a
+:class:`PointProperty`: it names the configurations and reads the answer from their predictions, so that each member of
+an ensemble and a DFT code can be read in the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from magflow.core import plugins
+from magflow.core.frame import Frame
+from magflow.core.prediction import Prediction
+from magflow.core.protocols import WorkProgress
+from magflow.errors import InputError
+from magflow.presentation.blocks import Plot
+from magflow.properties.measurement import Group, Measurement, Reading, with_spread
+from magflow.properties.subject import Subject, UnmeasurableError
+
+
+def silent(fraction: float, text: str, *, milestone: bool = False) -> None:
+    """A progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and before whose eyes a property is measured.
+
+    Parameters
+    ----------
+    directory
+        Of this measurement alone: what a killed one left there is gone on with.
+    """
+
+    directory: Path
+    progress: WorkProgress = field(default=silent)
+
+
+@runtime_checkable
+class Property(Protocol):
+    """A property; instances are frozen pydantic models of their settings."""
+
+    name: ClassVar[str]
+    """Its entry point, with hyphens."""
+    title: ClassVar[str]
+    """As a heading."""
+    group: ClassVar[Group]
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Its settings, as pydantic writes them."""
+
+    def quick(self) -> Self:
+        """With settings that take seconds to a minute on one core; the accuracy that costs is told in the docs."""
+
+    def obstacle(self, subject: Subject) -> str:
+        """Why it cannot be asked of `subject`; empty if it can."""
+
+    def measure(self, subject: Subject, work: Work) -> Measurement:
+        """The answer; one that is a failure of the potential has a `failure`.
+
+        Raises
+        ------
+        InputError
+            If the question makes no sense (:meth:`obstacle`).
+        """
+
+    def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
+        """Figures of measurements of one structure, each under its label (a potential, or ``DFT``)."""
+
+
+class PropertySettings(BaseModel):
+    """Base of the settings of a property."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    group: ClassVar[Group]
+
+    def quick(self) -> Self:
+        """As it is: it is quick already."""
+        return self
+
+    def obstacle(self, subject: Subject) -> str:
+        """Nothing stands in its way."""
+        return ""
+
+    def check(self, subject: Subject) -> None:
+        """Refuse what makes no sense.
+
+        Raises
+        ------
+        InputError
+            With the obstacle.
+        """
+        obstacle = self.obstacle(subject)
+        if obstacle:
+            raise InputError(f"{self.title.lower()} cannot be measured: {obstacle}", where=subject.name)
+
+    def found(self, subject: Subject, **facts: Any) -> Measurement:
+        """A measurement of `subject` with `facts` (fields of :class:`Measurement`)."""
+        return Measurement(
+            property=self.name,
+            group=self.group,
+            structure=subject.name,
+            formula=subject.formula,
+            space_group=subject.space_group,
+            magnetic_state=subject.state,
+            moments=subject.moments,
+            settings=self.model_dump(mode="json"),
+            **facts,
+        )
+
+
+class PointProperty(PropertySettings, ABC):
+    """A property that follows from predictions of a few configurations."""
+
+    group: ClassVar[Group] = Group.STATIC
+
+    @abstractmethod
+    def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
+        """The configurations, with the moments they are to be evaluated at.
+
+        Raises
+        ------
+        UnmeasurableError
+            If the potential has no such configurations.
+        """
+
+    @abstractmethod
+    def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
+        """What `points`, of `frames`, say.
+
+        Raises
+        ------
+        UnmeasurableError
+            If they hold no answer, e.g. no minimum.
+        """
+
+    def measure(self, subject: Subject, work: Work) -> Measurement:
+        """Predict the configurations, and read the mean and each member."""
+        self.check(subject)
+        begin = time.process_time()
+        frames: list[Frame] = []
+        try:
+            frames = self.frames(subject, work.progress)
+            reading = self.read(subject, frames, subject.ensemble.predict(frames).mean)
+        except UnmeasurableError as error:
+            return self.found(
+                subject,
+                failure=str(error),
+                outside=subject.outside(frames),
+                atoms=max((len(f) for f in frames), default=0),
+                cpu_seconds=time.process_time() - begin,
+            )
+        return self.found(
+            subject,
+            values=with_spread(reading, self._by_member(subject, frames)),
+            curves=reading.curves,
+            atoms=max(len(f) for f in frames),
+            outside=subject.outside(frames),
+            cpu_seconds=time.process_time() - begin,
+        )
+
+    def _by_member(self, subject: Subject, frames: Sequence[Frame]) -> list[Reading]:
+        """What each member says by itself of the same configurations; a member without an answer is left out."""
+        if len(subject.ensemble.members) < 2:
+            return []
+        readings = []
+        for points in subject.ensemble.member_predictions(frames):
+            try:
+                readings.append(self.read(subject, frames, points))
+            except UnmeasurableError:
+                continue
+        return readings
+
+
+def registered() -> list[str]:
+    """Names of all properties; nothing is imported."""
+    return plugins.names(plugins.PROPERTIES)
+
+
+def property_of(name: str, settings: dict[str, Any] | None = None, where: str | None = None) -> Property:
+    """The property registered as `name` with some settings.
+
+    Raises
+    ------
+    InputError
+        If there is none, or its settings are not usable.
+    """
+    from pydantic import ValidationError
+
+    kind = plugins.load(plugins.PROPERTIES, name)
+    try:
+        made: Property = kind(**(settings or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join([name, *(str(p) for p in first["loc"])])
+        raise InputError(
+            f"a setting of a property is not usable: {first['msg']}",
+            where=f"{where}: {at}" if where else at,
+            seen=first.get("input"),
+            hint=f"settings of {name}: {', '.join(kind.model_fields)}",
+        ) from error
+    return made

@@ -1,0 +1,130 @@
+"""A potential and a structure: what a property is measured of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from math import gcd
+
+from magflow.core.frame import Frame
+from magflow.errors import InputError
+from magflow.explore.candidate import MomentRanges
+from magflow.explore.relaxation.held import Held
+from magflow.explore.relaxation.joint import Relaxation, relax
+from magflow.explore.relaxation.moments import relax_moments_many
+from magflow.explore.relaxation.settings import RelaxSettings
+from magflow.explore.symmetry import space_group
+from magflow.io.predictions import EXTRAPOLATION, check_predictable
+from magflow.io.records import Record
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.limits import grades_of, moment_bounds
+from magflow.properties.measurement import Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One structure on one potential.
+
+    Parameters
+    ----------
+    ensemble
+        The potential.
+    name
+        Of the structure, e.g. ``bcc-Fe``.
+    frame
+        The crystal, with the moments it starts from where the potential reads them.
+    moments
+        What is to become of them.
+    max_moment
+        Largest |m| by element, muB, where it is not the range of the fit.
+
+    Raises
+    ------
+    InputError
+        Unknown element, moments missing, no bound for an element.
+    """
+
+    ensemble: PotentialEnsemble
+    name: str
+    frame: Frame
+    moments: Moments = Moments.RELAXED
+    max_moment: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        magnetic = self.ensemble.magnetic
+        check_predictable([Record(self.frame)], self.ensemble.species, magnetic=magnetic, where=self.name)
+        if not magnetic:
+            object.__setattr__(self, "moments", Moments.NOT_READ)
+        elif self.moments is Moments.NOT_READ:
+            raise InputError("the potential reads moments", where=self.name, hint="say what is to become of them")
+
+    @cached_property
+    def bounds(self) -> MomentRanges | None:
+        """Range of |m| by element, muB; None if the moments are not free."""
+        free = self.moments in (Moments.RELAXED, Moments.RELAXED_ONCE)
+        return moment_bounds(self.ensemble, self.frame, self.max_moment) if free else None
+
+    @property
+    def state(self) -> str:
+        """Magnetic ordering of the structure."""
+        return str(self.frame.ordering)
+
+    @cached_property
+    def formula(self) -> str:
+        """Reduced: ``Fe``, ``Fe3Al``; elements in alphabetical order."""
+        counts = {s: self.frame.species.count(s) for s in sorted(set(self.frame.species))}
+        divisor = reduce(gcd, counts.values())
+        return "".join(f"{s}{n // divisor if n > divisor else ''}" for s, n in counts.items())
+
+    @cached_property
+    def space_group(self) -> int:
+        """Number of the space group of the atoms, their moments left aside."""
+        return space_group(self.frame)
+
+    def with_moments_at_rest(self, frames: Sequence[Frame]) -> list[Frame]:
+        """`frames` as the potential is to be asked about them.
+
+        Their moments are brought to rest at fixed atoms where that is wanted in every configuration; else the frames
+        come back as they are.
+
+        Raises
+        ------
+        UnmeasurableError
+            If the moments of one do not come to rest.
+        """
+        if self.moments is not Moments.RELAXED or self.bounds is None or not frames:
+            return list(frames)
+        relaxed = relax_moments_many(frames, self.ensemble, self.bounds)
+        stuck = [i for i, r in enumerate(relaxed) if not r.converged]
+        if stuck:
+            raise UnmeasurableError(
+                "moments do not come to rest", where=self.name, seen=f"{len(stuck)} of {len(frames)} configurations"
+            )
+        return [r.frame for r in relaxed]
+
+    def at_rest(self, *held: Held, frame: Frame | None = None, pressure_gpa: float = 0.0) -> Frame:
+        """The crystal, or `frame`, with atoms, cell and moments at rest; what is `held` stays as it is.
+
+        Raises
+        ------
+        UnmeasurableError
+            If something does not come to rest.
+        """
+        fixed = set(held) | (set() if self.bounds is not None else {Held.MOMENTS})
+        settings = RelaxSettings(held=frozenset(fixed), pressure_gpa=pressure_gpa)
+        start = self.frame if frame is None else frame
+        found: Relaxation = relax(start, self.ensemble, self.bounds, settings)
+        if not found.converged:
+            left = "; ".join(str(u) for u in found.unmet) or ", ".join(str(h) for h in found.health)
+            raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
+        return found.frame
+
+    def outside(self, frames: Sequence[Frame]) -> float | None:
+        """Share of `frames` that lie outside the training domain; None if the family does not tell."""
+        grades = grades_of(self.ensemble, frames) if frames else None
+        return None if grades is None else float((grades > EXTRAPOLATION).mean())
+
+
+class UnmeasurableError(InputError):
+    """A property has no answer on this potential: a result, not an accident."""

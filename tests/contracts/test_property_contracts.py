@@ -1,0 +1,34 @@
+"""The properties keep the contract. A new property adds one line to PROPERTIES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from exact_potentials import ModelPotential, alone, bcc
+from magflow.properties.equation_of_state import EquationOfState
+from magflow.properties.subject import Subject
+from magflow.testing import PropertyContract
+
+
+def iron() -> Subject:
+    """Ferromagnetic bcc iron on the model Hamiltonian."""
+    return Subject(alone(ModelPotential()), "bcc-Fe", bcc(2.84, moment=2.2))
+
+
+PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
+    "equation-of-state": (EquationOfState(points=5), iron),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(PROPERTIES))
+def contract(request) -> PropertyContract:
+    made, subject = PROPERTIES[request.param]
+    return PropertyContract(made, subject())
+
+
+@pytest.mark.parametrize("clause", PropertyContract.clauses())
+def test_contract(contract, clause):
+    contract.check(clause)
