@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from magflow.api.opening import load, read_labels, to_frame
     from magflow.api.simulation import md, relax
     from magflow.api.training import compare, train, transfer
+    from magflow.api.validation import validate
     from magflow.core.dataset import Dataset
     from magflow.core.frame import Frame
     from magflow.core.label import Label, LabeledFrame, LevelOfTheory
@@ -49,6 +50,7 @@ __all__ = [
     "to_frame",
     "train",
     "transfer",
+    "validate",
 ]
 
 _HOMES = {
@@ -56,6 +58,7 @@ _HOMES = {
     "magflow.api.opening": ("load", "read_labels", "to_frame"),
     "magflow.api.simulation": ("md", "relax"),
     "magflow.api.training": ("compare", "train", "transfer"),
+    "magflow.api.validation": ("validate",),
     "magflow.core.dataset": ("Dataset",),
     "magflow.core.frame": ("Frame",),
     "magflow.core.label": ("Label", "LabeledFrame", "LevelOfTheory"),

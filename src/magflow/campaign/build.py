@@ -11,10 +11,13 @@ from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
+from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelEngine
 from magflow.errors import InputError
+from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import Prototype, build_prototypes
+from magflow.explore.symmetry import reduced_formula, space_group
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
 from magflow.makers.documents import Purpose
@@ -44,6 +47,23 @@ def campaign_id(spec: CampaignSpec) -> str:
 def _prototypes(spec: CampaignSpec) -> list[Prototype]:
     # The loader has made the paths of structure files absolute.
     return build_prototypes(spec.system.prototypes, spec.system.elements, Path(), spec.system.moments)
+
+
+def ideal_structures(spec: CampaignSpec) -> list[tuple[str, Frame]]:
+    """Name and frame of each crystal of a campaign: one per composition, space group and magnetic state.
+
+    Larger cells of the same crystal, and disordered states, which have no cell of their own, are left out.
+
+    Raises
+    ------
+    InputError
+        If a prototype cannot be built.
+    """
+    found: dict[tuple[str, int, str], tuple[str, Frame]] = {}
+    ordered = [p for p in _prototypes(spec) if p.ordering is not PrototypeOrdering.DLM]
+    for p in sorted(ordered, key=lambda p: len(p.frame)):
+        found.setdefault((reduced_formula(p.frame), space_group(p.frame), str(p.ordering)), (p.name, p.frame))
+    return list(found.values())
 
 
 def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:

@@ -28,6 +28,7 @@ COMMANDS = (
         "train",
         "compare",
         "transfer",
+        "validate",
         "predict",
         "relax",
         "md",

@@ -1,7 +1,8 @@
-"""The symmetry of the atoms of a frame, their moments left aside (spglib)."""
+"""What crystal a frame is: its composition and the symmetry of its atoms, their moments left aside (spglib)."""
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,13 @@ SYMPREC = 1e-3
 def spglib_cell(frame: Frame) -> Any:
     """Lattice, fractional positions and atomic numbers, as spglib takes them."""
     return frame.cell, np.linalg.solve(frame.cell.T, frame.positions.T).T, frame.numbers
+
+
+def reduced_formula(frame: Frame) -> str:
+    """``Fe``, ``AlFe3``: elements in alphabetical order, counts without their common divisor."""
+    counts = {s: frame.species.count(s) for s in sorted(set(frame.species))}
+    divisor = gcd(*counts.values())
+    return "".join(f"{s}{n // divisor if n > divisor else ''}" for s, n in counts.items())
 
 
 def space_group(frame: Frame) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -191,8 +191,8 @@ def registered() -> list[str]:
     return plugins.names(plugins.PROPERTIES)
 
 
-def property_of(name: str, settings: dict[str, Any] | None = None, where: str | None = None) -> Property:
-    """The property registered as `name` with some settings.
+def property_of(name: str, settings: Mapping[str, Any] | None = None, *, quick: bool = False) -> Property:
+    """The property registered as `name` with some settings, which have the last word over those of `quick`.
 
     Raises
     ------
@@ -202,15 +202,17 @@ def property_of(name: str, settings: dict[str, Any] | None = None, where: str | 
     from pydantic import ValidationError
 
     kind = plugins.load(plugins.PROPERTIES, name)
+    given = dict(settings or {})
     try:
-        made: Property = kind(**(settings or {}))
+        made: Property = kind(**((kind().quick().model_dump() if quick else {}) | given))
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join([name, *(str(p) for p in first["loc"])])
+        first = error.errors(include_url=False)[0]
+        key = ".".join([name, *(str(part) for part in first["loc"])])
         raise InputError(
-            f"a setting of a property is not usable: {first['msg']}",
-            where=f"{where}: {at}" if where else at,
+            "a setting of a property is not usable",
+            where=key,
             seen=first.get("input"),
-            hint=f"settings of {name}: {', '.join(kind.model_fields)}",
+            expected=first["msg"].removeprefix("Value error, "),
+            hint=f"settings of {name}: {', '.join(kind.model_fields) or 'none'}",
         ) from error
     return made

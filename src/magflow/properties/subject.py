@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from math import gcd
+from functools import cached_property
 
 from magflow.core.frame import Frame
 from magflow.errors import InputError
@@ -14,7 +13,7 @@ from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.joint import Relaxation, relax
 from magflow.explore.relaxation.moments import relax_moments_many
 from magflow.explore.relaxation.settings import RelaxSettings
-from magflow.explore.symmetry import space_group
+from magflow.explore.symmetry import reduced_formula, space_group
 from magflow.io.predictions import EXTRAPOLATION, check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -72,10 +71,8 @@ class Subject:
 
     @cached_property
     def formula(self) -> str:
-        """Reduced: ``Fe``, ``Fe3Al``; elements in alphabetical order."""
-        counts = {s: self.frame.species.count(s) for s in sorted(set(self.frame.species))}
-        divisor = reduce(gcd, counts.values())
-        return "".join(f"{s}{n // divisor if n > divisor else ''}" for s, n in counts.items())
+        """Reduced: ``Fe``, ``AlFe3``."""
+        return reduced_formula(self.frame)
 
     @cached_property
     def space_group(self) -> int:

@@ -1,0 +1,201 @@
+"""What a validation says to people: values beside references, errors by group, what failed, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from magflow.errors import MagflowError
+from magflow.presentation.blocks import Plot, Table
+from magflow.presentation.formats import NONE, number, plural
+from magflow.presentation.sections import Section, TitledTable
+from magflow.properties.base import property_of
+from magflow.properties.measurement import Group, Measurement, Value
+from magflow.properties.references import references_of
+from magflow.studies.base import Study, Traces, read_result
+from magflow.studies.validate.judgement import GroupErrors, Judgement, by_group
+from magflow.studies.validate.result import DIRECTORY, RESULTS, Validation
+from magflow.studies.validate.task import ValidationTask
+
+TITLES = {Group.STATIC: "Static, local", Group.DYNAMIC: "Dynamic, collective", Group.STABILITY: "Stability"}
+
+
+def section(validation: Validation) -> Section:
+    """The validation as a part of a page."""
+    groups = [g for g in Group if any(m.group is g for _, m in validation.found)]
+    tables = [TitledTable(TITLES[g], value_table(validation, g)) for g in groups]
+    tables.append(TitledTable("How it was measured", run_table(validation), folded=True))
+    return Section(
+        name="validation",
+        label="Validation",
+        title="What the potential is good for"
+        if len(validation.potentials) < 2
+        else "What the potentials are good for",
+        explanation="Values with their uncertainty: statistical error and spread over the members of the ensemble "
+        "together. Off: difference from the reference; in brackets where it does not exceed its error bar.",
+        plots=plots(validation),
+        tables=tables,
+        remarks=remarks(validation),
+    )
+
+
+def value_table(validation: Validation, group: Group) -> Table:
+    """One row per structure and value of a group; two columns per potential, one for the reference."""
+    several = validation.potentials
+    heads = ["Structure", "Property", "Reference"]
+    for potential in several:
+        heads += [potential if len(several) > 1 else "Potential", "Off"]
+    judgements = {(j.potential, _row(j.measurement, j.value)): j for j in validation.judgements}
+    rows = []
+    for row, shown in _rows(validation, group).items():
+        m, value = next(iter(shown.values()))
+        cells: list[Any] = [f"{m.structure} {m.magnetic_state}", _named(value), _reference(m, value, validation)]
+        for potential in several:
+            mine = shown.get(potential)
+            cells += [NONE if mine is None else _with_error(mine[1]), _off(judgements.get((potential, row)))]
+        rows.append(cells)
+    return Table(heads, rows, frozenset(range(2, len(heads))))
+
+
+def run_table(validation: Validation) -> Table:
+    """One row per measurement: how it was made and how far it is to be trusted."""
+    heads = ["Structure", "Measured", "Potential", "Moments", "Atoms", "Dynamics (ps)", "Outside (%)", "CPU (s)", ""]
+    rows = []
+    for potential, m in validation.found:
+        rows.append(
+            [
+                f"{m.structure} {m.magnetic_state}",
+                m.property,
+                potential,
+                str(m.moments),
+                m.atoms,
+                number(m.picoseconds) if m.picoseconds else NONE,
+                NONE if m.outside is None else number(100.0 * m.outside),
+                number(m.cpu_seconds),
+                m.failure,
+            ]
+        )
+    return Table(heads, rows, frozenset({4, 5, 6, 7}))
+
+
+def remarks(validation: Validation) -> list[tuple[str, str]]:
+    """The sentence a user may quote per potential and group, then what failed, what is outside, what was not asked."""
+    said = [(e.potential, sentence(e)) for e in by_group(validation.judgements)]
+    for potential, m in validation.found:
+        told = [f"no answer: {m.failure}"] if m.failure else []
+        if m.outside:
+            told.append(f"{100.0 * m.outside:.0f} % of the configurations lie outside the training domain")
+        said += [(potential, f"{m.property} of {m.structure} {m.magnetic_state}: {t}") for t in [*told, *m.remarks]]
+    said += [(s.potential, f"{s.property} of {s.structure} was not measured: {s.reason}") for s in validation.skipped]
+    alone = len(validation.potentials) < 2
+    return [("validation" if alone else potential, text) for potential, text in said]
+
+
+def sentence(errors: GroupErrors) -> str:
+    """How far the values of one group are off, in words."""
+    n, worst = len(errors.judgements), errors.worst
+    within = sum(not j.significant for j in errors.judgements)
+    said = f"{TITLES[errors.group].lower()}: {plural(n, 'value')} with a reference"
+    if errors.median is not None:
+        said += f", off by {_percent(errors.median)} (median)"
+    if worst is not None and worst.relative is not None:
+        said += f", at most {_percent(abs(worst.relative))} ({worst.value.name} of {worst.measurement.structure})"
+    return said + (f"; {within} within the error bar" if within else "")
+
+
+def plots(validation: Validation) -> list[Plot]:
+    """The figures of every property, potentials drawn together, one set per structure and state."""
+    together: dict[tuple[str, str, str], list[tuple[str, Measurement]]] = {}
+    for potential, m in validation.found:
+        label = m.magnetic_state if len(validation.potentials) < 2 else f"{potential}, {m.magnetic_state}"
+        together.setdefault((m.property, m.structure, m.formula), []).append((label, m))
+    out = []
+    for (name, _, _), found in together.items():
+        try:
+            prop = property_of(name)
+        except MagflowError:  # of a package that is not here: its numbers are shown all the same
+            continue
+        out += prop.plots(found)
+    return out
+
+
+def _rows(validation: Validation, group: Group) -> dict[tuple[Any, ...], dict[str, tuple[Measurement, Value]]]:
+    """Row to potential to what it says; rows in the order of the measurements."""
+    out: dict[tuple[Any, ...], dict[str, tuple[Measurement, Value]]] = {}
+    for potential, m in validation.found:
+        if m.group is group:
+            for value in m.values:
+                out.setdefault(_row(m, value), {})[potential] = (m, value)
+    return out
+
+
+def _row(m: Measurement, value: Value) -> tuple[Any, ...]:
+    return (m.structure, m.magnetic_state, m.property, *value.key)
+
+
+def _named(value: Value) -> str:
+    where = [x for x in (value.at, "" if value.temperature is None else f"{value.temperature:g} K") if x]
+    name = f"{value.name}, {', '.join(where)}" if where else value.name
+    return f"{name} ({value.unit})" if value.unit else name
+
+
+def _reference(m: Measurement, value: Value, validation: Validation) -> str:
+    fitting = references_of(m, value, validation.references)
+    if not fitting:
+        return NONE
+    reference, expected = fitting[0]
+    return f"{number(expected, 4)} ({reference.kind})"
+
+
+def _with_error(value: Value) -> str:
+    """The value with as many digits as its uncertainty leaves meaning."""
+    error = value.uncertainty
+    if not error or not np.isfinite(error):
+        return number(value.value, 4)
+    decimals = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{value.value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _off(judgement: Judgement | None) -> str:
+    if judgement is None:
+        return NONE
+    relative = judgement.relative
+    text = number(judgement.difference) if relative is None else f"{100.0 * relative:+.2g} %"
+    return text if judgement.significant else f"({text})"
+
+
+def _percent(share: float) -> str:
+    return f"{number(100.0 * share, 2)} %"
+
+
+def columns(validation: Validation) -> dict[str, list[Any]]:
+    """One row per value, with its reference where it has one."""
+    rows = list(_flat(validation))
+    heads = (
+        "potential", "structure", "state", "property", "value", "at", "temperature (K)", "unit", "number", "error",
+        "spread", "reference", "kind", "source",
+    )  # fmt: skip
+    return {head: [row[k] for row in rows] for k, head in enumerate(heads)}
+
+
+def _flat(validation: Validation) -> Iterator[Sequence[Any]]:
+    judgements = {(j.potential, _row(j.measurement, j.value)): j for j in validation.judgements}
+    for potential, m in validation.found:
+        for v in m.values:
+            j = judgements.get((potential, _row(m, v)))
+            against = (np.nan, "", "") if j is None else (j.expected, str(j.reference.kind), j.reference.source)
+            known = [np.nan if x is None else x for x in (v.temperature, v.error, v.spread)]
+            yield (
+                potential, m.structure, m.magnetic_state, m.property, v.name, v.at, known[0], v.unit, v.value, known[1],
+                known[2], *against,
+            )  # fmt: skip
+
+
+def left_in(traces: Traces) -> Validation | None:
+    """The validation in the directory of a campaign."""
+    return read_result(traces.directory / DIRECTORY / RESULTS, Validation)
+
+
+STUDY = Study("validate", ValidationTask, Validation, left_in, section)
