@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from magflow.execution.local.executor import RunProgress
 
 
-ROWS = ("labels", "frames", "models", "iterations", "jobs")
+ROWS = ("labels", "frames", "models", "iterations", "measurements", "jobs")
 """What can be asked for."""
 
 

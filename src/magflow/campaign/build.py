@@ -9,6 +9,7 @@ from typing import Any
 
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
+from magflow.campaign.validation import ValidationSpec
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
@@ -25,11 +26,14 @@ from magflow.makers.explore import ExploreMaker
 from magflow.makers.imports import ImportMaker
 from magflow.makers.iteration import ActiveLearningMaker, IterationMaker
 from magflow.makers.label import LabelMaker
+from magflow.makers.packing import pack_frame
 from magflow.makers.roles import Phase
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
 from magflow.makers.transfer import BesideMaker, FineTuneMaker, TransferLearningMaker
+from magflow.makers.validate import ValidateMaker
 from magflow.makers.warm import Pretraining, WarmStartMaker
+from magflow.properties.references import read_references
 
 
 def campaign_id(spec: CampaignSpec) -> str:
@@ -86,11 +90,40 @@ def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:
         train=TrainMaker(campaign=campaign, warm_start=spec.train.warm_start, **_training(spec)),
         assess=AssessMaker(campaign=campaign, stop=spec.stop.rules()),
     )
+    validate = None if spec.validation is None else validate_maker(spec, spec.validation, campaign)
     if spec.transfer is not None:
-        return _transfer_maker(spec, spec.transfer, iteration)
+        return replace(_transfer_maker(spec, spec.transfer, iteration), validate=validate)
     if spec.labels:
-        return _warm_maker(spec, iteration)
-    return ActiveLearningMaker(iteration=iteration, campaign=campaign)
+        return replace(_warm_maker(spec, iteration), validate=validate)
+    return ActiveLearningMaker(iteration=iteration, campaign=campaign, validate=validate)
+
+
+def validate_maker(spec: CampaignSpec, asked: ValidationSpec, campaign: Campaign) -> ValidateMaker:
+    """The Maker of the measurements on the finished ensemble.
+
+    Raises
+    ------
+    InputError
+        If a prototype cannot be built or there is none of a name, or references cannot be read.
+    """
+    ideal = ideal_structures(spec)
+    names = {p.name for p in _prototypes(spec)}
+    for name in asked.structures:
+        if name not in names:
+            expected = "one of " + ", ".join(sorted(names))
+            raise InputError("no prototype of this name", where="validation.structures", seen=name, expected=expected)
+    if asked.structures:
+        ordered = [p for p in _prototypes(spec) if p.ordering is not PrototypeOrdering.DLM]
+        ideal = [(p.name, p.frame) for p in ordered if p.name in asked.structures]
+    return ValidateMaker(
+        campaign=campaign,
+        structures=[(name, pack_frame(frame)) for name, frame in ideal],
+        properties={name: prop.model_dump(mode="json") for name, prop in asked.asked().items()},
+        moments=str(asked.treatment()),
+        max_moment={element: high for element, (_, high) in spec.system.moments.items()},
+        references=[r.model_dump(mode="json") for r in read_references(asked.references)],
+        engine=spec.engine() if asked.against == "dft" else None,
+    )
 
 
 def _training(spec: CampaignSpec) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_val
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
 from magflow.campaign.labels import LabelsSpec
 from magflow.campaign.transfer import TransferSpec
+from magflow.campaign.validation import ValidationSpec
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
@@ -267,6 +268,9 @@ class CampaignSpec(Section):
     transfer: TransferSpec | None = Field(
         None, description="Start from non-magnetic labels; left out: from magnetic ones alone."
     )
+    validation: ValidationSpec | None = Field(
+        None, description="What the finished potential is held against; left out: nothing is measured."
+    )
     execution: ExecutionSpec = Field(ExecutionSpec(), description="Where and how the work runs.")
     store: StoreSpec | None = Field(
         None, description="Another store than the embedded one, which is campaign.db in the campaign's directory."
@@ -365,6 +369,7 @@ class CampaignSpec(Section):
         if self.transfer is None:  # such a campaign is the same as before there was this section
             left_out["transfer"] = True
         left_out["labels"] = True
+        left_out["validation"] = True  # it may be asked of a finished campaign
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
         if self.labels:
             content["labels"] = [labels.identity() for labels in self.label_files]
@@ -379,8 +384,9 @@ class CampaignSpec(Section):
         system = self.system.model_copy(update={"prototypes": map_paths(self.system.prototypes, absolute)})
         label = self.label.model_copy(update={"settings": map_paths(self.label.settings, absolute)})
         train = self.train.model_copy(update={"settings": map_paths(self.train.settings, absolute)})
-        labels = map_paths(self.labels, absolute)
-        return self.model_copy(update={"system": system, "label": label, "train": train, "labels": labels})
+        labels, validation = map_paths(self.labels, absolute), map_paths(self.validation, absolute)
+        changed = {"system": system, "label": label, "train": train, "labels": labels, "validation": validation}
+        return self.model_copy(update=changed)
 
 
 _BUDGETS = {"consecutive", "labels", "core_hours", "iterations"}

@@ -1,4 +1,4 @@
-"""``magflow query``: the labels, frames, models, iterations and jobs of a campaign."""
+"""``magflow query``: the labels, frames, models, iterations, measurements and jobs of a campaign."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class What(StrEnum):
     FRAMES = "frames"
     MODELS = "models"
     ITERATIONS = "iterations"
+    MEASUREMENTS = "measurements"
     JOBS = "jobs"
 
 
@@ -37,6 +38,7 @@ COLUMNS = {
     What.ITERATIONS: (
         "iteration,offered,selected,labels_new,labels_failed,labels_total,rmse,within_target,core_hours_total,stop"
     ),
+    What.MEASUREMENTS: "iteration,potential,structure,magnetic_state,property,values,outside,failure,skipped",
     What.JOBS: "name,state,category,tries,wall_seconds,cpu_seconds,error",
 }
 """Columns shown unless `--fields` names others."""
@@ -64,7 +66,7 @@ def query(
     form: Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")] = OutputFormat.TABLE,
     as_json: Json = False,
 ) -> None:
-    """List labels, offered frames, models, iterations or jobs of a campaign.
+    """List labels, offered frames, models, iterations, measurements or jobs of a campaign.
 
     `--where` compares a field: numbers, words, `state = failed`, `formula in Al1Fe1,Fe2`, `source ~ AFM` (contains).
     `--format extxyz` writes the frames of labels with their data.

@@ -18,7 +18,7 @@ from magflow.stores import queries
 
 
 def submit_campaign(directory: CampaignDirectory) -> int:
-    """Submit the first iteration, or the continuation of a campaign that ended and has been given a larger budget.
+    """Submit the first iteration, or what a campaign that ended has been given since: a larger budget, a validation.
 
     Jobs the queue knows are left as they are: this is the way to resume as well.
 
@@ -33,8 +33,12 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     if new or unfinished(directory):
         return new
     last = _last(directory)
-    if last is None or decide(progress_of(last), maker.iteration.assess.stop) is not None:
+    if last is None:
         return 0
+    if decide(progress_of(last), maker.iteration.assess.stop) is not None:
+        models = maker.iteration.train.uuids(last.iteration)
+        asked = maker.validation(models, last.calibration, last.iteration)
+        return 0 if asked is None else queue.submit(asked)
     rules = digest([repr(maker.iteration.assess.stop).encode()])
     mine = maker.campaign.id
     earlier = [*maker.given, *(roles.batch(i).uuid(mine) for i in range(last.iteration))]

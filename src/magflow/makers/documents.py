@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     PRETRAINING = "pre-training"
     TEST = "test"
     IMPORTED = "imported"
+    VALIDATION = "validation"
 
 
 class CampaignDocument(BaseModel):
@@ -139,7 +140,8 @@ class LabelDoc(CampaignDocument):
     message: str | None = Field(default=None, description="What happened, one line")
     purpose: Purpose = Field(
         default=Purpose.CAMPAIGN,
-        description="campaign: chosen by the loop and learnt from; pre-training, test: beside it; imported: from files",
+        description="campaign: chosen by the loop and learnt from; pre-training, test: beside it; imported: from "
+        "files; validation: what properties are held against",
     )
     engine: str = Field(description="Name of the label engine")
     kind: LabelKind
@@ -251,6 +253,28 @@ class TransferDoc(CampaignDocument):
     )
     test_labels: int = Field(ge=0, description="Held-out magnetic labels, drawn at random from the domain")
     test_core_hours: float = Field(ge=0, description="What they cost, h; part of no point")
+
+
+class MeasurementDoc(CampaignDocument):
+    """One property of one structure, on the finished ensemble or from the labels of its configurations."""
+
+    layout = Format("measurement of a property")
+
+    doc_type: Literal["measurement"] = "measurement"
+    potential: str = Field(description="campaign: the ensemble; DFT: labels of the same configurations")
+    property: str
+    structure: str
+    magnetic_state: str
+    skipped: str | None = Field(default=None, description="Why it was not measured")
+    failure: str | None = Field(default=None, description="Why there is no answer: a result, too")
+    values: dict[str, float] = Field(default_factory=dict, description="Name, place and temperature to number")
+    outside: float | None = Field(default=None, description="Share of the configurations outside the training domain")
+    measurement: dict[str, Any] | None = Field(
+        default=None, description="magflow.properties.measurement.Measurement: values with units and errors, curves"
+    )
+    references: list[dict[str, Any]] = Field(default_factory=list, description="Reference values it is held against")
+    wall_seconds: float = Field(ge=0, description="s")
+    cpu_seconds: float = Field(ge=0, description="s")
 
 
 class OutcomeDoc(CampaignDocument):

@@ -14,6 +14,7 @@ from magflow.makers.explore import ExploreMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
+from magflow.makers.validate import ValidateMaker
 from magflow.select.stopping import Progress, StopReason, decide
 
 
@@ -57,10 +58,16 @@ class ActiveLearningMaker(PluginMaker):
 
     The Flow holds one iteration and the job that, once it is assessed, is replaced by the next, so that it never grows
     without bound and runs the same under any jobflow manager.
+
+    Parameters
+    ----------
+    validate
+        Measures what the finished ensemble is good for; None: nobody does.
     """
 
     iteration: IterationMaker
     campaign: Campaign
+    validate: ValidateMaker | None = None
     name: str = "active learning"
 
     @property
@@ -109,10 +116,16 @@ class ActiveLearningMaker(PluginMaker):
         models = self.iteration.train.uuids(iteration)
         decision = decide(progress_of(assessed), self.iteration.assess.stop)
         if decision is not None:
-            return Response(output=outcome(assessed, self.campaign, models, *decision))
+            ended = outcome(assessed, self.campaign, models, *decision)
+            asked = self.validation(models, ended.calibration, ended.iteration)
+            return Response(output=ended, addition=asked) if asked else Response(output=ended)
         following = self.step(iteration + 1, known, models, assessment)
         # jobflow lets only a replacement refer to jobs of earlier flows.
         return Response(replace=following)
+
+    def validation(self, models: list[str], calibration: dict[str, float], iteration: int) -> Flow | None:
+        """The measurements on the ensemble of a campaign that has ended; None if nobody asked for any."""
+        return None if self.validate is None else self.validate.flow(models, calibration, iteration)
 
 
 def outcome(

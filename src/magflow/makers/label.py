@@ -176,7 +176,8 @@ def collect(
         retried=retried,
         arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.state == "failed"]),
     )
-    if items or not labels:
+    beside_the_loop = bool(documents) and documents[0].purpose is Purpose.VALIDATION
+    if items or not labels or beside_the_loop:
         return Response(output=batch)
     lost = len(labels) - len(documents)
     counts = Counter(failed.values()) + Counter({"worker-lost": lost} if lost else {})

@@ -48,6 +48,7 @@ class Phase(StrEnum):
     COMPARE = "compare"
     ADVANCE = "advance"
     STOP = "stop"
+    VALIDATE = "validate"
 
 
 @dataclass(frozen=True)
@@ -152,15 +153,29 @@ def batch(iteration: int) -> Role:
     return Role(f"label batch {iteration}", tag, ("batch", iteration))
 
 
-def batch_beside(purpose: Purpose) -> Role:
+def batch_beside(purpose: Purpose, iteration: int = 0) -> Role:
     """The same for the labels beside the loop."""
-    tag = Tag(Phase.LABEL, Category.LIGHT, purpose=purpose)
-    return Role(f"label batch {purpose}", tag, ("batch", purpose))
+    tag = Tag(Phase.LABEL, Category.LIGHT, iteration, purpose=purpose)
+    return Role(f"label batch {purpose}", tag, ("batch", purpose, *_later(iteration)))
 
 
-def draw(purpose: Purpose) -> Role:
+def draw(purpose: Purpose, iteration: int = 0) -> Role:
     """Draws the frames of the labels beside the loop."""
-    return Role(f"draw {purpose}", Tag(Phase.DRAW, Category.LIGHT, purpose=purpose), ("draw", purpose))
+    tag = Tag(Phase.DRAW, Category.LIGHT, iteration, purpose=purpose)
+    return Role(f"draw {purpose}", tag, ("draw", purpose, *_later(iteration)))
+
+
+def _later(iteration: int) -> tuple[object, ...]:
+    """What tells work beside the loop that follows an iteration from that of its beginning."""
+    return (iteration,) if iteration else ()
+
+
+def measure(iteration: int, structure: str, name: str, settings: str, *, dft: bool = False) -> Role:
+    """A property of a structure on the ensemble of an iteration, or from `dft`; `settings` is a digest of all else."""
+    category = Category.LIGHT if dft else Category.MD
+    title = f"validate {structure} {name}{' DFT' if dft else ''}"
+    words = ("measure", iteration, structure, name, settings, *(("dft",) if dft else ()))
+    return Role(title, Tag(Phase.VALIDATE, category, iteration), words)
 
 
 def label(iteration: int, number: int, purpose: Purpose, attempts: int | None = None) -> Role:

@@ -40,11 +40,11 @@ TEMPERATURE_TOLERANCE = 1.0
 
 
 class Kind(StrEnum):
-    """Where a reference value comes from."""
+    """Where a reference value comes from; the first kind counts: a potential is to say what its labels say."""
 
-    EXPERIMENT = "experiment"
-    DFT = "DFT"
     OWN_DFT = "own DFT"
+    DFT = "DFT"
+    EXPERIMENT = "experiment"
 
 
 class Of(BaseModel):
@@ -106,6 +106,26 @@ class Reference(BaseModel):
         return self.error if self.relative_error is None else abs(self.relative_error * number)
 
 
+def references_in(measurement: Measurement, source: str) -> list[Reference]:
+    """The values of a measurement by own DFT, as references."""
+    m = measurement
+    of = Of(formula=m.formula, space_group=m.space_group, magnetic_state=m.magnetic_state)
+    return [
+        Reference(
+            property=m.property,
+            name=v.name,
+            of=of,
+            at=v.at,
+            unit=v.unit,
+            value=v.value,
+            temperature=v.temperature,
+            kind=Kind.OWN_DFT,
+            source=source,
+        )
+        for v in m.values
+    ]
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -145,7 +165,7 @@ def references_of(
 ) -> list[tuple[Reference, float]]:
     """References of one value with their number; those in another unit do not count.
 
-    Experiments come first, then own DFT, then that of others.
+    They come in the order of their kinds.
     """
     order = list(Kind)
     fitting = []

@@ -24,6 +24,7 @@ from magflow.makers.documents import (
     CandidatesDoc,
     IterationDoc,
     LabelDoc,
+    MeasurementDoc,
     ModelDoc,
     OutcomeDoc,
     Purpose,
@@ -40,7 +41,17 @@ from magflow.stores.sqlite import SQLiteStore
 
 Document = TypeVar("Document", bound=CampaignDocument)
 
-_KINDS = (CandidatesDoc, SelectionDoc, LabelDoc, BatchDoc, ModelDoc, IterationDoc, TransferDoc, OutcomeDoc)
+_KINDS = (
+    CandidatesDoc,
+    SelectionDoc,
+    LabelDoc,
+    BatchDoc,
+    ModelDoc,
+    IterationDoc,
+    TransferDoc,
+    OutcomeDoc,
+    MeasurementDoc,
+)
 _DOC_TYPES: dict[type[CampaignDocument], str] = {kind: kind.model_fields["doc_type"].default for kind in _KINDS}
 
 CHOSEN = {"purpose": {"$nin": [str(p) for p in Purpose if p is not Purpose.CAMPAIGN]}}
@@ -197,6 +208,11 @@ def transfers(store: JobStore, **kw: Any) -> list[TransferDoc]:
 def iterations(store: JobStore, **kw: Any) -> list[IterationDoc]:
     """Every assessed iteration."""
     return list(documents(store, IterationDoc, **kw))
+
+
+def measurements(store: JobStore, **kw: Any) -> list[MeasurementDoc]:
+    """What was measured on finished ensembles."""
+    return list(documents(store, MeasurementDoc, **kw))
 
 
 def outcome(store: JobStore, campaign: str | None = None) -> OutcomeDoc | None:

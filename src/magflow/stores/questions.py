@@ -11,13 +11,18 @@ from typing import Any
 from jobflow import JobStore
 
 from magflow.errors import InputError
-from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, ModelDoc
+from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, MeasurementDoc, ModelDoc
 from magflow.stores import queries
 from magflow.stores.filters import matcher
 from magflow.stores.indexes import DOCUMENT_SCALARS
 
 _CONDITION = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|~|\bin\b)\s*(.*?)\s*$")
-_KINDS: dict[str, type[CampaignDocument]] = {"labels": LabelDoc, "models": ModelDoc, "iterations": IterationDoc}
+_KINDS: dict[str, type[CampaignDocument]] = {
+    "labels": LabelDoc,
+    "models": ModelDoc,
+    "iterations": IterationDoc,
+    "measurements": MeasurementDoc,
+}
 _OPERATORS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 
 
@@ -116,7 +121,7 @@ def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -
     Parameters
     ----------
     what
-        ``labels``, ``models``, ``iterations``, or ``frames``: all that were ever offered.
+        ``labels``, ``models``, ``iterations``, ``measurements``, or ``frames``: all that were ever offered.
     """
     if what == "frames":
         yield from queries.frames(store, question.criteria, campaign)
@@ -145,7 +150,7 @@ def _documents(
 ) -> Iterator[dict[str, Any]]:
     found = queries.documents(store, _KINDS[what], criteria, campaign=campaign, sort=sort, limit=limit)
     for document in found:
-        yield document.model_dump(mode="json", exclude={"arrays"})
+        yield document.model_dump(mode="json", exclude={"arrays", "measurement"})
 
 
 def _sorted(found: list[dict[str, Any]], sort: tuple[str, int] | None) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def reference(**changes):
     return Reference(**(given | {"kind": "DFT", "source": "a journal"} | changes))
 
 
-def test_experiment_comes_first_and_others_do_not_count():
+def test_what_labels_say_comes_first_and_others_do_not_count():
     known = [
         reference(value=2.831),
         reference(value=2.866, kind="experiment"),
@@ -31,7 +31,7 @@ def test_experiment_comes_first_and_others_do_not_count():
         reference(value=1.0, name="c/a"),
         reference(value=2.9, temperature=300.0),
     ]
-    assert [number for _, number in references_of(IRON, A0, known)] == [2.866, 2.831]
+    assert [number for _, number in references_of(IRON, A0, known)] == [2.831, 2.866]
 
 
 def test_table_between_its_temperatures():

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from magflow.core.versions import Mark, known_fields
 from magflow.properties.measurement import Measurement
-from magflow.properties.references import Reference
+from magflow.properties.points import DFT
+from magflow.properties.references import Reference, references_in
 from magflow.studies.base import ShownInNotebooks
 from magflow.studies.validate.judgement import Judgement, judged
 
@@ -53,18 +54,31 @@ class Validation(ShownInNotebooks):
 
     @property
     def potentials(self) -> list[str]:
-        """Labels, in the order they were given."""
-        return list(dict.fromkeys(potential for potential, _ in self.found))
+        """Labels, in the order they were given; DFT is none."""
+        return [p for p in dict.fromkeys(potential for potential, _ in self.found) if p != DFT]
 
     @property
     def failures(self) -> list[tuple[str, Measurement]]:
-        """Measurements that have no answer."""
-        return [(potential, m) for potential, m in self.found if m.failure]
+        """Measurements that have no answer on a potential."""
+        return [(potential, m) for potential, m in self.found if m.failure and potential != DFT]
 
     @cached_property
     def judgements(self) -> list[Judgement]:
         """Every value that has a reference."""
-        return judged(self.found, self.references)
+        return judged([one for one in self.found if one[0] != DFT], self.known)
+
+    @cached_property
+    def known(self) -> list[Reference]:
+        """The references, and what DFT says of the same configurations."""
+        own = [r for label, m in self.found if label == DFT for r in references_in(m, "the same configurations")]
+        return [*own, *self.references]
+
+    def with_others(self, others: Validation) -> Validation:
+        """It and `others`, without what it holds itself."""
+        mine = {_key(potential, m) for potential, m in self.found}
+        more = [one for one in others.found if _key(*one) not in mine]
+        known = {r: None for r in (*self.references, *others.references)}
+        return Validation((*self.found, *more), (*self.skipped, *others.skipped), tuple(known))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -92,3 +106,7 @@ class Validation(ShownInNotebooks):
             tuple(Skipped(**known_fields(Skipped, s)) for s in d["skipped"]),
             tuple(Reference(**r) for r in d["references"]),
         )
+
+
+def _key(potential: str, m: Measurement) -> tuple[str, ...]:
+    return potential, m.property, m.structure, m.magnetic_state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,10 +14,10 @@ from magflow.presentation.formats import NONE, number, plural
 from magflow.presentation.sections import Section, TitledTable
 from magflow.properties.base import property_of
 from magflow.properties.measurement import Group, Measurement, Value
-from magflow.properties.references import references_of
+from magflow.properties.references import Reference, references_of
 from magflow.studies.base import Study, Traces, read_result
 from magflow.studies.validate.judgement import GroupErrors, Judgement, by_group
-from magflow.studies.validate.result import DIRECTORY, RESULTS, Validation
+from magflow.studies.validate.result import DIRECTORY, RESULTS, Skipped, Validation
 from magflow.studies.validate.task import ValidationTask
 
 TITLES = {Group.STATIC: "Static, local", Group.DYNAMIC: "Dynamic, collective", Group.STABILITY: "Stability"}
@@ -142,7 +143,7 @@ def _named(value: Value) -> str:
 
 
 def _reference(m: Measurement, value: Value, validation: Validation) -> str:
-    fitting = references_of(m, value, validation.references)
+    fitting = references_of(m, value, validation.known)
     if not fitting:
         return NONE
     reference, expected = fitting[0]
@@ -194,8 +195,22 @@ def _flat(validation: Validation) -> Iterator[Sequence[Any]]:
 
 
 def left_in(traces: Traces) -> Validation | None:
-    """The validation in the directory of a campaign."""
-    return read_result(traces.directory / DIRECTORY / RESULTS, Validation)
+    """What the jobs of a campaign measured on its last ensemble, and the validation in its directory."""
+    documents = traces.documents("measurement")
+    last = max((d["iteration"] for d in documents), default=0)
+    newest = [d for d in documents if d["iteration"] == last]
+    asked = read_result(traces.directory / DIRECTORY / RESULTS, Validation)
+    if not newest:
+        return asked
+    found = [(d["potential"], Measurement.from_dict(d["measurement"])) for d in newest if d["measurement"]]
+    skipped = [
+        Skipped(d["potential"], f"{d['structure']}-{d['magnetic_state']}", d["property"], d["skipped"])
+        for d in newest
+        if d["skipped"]
+    ]
+    known = {json.dumps(r, sort_keys=True): Reference(**r) for d in newest for r in d["references"]}
+    by_jobs = Validation(tuple(found), tuple(skipped), tuple(known.values()))
+    return by_jobs if asked is None else by_jobs.with_others(asked)
 
 
 STUDY = Study("validate", ValidationTask, Validation, left_in, section)
