@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from magflow.api.opening import Models, Structural, ensemble_of, to_frame
 from magflow.core.protocols import WorkProgress
+from magflow.core.statistics import CellMotion, Statistics
 from magflow.errors import InputError
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.studies.base import silent
-from magflow.studies.md.options import CellMotion, MdOptions, Statistics
+from magflow.studies.md.options import MdOptions
 from magflow.studies.md.result import MdResult
 from magflow.studies.md.task import MdTask
 from magflow.studies.relax.result import RelaxResult

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from magflow.cli.options import Json, MaxMoment, Models, Resume, Seed, Structure, out_option
-from magflow.studies.md.options import CellMotion, Statistics
+from magflow.core.statistics import CellMotion, Statistics
 
 BLOWN_UP = 1
 """Exit code when a health check ended the run."""

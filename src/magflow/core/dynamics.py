@@ -27,9 +27,25 @@ from ase.units import fs
 
 from magflow.core.frame import Frame
 from magflow.core.random import Purpose, normals
-from magflow.core.types import FloatArray
+from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.errors import InputError
+
+RECORD = np.dtype(
+    [
+        ("step", float),
+        ("energy", float),
+        ("conserved", float),
+        ("energy_deviation", float),
+        ("forces_deviation", float),
+        ("kinetic", float, 6),
+        ("virial", float, 6),
+        ("lengths", float, 3),
+    ]
+)
+"""What is noted of a run at one step: potential and conserved energy, eV per cell; deviations in eV/atom and eV/A; the
+sum of m v v over the atoms and dE/d(strain), Voigt, eV; lengths of the cell along x, y and z whose product is its
+volume, A."""
 
 
 class Stop(StrEnum):
@@ -212,6 +228,16 @@ class Observation:
         return 2.0 * self.motion.kinetic / (3.0 * self.motion.frame.volume) - float(self.stress[:3].mean())
 
     @property
+    def record(self) -> RecordArray:
+        """(1,) of :data:`RECORD`."""
+        m, v = self.motion, self.motion.velocities
+        products = np.stack([v[:, a] * v[:, b] for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))], axis=1)
+        volume = m.frame.volume
+        head = (m.step, self.energy, self.conserved, self.energy_deviation, self.forces_deviation)
+        row = (*head, (m.masses * products).sum(axis=0), volume * self.stress, cell_lengths(m.frame.cell))
+        return np.array([row], dtype=RECORD)
+
+    @property
     def conserved(self) -> float:
         """Energy of atoms, cell and baths together, eV: constant but for the error of the time step."""
         m = self.motion
@@ -220,6 +246,13 @@ class Observation:
             total += m.integration.pressure * m.frame.volume
             total += 0.5 * float((m.piston**2).sum()) / m.integration.piston_mass
         return total
+
+
+def cell_lengths(cell: FloatArray) -> FloatArray:
+    """(3,) A, lengths along x, y and z whose product is the volume of `cell` (3, 3)."""
+    lengths = np.linalg.norm(cell, axis=0)
+    widths: FloatArray = lengths * np.cbrt(abs(np.linalg.det(cell)) / lengths.prod())
+    return widths
 
 
 def masses(frame: Frame) -> FloatArray:

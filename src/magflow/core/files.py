@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all: the one way in which magflow writes what it or a person reads again."""
+"""Files that are there whole or not at all: the one way in which magflow writes what it or a person reads again.
+
+Files that only grow are cut back to what was on disk when somebody last took note of their size.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,41 @@ def create_file(path: Path, data: bytes) -> None:
             taken = path if path.exists() else path.parent
             raise InputError("this name is taken already", where=str(taken), hint="name another directory") from error
         raise
+
+
+def append_to_file(path: Path, data: bytes) -> None:
+    """Add `data` to a file that grows; it may be lost, or be there in part, until :func:`size_on_disk` has returned.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise StoreError(f"cannot write: {error.strerror}", where=str(path)) from error
+
+
+def size_on_disk(path: Path) -> int:
+    """Bytes of a file, once they would survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def cut_file(path: Path, size: int) -> None:
+    """Leave the first `size` bytes of a file that grew.
+
+    Raises
+    ------
+    InputError
+        If it is not there or shorter.
+    """
+    if not path.is_file() or path.stat().st_size < size:
+        raise InputError("a file of the run has lost its end", where=str(path))
+    os.truncate(path, size)
 
 
 def install_directory(prepared: Path, directory: Path) -> None:

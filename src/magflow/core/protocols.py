@@ -18,7 +18,7 @@ from magflow.core.dynamics import Motion, Observation, Stop
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.prediction import EnsemblePrediction, Prediction
-from magflow.core.types import FloatArray
+from magflow.core.types import FloatArray, RecordArray
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,12 @@ class Propagator(Protocol):
 
     def observe(self, run: int) -> Observation:
         """Where a run is. Raises InputError if that is not finite."""
+
+    def record(self, every: int) -> None:
+        """From now on note every run at every step that `every` divides, once it is made; 0: no more."""
+
+    def recorded(self, run: int) -> RecordArray:
+        """(n,) of :data:`~magflow.core.dynamics.RECORD`: what was noted of a run since this was last asked."""
 
     def set_magmoms(self, magmoms: Mapping[int, FloatArray]) -> None:
         """Go on with other moments (N, 3), muB, of some runs; what it changes of their energy counts as heat."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from magflow.core.dynamics import Motion, Observation, Pistons, Stop
+from magflow.core.dynamics import RECORD, Motion, Observation, Pistons, Stop, cell_lengths
 from magflow.core.frame import Frame
 from magflow.core.prediction import EnsemblePrediction
 from magflow.core.protocols import Ensemble, Propagator, SupportsDynamics
 from magflow.core.random import Purpose, normals
-from magflow.core.types import FloatArray
+from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import KB
 from magflow.errors import InputError
 from magflow.explore.geometry import too_close
@@ -22,13 +22,6 @@ def propagator(ensemble: Ensemble, motions: Sequence[Motion]) -> Propagator:
     """Whatever moves the runs fastest: all give the same trajectories to rounding."""
     native = ensemble.dynamics(motions) if isinstance(ensemble, SupportsDynamics) else None
     return PredictionPropagator(ensemble, motions) if native is None else native
-
-
-def cell_lengths(cell: FloatArray) -> FloatArray:
-    """(3,) A, lengths along x, y and z whose product is the volume of `cell` (3, 3)."""
-    lengths = np.linalg.norm(cell, axis=0)
-    widths: FloatArray = lengths * np.cbrt(abs(np.linalg.det(cell)) / lengths.prod())
-    return widths
 
 
 @dataclass(eq=False)
@@ -168,6 +161,8 @@ class PredictionPropagator:
     def __init__(self, ensemble: Ensemble, motions: Sequence[Motion]) -> None:
         self._ensemble = ensemble
         self._runs = [_Run.of(motion) for motion in motions]
+        self._rows: list[list[RecordArray]] = [[] for _ in motions]
+        self._record_every = 0
         self._predict(self._runs)
 
     def _predict(self, runs: Sequence[_Run]) -> None:
@@ -188,6 +183,21 @@ class PredictionPropagator:
             for run in moving:
                 run.second_half()
                 run.check()
+            self._note(moving)
+
+    def _note(self, moving: Sequence[_Run]) -> None:
+        for k, run in enumerate(self._runs):
+            if run in moving and self._record_every and run.step % self._record_every == 0 and run.finite():
+                self._rows[k].append(self.observe(k).record)
+
+    def record(self, every: int) -> None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        self._record_every = every
+
+    def recorded(self, run: int) -> RecordArray:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        rows, self._rows[run] = self._rows[run], []
+        return np.concatenate([np.zeros(0, RECORD), *rows])
 
     def stop(self, run: int) -> Stop | None:
         """See :class:`~magflow.core.protocols.Propagator`."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from magflow.core.dynamics import Motion, Observation, Stop
+import numpy as np
+
+from magflow.core.dynamics import RECORD, Motion, Observation, Stop
 from magflow.core.protocols import Ensemble, Propagator, SupportsGrades
+from magflow.core.types import RecordArray
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.health import HealthReason
@@ -38,15 +41,18 @@ class Watch:
         Steps from one relaxation of the moments at fixed atoms to the next; None: the moments are fixed.
     moments
         Range of |m| by element, muB: bounds of these relaxations.
+    record_every
+        Steps from one note of energies, stresses and deviations to the next; None: nothing is noted.
     """
 
     interval: int
     grade_break: float = float("inf")
     relax_moments_every: int | None = None
     moments: MomentRanges | None = None
+    record_every: int | None = None
 
     def __post_init__(self) -> None:
-        if self.interval < 1 or (self.relax_moments_every or 1) < 1:
+        if min(self.interval, self.relax_moments_every or 1, self.record_every or 1) < 1:
             raise InputError("an interval is at least one step", where="molecular dynamics")
         if self.relax_moments_every is not None and self.moments is None:
             raise InputError("moments are to be relaxed but have no bounds", where="molecular dynamics")
@@ -71,12 +77,15 @@ class Sighting:
         Extrapolation grade; None if the ensemble has none or the run met a limit between two looks.
     reason
         Why the run ended here; None: it goes on.
+    records
+        (n,) of :data:`~magflow.core.dynamics.RECORD`: what was noted since the last look.
     """
 
     run: int
     observation: Observation | None
     grade: float | None = None
     reason: HealthReason | None = None
+    records: RecordArray = field(default_factory=lambda: np.zeros(0, RECORD))
 
 
 def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch) -> Iterator[Sighting]:
@@ -102,6 +111,8 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
     if not motions:
         return
     moving = propagator(ensemble, motions)
+    if how.record_every is not None:
+        moving.record(how.record_every)
     going = list(range(len(motions)))
     grader = grader_of(ensemble)
     step = motions[0].step
@@ -111,7 +122,7 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
             if sighting.reason is not None:
                 moving.retire(sighting.run)
                 going.remove(sighting.run)
-            yield sighting
+            yield sighting if how.record_every is None else replace(sighting, records=moving.recorded(sighting.run))
         if not going or step >= steps:
             return
         step = how.next(step, steps)

@@ -10,10 +10,11 @@ import pytest
 
 from magflow.core.dynamics import Pistons, in_ase_time, piston_mass
 from magflow.core.frame import Frame
+from magflow.core.statistics import CellMotion, Statistics
 from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.studies.md.options import CellMotion, MdOptions, Statistics
+from magflow.studies.md.options import MdOptions
 from magflow.studies.md.start import started
 
 FRAME = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.45, 1.45, 1.45]], [1.5, 0.0])

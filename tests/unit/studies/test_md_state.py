@@ -10,10 +10,11 @@ import pytest
 
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.frame import Frame
+from magflow.core.statistics import CellMotion, Statistics
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError
-from magflow.studies.md.options import CellMotion, MdOptions, Statistics
-from magflow.studies.md.state import read_motion, write_motion
+from magflow.explore.motion_file import read_motion, write_motion
+from magflow.studies.md.options import MdOptions
 
 OPTIONS = MdOptions(
     Statistics.NPT, 300.0, 1.0, CellMotion.LENGTHS, 2.0, 10.0, 500.0, (2, 2, 1), 50, {"Fe": 2.5}, 100, 10.0, None, 7

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from vesin import NeighborList
 
-from magflow.core.dynamics import Motion, Observation, Stop
-from magflow.core.types import FloatArray
+from magflow.core.dynamics import RECORD, Motion, Observation, Stop
+from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import KB
 from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
 from magflow.potentials.mmtp.model import MmtpModel
@@ -118,6 +118,15 @@ class MmtpPropagator:
             self._energy_factor * seen["energy_deviation"] / len(frame),
             seen["forces_deviation"],
         )
+
+    def record(self, every: int) -> None:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        self._native.record(every, self._energy_factor)
+
+    def recorded(self, run: int) -> RecordArray:
+        """See :class:`~magflow.core.protocols.Propagator`."""
+        rows: RecordArray = self._native.recorded(run).view(RECORD)[:, 0]
+        return rows
 
     def set_magmoms(self, magmoms: Mapping[int, FloatArray]) -> None:
         """See :class:`~magflow.core.protocols.Propagator`."""

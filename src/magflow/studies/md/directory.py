@@ -6,7 +6,6 @@ off what came after and makes the same steps again.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,14 @@ import numpy as np
 from ase.units import fs
 
 from magflow.core.dynamics import Motion, Observation
-from magflow.core.files import replace_file
+from magflow.core.files import append_to_file, cut_file, replace_file, size_on_disk
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, tensor
-from magflow.errors import InputError, StoreError
+from magflow.errors import InputError
+from magflow.explore.motion_file import read_motion, write_motion
 from magflow.io.extxyz import format_frame
 from magflow.io.predictions import GRADE
 from magflow.io.records import Record
-from magflow.studies.md.state import read_motion, write_motion
 
 TRAJECTORY, LOG, FIGURE, STATE = "trajectory.extxyz", "thermo.csv", "thermo.svg", "state.npz"
 
@@ -104,19 +103,12 @@ class RunDirectory:
         """Add one state to trajectory and log."""
         row = log_row(seen, grade)
         texts = [str(int(row[0])), *(repr(float(x)) for x in row[1:])]
-        self._append(TRAJECTORY, format_frame(record_of(seen, grade)))
-        self._append(LOG, ",".join(texts) + "\n")
-
-    def _append(self, name: str, text: str) -> None:
-        try:
-            with (self.path / name).open("ab") as file:
-                file.write(text.encode())
-        except OSError as error:
-            raise StoreError(f"cannot write: {error.strerror}", where=str(self.path / name)) from error
+        append_to_file(self.path / TRAJECTORY, format_frame(record_of(seen, grade)).encode())
+        append_to_file(self.path / LOG, (",".join(texts) + "\n").encode())
 
     def save(self, motion: Motion, facts: Mapping[str, Any]) -> None:
         """Make `motion` what the run goes on from; what was appended reaches the disk before it."""
-        lengths = {name: _on_disk(self.path / name) for name in (TRAJECTORY, LOG)}
+        lengths = {name: size_on_disk(self.path / name) for name in (TRAJECTORY, LOG)}
         write_motion(self.path / STATE, motion, {**facts, "lengths": lengths})
 
     def resume(self) -> tuple[Motion, dict[str, Any]]:
@@ -129,20 +121,10 @@ class RunDirectory:
         """
         motion, facts = read_motion(self.path / STATE)
         for name, length in facts["lengths"].items():
-            path = self.path / Path(name).name
-            if not path.is_file() or path.stat().st_size < length:
-                raise InputError("a file of the run has lost its end", where=str(path))
-            os.truncate(path, length)
+            cut_file(self.path / Path(name).name, length)
         return motion, facts
 
     def course(self) -> dict[str, FloatArray]:
         """The log, by column."""
         table = np.loadtxt(self.path / LOG, delimiter=",", skiprows=1, ndmin=2)
         return dict(zip(COLUMNS, table.T, strict=True))
-
-
-def _on_disk(path: Path) -> int:
-    """Bytes of a file, once they would survive a power cut."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size

@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
-
-class Statistics(StrEnum):
-    """Which ensemble of statistical mechanics is sampled."""
-
-    NVE = "nve"
-    NVT = "nvt"
-    NPT = "npt"
-
-
-class CellMotion(StrEnum):
-    """What of the cell moves at constant pressure."""
-
-    VOLUME = "volume"
-    LENGTHS = "lengths"
+from magflow.core.statistics import CellMotion, Statistics
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,14 @@ void bind_dynamics(nb::module_& m) {
                 return self.advance(step, handle_signals);
             },
             "step"_a)
+        .def("record", &Dynamics::record, "every"_a, "energy_factor"_a)
+        .def("recorded",
+             [](Dynamics& self, std::size_t r) {
+                 std::vector<double> rows;
+                 rows.swap(self.runs().at(r).record);
+                 const std::size_t n = rows.size() / kRecord;
+                 return owned(std::move(rows), {n, kRecord});
+             })
         .def("scalars", [](Dynamics& self, std::size_t r) { return scalars(self.runs().at(r)); })
         .def("position", [](Dynamics& self, std::size_t r) { return array(self.runs().at(r).position.data(), self.runs().at(r).type.size()); })
         .def("velocity", [](Dynamics& self, std::size_t r) { return array(self.runs().at(r).velocity.data(), self.runs().at(r).type.size()); })

@@ -160,6 +160,24 @@ void Run::second_half() {
     ++step;
 }
 
+void Run::note(double energy_factor) {
+    double twice[6] = {};
+    for (std::size_t i = 0; i < mass.size(); ++i) {
+        const Vec3& v = velocity[i];
+        const double products[6] = {v[0] * v[0], v[1] * v[1], v[2] * v[2], v[1] * v[2], v[0] * v[2], v[0] * v[1]};
+        for (int a = 0; a < 6; ++a) twice[a] += mass[i] * products[a];
+    }
+    const double kinetic = 0.5 * (twice[0] + twice[1] + twice[2]);
+    double conserved = energy + kinetic - heat;
+    if (settings.pistons) conserved += settings.pressure * volume() + piston_energy();
+    const double head[5] = {double(step), energy, conserved, energy_factor * energy_deviation / double(mass.size()), deviation};
+    const Vec3 l = lengths(cell);
+    record.insert(record.end(), head, head + 5);
+    record.insert(record.end(), twice, twice + 6);
+    record.insert(record.end(), virial.begin(), virial.end());
+    record.insert(record.end(), l.begin(), l.end());
+}
+
 void Run::check() {
     if (!finite())
         stop = Stop::not_finite;
@@ -368,6 +386,11 @@ void Dynamics::retire(std::size_t r) {
     group.laid_out = false;
 }
 
+void Dynamics::record(std::int64_t every, double energy_factor) {
+    record_every_ = every;
+    energy_factor_ = energy_factor;
+}
+
 void Dynamics::regroup() {
     if (grouped_) return;
     groups_.clear();
@@ -426,6 +449,7 @@ void Dynamics::end_step(const Group& group) {
         under_way_[r] = 0;
         run->second_half();
         run->check();
+        if (record_every_ && run->step % record_every_ == 0 && run->finite()) run->note(energy_factor_);
         if (run->stop != Stop::none) retire(r);
     }
 }

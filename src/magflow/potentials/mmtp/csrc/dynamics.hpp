@@ -31,6 +31,8 @@ struct Settings {
     double min_distance = 0.0, min_energy = 0.0, max_energy = 0.0, max_kinetic = 0.0, max_deviation = 0.0;
 };
 
+constexpr std::size_t kRecord = 20;
+
 // One run: what it is and where it has got to.
 struct Run {
     Settings settings;
@@ -53,6 +55,9 @@ struct Run {
     std::vector<Vec3> listed_position;
     Cell listed_cell = {};
 
+    std::vector<double> record;  // rows of kRecord numbers, in the order of magflow.core.dynamics.RECORD
+
+    void note(double energy_factor);  // adds a row
     double kinetic() const;
     double volume() const;
     bool finite() const;
@@ -93,6 +98,8 @@ class Dynamics {
     void retire(std::size_t run);
     // Energies and forces where the runs are; every run needs a valid list.
     void evaluate();
+    // From now on notes every run at every step that `every` divides; 0: no more.
+    void record(std::int64_t every, double energy_factor);
     // Makes steps until every run has stopped or has made `step`. Returns the runs that need a new list before it can
     // go on (call again with the same target): none when it is done. `pause` is called now and then, between steps.
     std::vector<std::size_t> advance(std::int64_t step, const std::function<void()>& pause);
@@ -104,7 +111,8 @@ class Dynamics {
 
     const Engine& engine_;
     std::vector<Member> members_;
-    double reach_, deviation_factor_;
+    double reach_, deviation_factor_, energy_factor_ = 1.0;
+    std::int64_t record_every_ = 0;
     std::vector<Run> runs_;
     std::vector<char> under_way_, going_;  // first half made; neither stopped nor retired
     std::vector<std::size_t> group_of_;

@@ -1,4 +1,4 @@
-"""The state of a molecular dynamics run as a file: all a run needs to go on, to the last bit, and no pickle."""
+"""The state of a molecular dynamics run as bytes: all a run needs to go on, to the last bit, and no pickle."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
     StoreError
         If the file cannot be written.
     """
+    replace_file(path, motion_to_bytes(motion, facts))
+
+
+def motion_to_bytes(motion: Motion, facts: Mapping[str, Any]) -> bytes:
+    """What :func:`write_motion` writes."""
     integration = asdict(motion.integration) | {"pistons": int(motion.integration.pistons)}
     header = {
         **FORMAT.stamp,
@@ -45,7 +50,7 @@ def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     np.savez(buffer, allow_pickle=False, header=text, **arrays)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
@@ -59,9 +64,32 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
         If a newer magflow wrote it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        return motion_from_bytes(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        raise InputError("there is no run to go on with", where=str(path)) from error
+    except OSError as error:
+        raise InputError("the state of the run is damaged", where=str(path), seen=str(error)) from error
+
+
+def motion_from_bytes(data: bytes, where: str) -> tuple[Motion, dict[str, Any]]:
+    """Inverse of :func:`motion_to_bytes`.
+
+    Parameters
+    ----------
+    where
+        Where the bytes come from, for errors.
+
+    Raises
+    ------
+    InputError
+        If they are damaged.
+    NewerFormatError
+        If a newer magflow wrote them.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), str(path))
+        header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), where)
         how = known_fields(Integration, header["integration"])
         listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None
         motion = Motion(
@@ -74,8 +102,6 @@ def read_motion(path: Path) -> tuple[Motion, dict[str, Any]]:
             header["step"],
             listed,
         )
-    except FileNotFoundError as error:
-        raise InputError("there is no run to go on with", where=str(path)) from error
     except _READ_ERRORS as error:
-        raise InputError("the state of the run is damaged", where=str(path), seen=str(error)) from error
+        raise InputError("the state of the run is damaged", where=where, seen=str(error)) from error
     return motion, header["facts"]
