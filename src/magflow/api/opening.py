@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from warnings import warn
 
 from ase import Atoms
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Models: TypeAlias = PotentialEnsemble | str | Path
 Structural: TypeAlias = "Frame | Atoms | Structure | str | Path"
 Labels: TypeAlias = Dataset | str | Path
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def load(place: str | Path) -> PotentialEnsemble:
@@ -210,6 +213,20 @@ def family_of(name: str, settings: Mapping[str, Any], where: str = "settings") -
 def engine_of(name: str, settings: Mapping[str, Any], where: str = "settings") -> Any:
     """The label engine registered as `name`; otherwise as :func:`family_of`."""
     return _plugin(plugins.LABEL_ENGINES, name, settings, where)
+
+
+def one_of(kind: type[Choice], word: str, where: str) -> Choice:
+    """The choice that `word` names; `where` is how errors name what is chosen.
+
+    Raises
+    ------
+    InputError
+        If it names none.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        raise InputError("no such choice", where=where, seen=word, expected=", ".join(kind)) from None
 
 
 def check_begun(output: Path, work: str, what: str, *, resume: bool) -> None:

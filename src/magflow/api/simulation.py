@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
 
-from magflow.api.opening import Models, Structural, ensemble_of, to_frame
+from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
 from magflow.core.protocols import WorkProgress
 from magflow.core.statistics import CellMotion, Statistics
-from magflow.errors import InputError
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.studies.base import silent
@@ -20,8 +17,6 @@ from magflow.studies.md.task import MdTask
 from magflow.studies.relax.result import RelaxResult
 from magflow.studies.relax.task import RelaxTask
 from magflow.studies.relax.treatment import Moments
-
-Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def relax(
@@ -77,8 +72,8 @@ def relax(
     >>> relaxed.converged, relaxed.frame  # doctest: +SKIP
     (True, <Frame Fe2 FM, 22.11 A^3, |m| up to 2.2 muB>)
     """
-    treatment = _one_of(Moments, moments, "moments")
-    held = {_one_of(Held, name, "fix") for name in fix} | ({Held.MOMENTS} if treatment is Moments.KEEP else set())
+    treatment = one_of(Moments, moments, "moments")
+    held = {one_of(Held, name, "fix") for name in fix} | ({Held.MOMENTS} if treatment is Moments.KEEP else set())
     settings = RelaxSettings(
         held=frozenset(held),
         pressure_gpa=pressure,
@@ -166,20 +161,13 @@ def md(
     (<HealthReason.COMPLETED: 'completed'>, 614.485)
     """
     options = MdOptions(
-        _one_of(Statistics, ensemble, "ensemble"), temperature, pressure, _one_of(CellMotion, cell, "cell"), timestep,
+        one_of(Statistics, ensemble, "ensemble"), temperature, pressure, one_of(CellMotion, cell, "cell"), timestep,
         friction, barostat_time, repeat, relax_moments_every, max_moment or {}, interval, grade_stop, deviation_stop,
         seed,
     )  # fmt: skip
     frame, where = to_frame(structure), _name(structure)
     task = MdTask.prepared(ensemble_of(models), frame, steps, options, Path(out), where=where, resume=resume)
     return task.run(progress)
-
-
-def _one_of(kind: type[Choice], word: str, where: str) -> Choice:
-    try:
-        return kind(word)
-    except ValueError:
-        raise InputError("no such choice", where=where, seen=word, expected=", ".join(kind)) from None
 
 
 def _name(structure: Structural) -> str:

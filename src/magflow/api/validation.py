@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from magflow.api.opening import Models, Structural, ensemble_of, to_frame
+from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
 from magflow.campaign.build import ideal_structures
 from magflow.campaign.directory import IDENTITY, CampaignDirectory
+from magflow.campaign.load import load_campaign
+from magflow.campaign.schema import CampaignSpec
 from magflow.core.protocols import WorkProgress
 from magflow.errors import InputError
+from magflow.execution.measuring import by_labels
 from magflow.properties.base import Property, property_of, registered
 from magflow.properties.measurement import Moments
+from magflow.properties.points import DFT
 from magflow.properties.references import read_references
 from magflow.studies.base import silent
+from magflow.studies.validate.choices import Against, Treatment
 from magflow.studies.validate.files import write_validation
 from magflow.studies.validate.result import Validation
 from magflow.studies.validate.task import Structure, ValidationTask
@@ -28,9 +33,12 @@ def validate(
     properties: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     quick: bool = False,
-    moments: str = Moments.RELAXED,
+    moments: str = Treatment.RELAXED,
     max_moment: Mapping[str, float] | None = None,
     references: Sequence[str | Path] = (),
+    against: str = Against.REFERENCES,
+    campaign: str | Path | None = None,
+    workers: int = 1,
     resume: bool = False,
     progress: WorkProgress = silent,
 ) -> Validation:
@@ -51,11 +59,17 @@ def validate(
     quick
         Settings that answer within minutes; those in `settings` have the last word.
     moments
-        ``relaxed`` in every configuration, ``relaxed once``, or ``fixed`` at those given.
+        ``relaxed`` in every configuration, ``relaxed-once``, or ``fixed`` at those given.
     max_moment
         Element to the bound of |m|, muB; None: the range of the fit.
     references
         Files of reference values (:mod:`magflow.properties.references`).
+    against
+        ``references``; ``dft``: a label engine computes the configurations of the properties at rest, too; ``none``.
+    campaign
+        Campaign file or directory whose engine labels them; None: the campaign in `models`.
+    workers
+        Labels at the same time.
     resume
         Go on with the measurements in `out`: those that are finished are kept, unless the question is another now.
 
@@ -77,12 +91,17 @@ def validate(
         structures=_structures(given, structures),
         properties=asked_for(properties, settings or {}, quick=quick),
         out=Path(out),
-        moments=_treatment(moments),
+        moments=Moments(one_of(Treatment, moments, "moments")),
         max_moment=dict(max_moment or {}),
-        references=read_references(Path(path) for path in references),
+        references=() if against == Against.NONE else read_references(Path(path) for path in references),
     )
+    wish = one_of(Against, against, "against")
+    spec = _campaign(given, campaign) if wish is Against.DFT else None
     task.check_directory(resume=resume)
     validation = task.run(progress)
+    if spec is not None:
+        said = by_labels(task, spec.engine(), spec.system.elements, workers, progress)
+        validation = validation.with_others(Validation(tuple((DFT, m) for m in said)))
     write_validation(validation, task.out)
     return validation
 
@@ -117,11 +136,22 @@ def _structures(models: Mapping[str, Models], given: Mapping[str, Structural] | 
     )
 
 
-def _treatment(moments: str) -> Moments:
-    known = [m for m in Moments if m is not Moments.NOT_READ]
-    if moments not in known:
-        raise InputError("unknown treatment of moments", seen=moments, expected="one of " + ", ".join(known))
-    return Moments(moments)
+def _campaign(models: Mapping[str, Models], given: str | Path | None) -> CampaignSpec:
+    """The campaign whose engine labels.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if given is not None and Path(given).is_file():
+        return load_campaign(Path(given))
+    for place in [given] if given is not None else models.values():
+        if isinstance(place, str | Path) and (Path(place) / IDENTITY).is_file():
+            return CampaignDirectory.existing(Path(place)).spec
+    raise InputError(
+        "nobody is there to label", seen="against=dft", expected="a campaign", hint="--campaign names its file"
+    )
 
 
 def _label(models: Models) -> str:

@@ -22,7 +22,7 @@ class ValidationSpec(Section):
     )
     quick: bool = Field(True, description="Settings that answer within minutes; those given have the last word.")
     structures: tuple[str, ...] = Field((), description="Prototypes to measure; left out: one of each crystal.")
-    moments: Literal["relaxed", "relaxed once", "fixed"] = Field(
+    moments: Literal["relaxed", "relaxed-once", "fixed"] = Field(
         "relaxed", description="What becomes of the moments: at rest in every configuration, in the first, or kept."
     )
     against: Literal["none", "dft"] = Field(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from magflow.cli.options import Json, MaxMoment, Resume, out_option
+from magflow.studies.validate.choices import Against, Treatment
 
 if TYPE_CHECKING:
     from magflow.studies.validate.result import Validation
@@ -27,22 +28,28 @@ def validate(
             "--structure", "-s", metavar="NAME=FILE", help="A crystal, with moments; default: the campaign's own."
         ),
     ] = None,
-    properties: Annotated[
-        str, typer.Option("--properties", help="Names with commas; default: all. `--list` names them.")
-    ] = "",
+    properties: Annotated[str, typer.Option("--properties", help="Names with commas; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Settings that answer within minutes.")] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PROPERTY.KEY=VALUE", help="A setting of a property; may be repeated."),
     ] = None,
     moments: Annotated[
-        str, typer.Option("--moments", help="relaxed (in every configuration), 'relaxed once', fixed.")
-    ] = "relaxed",
+        Treatment, typer.Option("--moments", help="At rest in every configuration, in the first, or as given.")
+    ] = Treatment.RELAXED,
     max_moment: MaxMoment = None,
     references: Annotated[
         list[Path] | None,
         typer.Option("--references", metavar="FILE.yaml", help="Values with sources to be held against."),
     ] = None,
+    against: Annotated[
+        Against,
+        typer.Option("--against", help="dft: the campaign's engine computes the configurations, too."),
+    ] = Against.REFERENCES,
+    campaign: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Campaign file whose engine does, for potentials without one.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Labels at the same time.")] = 1,
     output: Annotated[
         Path | None, out_option("DIR", "Default: validation/ in the campaign, or MODELS_validation.")
     ] = None,
@@ -85,6 +92,9 @@ def validate(
             moments=moments,
             max_moment=largest_moments(max_moment or ()),
             references=references or (),
+            against=against,
+            campaign=campaign,
+            workers=workers,
             resume=resume,
             progress=progress,
         )

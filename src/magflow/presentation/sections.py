@@ -12,6 +12,8 @@ from magflow.presentation.blocks import Plot, Table
 class Place(StrEnum):
     """Where a section stands on the page of a campaign."""
 
+    FIRST = "first"
+    """Before everything else: what a reader has come for."""
     ERRORS = "errors"
     """With the errors of the loop: it judges the way the campaign was led."""
     POTENTIAL = "potential"

@@ -29,13 +29,13 @@ class Group(StrEnum):
 class Moments(StrEnum):
     """What became of the moments while a property was measured."""
 
-    NOT_READ = "not read"
+    NOT_READ = "not-read"
     """The potential reads none."""
     FIXED = "fixed"
     """They kept the values they were given."""
     RELAXED = "relaxed"
     """They were at rest in every configuration, or relaxed again and again along a run."""
-    RELAXED_ONCE = "relaxed once"
+    RELAXED_ONCE = "relaxed-once"
     """They were brought to rest in the first configuration and kept from there on."""
 
 

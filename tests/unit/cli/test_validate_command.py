@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from exact_potentials import bcc
+from magflow.campaign.templates import template_text
 from magflow.cli.app import app
 from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
@@ -62,7 +63,8 @@ def test_validate(place, tmp_path):
         (["--properties", "elasticc"], "elasticc"),
         (["--set", "equation-of-state.points=2", "--properties", "equation-of-state"], "equation-of-state.points"),
         (["--set", "points=2"], "PROPERTY.KEY=VALUE"),
-        (["--moments", "free"], "unknown treatment of moments"),
+        (["--moments", "free"], "free"),
+        (["--against", "dft"], "--campaign"),
     ],
 )
 def test_refused(place, tmp_path, words, said):
@@ -82,3 +84,15 @@ def test_labels_tell_potentials_apart(place, tmp_path):
     result = run(place / "potential", place / "potential", "-o", tmp_path / "out")
     assert result.exit_code == 2
     assert "LABEL=PATH" in result.output
+
+
+def test_against_labels_of_the_same_configurations(place, tmp_path):
+    file = tmp_path / "campaign.yaml"
+    file.write_text(template_text("model_hamiltonian"))
+    words = ["-s", f"bcc-Fe={place / 'fe.extxyz'}", "--properties", "equation-of-state", "-o", tmp_path / "out"]
+    result = run(place / "potential", *words, "--against", "dft", "--campaign", file, "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    values = {f["potential"]: {v["name"]: v["value"] for v in f["measurement"]["values"]} for f in said["found"]}
+    assert values["potential"]["a0"] == pytest.approx(values["DFT"]["a0"], abs=0.02)
+    assert values["potential"]["a0"] != values["DFT"]["a0"]

@@ -11,7 +11,7 @@ import numpy as np
 from magflow.errors import MagflowError
 from magflow.presentation.blocks import Plot, Table
 from magflow.presentation.formats import NONE, number, plural
-from magflow.presentation.sections import Section, TitledTable
+from magflow.presentation.sections import Place, Section, TitledTable
 from magflow.properties.base import property_of
 from magflow.properties.measurement import Group, Measurement, Value
 from magflow.properties.references import Reference, references_of
@@ -39,6 +39,7 @@ def section(validation: Validation) -> Section:
         plots=plots(validation),
         tables=tables,
         remarks=remarks(validation),
+        place=Place.FIRST,
     )
 
 

@@ -80,7 +80,7 @@ class Piece:
                 shutil.rmtree(self.directory)
             replace_file(self.directory / QUESTION, question.encode())
         try:
-            subject = self._subject()
+            subject = self.subject()
             obstacle = self.asked.obstacle(subject)
             if obstacle:
                 return self._skipped(obstacle)
@@ -90,7 +90,8 @@ class Piece:
         replace_file(self.directory / MEASUREMENT, json.dumps(found.as_dict()).encode())
         return found
 
-    def _subject(self) -> Subject:
+    def subject(self) -> Subject:
+        """The structure on the potential; InputError if they do not fit together."""
         frame, magnetic = self.structure.frame, self.ensemble.magnetic
         moments = self.moments if magnetic else Moments.NOT_READ
         return Subject(self.ensemble, self.structure.name, frame, moments, dict(self.max_moment))
