@@ -157,7 +157,7 @@ def test_a_spent_budget_names_what_was_not_reached():
 def test_a_model_hamiltonian_is_named_at_the_top():
     text = Page(render(finished(1, level=MODEL))).text
     notice = text.index("The labels come from a model Hamiltonian, not from DFT.")
-    assert notice < text.index("Errors against targets")
+    assert notice < text.index("Errors on new labels against targets")
 
 
 def test_without_targets_or_queue(small):
