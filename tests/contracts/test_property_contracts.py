@@ -9,6 +9,7 @@ import pytest
 
 from exact_potentials import ModelPotential, alone, bcc
 from magflow.properties.equation_of_state import EquationOfState
+from magflow.properties.magnetic_energy import MagneticEnergy
 from magflow.properties.subject import Subject
 from magflow.testing import PropertyContract
 
@@ -20,6 +21,7 @@ def iron() -> Subject:
 
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "equation-of-state": (EquationOfState(points=5), iron),
+    "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
 }
 
 
