@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from exact_potentials import ModelPotential, alone, bcc
+from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
+from magflow.properties.magnetic_energy import MagneticEnergy
+from magflow.properties.phonons import Phonons
 from magflow.properties.subject import Subject
 from magflow.testing import PropertyContract
 
@@ -19,7 +22,10 @@ def iron() -> Subject:
 
 
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
+    "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
+    "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
+    "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
 }
 
 

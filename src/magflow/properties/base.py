@@ -25,7 +25,7 @@ from magflow.core.prediction import Prediction
 from magflow.core.protocols import WorkProgress
 from magflow.errors import InputError
 from magflow.presentation.blocks import Plot
-from magflow.properties.measurement import Group, Measurement, Reading, with_spread
+from magflow.properties.measurement import Group, Measurement, Reading, curves_with_spread, with_spread
 from magflow.properties.subject import Subject, UnmeasurableError
 
 
@@ -164,10 +164,12 @@ class PointProperty(PropertySettings, ABC):
                 atoms=max((len(f) for f in frames), default=0),
                 cpu_seconds=time.process_time() - begin,
             )
+        members = self._by_member(subject, frames)
         return self.found(
             subject,
-            values=with_spread(reading, self._by_member(subject, frames)),
-            curves=reading.curves,
+            values=with_spread(reading, members),
+            curves=curves_with_spread(reading, members),
+            remarks=reading.remarks,
             atoms=max(len(f) for f in frames),
             outside=subject.outside(frames),
             cpu_seconds=time.process_time() - begin,

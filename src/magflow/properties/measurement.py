@@ -87,10 +87,11 @@ Curve = Mapping[str, FloatArray]
 
 @dataclass(frozen=True)
 class Reading:
-    """Values and curves as they come out of an analysis."""
+    """Values, curves and remarks as they come out of an analysis."""
 
     values: tuple[Value, ...]
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,3 +204,31 @@ def with_spread(reading: Reading, members: list[Reading]) -> tuple[Value, ...]:
             found.setdefault(v.key, []).append(v.value)
     spread = {key: float(np.std(x, ddof=1)) for key, x in found.items() if len(x) > 1}
     return tuple(replace(v, spread=spread.get(v.key)) for v in reading.values)
+
+
+SPREAD = "spread of "
+"""Before the head of a column: its standard deviation over the members of the ensemble."""
+
+
+def curves_with_spread(reading: Reading, members: list[Reading]) -> dict[str, Curve]:
+    """The curves of `reading`, each column that differs among the members followed by its spread.
+
+    A curve whose abscissa, the first column, is not the same for all members gets none.
+    """
+    return {
+        name: _with_spread(curve, [m.curves.get(name, {}) for m in members]) for name, curve in reading.curves.items()
+    }
+
+
+def _with_spread(curve: Curve, members: list[Curve]) -> Curve:
+    if len(members) < 2 or not all(_same_abscissa(curve, m) for m in members):
+        return curve
+    spread = {head: np.std([m[head] for m in members], axis=0, ddof=1) for head in curve}
+    return {**curve, **{SPREAD + head: column for head, column in spread.items() if np.any(column > 0.0)}}
+
+
+def _same_abscissa(one: Curve, other: Curve) -> bool:
+    if list(one) != list(other):
+        return False
+    x, y = (np.asarray(next(iter(c.values()))) for c in (one, other))
+    return x.shape == y.shape and bool(np.allclose(x, y, rtol=1e-12, atol=1e-12))

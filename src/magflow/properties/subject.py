@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.relaxation.held import Held
-from magflow.explore.relaxation.joint import Relaxation, relax
+from magflow.explore.relaxation.joint import relax_many
 from magflow.explore.relaxation.moments import relax_moments_many
-from magflow.explore.relaxation.settings import RelaxSettings
+from magflow.explore.relaxation.settings import TOLERANCE, RelaxSettings
 from magflow.explore.symmetry import reduced_formula, space_group
 from magflow.io.predictions import EXTRAPOLATION, check_predictable
 from magflow.io.records import Record
@@ -79,11 +79,16 @@ class Subject:
         """Number of the space group of the atoms, their moments left aside."""
         return space_group(self.frame)
 
-    def with_moments_at_rest(self, frames: Sequence[Frame]) -> list[Frame]:
+    def with_moments_at_rest(self, frames: Sequence[Frame], *, tolerance: float = TOLERANCE) -> list[Frame]:
         """`frames` as the potential is to be asked about them.
 
         Their moments are brought to rest at fixed atoms where that is wanted in every configuration; else the frames
         come back as they are.
+
+        Parameters
+        ----------
+        tolerance
+            Largest magnetic force left, eV/muB.
 
         Raises
         ------
@@ -92,7 +97,7 @@ class Subject:
         """
         if self.moments is not Moments.RELAXED or self.bounds is None or not frames:
             return list(frames)
-        relaxed = relax_moments_many(frames, self.ensemble, self.bounds)
+        relaxed = relax_moments_many(frames, self.ensemble, self.bounds, tolerance=tolerance)
         stuck = [i for i, r in enumerate(relaxed) if not r.converged]
         if stuck:
             raise UnmeasurableError(
@@ -100,22 +105,42 @@ class Subject:
             )
         return [r.frame for r in relaxed]
 
-    def at_rest(self, *held: Held, frame: Frame | None = None, pressure_gpa: float = 0.0) -> Frame:
+    def at_rest(self, *held: Held, frame: Frame | None = None, pressure_gpa: float = 0.0, finer: float = 1.0) -> Frame:
         """The crystal, or `frame`, with atoms, cell and moments at rest; what is `held` stays as it is.
+
+        Parameters
+        ----------
+        finer
+            Divides the tolerances: what is differentiated numerically has to lie closer to its rest than the
+            differences that are taken.
 
         Raises
         ------
         UnmeasurableError
             If something does not come to rest.
         """
+        return self.all_at_rest(
+            [self.frame if frame is None else frame], *held, pressure_gpa=pressure_gpa, finer=finer
+        )[0]
+
+    def all_at_rest(
+        self, frames: Sequence[Frame], *held: Held, pressure_gpa: float = 0.0, finer: float = 1.0
+    ) -> list[Frame]:
+        """:meth:`at_rest` of some frames side by side."""
         fixed = set(held) | (set() if self.bounds is not None else {Held.MOMENTS})
-        settings = RelaxSettings(held=frozenset(fixed), pressure_gpa=pressure_gpa)
-        start = self.frame if frame is None else frame
-        found: Relaxation = relax(start, self.ensemble, self.bounds, settings)
-        if not found.converged:
-            left = "; ".join(str(u) for u in found.unmet) or ", ".join(str(h) for h in found.health)
-            raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
-        return found.frame
+        usual = RelaxSettings(held=frozenset(fixed), pressure_gpa=pressure_gpa)
+        settings = replace(
+            usual,
+            forces_tolerance=usual.forces_tolerance / finer,
+            magnetic_forces_tolerance=usual.magnetic_forces_tolerance / finer,
+            stress_tolerance_gpa=usual.stress_tolerance_gpa / finer,
+        )
+        found = relax_many(frames, self.ensemble, self.bounds, settings)
+        for one in found:
+            if not one.converged:
+                left = "; ".join(str(u) for u in one.unmet) or ", ".join(str(h) for h in one.health)
+                raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
+        return [one.frame for one in found]
 
     def outside(self, frames: Sequence[Frame]) -> float | None:
         """Share of `frames` that lie outside the training domain; None if the family does not tell."""
