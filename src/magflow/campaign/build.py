@@ -70,15 +70,20 @@ def ideal_structures(spec: CampaignSpec) -> list[tuple[str, Frame]]:
     return list(found.values())
 
 
-def campaign_maker(spec: CampaignSpec) -> ActiveLearningMaker:
+def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLearningMaker:
     """The Maker of a whole campaign.
+
+    Parameters
+    ----------
+    known_as
+        Id of a campaign that was begun before; None: :func:`campaign_id`.
 
     Raises
     ------
     InputError
         If a prototype cannot be built.
     """
-    campaign = Campaign(campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
+    campaign = Campaign(known_as or campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
     iteration = IterationMaker(
         explore=ExploreMaker(
             settings=spec.explore, campaign=campaign, prototypes=_prototypes(spec), moments=dict(spec.system.moments)

@@ -72,7 +72,7 @@ class CampaignDirectory:
             If it cannot be written.
         """
         here = cls(path)
-        identity = {"id": campaign_id(spec), "name": spec.name, "structures": str(file.resolve().parent)}
+        identity = {"id": here._id_of(spec), "name": spec.name, "structures": str(file.resolve().parent)}
         if path.resolve() == file.resolve().parent and (path / IDENTITY).is_file():
             identity["structures"] = here.identity["structures"]
         identity |= IDENTITY_LAYOUT.stamp
@@ -90,6 +90,18 @@ class CampaignDirectory:
                 hint="choose another one with --dir, or free some space",
             ) from error
         return here
+
+    def _id_of(self, spec: CampaignSpec) -> str:
+        """Id of the campaign that `spec` describes: that of the one here, if it is described as that one was.
+
+        An id holds every setting, those a file leaves out too. A release with one setting more, or another default,
+        would find another campaign in the same file.
+        """
+        wanted = campaign_id(spec)
+        if not ((self.path / IDENTITY).is_file() and (self.path / FILE).is_file()):
+            return wanted
+        described = CampaignDirectory(self.path).spec  # the file here is about to be replaced
+        return self.id if campaign_id(described) == wanted else wanted
 
     def _check_same(self, wanted: dict[str, Any], file: Path) -> None:
         if self.identity["id"] != wanted["id"]:

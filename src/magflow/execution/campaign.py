@@ -27,7 +27,7 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     int
         The number of new jobs.
     """
-    maker = campaign_maker(directory.spec)
+    maker = campaign_maker(directory.spec, directory.id)
     queue = open_queue(directory)
     new = queue.submit(maker.make())
     if new or unfinished(directory):
@@ -84,7 +84,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     failed = failed_labels(directory, reason)
     if not failed:
         return 0, revived
-    maker = campaign_maker(directory.spec)
+    maker = campaign_maker(directory.spec, directory.id)
     attempts = len(queries.label_summaries(directory.store, directory.id))
     last = _last(directory)
     iteration = failed[-1].iteration

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from magflow.errors import InputError
-from magflow.potentials.mmtp.bfgs import update
-from magflow.potentials.mmtp.levenberg import inverse
+from magflow.potentials.mmtp import bfgs
+from magflow.potentials.mmtp.bfgs import begin_bfgs, bfgs_round, update
+from magflow.potentials.mmtp.levenberg import inverse, levenberg_marquardt_step
 from magflow.potentials.mmtp.objective import Magnified, Objective, Prior
-from magflow.potentials.mmtp.optimise import Plan, minimise
-from magflow.potentials.mmtp.state import State
+from magflow.potentials.mmtp.optimise import Plan, best_start, minimise
+from magflow.potentials.mmtp.state import Ending, Stage, State
 
 ROWS, SIZE = 60, 8
 
@@ -29,6 +30,9 @@ class Exponentials:
 
     def residuals(self, parameters):
         return np.exp(self.a @ parameters) - self.y
+
+    def pulled_back(self, parameters, residuals):
+        return (np.exp(self.a @ parameters)[:, None] * self.a).T @ residuals
 
     def loss(self, residuals):
         return float(residuals @ residuals)
@@ -61,19 +65,23 @@ def test_gradient_and_normal_agree_with_finite_differences():
     np.testing.assert_allclose(2.0 * f.normal(p)[1], gradient, rtol=1e-12)
 
 
-@pytest.mark.parametrize("newton", [0, 3, 100])
-def test_finds_the_minimum(newton):
-    found = minimise(objective(), Plan(100, newton, 1e-12, 100), State.at(np.zeros(SIZE)))
+@pytest.mark.parametrize("sample", [0, 3, None])
+def test_finds_the_minimum(sample):
+    """By BFGS from the start, after three steps of Levenberg-Marquardt, and by that alone."""
+    f = objective()
+    plan = Plan(100, sample or 0, 1e-12, 100)
+    found = minimise(f, plan, State.at(np.zeros(SIZE)), rough=None if sample is None else f)
     np.testing.assert_allclose(found.best, Exponentials().truth, atol=1e-4)
     objectives = [row["objective"] for row in found.history]
     assert objectives == sorted(objectives, reverse=True)
-    assert (found.inverse_hessian is None) == (newton == 100)
+    assert found.ending is Ending.CONVERGED
 
 
 def test_all_ways_end_at_the_same_regularised_minimum():
+    f = objective(STRONG, noise=0.3)
     ends = [
-        minimise(objective(STRONG, noise=0.3), Plan(200, newton, 1e-14, 100), State.at(np.zeros(SIZE))).best
-        for newton in (0, 4, 200)
+        minimise(f, Plan(200, sample, 1e-12, 100), State.at(np.zeros(SIZE)), rough=rough).best
+        for sample, rough in ((0, f), (4, f), (0, None))
     ]
     np.testing.assert_allclose(ends[0], ends[2], atol=1e-5)
     np.testing.assert_allclose(ends[1], ends[2], atol=1e-5)
@@ -89,37 +97,132 @@ def test_the_hessian_of_levenberg_marquardt_saves_steps():
 def _gradients_needed(seed: int) -> tuple[float, float]:
     """From one start, with the Hessian and without; infinite if the minimum is never reached."""
     informed, blind = (objective(STRONG, seed=seed, noise=0.3) for _ in range(2))
-    least = minimise(blind, Plan(200, 200, 1e-14, 100), State.at(np.zeros(SIZE))).objective
-    start = minimise(informed, Plan(3, 3, 0.0, 99), State.at(np.zeros(SIZE))).best
-    identity = State.at(start)
-    identity.iteration, identity.objective, identity.inverse_hessian = 1, blind.value(start), np.eye(SIZE)
+    least = minimise(blind, Plan(200, 0, 1e-12, 100), State.at(np.zeros(SIZE))).objective
+    start = minimise(informed, Plan(3, 0, 0.0, 99), State.at(np.zeros(SIZE))).best
+    with_hessian, identity = State.at(start), State.at(start)
+    begin_bfgs(informed, with_hessian)
+    identity.inverse_hessian = np.eye(SIZE)
     needed = []
-    for f, plan, state in (
-        (informed, Plan(20, 0, 1e-9, 99), State.at(start)),
-        (blind, Plan(21, 0, 1e-9, 99), identity),
-    ):
+    for f, state in ((informed, with_hessian), (blind, identity)):
+        state.objective = f.value(start)
         f.problem.seen.clear()
-        minimise(f, plan, state)
+        while bfgs_round(f, state):
+            pass
         needed.append(next((k for k, p in enumerate(f.problem.seen, start=1) if f.value(p) - least < 1e-8), np.inf))
     return needed[0], needed[1]
 
 
 def test_a_sample_only_guides():
     """Levenberg-Marquardt sees other residuals; BFGS still ends at the minimum of the whole."""
-    whole, sample = Exponentials(noise=0.3), Exponentials(seed=5, rows=ROWS // 2, noise=0.3)
+    whole, sample = Exponentials(noise=0.3), Exponentials(seed=5, rows=ROWS, noise=0.3)
+    stages = []
     found = minimise(
         Objective(whole, STRONG),
-        Plan(100, 5, 1e-14, 100),
+        Plan(100, 5, 1e-12, 100),
         State.at(np.zeros(SIZE)),
-        rough=Objective(Magnified(sample, 2.0), STRONG),
+        rough=Objective(Magnified(sample, 1.0), STRONG),
+        observe=lambda state: stages.append(state.stage),
     )
-    expected = minimise(Objective(whole, STRONG), Plan(200, 200, 1e-14, 100), State.at(np.zeros(SIZE)))
+    assert Stage.BFGS in stages
+    expected = minimise(Objective(whole, STRONG), Plan(200, 0, 1e-12, 100), State.at(np.zeros(SIZE)))
     np.testing.assert_allclose(found.best, expected.best, atol=1e-5)
 
 
-@pytest.mark.parametrize("newton", [4, 30])
-def test_going_on_from_any_iteration_gives_the_same_bits(newton):
-    plan = Plan(12, newton, 0.0, 99)
+def test_a_sample_that_tells_of_other_things_is_not_followed():
+    """Two rows: their minimum is nowhere near that of the whole, and BFGS is not begun there."""
+    whole, sample = Exponentials(noise=0.3), Exponentials(seed=5, rows=2)
+    stages = []
+    found = minimise(
+        Objective(whole, STRONG),
+        Plan(100, 8, 1e-12, 100),
+        State.at(np.zeros(SIZE)),
+        rough=Objective(Magnified(sample, ROWS / 2), STRONG),
+        observe=lambda state: stages.append(state.stage),
+    )
+    expected = minimise(Objective(whole, STRONG), Plan(200, 0, 1e-12, 100), State.at(np.zeros(SIZE)))
+    assert set(stages) == {Stage.SAMPLE, Stage.NEWTON}
+    assert found.ending is Ending.CONVERGED
+    np.testing.assert_allclose(found.best, expected.best, atol=1e-5)
+
+
+def test_a_line_search_that_finds_nothing_is_no_convergence(monkeypatch):
+    """Levenberg-Marquardt goes on where BFGS cannot."""
+    f = objective(STRONG, noise=0.3)
+    expected = minimise(f, Plan(200, 0, 1e-12, 100), State.at(np.zeros(SIZE)))
+    monkeypatch.setattr(bfgs, "_length", lambda *of: None)
+    found = minimise(f, Plan(200, 2, 1e-12, 100), State.at(np.zeros(SIZE)), rough=f)
+    assert found.ending is Ending.CONVERGED
+    np.testing.assert_allclose(found.best, expected.best, atol=1e-5)
+
+
+def test_it_says_why_it_ended():
+    f = objective(STRONG, noise=0.3)
+    short = minimise(f, Plan(2, 0, 1e-6, 100), State.at(np.zeros(SIZE)))
+    assert short.ending is Ending.ITERATIONS
+    longer = minimise(f, Plan(100, 0, 1e-6, 100), short)
+    assert longer.ending is Ending.CONVERGED and longer.iteration > 2
+    _, gradient = f.normal(longer.best)
+    left = gradient @ np.linalg.solve(f.normal(longer.best)[0], gradient)
+    assert left < 1e-6 * longer.objective
+    stuck = minimise(f, Plan(100, 0, 0.0, 100), State.at(longer.best))
+    assert stuck.ending is Ending.STUCK
+
+
+def test_the_best_of_several_starts_goes_on():
+    f = objective(STRONG, noise=0.3)
+    plan = Plan(100, 0, 1e-9, 100, trial_iterations=2)
+    far, near = np.full(SIZE, 6.0), np.zeros(SIZE)
+    state = best_start(f, plan, [far, near])
+    assert state.iteration == 2 and state.ending is None
+    alone = minimise(f, Plan(2, 0, 1e-9, 100), State.at(near))
+    np.testing.assert_array_equal(state.parameters, alone.parameters)
+    ended, once = minimise(f, plan, state), minimise(f, plan, State.at(near))
+    np.testing.assert_array_equal(ended.best, once.best)
+
+
+def test_geodesic_acceleration_follows_a_curved_valley():
+    """Rosenbrock's valley in least-squares form; without acceleration it takes twice the steps."""
+    steps = [_steps_in_the_valley(accelerated) for accelerated in (True, False)]
+    assert 2 * steps[0] <= steps[1]
+
+
+def _steps_in_the_valley(accelerated: bool) -> int:
+    f = Objective(Valley(), Prior(np.full(2, 1e-12), np.zeros(2)))
+    if not accelerated:
+        f.problem.pulled_back = lambda parameters, residuals: np.zeros(2)
+    state = State.at(np.array([-1.2, 1.0]))
+    state.objective = f.value(state.parameters)
+    for step in range(1, 1000):
+        assert levenberg_marquardt_step(f, state)
+        if state.objective < 1e-10:
+            return step
+    raise AssertionError("the minimum was not reached")
+
+
+class Valley:
+    """r = (100 (y - x^2), 1 - x)."""
+
+    def residuals(self, p):
+        return np.array([100.0 * (p[1] - p[0] ** 2), 1.0 - p[0]])
+
+    def jacobian(self, p):
+        return np.array([[-200.0 * p[0], 100.0], [-1.0, 0.0]])
+
+    def loss(self, r):
+        return float(r @ r)
+
+    def pulled_back(self, p, r):
+        return self.jacobian(p).T @ r
+
+    def normal(self, p):
+        j, r = self.jacobian(p), self.residuals(p)
+        return j.T @ j, j.T @ r, self.loss(r)
+
+
+@pytest.mark.parametrize("sample", [4, None])
+def test_going_on_from_any_iteration_gives_the_same_bits(sample):
+    plan = Plan(12, sample or 0, 0.0, 99)
+    rough = None if sample is None else objective(STRONG, noise=0.3)
     states: list[State] = []
     held = Exponentials(seed=3, noise=0.3)
 
@@ -130,12 +233,13 @@ def test_going_on_from_any_iteration_gives_the_same_bits(newton):
         objective(STRONG, noise=0.3),
         plan,
         State.at(np.zeros(SIZE)),
+        rough=rough,
         monitor=monitor,
         observe=lambda s: states.append(copy.deepcopy(s)),
     )
     assert len(states) > 5
     for state in states:
-        again = minimise(objective(STRONG, noise=0.3), plan, state, monitor=monitor)
+        again = minimise(objective(STRONG, noise=0.3), plan, state, rough=rough, monitor=monitor)
         np.testing.assert_array_equal(again.best, whole.best)
         assert again.history == whole.history
 
@@ -144,7 +248,7 @@ def test_patience_keeps_the_best():
     held = Exponentials(seed=3, noise=2.0)
     state = minimise(
         objective(noise=2.0),
-        Plan(100, 100, 0.0, 3),
+        Plan(100, 0, 0.0, 3),
         State.at(np.zeros(SIZE)),
         monitor=lambda p: held.loss(held.residuals(p)),
     )

@@ -12,7 +12,7 @@ from mmtp_toy import label, random_frames, toy_labels
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.mmtp.prior import FREE, magnetic_scale, prior_and_start, radial_degrees, radial_size
+from magflow.potentials.mmtp.prior import FREE, magnetic_scale, prior_and_starts, radial_degrees, radial_size
 from magflow.potentials.mmtp.ranges import largest_moments, moment_ranges, radial_start, widened
 
 FAMILY = MmtpFamily(level=8, cutoff=4.5, n_radial=5, radial_ridge=0.03, radial_growth=5.0, magnetic_growth=12.0)
@@ -28,7 +28,21 @@ class OneRow:
 
 
 def prior(model=MODEL, *, family=FAMILY, energies=(-3.0, -5.0), magnetic=NO_SCALE, seed=1, warm=False):
-    return prior_and_start(family, model, OneRow(), np.array(energies), magnetic, seed=seed, warm=warm)
+    found, starts = prior_and_starts(family, model, OneRow(), np.array(energies), magnetic, seed=seed, warm=warm)
+    return found, starts[0]
+
+
+def test_a_fresh_fit_has_several_starts_and_a_warm_one_has_its_own():
+    family = FAMILY.model_copy(update={"starts": 4})
+    options = {"energies": np.array([-3.0, -5.0]), "magnetic": NO_SCALE, "seed": 1}
+    one, starts = prior_and_starts(family, MODEL, OneRow(), **options, warm=False)
+    assert len(starts) == 4 and len({start.tobytes() for start in starts}) == 4
+    same, again = prior_and_starts(family, MODEL, OneRow(), **options, warm=False)
+    assert [a.tobytes() for a in again] == [s.tobytes() for s in starts]
+    warm, (only,) = prior_and_starts(family, MODEL, OneRow(), **options, warm=True)
+    np.testing.assert_array_equal(only, np.concatenate([MODEL.parameters, MODEL.pulay]))
+    for other in (same, warm):
+        np.testing.assert_array_equal(other.precision, one.precision)
 
 
 def test_largest_moments_are_sizes_not_values():
@@ -120,7 +134,7 @@ def test_a_warm_start_is_the_model_with_its_pulay_constants_under_the_same_prior
 
 def test_the_cost_of_a_fit_holds_that_of_killed_attempts(tmp_path):
     labels = toy_labels(12, seed=0)
-    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=3)
+    family = MmtpFamily(level=4, cutoff=4.5, n_radial=4, max_iterations=3, starts=1)
     given = {"elements": ("Al", "Fe"), "seed": 1, "workdir": tmp_path}
     from magflow.potentials.mmtp.checkpoint import Checkpoint
 

@@ -29,8 +29,16 @@ from magflow.potentials.mmtp.task import FitTask, prepare
 
 ELEMENTS = ("Al", "Fe")
 SETTINGS = {
-    "newton": {"level": 6, "cutoff": 4.5, "n_radial": 6, "max_iterations": 12, "tolerance": 0.0},
-    "bfgs": {"level": 2, "cutoff": 4.5, "n_radial": 3, "max_iterations": 30, "tolerance": 0.0, "patience": 99},
+    "newton": {"level": 6, "cutoff": 4.5, "n_radial": 6, "max_iterations": 12, "tolerance": 0.0, "starts": 1},
+    "bfgs": {
+        "level": 2,
+        "cutoff": 4.5,
+        "n_radial": 3,
+        "max_iterations": 30,
+        "tolerance": 0.0,
+        "patience": 99,
+        "starts": 1,
+    },
 }
 LABELS = {"newton": 30, "bfgs": 120}
 
@@ -106,10 +114,28 @@ def test_stopped_anywhere(tmp_path, iteration):
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_the_two_kinds_are_what_they_are_called(tmp_path, kind):
-    fit(kind, tmp_path)
+def test_the_two_kinds_are_what_they_are_called(tmp_path, monkeypatch, kind):
+    """The one is in the stage of BFGS when the tests kill it."""
+    monkeypatch.setattr(checkpoint, "SHARE", 1e9)  # after every iteration
+    with pytest.raises(Stop):
+        fit(kind, tmp_path, stop_at(10))
     with np.load(tmp_path / NAME, allow_pickle=False) as file:
         assert ("inverse_hessian" in file.files) == (kind == "bfgs")
+
+
+def test_a_checkpoint_of_the_first_format_is_read(tmp_path):
+    """It had no stages: the search goes on with all labels, from where it was."""
+    expected, report = fit("newton", tmp_path)
+    path = tmp_path / NAME
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(arrays.pop("header").tobytes())
+    state = {k: v for k, v in header["state"].items() if k not in ("stage", "ending", "promise")}
+    header |= {"format": "magflow-mmtp-checkpoint-1", "state": state | {"converged": False}}
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
+    again, told = fit("newton", tmp_path)
+    assert again.to_bytes() == expected.to_bytes()
+    assert told.history == report.history and told.details["ending"] == report.details["ending"] == "max_iterations"
 
 
 def test_a_finished_fit_is_not_done_again(tmp_path, monkeypatch):
@@ -165,7 +191,7 @@ def test_a_checkpoint_of_a_newer_magflow_is_told(tmp_path):
     path = tmp_path / NAME
     with np.load(path) as file:
         arrays = dict(file)
-    header = json.loads(arrays.pop("header").tobytes()) | {"format": "magflow-mmtp-checkpoint-2", "magflow": "9.1"}
+    header = json.loads(arrays.pop("header").tobytes()) | {"format": "magflow-mmtp-checkpoint-3", "magflow": "9.1"}
     np.savez(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **arrays)
     with pytest.raises(NewerFormatError, match=r"written by magflow 9\.1") as caught:
         fit("newton", tmp_path)

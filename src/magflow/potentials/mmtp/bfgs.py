@@ -19,11 +19,11 @@ TRIALS = 10
 """Lengths one line search tries."""
 
 
-def begin_bfgs(objective: Objective, rough: Objective, state: State) -> None:
+def begin_bfgs(rough: Objective, state: State) -> None:
     """Prepare `state` for :func:`bfgs_round` with the Gauss-Newton Hessian of `rough`."""
     matrix, _ = rough.normal(state.parameters)
     state.inverse_hessian = np.ascontiguousarray(0.5 * inverse(matrix))
-    state.objective, state.previous = objective.value(state.parameters), np.nan
+    state.previous = np.nan
 
 
 def bfgs_round(objective: Objective, state: State) -> bool:

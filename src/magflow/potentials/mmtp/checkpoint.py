@@ -18,14 +18,29 @@ from magflow.core.label import Cost
 from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
 from magflow.potentials.mmtp.model import READ_ERRORS
-from magflow.potentials.mmtp.state import State
+from magflow.potentials.mmtp.state import Ending, Stage, State
 
-FORMAT = Mark("checkpoint of a fit", "magflow-mmtp-checkpoint")
+
+def _with_stages(header: dict[str, Any]) -> dict[str, Any]:
+    """Format 2: a search has stages, and says why it ended."""
+    old = dict(header["state"])
+    converged = old.pop("converged")
+    new = {
+        "stage": Stage.NEWTON,
+        "objective": np.nan,
+        "promise": np.nan,
+        "ending": Ending.CONVERGED if converged else None,
+    }
+    return header | {"state": old | new}
+
+
+FORMAT = Mark("checkpoint of a fit", "magflow-mmtp-checkpoint", (_with_stages,))
 NAME = "checkpoint.npz"
 SHARE = 0.02
 """Share of the time that may go into writing checkpoints."""
 _ARRAYS = ("parameters", "best", "inverse_hessian")
-_NUMBERS = ("objective", "previous", "damping", "growth", "best_monitor", "since_best", "iteration", "converged")
+_NUMBERS = ("objective", "previous", "damping", "growth", "promise", "best_monitor", "since_best", "iteration")
+_WORDS = ("stage", "ending")
 
 
 def fit_key(settings: str, arrays: Iterable[np.ndarray]) -> str:
@@ -98,7 +113,7 @@ def _encode(key: str, state: State, cost: Cost) -> bytes:
         **FORMAT.stamp,
         "key": key,
         "cost": {"cpu_seconds": cost.cpu_seconds, "wall_seconds": cost.wall_seconds, "cores": cost.cores},
-        "state": {name: getattr(state, name) for name in _NUMBERS},
+        "state": {name: getattr(state, name) for name in (*_NUMBERS, *_WORDS)},
         "history": state.history,
     }
     arrays = {name: getattr(state, name) for name in _ARRAYS if getattr(state, name) is not None}
@@ -113,6 +128,7 @@ def _decode(data: bytes, where: str) -> tuple[dict[str, Any], State]:
         arrays = {name: file[name] for name in file.files}
     header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), where)
     numbers = header["state"]
-    if set(numbers) != set(_NUMBERS) or not set(_ARRAYS[:2]) <= set(arrays) <= set(_ARRAYS):
+    if set(numbers) != {*_NUMBERS, *_WORDS} or not set(_ARRAYS[:2]) <= set(arrays) <= set(_ARRAYS):
         raise ValueError("entries are missing")
-    return header, State(**arrays, **numbers, history=header["history"])
+    words = {"stage": Stage(numbers["stage"]), "ending": numbers["ending"] and Ending(numbers["ending"])}
+    return header, State(**arrays, **(numbers | words), history=header["history"])

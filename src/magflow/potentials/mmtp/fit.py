@@ -17,12 +17,12 @@ from magflow.potentials.mmtp.geometry import Geometry
 from magflow.potentials.mmtp.grade import Scope, select_active_set
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.objective import Objective
-from magflow.potentials.mmtp.optimise import minimise
+from magflow.potentials.mmtp.optimise import best_start, minimise
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import with_unknowns
 from magflow.potentials.mmtp.residuals import Problem
 from magflow.potentials.mmtp.settings import MmtpSettings
-from magflow.potentials.mmtp.state import State
+from magflow.potentials.mmtp.state import Ending, State
 from magflow.potentials.mmtp.task import FitTask, Prepared, prepare
 from magflow.potentials.strata import UsualVolume, residual_report
 
@@ -41,27 +41,26 @@ def _fit(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitRepor
     watch = _Watch()
     ready = prepare(settings, task)
     held = ready.held
-    state, checkpoint = State.at(ready.unknowns), None
-    if task.workdir is not None:
-        checkpoint = Checkpoint(task.workdir, _key(settings, task, ready))
-        if found := checkpoint.load():
-            state, watch.before = found
+    monitor = (lambda p: held.loss(held.residuals(p))) if held else None
+    objective = Objective(ready.problem, ready.prior)
+    rough = None if ready.rough is None else Objective(ready.rough, ready.prior)
+    checkpoint = Checkpoint(task.workdir, _key(settings, task, ready)) if task.workdir is not None else None
+    found = checkpoint.load() if checkpoint else None
+    tell = _Told(task, ready)
 
-    def observe(state: State) -> None:
+    def trying(state: State) -> None:
+        tell(state, "trying starts, ")
+
+    def keep(state: State) -> None:
         if checkpoint:
             checkpoint.save(state, watch.cost)
-        if task.progress:
-            done = min(state.iteration / ready.plan.max_iterations, 0.99)
-            task.progress(done, f"iteration {state.iteration}: {state.objective:.4g}")
+        tell(state)
 
-    minimise(
-        Objective(ready.problem, ready.prior),
-        ready.plan,
-        state,
-        rough=Objective(ready.rough, ready.prior),
-        monitor=(lambda p: held.loss(held.residuals(p))) if held else None,
-        observe=observe,
-    )
+    if found:
+        state, watch.before = found
+    else:
+        state = best_start(objective, ready.plan, ready.starts, rough=rough, monitor=monitor, observe=trying)
+    minimise(objective, ready.plan, state, rough=rough, monitor=monitor, observe=keep)
     if checkpoint:
         checkpoint.save(state, watch.cost, now=True)
     potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry, settings.grade)
@@ -69,6 +68,22 @@ def _fit(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitRepor
     if task.progress:
         task.progress(1.0, "fitted")
     return potential, report
+
+
+class _Told:
+    """Tells the progress of a task, its trial of several starts included."""
+
+    def __init__(self, task: FitTask, ready: Prepared) -> None:
+        self.progress, self.done = task.progress, 0
+        trials = 0 if len(ready.starts) == 1 else len(ready.starts) * ready.plan.trial_iterations
+        self.all = trials + ready.plan.max_iterations
+
+    def __call__(self, state: State, before: str = "") -> None:
+        """After an iteration; `before` says what it belongs to."""
+        self.done = max(self.done + 1, state.iteration)
+        if self.progress:
+            fraction = min(self.done / self.all, 0.99)
+            self.progress(fraction, f"{before}iteration {state.iteration}: {state.objective:.4g}")
 
 
 class _Watch:
@@ -84,7 +99,7 @@ class _Watch:
 
 
 def _key(settings: MmtpSettings, task: FitTask, ready: Prepared) -> str:
-    arrays = [ready.unknowns]
+    arrays = list(ready.starts)
     for problem in (ready.problem, ready.held):
         if problem is not None:
             geometry, targets = problem.geometry, problem.targets
@@ -105,8 +120,8 @@ def _report(state: State, ready: Prepared, cost: Cost, potential: MmtpPotential)
         if problem is not None:
             rmse[name] = problem.rmse(problem.residuals(state.best))
             residuals[name] = residual_report(items, _as_labelled(potential, problem, items), usual_volume)
-    details = _details(potential.model, len(ready.items)) | {"residuals": residuals}
-    return FitReport(state.converged, state.iteration, rmse, cost, tuple(state.history), details)
+    details = _details(potential.model, len(ready.items)) | {"residuals": residuals, "ending": state.ending}
+    return FitReport(state.ending is Ending.CONVERGED, state.iteration, rmse, cost, tuple(state.history), details)
 
 
 def _as_labelled(potential: MmtpPotential, problem: Problem, items: Sequence[LabeledFrame]) -> EnsemblePrediction:

@@ -9,6 +9,9 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 
+BEND = 0.1
+"""Share of a step over which second derivatives along it are taken."""
+
 
 class LeastSquares(Protocol):
     """What the optimiser needs to know of a problem."""
@@ -21,6 +24,9 @@ class LeastSquares(Protocol):
 
     def residuals(self, parameters: FloatArray) -> FloatArray:
         """Residuals, not weighted."""
+
+    def pulled_back(self, parameters: FloatArray, residuals: FloatArray) -> FloatArray:
+        """J^T r for any residuals r, which come without their weights."""
 
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""
@@ -46,6 +52,10 @@ class Magnified:
     def residuals(self, parameters: FloatArray) -> FloatArray:
         """Residuals of the sample, not weighted."""
         return self.sample.residuals(parameters)
+
+    def pulled_back(self, parameters: FloatArray, residuals: FloatArray) -> FloatArray:
+        """J^T r for any residuals r of the sample, which come without their weights."""
+        return self.factor * self.sample.pulled_back(parameters, residuals)
 
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""
@@ -89,3 +99,11 @@ class Objective:
         jtj, jtr, _ = self.problem.normal(parameters)
         jtj[np.diag_indices_from(jtj)] += self.prior.precision
         return jtj, jtr + 0.5 * self.prior.gradient(parameters)
+
+    def bending(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
+        """J^T r'', r'' the second derivative of the residuals along `direction`, from two differences.
+
+        A difference over a tenth of the direction is exact enough (Transtrum, Sethna, arXiv:1201.5885, section 4.1).
+        """
+        there, here, back = (self.problem.residuals(parameters + h * direction) for h in (BEND, 0.0, -BEND))
+        return self.problem.pulled_back(parameters, (there - 2.0 * here + back) / BEND**2)

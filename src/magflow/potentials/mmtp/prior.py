@@ -69,7 +69,7 @@ def radial_size(model: MmtpModel, magnetic: FloatArray) -> FloatArray:
     return np.broadcast_to(factor, shape).ravel() / (model.cutoff - model.r_min) ** 2
 
 
-def prior_and_start(
+def prior_and_starts(
     settings: MmtpSettings,
     model: MmtpModel,
     problem: LeastSquares,
@@ -78,12 +78,12 @@ def prior_and_start(
     *,
     seed: int,
     warm: bool,
-) -> tuple[Prior, FloatArray]:
-    """Gaussian prior and first values of the unknowns.
+) -> tuple[Prior, list[FloatArray]]:
+    """Gaussian prior, and first values of the unknowns to choose from.
 
     The prior holds radial coefficients near zero in units of :func:`radial_size`, more strongly for higher
-    polynomials, and linear coefficients in units of what their basis function does to the rows. A fresh fit starts
-    from random radial functions and the linear least squares for everything else.
+    polynomials, and linear coefficients in units of what their basis function does to the rows. A fresh fit has
+    ``settings.starts`` starts of random radial functions, each with the linear least squares for everything else.
 
     Parameters
     ----------
@@ -102,11 +102,16 @@ def prior_and_start(
     unknowns = len(model.parameters) + len(model.pulay)
     centre = np.zeros(unknowns)
     centre[linear.stop : len(model.parameters)] = energies
-    # The prior is that of a fresh fit also for a warm start, so that the objective means the same.
-    fresh = centre.copy()
+
+    def fresh(seed: int) -> FloatArray:
+        start = centre.copy()
+        start[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
+        return start
+
     spread = START_SPREAD * START_DECAY**zeta * np.where(degree > 0, START_MAGNETIC, 1.0)
-    fresh[radial] = np.random.default_rng(seed).normal(size=model.n_radial) * spread * size
-    jtj, jtr, _ = problem.normal(fresh)
+    # The prior is that of the first fresh start, of all starts and of a warm one: one objective for them all.
+    first = fresh(seed)
+    jtj, jtr, _ = problem.normal(first)
     precision = np.full(unknowns, FREE)
     precision[radial] = (
         settings.radial_ridge / size**2 * settings.radial_growth**zeta * settings.magnetic_growth**degree
@@ -115,7 +120,12 @@ def prior_and_start(
     precision[linear] = settings.linear_ridge * scale + 1e-12 * max(float(scale.max()), 1.0)
     prior = Prior(precision, centre)
     if warm:
-        return prior, np.concatenate([model.parameters, model.pulay])
+        return prior, [np.concatenate([model.parameters, model.pulay])]
     rest = slice(linear.start, unknowns)
-    fresh[rest] -= np.linalg.solve(jtj[rest, rest] + np.diag(precision[rest]), jtr[rest])
-    return prior, fresh
+
+    def solved(start: FloatArray, jtj: FloatArray, jtr: FloatArray) -> FloatArray:
+        start[rest] -= np.linalg.solve(jtj[rest, rest] + np.diag(precision[rest]), jtr[rest])
+        return start
+
+    others = [fresh(int(s)) for s in np.random.SeedSequence([seed, 1]).generate_state(settings.starts - 1)]
+    return prior, [solved(first, jtj, jtr), *(solved(start, *problem.normal(start)[:2]) for start in others)]

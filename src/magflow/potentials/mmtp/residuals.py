@@ -248,13 +248,17 @@ class Problem:
         return jtj, jtr, loss
 
     def loss_and_gradient(self, unknowns: FloatArray) -> tuple[float, FloatArray]:
-        """|r|^2, weighted, and its gradient by the unknowns, without a Jacobian.
+        """|r|^2, weighted, and its gradient by the unknowns, without a Jacobian."""
+        residuals = self.residuals(unknowns)
+        return self.loss(residuals), 2.0 * self.pulled_back(unknowns, residuals)
 
-        The gradient is that of one number, sum of (2 weight^2 r) x row: an energy and a directional derivative of the
+    def pulled_back(self, unknowns: FloatArray, residuals: FloatArray) -> FloatArray:
+        """J^T r, both weighted, without a Jacobian; `residuals` come without their weights.
+
+        It is the gradient of one number, sum of (weight^2 r) x row: an energy and a directional derivative of the
         energy, which the kernel differentiates in one sweep forward and one back.
         """
-        residuals = self.residuals(unknowns)
-        pull = 2.0 * self.targets.weights**2 * residuals
+        pull = self.targets.weights**2 * residuals
         energy, atom, strain = self.layout.split(pull / len(self.signs))
         parameters, _ = self.split(unknowns)
         packing = self.geometry.packing(len(self.model.species))
@@ -262,7 +266,7 @@ class Problem:
         slope = np.zeros(len(parameters))
         for sign in self.signs:
             slope += kernel().parameter_gradient(*here, sign, energy, atom, strain)
-        return self.loss(residuals), np.concatenate([slope, pull @ self.pulay])
+        return np.concatenate([slope, pull @ self.pulay])
 
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""

@@ -53,12 +53,23 @@ class MmtpSettings(BaseModel):
         default_factory=PromotionSettings,
         description="What magnetic labels do to a non-magnetic potential the fit starts from.",
     )
-    max_iterations: int = Field(
-        default=40,
+    starts: int = Field(
+        default=3,
         ge=1,
-        description="Levenberg-Marquardt iterations and, where labels are many, rounds of 10 BFGS steps.",
+        le=20,
+        description="Random starts of a fresh fit; the best after a few iterations goes on.",
     )
-    tolerance: float = Field(default=1e-4, ge=0.0, description="Relative decrease of the objective that ends a fit.")
+    max_iterations: int = Field(
+        default=150,
+        ge=1,
+        description="Levenberg-Marquardt iterations and, where labels are many, rounds of 10 BFGS steps: a guard.",
+    )
+    tolerance: float = Field(
+        default=0.01,
+        ge=0.0,
+        description="A fit has converged when a full Gauss-Newton step promises to lower the objective by less than "
+        "this share of it.",
+    )
     patience: int = Field(default=8, ge=1, description="Iterations without a better validation loss that end a fit.")
 
     @model_validator(mode="after")

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
 from magflow.core.types import FloatArray
+
+
+class Stage(StrEnum):
+    """What a search does next; see :mod:`magflow.potentials.mmtp.optimise`."""
+
+    SAMPLE = "sample"
+    BFGS = "bfgs"
+    NEWTON = "newton"
+
+
+class Ending(StrEnum):
+    """Why a search ended; only the first is convergence."""
+
+    CONVERGED = "converged"
+    PATIENCE = "the validation loss fell no more"
+    STUCK = "no step lowered the objective"
+    ITERATIONS = "max_iterations"
 
 
 @dataclass(eq=False)
@@ -16,9 +34,14 @@ class State:
     Parameters
     ----------
     parameters, objective, previous
-        The point reached, the objective there, and before the last step (NaN before the first).
+        The point reached, the objective there (NaN before it is known), and before the last step (NaN before the
+        first).
+    stage, ending
+        What comes next; why nothing does.
     damping, growth
         Of Levenberg-Marquardt.
+    promise
+        What its last step would have taken off the objective if the residuals were linear.
     inverse_hessian
         (n, n) of BFGS; None before it has begun.
     best, best_monitor, since_best
@@ -31,13 +54,15 @@ class State:
     best: FloatArray
     objective: float = np.nan
     previous: float = np.nan
-    damping: float = 1e-3
+    stage: Stage = Stage.SAMPLE
+    ending: Ending | None = None
+    damping: float = 0.1
     growth: float = 2.0
+    promise: float = np.nan
     inverse_hessian: FloatArray | None = None
     best_monitor: float = np.inf
     since_best: int = 0
     iteration: int = 0
-    converged: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod

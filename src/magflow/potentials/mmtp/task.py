@@ -17,16 +17,18 @@ from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
 from magflow.potentials.mmtp.objective import LeastSquares, Magnified, Prior
 from magflow.potentials.mmtp.optimise import Plan
 from magflow.potentials.mmtp.potential import MmtpPotential
-from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_start
+from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_starts
 from magflow.potentials.mmtp.promote import hold, promote
 from magflow.potentials.mmtp.ranges import closest_pair, largest_moments, moment_ranges, radial_start, widened
 from magflow.potentials.mmtp.residuals import Problem, check_collinear
 from magflow.potentials.mmtp.settings import MmtpSettings
 
-NEWTON_ITERATIONS = 8
-"""Levenberg-Marquardt iterations before BFGS takes over."""
+SAMPLE_ITERATIONS = 8
+"""Levenberg-Marquardt iterations on a sample before BFGS takes over."""
 ROWS_PER_UNKNOWN = 12
-"""Label rows per unknown above which BFGS takes over at all, and which the sample before it keeps."""
+"""Label rows per unknown above which a fit begins on a sample, and which the sample keeps."""
+SMALLEST_SAMPLE = 20
+"""Labels a sample has at least: two cells of 64 atoms have rows enough, but all alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,25 +55,27 @@ class Prepared:
     problem, held
         Their least squares.
     rough
-        `problem`, or a sample of its labels standing for all of them.
-    prior, unknowns
-        See :func:`~magflow.potentials.mmtp.prior.prior_and_start`.
+        A sample of its labels standing for all of them, where they are many.
+    prior
+        See :func:`~magflow.potentials.mmtp.prior.gaussian_prior`.
+    starts
+        First values of the unknowns, one or several.
     """
 
     items: list[LabeledFrame]
     held_items: list[LabeledFrame]
     problem: Problem
     held: Problem | None
-    rough: LeastSquares
+    rough: LeastSquares | None
     prior: Prior
-    unknowns: FloatArray
+    starts: list[FloatArray]
     plan: Plan
 
 
 def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     """The problem of a task.
 
-    Where labels are many, Levenberg-Marquardt works on a sample of them and BFGS takes over soon
+    Where labels are many, Levenberg-Marquardt begins on a sample of them and BFGS takes over soon
     (:mod:`magflow.potentials.mmtp.optimise`); where they are few, its Jacobian is cheap and it goes all the way.
 
     Raises
@@ -86,10 +90,10 @@ def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     model = _model(settings, task, items)
     problem = Problem.of(model, items, repeats, settings.weights)
     rough = _sample(settings, problem, items, repeats, task.seed)
-    prior, unknowns = prior_and_start(
+    prior, starts = prior_and_starts(
         settings,
         model,
-        rough,
+        rough or problem,
         energy_reference(items, task.species),
         magnetic_scale(items, model),
         seed=task.seed,
@@ -100,9 +104,8 @@ def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     held = None
     if task.validation:
         held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), settings.weights)
-    newton = settings.max_iterations if rough is problem else NEWTON_ITERATIONS
-    plan = Plan(settings.max_iterations, newton, settings.tolerance, settings.patience)
-    return Prepared(items, list(task.validation), problem, held, rough, prior, unknowns, plan)
+    plan = Plan(settings.max_iterations, SAMPLE_ITERATIONS, settings.tolerance, settings.patience)
+    return Prepared(items, list(task.validation), problem, held, rough, prior, starts, plan)
 
 
 def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
@@ -117,12 +120,15 @@ def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame])
 
 def _sample(
     settings: MmtpSettings, problem: Problem, items: Sequence[LabeledFrame], repeats: IntArray, seed: int
-) -> LeastSquares:
-    """A random part of the labels with :data:`ROWS_PER_UNKNOWN` rows per unknown, magnified to stand for all."""
+) -> LeastSquares | None:
+    """A random part of the labels with :data:`ROWS_PER_UNKNOWN` rows per unknown, magnified to stand for all.
+
+    None where they are too few to part.
+    """
     share = ROWS_PER_UNKNOWN * problem.size / max(int((problem.targets.weights > 0.0).sum()), 1)
-    if share >= 1.0:
-        return problem
-    size = max(1, round(share * len(items)))
+    size = max(SMALLEST_SAMPLE, round(share * len(items)))
+    if size >= len(items):
+        return None
     chosen = np.sort(np.random.default_rng(seed).permutation(len(items))[:size])
     part = Problem.of(problem.model, [items[k] for k in chosen], repeats[chosen], settings.weights)
     return Magnified(part, len(items) / size)
