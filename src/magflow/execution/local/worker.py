@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from magflow.core.masking import mask, masked_streams
 from magflow.errors import MagflowError, StoreError, StoreUnusableError
 from magflow.execution.attempts import cpu_seconds, describe
 from magflow.execution.directories import JobDirectories
@@ -167,7 +168,8 @@ def main() -> int:
     stop = threading.Event()
     threading.Thread(target=_watch_lifeline, args=(lifeline, stop), daemon=True).start()
     try:
-        _serve(config, stop)
+        with masked_streams():
+            _serve(config, stop)
     except StoreError as error:
         _report(error)
         return EXIT_STORE
@@ -192,7 +194,7 @@ def _serve(config: WorkerConfig, stop: threading.Event) -> None:
 def _report(error: StoreError) -> None:
     """Tell the parent what is wrong with the store, as JSON on the pipe that it gave."""
     fields = {k: getattr(error, k) for k in _FIELDS}
-    print(f"StoreError: {error}", file=sys.stderr, flush=True)
+    print(mask(f"StoreError: {error}"), file=sys.stderr, flush=True)
     descriptor = os.environ.get("MAGFLOW_REPORT_FD")
     if descriptor is not None:
         os.write(int(descriptor), json.dumps(fields, default=str).encode()[:60000])
