@@ -7,6 +7,7 @@ result belongs in the campaign file.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from magflow.core.credentials import remember
 from magflow.errors import InputError
 
 SETTINGS_FILE = Path("~/.magflow.yaml")
@@ -23,7 +25,7 @@ SETTINGS_FILE = Path("~/.magflow.yaml")
 class MagflowSettings(BaseSettings):
     """Programs and directories of this installation. Build it with :func:`load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="MAGFLOW_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="MAGFLOW_", extra="forbid", frozen=True, hide_input_in_errors=True)
 
     abinit_command: str = Field("abinit", min_length=1, description="ABINIT executable: a name on PATH or a path.")
     vasp_command: str = Field("vasp_std", min_length=1, description="VASP executable for collinear calculations.")
@@ -81,8 +83,14 @@ class _SettingsFile(PydanticBaseSettingsSource):
 
         try:
             content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, YAMLError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise InputError("the settings file cannot be read", where=str(path), seen=error) from error
+        except YAMLError as error:  # its text quotes the file, and with it a password
+            mark = getattr(error, "problem_mark", None)
+            where = f"{path}:{mark.line + 1}" if mark else str(path)
+            seen = getattr(error, "problem", None)
+            raise InputError("the settings file is no YAML", where=where, seen=seen) from None
+        remember(content)
         if content is None:
             return {}
         if not isinstance(content, dict):
@@ -111,6 +119,7 @@ def load_settings(**overrides: Any) -> MagflowSettings:
     InputError
         On an unknown key, a value of the wrong type or an unreadable settings file.
     """
+    remember(os.environ.get("MAGFLOW_MONGO_URI"))
     try:
         return MagflowSettings(**overrides)
     except SettingsError as error:

@@ -17,7 +17,7 @@ from magflow.errors import InputError
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values are finite, nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 def problem(expected: str, *, seen: Any = None, hint: str | None = None) -> PydanticCustomError:

@@ -17,7 +17,7 @@ from magflow.campaign.source import read_source
 from magflow.core.files import replace_file
 from magflow.core.versions import Format, read_stamped
 from magflow.errors import CampaignError, InputError, StoreError
-from magflow.stores.jobstore import job_store_from_settings
+from magflow.stores.jobstore import DATABASE, campaign_store, job_store_from_settings
 
 FILE = "campaign.yaml"
 IDENTITY = "campaign.json"
@@ -64,6 +64,8 @@ class CampaignDirectory:
     def prepare(cls, path: Path, file: Path, spec: CampaignSpec) -> CampaignDirectory:
         """Make the directory, or take up the campaign in it if it is the same.
 
+        An identity that was left empty or damaged, by a full disk say, is written anew if the store is this campaign's.
+
         Raises
         ------
         CampaignError
@@ -72,13 +74,13 @@ class CampaignDirectory:
             If it cannot be written.
         """
         here = cls(path)
-        identity = {"id": here._id_of(spec), "name": spec.name, "structures": str(file.resolve().parent)}
-        if path.resolve() == file.resolve().parent and (path / IDENTITY).is_file():
-            identity["structures"] = here.identity["structures"]
+        found = here._known_identity()
+        identity = {"id": here._id_of(spec, found), "name": spec.name, "structures": str(file.resolve().parent)}
+        if found is not None and path.resolve() == file.resolve().parent:
+            identity["structures"] = found["structures"]
         identity |= IDENTITY_LAYOUT.stamp
         try:
-            if (path / IDENTITY).is_file():
-                here._check_same(identity, file)
+            here._check_same(found, identity, file)
             if file.resolve() != (path / FILE).resolve():
                 replace_file(path / FILE, file.read_bytes())
             replace_file(path / IDENTITY, json.dumps(identity, indent=1).encode())
@@ -91,27 +93,46 @@ class CampaignDirectory:
             ) from error
         return here
 
-    def _id_of(self, spec: CampaignSpec) -> str:
+    def _id_of(self, spec: CampaignSpec, found: dict[str, Any] | None) -> str:
         """Id of the campaign that `spec` describes: that of the one here, if it is described as that one was.
 
         An id holds every setting, those a file leaves out too. A release with one setting more, or another default,
         would find another campaign in the same file.
         """
         wanted = campaign_id(spec)
-        if not ((self.path / IDENTITY).is_file() and (self.path / FILE).is_file()):
+        if found is None or not (self.path / FILE).is_file():
             return wanted
         described = CampaignDirectory(self.path).spec  # the file here is about to be replaced
-        return self.id if campaign_id(described) == wanted else wanted
+        return str(found["id"]) if campaign_id(described) == wanted else wanted
 
-    def _check_same(self, wanted: dict[str, Any], file: Path) -> None:
-        if self.identity["id"] != wanted["id"]:
+    def _known_identity(self) -> dict[str, Any] | None:
+        """The identity; None where there is none, or none that can be read."""
+        try:
+            return self.identity if (self.path / IDENTITY).is_file() else None
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            return None
+
+    def _check_same(self, found: dict[str, Any] | None, wanted: dict[str, Any], file: Path) -> None:
+        seen = self._seen_in_store(wanted["id"]) if found is None else f"{found['name']} ({found['id']})"
+        if seen is not None and (found is None or found["id"] != wanted["id"]):
             raise CampaignError(
                 "this directory holds another campaign",
                 where=str(self.path),
-                seen=f"{self.identity['name']} ({self.identity['id']})",
+                seen=seen,
                 expected=f"{wanted['name']} ({wanted['id']}), as {file} describes it",
                 hint="choose another directory with --dir; only budgets and the execution section may change",
             )
+
+    def _seen_in_store(self, mine: str) -> str | None:
+        """The campaigns whose documents the embedded store holds, if none is of this one."""
+        if not (self.path / DATABASE).is_file():
+            return None
+        store = campaign_store(self.path)
+        store.connect()
+        others = set(store.docs_store.distinct("metadata.campaign")) - {None}
+        return ", ".join(sorted(others)) if others and mine not in others else None
 
     @property
     def id(self) -> str:
@@ -133,7 +154,8 @@ class CampaignDirectory:
         try:
             return read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
         except (OSError, ValueError, TypeError) as error:
-            raise StoreError("the campaign's identity cannot be read", where=str(file)) from error
+            hint = f"`magflow run FILE --dir {self.path}` with the campaign's own file writes it anew"
+            raise StoreError("the campaign's identity cannot be read", where=str(file), hint=hint) from error
 
     @cached_property
     def spec(self) -> CampaignSpec:

@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import CampaignFileError, Key, Problem, Source, dotted, read_source
 from magflow.core import plugins
+from magflow.core.credentials import remember
+from magflow.core.masking import mask
 from magflow.errors import InputError
 
 SETTINGS: dict[Key, tuple[str, str]] = {
@@ -43,6 +45,7 @@ def load_campaign(path: str | Path) -> CampaignSpec:
 
 def parse_campaign(source: Source, name: str) -> CampaignSpec:
     """As :func:`load_campaign`, from a source that was read already; paths stay as they are."""
+    remember(source.data)
     try:
         return CampaignSpec.model_validate_json(json.dumps(source.data), strict=True)
     except ValidationError as error:
@@ -106,7 +109,7 @@ def _problem(key: Key, details: ErrorDetails, source: Source) -> Problem:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    text = mask(json.dumps(value, default=str, ensure_ascii=False))  # before it is cut: a piece would not be known
     return text if len(text) <= _SHORT else text[: _SHORT - 3] + "..."
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from keyword import iskeyword
 from typing import Annotated, Any
@@ -15,7 +16,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from magflow.core.masking import mask
+from magflow.core.credentials import remember
+from magflow.core.masking import mask, masked_streams
 from magflow.errors import MagflowError
 
 COMMANDS = (
@@ -48,21 +50,28 @@ class _Group(TyperGroup):
     """Turns errors into one message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        remember(os.environ.get("MAGFLOW_MONGO_URI"))
+        with masked_streams():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except MagflowError as error:
-            if os.environ.get(DEBUG):
-                raise
-            typer.echo(mask(str(error)), err=True)
-            raise typer.Exit(error.exit_code) from error
+            typer.echo(_traceback(error) if os.environ.get(DEBUG) else mask(str(error)), err=True)
+            raise typer.Exit(error.exit_code) from None
         except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if os.environ.get(DEBUG):
-                raise
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            typer.echo(f"internal error: {mask(text)}; hint: report it with what {DEBUG}=1 shows", err=True)
-            raise typer.Exit(INTERNAL_ERROR) from error
+            text = " ".join(mask(f"{type(error).__name__}: {error}").split())
+            hinted = f"internal error: {text}; hint: report it with what {DEBUG}=1 shows"
+            typer.echo(_traceback(error) if os.environ.get(DEBUG) else hinted, err=True)
+            raise typer.Exit(INTERNAL_ERROR) from None
+
+
+def _traceback(error: Exception) -> str:
+    """As Python would print it, but without credentials."""
+    return mask("".join(traceback.format_exception(error)).rstrip())
 
 
 app = typer.Typer(

@@ -13,7 +13,8 @@ from magflow.errors import MagflowError
 def directory_name(uuid: str, index: int, name: str, attempt: int) -> str:
     """Name of the directory of one try of a job."""
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("_.")[:60] or "job"
-    return f"{plain}-{uuid[:8]}-{attempt}" if index == 1 else f"{plain}-{uuid[:8]}.{index}-{attempt}"
+    start = re.sub(r"\W", "_", uuid[:8])
+    return f"{plain}-{start}-{attempt}" if index == 1 else f"{plain}-{start}.{index}-{attempt}"
 
 
 def describe(error: Exception) -> str:

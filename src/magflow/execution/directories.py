@@ -7,9 +7,32 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from magflow.errors import StoreUnusableError
+from magflow.errors import StoreError, StoreUnusableError
+
+JOBS = "jobs"
+"""Directory in that of a campaign that holds those of its jobs."""
 
 SPARE = ".spare-"
+
+
+def named_directory(root: Path, name: str) -> Path:
+    """The directory `name` in `root`; names come from a file that may have been copied, or changed by others.
+
+    Raises
+    ------
+    StoreError
+        If it would be anywhere else.
+    """
+    directory = root / name
+    if directory.resolve().parent != root.resolve():
+        raise StoreError(
+            "the queue names a directory that is not the campaign's",
+            where=str(root.parent),
+            seen=name,
+            expected=f"the name of a directory in {root}",
+            hint="another program has changed the queue: restore it from a backup",
+        )
+    return directory
 
 
 class JobDirectories:

@@ -18,6 +18,7 @@ from monty.json import MSONable
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from magflow.core.credentials import remember
 from magflow.core.masking import mask
 from magflow.errors import InputError
 from magflow.settings import load_settings
@@ -70,14 +71,20 @@ class MongoAddress(MSONable):
             If there is no URI, or it is not one of MongoDB.
         """
         uri = self.uri or _uri_of_settings()
-        parts = urlsplit(uri)
+        remember(uri)
+        where = "store.mongodb.uri" if self.uri else "MAGFLOW_MONGO_URI or mongo_uri of the settings"
+        expected = "mongodb://HOST[:PORT][/DATABASE][?OPTIONS], with USER:PASSWORD@ before the host"
+        try:
+            parts = urlsplit(uri)
+            parts.port  # noqa: B018 - raises if it is no number
+        except ValueError:  # its text may quote the password
+            parts = urlsplit("")
         if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
-            raise InputError(
-                "this is no MongoDB URI",
-                where="store.mongodb.uri" if self.uri else "MAGFLOW_MONGO_URI or mongo_uri of the settings",
-                seen=mask(uri),
-                expected="mongodb://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?OPTIONS]",
-            )
+            hint = "characters such as / @ : in user and password are written %2F %40 %3A"
+            raise InputError("this is no MongoDB URI", where=where, seen=mask(uri), expected=expected, hint=hint)
+        if "@" in parts.path or not uri.isprintable() or " " in uri:
+            message = "user and password in a URI are percent-encoded"
+            raise InputError(message, where=where, expected=expected, hint="write / as %2F, @ as %40, : as %3A")
         return uri, self.database or parts.path.strip("/") or "magflow"
 
     def connect(self) -> tuple[MongoClient[dict[str, Any]], str]:

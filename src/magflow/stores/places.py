@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobflow import JobStore
 
+from magflow.core.credentials import remember
 from magflow.core.masking import mask
 from magflow.errors import InputError
 from magflow.stores.indexes import ensure_indexes
@@ -35,6 +36,7 @@ def open_place(place: str, collection: str, *, create: bool) -> JobStore:
         If it cannot be used.
     """
     if place == MONGODB or "://" in place:
+        remember(place)
         if mask(place) != place:
             raise InputError(
                 "a password does not belong on a command line, which others can read",

@@ -89,7 +89,10 @@ def test_errors_are_one_line_on_stderr(monkeypatch, error, code):
     assert "Traceback" not in result.stderr
     assert str(error).split("\n")[0] in result.stderr
     monkeypatch.setenv("MAGFLOW_DEBUG", "1")
-    assert runner.invoke(app, ["schema"]).exception is error
+    debugged = runner.invoke(app, ["schema"])
+    assert debugged.exit_code == code
+    assert "Traceback" in debugged.stderr
+    assert str(error) in debugged.stderr
 
 
 @pytest.mark.parametrize("name", template_names())

@@ -90,6 +90,7 @@ def test_an_older_queue_is_brought_up_to_date_once_and_its_jobs_stay(tmp_path, m
         con.execute("ALTER TABLE jobs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
         return con
 
+    monkeypatch.setattr(schema, "QUEUE", Format("queue"))
     queue = JobQueue(tmp_path)
     queue.submit(toy.add(1, 2))
     with queue.transaction() as con:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import ConfigurationError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
 
+from magflow.core.credentials import remember
 from magflow.core.masking import mask
 from magflow.core.versions import FORMAT, Format, read_stamped
 from magflow.errors import InputError, MissingToolError, StoreError
@@ -227,7 +228,9 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "host" not in content:
         expected = "host, port, name, username, password, ..."
         raise InputError("this file does not describe a LaunchPad", where=str(file), expected=expected)
-    return content | {"host": _expanded(content["host"], file)}
+    read = content | {"host": _expanded(content["host"], file)}
+    remember(read)
+    return read
 
 
 def _expanded(host: Any, file: Path) -> Any:

@@ -70,7 +70,7 @@ class LocalExecutor:
         Number of worker processes.
     threads
         Threads that each job's numerical libraries may use.
-    lease, retries, max_crashes, synchronous
+    retries, max_crashes, synchronous
         As for :class:`~magflow.execution.local.queue.JobQueue`.
 
     Raises
@@ -85,7 +85,6 @@ class LocalExecutor:
         store: JobStore | None = None,
         workers: int = 2,
         threads: int = 1,
-        lease: float = 60.0,
         retries: int = 1,
         max_crashes: int = 3,
         synchronous: str = "FULL",
@@ -101,7 +100,7 @@ class LocalExecutor:
                 "the campaign's directory cannot be created", where=str(directory), seen=str(error), hint=hint
             ) from error
         self.store, self.workers, self.threads = store, workers, threads
-        self.queue = JobQueue(self.directory, lease, retries, max_crashes, synchronous)
+        self.queue = JobQueue(self.directory, retries, max_crashes, synchronous)
         self.reader = QueueReader(self.directory)
 
     def submit(self, flow: Flow | Job | list[Job], allow_external_references: bool = False) -> int:
@@ -151,16 +150,13 @@ class LocalExecutor:
         return RunSummary(counts, tuple(self.reader.failed()), time.monotonic() - began, pool.deaths)
 
     def _supervise(self, pool: WorkerPool, monitor: _Monitor, received: list[int]) -> None:
-        renewed, version = time.monotonic(), -1
+        version = -1
         while True:
             if received:
                 raise KeyboardInterrupt(signal.Signals(received[0]).name)
             deaths = pool.reap()
             for death in deaths:
                 self._bury(pool, death)
-            if time.monotonic() - renewed > self.queue.lease / 4:  # a worker in long native code cannot do it itself
-                self.queue.renew(pool.names())
-                renewed = time.monotonic()
             if deaths or version != (version := self.queue.version()):
                 if self.queue.is_drained():
                     return
@@ -196,7 +192,6 @@ class LocalExecutor:
             "directory": str(self.directory),
             "path": [p or os.getcwd() for p in sys.path],  # noqa: PTH109
             "store": None if self.store is None else json.loads(json.dumps(self.store.as_dict(), cls=MontyEncoder)),
-            "lease": queue.lease,
             "retries": queue.retries,
             "max_crashes": queue.max_crashes,
             "synchronous": queue.synchronous,

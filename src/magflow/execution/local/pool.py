@@ -52,10 +52,6 @@ class WorkerPool:
         self._started = 0
         self._members: list[_Member] = []
 
-    def names(self) -> list[str]:
-        """Names of the living members."""
-        return [m.name for m in self._members]
-
     def fill(self) -> None:
         """Start what is missing."""
         while len(self._members) < self.size:

@@ -19,6 +19,7 @@ from monty.json import MontyEncoder
 
 from magflow.execution import flows
 from magflow.execution.attempts import directory_name
+from magflow.execution.directories import JOBS, named_directory
 from magflow.execution.local import graph
 from magflow.execution.local.schema import are_present, prepare_tables
 from magflow.execution.states import ALL_JOBS, NO_COST, CancelReason, Claim, Cost, JobFilter, JobState
@@ -34,8 +35,6 @@ class JobQueue:
 
     Parameters
     ----------
-    lease
-        Seconds after which a running job is offered again unless its worker has renewed its claim.
     retries
         How often a job is run again after an exception. Errors meant for a person
         (:class:`~magflow.errors.MagflowError`) are final at once.
@@ -46,15 +45,14 @@ class JobQueue:
     def __init__(
         self,
         directory: str | Path,
-        lease: float = 60.0,
         retries: int = 1,
         max_crashes: int = 3,
         synchronous: str = "FULL",
     ) -> None:
         self.path = Path(directory).absolute() / DATABASE
-        self.jobs_directory = self.path.parent / "jobs"
+        self.jobs_directory = self.path.parent / JOBS
         self.results_directory = self.path.parent / "results"
-        self.lease, self.retries, self.max_crashes, self.synchronous = lease, retries, max_crashes, synchronous
+        self.retries, self.max_crashes, self.synchronous = retries, max_crashes, synchronous
         con = connection.connect(self.path, synchronous)
         with connection.explained(self.path):
             ready = are_present(con, str(self.path))
@@ -101,32 +99,25 @@ class JobQueue:
 
     def claim(self, worker: str) -> Claim | None:
         """Take the oldest ready job, or None."""
-        now = time.time()
         with self._transaction() as con:
             row = con.execute("SELECT id FROM jobs WHERE state = 'READY' ORDER BY id LIMIT 1").fetchone()
             if row is None:
                 return None
             found = con.execute(
-                "UPDATE jobs SET state = 'RUNNING', worker = ?, lease = ?, tries = tries + 1, started = ?, ended = NULL"
+                "UPDATE jobs SET state = 'RUNNING', worker = ?, tries = tries + 1, started = ?, ended = NULL"
                 ' WHERE id = ? RETURNING id, uuid, "index", name, flow, worker, tries',
-                (worker, now + self.lease, now, row[0]),
+                (worker, time.time(), row[0]),
             ).fetchone()
             payload = con.execute("SELECT job FROM payloads WHERE id = ?", row).fetchone()[0]
             directory = self.jobs_directory / directory_name(found[1], found[2], found[3], found[6])
-            con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (str(directory), row[0]))
+            con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (directory.name, row[0]))
         job_id, uuid, index, name, flow, owner, attempt = found
         return Claim(job_id, uuid, index, name, flow, owner, attempt, payload, directory)
 
-    def renew(self, workers: list[str]) -> None:
-        """Extend the leases of what `workers` run."""
-        until = time.time() + self.lease
-        with self._transaction() as con:
-            con.executemany(
-                "UPDATE jobs SET lease = ? WHERE worker = ? AND state = 'RUNNING'", [(until, w) for w in workers]
-            )
-
     def complete(self, claim: Claim, response: Response[Any], cost: Cost = NO_COST, kept: bool = False) -> bool:
         """Mark a job completed, insert what it returned, move its children; all in one transaction.
+
+        The first result counts, whoever holds the claim by then: what was computed is not thrown away.
 
         Parameters
         ----------
@@ -136,12 +127,13 @@ class JobQueue:
         Returns
         -------
         bool
-            False if the claim was lost meanwhile: another worker runs the job, nothing was changed.
+            False if the job has ended meanwhile: nothing was changed.
         """
         with self._transaction() as con:
-            if not self._owned(con, claim):
+            sql = "SELECT 1 FROM jobs WHERE id = ? AND state IN ('READY', 'RUNNING')"
+            if con.execute(sql, (claim.id,)).fetchone() is None:
                 return False
-            # still RUNNING, hence not settled, while what it returned is inserted: each edge is counted once
+            # not settled yet while what it returned is inserted: each edge is counted once
             if response.stop_jobflow:
                 graph.stop_flow(con, claim.flow)
             elif not graph.is_stopped(con, claim.flow):
@@ -150,7 +142,7 @@ class JobQueue:
             self._finish(con, claim.id, JobState.COMPLETED, None, cost)
             con.execute(
                 "UPDATE jobs SET stored_data = ?, directory = ? WHERE id = ?",
-                (stored, str(claim.directory) if kept else None, claim.id),
+                (stored, claim.directory.name if kept else None, claim.id),
             )
             if response.stop_children:
                 for uuid, reason in graph.stop_children(con, claim.uuid, CancelReason.STOPPED):
@@ -171,21 +163,26 @@ class JobQueue:
                 graph.settle(con, claim.uuid)
         return True
 
-    def release(self, worker: str | None = None) -> list[str]:
+    def release(self, worker: str | None = None) -> list[Path]:
         """Offer again what `worker` (or, if None, anyone) was running when it was stopped: not the jobs' fault.
 
         Returns
         -------
         list
             The directories of the interrupted tries.
+
+        Raises
+        ------
+        StoreError
+            If the file names a directory that is not the campaign's; nothing was changed.
         """
         with self._transaction() as con:
             rows = con.execute(
-                "UPDATE jobs SET state = 'READY', worker = NULL, lease = NULL"
+                "UPDATE jobs SET state = 'READY', worker = NULL"
                 " WHERE state = 'RUNNING' AND worker = coalesce(?, worker) RETURNING directory",
                 (worker,),
             ).fetchall()
-        return [row[0] for row in rows if row[0]]
+            return [named_directory(self.jobs_directory, row[0]) for row in rows if row[0]]
 
     def crashed(self, worker: str, cause: str) -> int:
         """Record that `worker` died: what it ran is offered again, or has failed if this happened too often.
@@ -199,17 +196,6 @@ class JobQueue:
             rows = con.execute("SELECT id FROM jobs WHERE state = 'RUNNING' AND worker = ?", (worker,)).fetchall()
             for (job_id,) in rows:
                 self._crash(con, job_id, cause)
-        return len(rows)
-
-    def expire(self) -> int:
-        """Offer again the jobs whose lease has run out; returns their number."""
-        now = time.time()
-        if self._one("SELECT 1 FROM jobs WHERE state = 'RUNNING' AND lease < ?", (now,)) is None:
-            return 0
-        with self._transaction() as con:
-            rows = con.execute("SELECT id FROM jobs WHERE state = 'RUNNING' AND lease < ?", (now,)).fetchall()
-            for (job_id,) in rows:
-                self._crash(con, job_id, f"no sign of life for {self.lease:g} s")
         return len(rows)
 
     def retry(self, which: JobFilter = ALL_JOBS) -> int:
@@ -252,8 +238,8 @@ class JobQueue:
 
     def _finish(self, con: sqlite3.Connection, job_id: int, state: JobState, error: str | None, cost: Cost) -> None:
         con.execute(
-            "UPDATE jobs SET state = ?, error = ?, ended = ?, wall = wall + ?, cpu = cpu + ?, worker = NULL,"
-            " lease = NULL WHERE id = ?",
+            "UPDATE jobs SET state = ?, error = ?, ended = ?, wall = wall + ?, cpu = cpu + ?, worker = NULL"
+            " WHERE id = ?",
             (str(state), error, time.time(), cost.wall, cost.cpu, job_id),
         )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from magflow.errors import StoreError
+from magflow.execution.directories import JOBS
 from magflow.execution.local.schema import is_readable
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 from magflow.stores import connection
@@ -53,7 +54,7 @@ class QueueReader:
         """The jobs that `which` describes, in order of submission."""
         where, values = which.sql()
         sql = f"SELECT {_COLUMNS} FROM jobs WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
-        return [_record(row) for row in self._all(sql, [*values, -1 if limit is None else limit])]
+        return [self._record(row) for row in self._all(sql, [*values, -1 if limit is None else limit])]
 
     def running(self) -> list[tuple[JobRecord, float]]:
         """What runs now, each with the seconds since it began."""
@@ -89,6 +90,12 @@ class QueueReader:
             self._check(con)
             return con.execute(sql, values or []).fetchall()
 
+    def _record(self, row: tuple[Any, ...]) -> JobRecord:
+        fields = dict(zip((f.name for f in dataclass_fields(JobRecord)), row, strict=True))
+        if fields["directory"] is not None:  # a queue of magflow 0.1 names whole paths, perhaps of before it was moved
+            fields["directory"] = str(self.path.parent / JOBS / Path(fields["directory"]).name)
+        return JobRecord(**{**fields, "state": JobState(fields["state"]), "metadata": json.loads(fields["metadata"])})
+
     def _check(self, con: sqlite3.Connection) -> None:
         if not is_readable(con, str(self.path)):
             raise StoreError(
@@ -96,8 +103,3 @@ class QueueReader:
                 where=str(self.path),
                 hint="give the directory of a campaign that was run on this machine",
             )
-
-
-def _record(row: tuple[Any, ...]) -> JobRecord:
-    fields = dict(zip((f.name for f in dataclass_fields(JobRecord)), row, strict=True))
-    return JobRecord(**{**fields, "state": JobState(fields["state"]), "metadata": json.loads(fields["metadata"])})

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from magflow.core.release import __version__
 from magflow.core.versions import Format
 
-QUEUE: Format[sqlite3.Connection] = Format("queue")
+
+def _without_leases_and_paths(con: sqlite3.Connection) -> sqlite3.Connection:
+    """Directories were whole paths, which in a copy of a campaign named those of the original."""
+    con.execute("DROP INDEX IF EXISTS jobs_running")
+    con.execute("ALTER TABLE jobs DROP COLUMN lease")
+    rows = con.execute("SELECT directory, id FROM jobs WHERE directory IS NOT NULL").fetchall()
+    con.executemany("UPDATE jobs SET directory = ? WHERE id = ?", [(Path(path).name, job) for path, job in rows])
+    return con
+
+
+QUEUE: Format[sqlite3.Connection] = Format("queue", (_without_leases_and_paths,))
 """Of the tables. A step changes them by way of the connection it is given, which it returns. Readers never write, so
 they meet older tables too."""
 
@@ -25,7 +36,6 @@ STATEMENTS = (
         unfinished INTEGER NOT NULL,       -- edges whose parent is not settled; WAITING means > 0
         tolerant INTEGER NOT NULL,         -- runs even if a parent failed (on_missing_references is not ERROR)
         worker TEXT,
-        lease REAL,                        -- a RUNNING job is re-offered when this time has passed
         tries INTEGER NOT NULL DEFAULT 0,
         errors INTEGER NOT NULL DEFAULT 0,
         crashes INTEGER NOT NULL DEFAULT 0,
@@ -35,7 +45,7 @@ STATEMENTS = (
         wall REAL NOT NULL DEFAULT 0,
         cpu REAL NOT NULL DEFAULT 0,
         error TEXT,
-        directory TEXT,
+        directory TEXT,                    -- name of that of the last try, in jobs/
         metadata TEXT NOT NULL,
         stored_data TEXT,
         UNIQUE (uuid, "index"))
@@ -53,7 +63,7 @@ STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS queue_format (format INTEGER NOT NULL, magflow TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS edges_child ON edges (child)",
     "CREATE INDEX IF NOT EXISTS jobs_ready ON jobs (id) WHERE state = 'READY'",
-    "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker, lease) WHERE state = 'RUNNING'",
+    "CREATE INDEX IF NOT EXISTS jobs_running ON jobs (worker) WHERE state = 'RUNNING'",
     "CREATE INDEX IF NOT EXISTS jobs_failed ON jobs (id) WHERE state = 'FAILED'",
     # for counts; an index that began with the state would tempt SQLite to search all WAITING jobs for a child
     "CREATE INDEX IF NOT EXISTS jobs_category ON jobs (category, state)",

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from magflow.core.masking import mask, masked_streams
 from magflow.errors import MagflowError, StoreError, StoreUnusableError
 from magflow.execution.attempts import cpu_seconds, describe
 from magflow.execution.directories import JobDirectories
@@ -39,7 +40,6 @@ EXIT_STORE = 4
 
 _IDLE_SHORTEST, _IDLE_LONGEST = 0.004, 0.05  # seconds between two looks at the queue
 _FIELDS = ("message", "where", "seen", "expected", "hint")  # of a MagflowError
-_IDLE_CLAIM = 0.5  # seconds after which an idle worker looks for expired leases
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class WorkerConfig:
     name: str
     path: list[str]
     store: dict[str, Any] | None
-    lease: float
     retries: int
     max_crashes: int
     synchronous: str
@@ -73,7 +72,7 @@ class Worker:
             If the store or the queue cannot be written; the job at hand is offered again.
         """
         stop = stop or threading.Event()
-        done, idle, looked, version = 0, _IDLE_SHORTEST, time.monotonic(), -1
+        done, idle, version = 0, _IDLE_SHORTEST, -1
         claim = self.queue.claim(self.name)
         while not stop.is_set():
             if claim is not None:
@@ -83,12 +82,7 @@ class Worker:
                 break
             stop.wait(idle)
             idle = min(2 * idle, _IDLE_LONGEST)
-            if time.monotonic() - looked > _IDLE_CLAIM:
-                looked = time.monotonic()
-                self.queue.expire()
-            elif version == (version := self.queue.version()):
-                continue
-            if self.queue.has_ready():
+            if version != (version := self.queue.version()) and self.queue.has_ready():
                 claim = self.queue.claim(self.name)
         if claim is not None:
             self.queue.release(self.name)
@@ -154,16 +148,6 @@ def _discards_files(claim: Claim) -> bool:
     return json.loads(claim.payload).get("metadata", {}).get("discard_files") is True
 
 
-def _beat(queue: JobQueue, name: str) -> None:
-    """Renew the lease of the job at hand, for ever."""
-    while True:
-        time.sleep(queue.lease / 4)
-        try:
-            queue.renew([name])
-        except StoreError as error:  # the next beat, or the end of the job, will show whether it lasts
-            print(f"lease not renewed: {error}", file=sys.stderr, flush=True)
-
-
 def _watch_lifeline(lifeline: IO[str], stop: threading.Event) -> None:
     for line in lifeline:
         if line.strip() == "stop":
@@ -184,7 +168,8 @@ def main() -> int:
     stop = threading.Event()
     threading.Thread(target=_watch_lifeline, args=(lifeline, stop), daemon=True).start()
     try:
-        _serve(config, stop)
+        with masked_streams():
+            _serve(config, stop)
     except StoreError as error:
         _report(error)
         return EXIT_STORE
@@ -202,15 +187,14 @@ def _serve(config: WorkerConfig, stop: threading.Event) -> None:
     else:
         store = MontyDecoder().process_decoded(config.store)
     store.connect()
-    queue = JobQueue(config.directory, config.lease, config.retries, config.max_crashes, config.synchronous)
-    threading.Thread(target=_beat, args=(queue, config.name), daemon=True).start()
+    queue = JobQueue(config.directory, config.retries, config.max_crashes, config.synchronous)
     Worker(queue, store, config.name).run(stop)
 
 
 def _report(error: StoreError) -> None:
     """Tell the parent what is wrong with the store, as JSON on the pipe that it gave."""
     fields = {k: getattr(error, k) for k in _FIELDS}
-    print(f"StoreError: {error}", file=sys.stderr, flush=True)
+    print(mask(f"StoreError: {error}"), file=sys.stderr, flush=True)
     descriptor = os.environ.get("MAGFLOW_REPORT_FD")
     if descriptor is not None:
         os.write(int(descriptor), json.dumps(fields, default=str).encode()[:60000])

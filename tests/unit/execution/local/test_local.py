@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,12 +18,12 @@ from jobflow import Flow
 
 import toy_jobs as toy
 from magflow.errors import CampaignError, InputError, StoreError
-from magflow.execution.local import executor as executor_module
 from magflow.execution.local import processes
-from magflow.execution.local import worker as worker_module
 from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import JobState
+from magflow.stores import connection
 from magflow.stores.jobstore import campaign_store
 
 HERE = Path(toy.__file__).parent
@@ -202,51 +201,23 @@ def test_what_a_dead_run_left_running_is_ended_before_anything_is_offered_again(
     assert [job.state for job in executor.reader.jobs()] == [JobState.READY]
 
 
-class _Clock:
-    """Time that passes only in sleep."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
-def renewals_of_the_main_process(tmp_path, monkeypatch, clock):
-    """Moments at which leases are renewed while one job takes five leases."""
-    monkeypatch.setattr(executor_module, "time", clock)
-    executor, moments = LocalExecutor(tmp_path, workers=1, lease=60.0), []
-    monkeypatch.setattr(executor.queue, "renew", lambda workers: moments.append(clock.now))
-    monkeypatch.setattr(executor.queue, "is_drained", lambda: clock.now > 1300.0)
-    monkeypatch.setattr(executor.queue, "version", lambda: int(clock.now))
-    pool = SimpleNamespace(reap=list, names=lambda: ["w"], fill=lambda: None)
-    executor._supervise(pool, executor_module._Monitor(executor.reader, None, 1.0, 0.0), [])
-    return moments
-
-
-def renewals_of_the_worker(tmp_path, monkeypatch, clock):
-    monkeypatch.setattr(worker_module, "time", clock)
-    moments = []
-
-    def renew(workers):
-        moments.append(clock.now)
-        if clock.now > 1300.0:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        worker_module._beat(SimpleNamespace(lease=60.0, renew=renew), "w")
-    return moments
-
-
-@pytest.mark.parametrize("who", [renewals_of_the_main_process, renewals_of_the_worker])
-def test_a_lease_outlasts_two_renewals_that_fail(tmp_path, monkeypatch, who):
-    clock = _Clock()
-    moments = [clock.now, *who(tmp_path, monkeypatch, clock)]
-    assert clock.now > 1300.0
-    assert max(b - a for a, b in itertools.pairwise([*moments, clock.now])) < 60.0 / 3
+def test_a_copy_touches_nothing_of_its_original(tmp_path):
+    """What the copied queue says is running is running in the original."""
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    queue = JobQueue(original)
+    queue.submit(toy.add(1))
+    running = queue.claim("a").directory
+    running.mkdir(parents=True)
+    (running / "half.done").touch()
+    connection.merge_log(queue.path)
+    shutil.copytree(original, copy)
+    executor = LocalExecutor(copy)
+    executor._recover()
+    assert executor.reader.counts()[JobState.READY] == 1
+    assert list((copy / "jobs").iterdir()) == []
+    assert (running / "half.done").exists()
+    assert QueueReader(original).running()[0][0].directory == str(running)
 
 
 def test_the_lock_tells_who_holds_it(tmp_path):

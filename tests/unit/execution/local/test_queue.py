@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from jobflow import Flow, Response
@@ -88,23 +88,53 @@ def test_manager_config_hosts_and_metadata_pass_as_in_jobflow(queue):
     assert all(j.flow == flow.uuid for j in jobs)
 
 
-def test_claims_are_exclusive_and_leases_expire(tmp_path):
-    queue = JobQueue(tmp_path, lease=0.2, max_crashes=2)
+def test_claims_are_exclusive_until_their_worker_has_died(tmp_path):
+    queue = JobQueue(tmp_path, max_crashes=2)
     queue.submit(toy.add(1))
     claim = queue.claim("a")
     assert queue.claim("b") is None
-    queue.renew(["a"])
-    assert queue.expire() == 0
-    time.sleep(0.3)
-    assert queue.expire() == 1
+    assert queue.crashed("a", "signal SIGKILL") == 1
     again = queue.claim("b")
     assert (again.uuid, again.attempt) == (claim.uuid, 2)
-    assert not queue.fail(claim, "too late")  # the first worker lost its claim: nothing it reports counts
+    assert not queue.fail(claim, "too late")  # an error of a worker that is thought dead says nothing of the job
     assert QueueReader(tmp_path).running()[0][0].worker == "b"
     assert queue.crashed("b", "signal SIGKILL") == 1
     (failed,) = QueueReader(tmp_path).failed()
     assert "died 2 time(s)" in failed.error
     assert "SIGKILL" in failed.error
+
+
+@pytest.mark.parametrize("jump", [-1e6, 120.0, 1e9])
+def test_a_clock_that_jumps_takes_no_job_from_its_worker(queue, monkeypatch, jump):
+    """A step of NTP, a laptop that slept: another worker is idle meanwhile."""
+    queue.submit(toy.add(1))
+    claim = queue.claim("busy")
+    real = time.time
+    monkeypatch.setattr("time.time", lambda: real() + jump)
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    assert Worker(queue, memory_store(), "idle").run(stop) == 0
+    assert QueueReader(queue.path.parent).running()[0][0].worker == "busy"
+    assert queue.complete(claim, Response(output=2))
+
+
+@pytest.mark.parametrize("path", ["{outside}", "../../{name}", "..", ".", "link"])
+def test_a_directory_that_is_not_the_campaigns_is_refused(tmp_path, path):
+    outside = tmp_path / "precious"
+    for folder in (outside, tmp_path / "run"):
+        folder.mkdir()
+    queue = JobQueue(tmp_path / "run")
+    queue.jobs_directory.mkdir()
+    (queue.jobs_directory / "link").symlink_to(outside)
+    queue.submit(toy.add(1))
+    queue.claim("a")
+    named = path.format(outside=outside, name=outside.name)
+    with queue.transaction() as con:
+        con.execute("UPDATE jobs SET directory = ?", (named,))
+    with pytest.raises(StoreError, match="not the campaign's") as caught:
+        queue.release()
+    assert caught.value.seen == named
+    assert states(queue) == {"add": "RUNNING"}
 
 
 def test_interruptions_are_not_held_against_a_job(tmp_path):
@@ -218,27 +248,6 @@ def test_an_output_elsewhere_is_there_before_the_job_has_ended(queue):
     assert store.count({}) == 1
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The time that the queue sees."""
-    now = SimpleNamespace(time=lambda: now.at, at=1000.0)
-    monkeypatch.setattr("magflow.execution.local.queue.time", now)
-    return now
-
-
-def test_a_renewal_extends_the_leases_of_those_workers_alone(tmp_path, clock):
-    queue = JobQueue(tmp_path, lease=60.0)
-    queue.submit(Flow([toy.add(1), toy.add(2)]))
-    queue.claim("a"), queue.claim("b")
-    clock.at += 40.0
-    queue.renew(["a", "c"])
-    clock.at += 40.0
-    assert queue.expire() == 1
-    (left,) = QueueReader(tmp_path).running()
-    assert left[0].worker == "a"
-    assert queue.expire() == 0
-
-
 def test_a_worker_releases_what_it_holds_and_no_more(queue):
     queue.submit(Flow([toy.add(1), toy.add(2)]))
     queue.claim("a"), queue.claim("b")
@@ -247,18 +256,18 @@ def test_a_worker_releases_what_it_holds_and_no_more(queue):
     assert len(queue.release()) == 1
 
 
-def test_a_worker_that_lost_its_claim_ends_nothing(tmp_path):
+def test_the_first_result_counts_whoever_holds_the_claim(tmp_path):
     queue = JobQueue(tmp_path, retries=0)
     first = toy.add(1)
     queue.submit(Flow([first, toy.add(first.output)]))
     lost = queue.claim("a")
     queue.crashed("a", "signal SIGKILL")
-    again = queue.claim("a")
+    again = queue.claim("b")
     response = Response(output=2, addition=Flow([toy.add(7)]))
-    assert not queue.complete(lost, response)
-    assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["RUNNING", "WAITING"]
-    assert queue.complete(again, Response(output=2))
-    assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["COMPLETED", "READY"]
+    assert queue.complete(lost, response)
+    assert not queue.complete(again, response)
+    assert not queue.fail(again, "too late")
+    assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["COMPLETED", "READY", "READY"]
 
 
 def test_a_job_that_is_retried_has_all_its_tries_before_it(tmp_path):
