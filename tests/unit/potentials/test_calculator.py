@@ -71,7 +71,7 @@ def test_which_moments_go_first():
 
 
 def test_moments_that_do_not_fit():
-    with pytest.raises(InputError, match="leaves out an element.*Fe"):
+    with pytest.raises(InputError, match=r"leaves out an element.*Fe"):
         frame_of(bare(), magnetic=True, moments={"Al": 0.0})
     with pytest.raises(InputError, match="wrong number of moments"):
         frame_of(bare(), magnetic=True, moments=[1.0])
