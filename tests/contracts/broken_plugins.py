@@ -241,7 +241,16 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], str]] = {
     "saves another model": (lambda: spoilt(to_bytes=bytes_of_another), "goes_through_bytes"),
     "takes xenon for iron": (lambda: reading(as_iron), "an_unknown_species_is_an_input_error"),
     "takes no moments for zero": (lambda: reading(with_zero_moments), "missing_moments_are_an_input_error"),
-    "calculator of the first atoms": (lambda: spoilt(calculator=lambda self: Stuck(self)), "calculator"),
+    "calculator of the first atoms": (lambda: spoilt(calculator=lambda self, **_: Stuck(self)), "calculator"),
+    "calculator that takes no moments for zero": (
+        lambda: spoilt(calculator=lambda self, **options: Inventive(self, **options)),
+        "calculator_takes_moments_and_invents_none",
+    ),
+    "calculator that takes no moments=": (
+        lambda: spoilt(calculator=lambda self, **_: FrameCalculator(self)),
+        "calculator_takes_moments_and_invents_none",
+    ),
+    "holds on to this process": (lambda: spoilt(), "can_be_pickled_and_copied"),
     "descriptors by sign": (lambda: spoilt(descriptors=descriptors_by_sign), "descriptors_and_grades"),
 }
 LOADERS = {"loads anything": (load_anything, "a_damaged_model_is_an_input_error")}
@@ -254,6 +263,14 @@ class PotentialWithoutBytes:
 
     def predict(self, frames: Sequence[Frame]) -> Prediction:
         return fitted()[0].predict(frames)
+
+
+class Inventive(FrameCalculator):
+    """ASE's zeros for moments that nobody has set."""
+
+    def calculate(self, atoms: Any = None, *args: Any, **kwargs: Any) -> None:
+        atoms.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+        super().calculate(atoms, *args, **kwargs)
 
 
 class Stuck(FrameCalculator):

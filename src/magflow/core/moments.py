@@ -6,13 +6,18 @@ frame is non-magnetic on purpose and is never the same as zero moments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
+
+GivenMoments: TypeAlias = Mapping[str, float] | ArrayLike
+"""What a person gives: muB by element, or of every atom, (N,) along z or (N, 3)."""
 
 ZERO_MOMENT = 0.1
 """muB; below it an atom counts as unpolarised when an ordering is named."""

@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 from magflow.core.dynamics import Motion, Observation, Stop
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
+from magflow.core.moments import GivenMoments
 from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.core.types import FloatArray, RecordArray
 
@@ -121,8 +122,11 @@ class Potential(Protocol):
     def to_bytes(self) -> bytes:
         """The whole model, no pickle."""
 
-    def calculator(self) -> Calculator:
-        """ASE calculator; moments are read from ``initial_magmoms``, results hold ``magnetic_forces`` too."""
+    def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
+        """ASE calculator at these moments, or at those of the atoms; atoms without any are refused.
+
+        :class:`magflow.potentials.calculator.FrameCalculator` is one for any potential.
+        """
 
 
 @runtime_checkable
@@ -134,6 +138,36 @@ class SupportsGrades(Protocol):
 
     def grades(self, frames: Sequence[Frame]) -> FloatArray:
         """(n,) extrapolation grade of each frame: the largest over its atoms; needs the active set of the fit."""
+
+
+@runtime_checkable
+class TellsGraded(Protocol):
+    """A potential with grades that says whether it carries what they need; one that does not say carries it."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether it can grade frames."""
+
+
+def parts_of(potential: object) -> Sequence[object]:
+    """The members of an ensemble, or the potential."""
+    members: Sequence[object] = getattr(potential, "members", (potential,))
+    return members
+
+
+def has_grades(potential: object) -> bool:
+    """Whether a potential, or each member of an ensemble, can grade frames."""
+    return all(
+        isinstance(p, SupportsGrades) and (not isinstance(p, TellsGraded) or p.graded) for p in parts_of(potential)
+    )
+
+
+@runtime_checkable
+class KnowsAtomicEnergies(Protocol):
+    """A potential whose energy is a sum over atoms."""
+
+    def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
+        """(sum N,) eV, each atom's share."""
 
 
 @runtime_checkable

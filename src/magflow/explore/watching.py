@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from magflow.core.dynamics import RECORD, Motion, Observation, Stop
-from magflow.core.protocols import Ensemble, Propagator, SupportsGrades
+from magflow.core.protocols import Ensemble, Propagator, SupportsGrades, has_grades
 from magflow.core.types import RecordArray
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
@@ -138,9 +138,7 @@ def watch(ensemble: Ensemble, motions: Sequence[Motion], steps: int, how: Watch)
 
 def grader_of(ensemble: Ensemble) -> SupportsGrades | None:
     """The ensemble, if it and its members have extrapolation grades."""
-    if isinstance(ensemble, SupportsGrades) and all(isinstance(m, SupportsGrades) for m in ensemble.members):
-        return ensemble
-    return None
+    return ensemble if isinstance(ensemble, SupportsGrades) and has_grades(ensemble) else None
 
 
 def _ending(moving: Propagator, run: int) -> Sighting:

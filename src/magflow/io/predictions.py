@@ -49,7 +49,8 @@ def check_predictable(records: Sequence[Record], species: Sequence[str], *, magn
                 "the column magmoms is missing",
                 where=f"{where}: frame {i}",
                 expected="magmoms:R:1 (collinear) or magmoms:R:3, muB",
-                hint="give every atom the moment it is to be evaluated at; nothing is guessed",
+                hint="give every atom the moment it is to be evaluated at (ASE: set_initial_magnetic_moments); "
+                "nothing is guessed",
             )
 
 

@@ -2,65 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import ArrayLike
 
 from magflow.core.frame import Frame
+from magflow.core.moments import GivenMoments, as_vectors, is_collinear
 from magflow.core.prediction import EnsemblePrediction, Prediction
+from magflow.core.protocols import KnowsAtomicEnergies, SupportsGrades, TellsMagnetic, has_grades, parts_of
 from magflow.errors import InputError
+from magflow.io.predictions import EXTRAPOLATION
+
+_INITIAL, _ACHIEVED = "initial_magmoms", "magmoms"
 
 
-def frame_of(atoms: Atoms, *, magnetic: bool) -> Frame:
-    """The frame a potential is evaluated at.
-
-    Raises
-    ------
-    InputError
-        If the cell is not periodic in three directions.
-    """
-    if not all(atoms.pbc):
-        raise InputError(
-            "the cell is not periodic in all directions", seen=atoms.pbc.tolist(), hint="add vacuum and set pbc=True"
-        )
-    magmoms = atoms.get_initial_magnetic_moments() if magnetic else None
-    return Frame(tuple(atoms.get_chemical_symbols()), np.array(atoms.cell), atoms.positions, magmoms)
+class ExtrapolationWarning(UserWarning):
+    """A potential is asked about atoms unlike those it was fitted on."""
 
 
 class Predicts(Protocol):
     """A potential, or an ensemble."""
 
-    @property
-    def magnetic(self) -> bool:
-        """Whether it reads moments."""
-
     def predict(self, frames: Sequence[Frame]) -> Prediction | EnsemblePrediction:
         """What it says of some frames."""
+
+
+def frame_of(atoms: Atoms, *, magnetic: bool, moments: GivenMoments | None = None) -> Frame:
+    """The frame a potential is evaluated at.
+
+    Parameters
+    ----------
+    magnetic
+        Whether it needs moments.
+    moments
+        These moments; None: ``initial_magmoms``, else the ``magmoms`` that another calculator found.
+
+    Raises
+    ------
+    InputError
+        If the cell is not periodic in three directions, or moments are needed and nobody has set them: ASE's zeros for
+        atoms without moments are no moments.
+    """
+    if not all(atoms.pbc):
+        raise InputError(
+            "the cell is not periodic in all directions", seen=atoms.pbc.tolist(), hint="add vacuum and set pbc=True"
+        )
+    species = tuple(atoms.get_chemical_symbols())
+    magmoms = as_vectors(_moments_of(atoms, species, moments), len(species)) if magnetic else None
+    return Frame(species, np.array(atoms.cell), atoms.positions, magmoms)
+
+
+def _moments_of(atoms: Atoms, species: Sequence[str], moments: GivenMoments | None) -> ArrayLike:
+    if isinstance(moments, Mapping):
+        if missing := sorted(set(species) - set(moments)):
+            raise InputError("moments= leaves out an element", seen=", ".join(missing), expected="muB of every element")
+        return [float(moments[s]) for s in species]
+    if moments is not None:
+        return moments
+    for name in (_INITIAL, _ACHIEVED):
+        if atoms.has(name):
+            return atoms.arrays[name]
+    achieved: ArrayLike | None = getattr(atoms.calc, "results", {}).get(_ACHIEVED)
+    if achieved is not None and not atoms.calc.check_state(atoms):
+        return achieved
+    raise InputError(
+        "a magnetic potential needs moments, and the atoms have none",
+        where="calculator",
+        expected="the moment of every atom, muB; zeros if they are to carry none",
+        hint="atoms.set_initial_magnetic_moments([..]), or calculator(moments={'Fe': 2.2, ..})",
+    )
 
 
 class FrameCalculator(Calculator):
     """Evaluates a potential, or an ensemble, on ASE atoms.
 
-    Moments are read from ``initial_magmoms``. Results: ``energy`` (= ``free_energy``, eV), ``forces``,
-    ``stress`` (eV/A^3, positive in tension), ``magnetic_forces`` (N, 3) eV/muB; of an ensemble also ``deviations``,
-    a dict with the standard deviation of each.
+    Results: ``energy`` (= ``free_energy``, eV), ``forces``, ``stress`` (eV/A^3, positive in tension); of a magnetic
+    potential ``magmoms``, the moments it was evaluated at (muB), and ``magnetic_forces`` (N, 3) -dE/dm (eV/muB); where
+    the family knows them ``energies`` (N,) eV and ``grade``, the extrapolation grade; of an ensemble ``deviations``, a
+    dict with the calibrated deviation of each quantity. It can be pickled and copied.
+
+    Parameters
+    ----------
+    moments
+        See :func:`frame_of`.
+
+    Warns
+    -----
+    ExtrapolationWarning
+        Once, when a grade exceeds 2.
     """
 
-    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]  # ASE does not say it is the class's
-        "energy",
-        "free_energy",
-        "forces",
-        "stress",
-        "magnetic_forces",
-        "deviations",
-    ]
-
-    def __init__(self, potential: Predicts, **kwargs: Any) -> None:
+    def __init__(self, potential: Predicts, *, moments: GivenMoments | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.potential = potential
+        self.moments = moments
+        self.magnetic = not isinstance(potential, TellsMagnetic) or potential.magnetic
+        self._warned = False
+        names = ["energy", "free_energy", "forces", "stress", "deviations"]
+        names += ["magmoms", "magnetic_forces"] if self.magnetic else []
+        self._sums = all(isinstance(p, KnowsAtomicEnergies) for p in parts_of(potential))
+        self._grades = has_grades(potential)
+        names += ["energies"] if self._sums else []
+        names += ["grade"] if self._grades else []
+        self.implemented_properties = names
 
     def calculate(
         self,
@@ -69,15 +118,33 @@ class FrameCalculator(Calculator):
         system_changes: list[str] = all_changes,
     ) -> None:
         """Everything at once. Keeps a copy of the atoms, so that later changes of them are seen."""
-        super().calculate(atoms, properties or ["energy"], system_changes)
-        if self.atoms is None:
+        source = atoms if atoms is not None else self.atoms
+        if source is None:
             raise InputError("there are no atoms to evaluate", hint="calculate(atoms)")
-        prediction = self.potential.predict([frame_of(self.atoms, magnetic=self.potential.magnetic)])
+        frame = frame_of(source, magnetic=self.magnetic, moments=self.moments)
+        super().calculate(atoms, properties or ["energy"], system_changes)
+        prediction = self.potential.predict([frame])
         if isinstance(prediction, EnsemblePrediction):
-            self.results = _results(prediction.mean)
-            self.results["deviations"] = _results(prediction.deviation)
+            self.results = _results(prediction.mean) | {"deviations": _results(prediction.deviation)}
         else:
             self.results = _results(prediction)
+        if frame.magmoms is not None:
+            self.results["magmoms"] = frame.magmoms[:, 2] if is_collinear(frame.magmoms) else frame.magmoms.copy()
+        if isinstance(self.potential, KnowsAtomicEnergies) and self._sums and "energies" in (properties or ()):
+            self.results["energies"] = self.potential.atomic_energies([frame])
+        if isinstance(self.potential, SupportsGrades) and self._grades:
+            self._grade(self.potential, frame)
+
+    def _grade(self, grader: SupportsGrades, frame: Frame) -> None:
+        grade = self.results["grade"] = float(grader.grades([frame])[0])
+        if grade > EXTRAPOLATION and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"extrapolation grade {grade:.3g}, above {EXTRAPOLATION:g}: these atoms are outside the training set; "
+                "not said again",
+                ExtrapolationWarning,
+                stacklevel=2,
+            )
 
 
 def _results(prediction: Prediction) -> dict[str, Any]:

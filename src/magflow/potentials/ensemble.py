@@ -19,10 +19,12 @@ from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
+from magflow.core.moments import GivenMoments
 from magflow.core.notebook import facts_html
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import (
     FitReport,
+    KnowsAtomicEnergies,
     KnowsMoments,
     KnowsStressOffset,
     MovesTogether,
@@ -215,9 +217,30 @@ class PotentialEnsemble:
                 found[element] = min(most, found.get(element, np.inf))
         return found
 
-    def calculator(self) -> Calculator:
-        """ASE calculator of the mean; ``results["deviations"]`` holds the deviations."""
-        return FrameCalculator(self)
+    def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
+        """(sum N,) eV, mean over the members of each atom's share.
+
+        Raises
+        ------
+        InputError
+            If the energy of the family is no sum over atoms.
+        """
+        able = [m for m in self.members if isinstance(m, KnowsAtomicEnergies)]
+        if len(able) < len(self.members):
+            raise InputError(f"potentials of family {self.family_name} have no energies of atoms")
+        energies: FloatArray = np.mean([m.atomic_energies(frames) for m in able], axis=0)
+        return energies
+
+    def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
+        """ASE calculator of the mean; ``results["deviations"]`` holds the deviations.
+
+        Parameters
+        ----------
+        moments
+            muB, by element or of every atom; None: those of the atoms. Atoms without moments are refused where the
+            members read them.
+        """
+        return FrameCalculator(self, moments=moments)
 
     def calibrated(self, calibration: Mapping[str, float]) -> PotentialEnsemble:
         """The same members with other calibration factors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from magflow.core.frame import Frame
-from magflow.core.protocols import KnowsDistances, SupportsGrades
+from magflow.core.protocols import KnowsDistances, has_grades
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -39,4 +39,4 @@ def shortest_known(ensemble: PotentialEnsemble) -> float:
 
 def grades_of(ensemble: PotentialEnsemble, frames: Sequence[Frame]) -> FloatArray | None:
     """(n,) extrapolation grades; None if the family has none."""
-    return ensemble.grades(frames) if isinstance(ensemble.members[0], SupportsGrades) else None
+    return ensemble.grades(frames) if has_grades(ensemble) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from magflow.core.protocols import FitReport, Potential, PotentialFamily, Suppor
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.testing.contract import agree, clause, demand, refused
-from magflow.testing.potentials import PotentialContract
+from magflow.testing.potentials import PotentialContract, pickled, twin
 from magflow.testing.settings import SettingsContract
 from magflow.testing.springs import ELEMENTS, springs, two_atoms, without_moments
 
@@ -157,5 +158,7 @@ class PotentialFamilyContract(SettingsContract):
         agree(two.mean.forces, one.mean.forces, "mean forces after loading")
         agree(two.deviation.energy, one.deviation.energy, "deviation of the energies after loading")
         demand((np.asarray(one.deviation.forces) > 0).any(), "the members do not differ")
+        copied = twin(twin(ensemble, copy.deepcopy), pickled).predict(self.frames)
+        agree(copied.mean.forces, one.mean.forces, "mean forces after deepcopy and pickle")
         if isinstance(members[0], SupportsGrades):
             demand(np.isfinite(ensemble.grades(self.frames)).all(), "a grade that is not finite")

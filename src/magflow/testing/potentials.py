@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -16,7 +18,8 @@ from magflow.core.protocols import Potential, SupportsGrades
 from magflow.core.types import FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
-from magflow.testing.contract import Contract, agree, clause, demand, given, refused
+from magflow.io.ase_atoms import to_atoms
+from magflow.testing.contract import Contract, ContractError, agree, clause, demand, given, refused
 from magflow.testing.springs import two_atoms
 
 
@@ -185,6 +188,40 @@ class PotentialContract(Contract):
         agree(atoms.get_forces(), moved.forces, "forces after a move, eV/A", rtol=1e-7, atol=1e-12)
 
     @clause
+    def calculator_takes_moments_and_invents_none(self) -> None:
+        """Atoms without moments are refused with InputError; ``moments=``, of atoms or elements, goes before theirs."""
+        if not self.magnetic:
+            raise SkipTest("reads no moments")
+        from ase import Atoms
+
+        frame = self.frames[0]
+        mine = dict(zip(frame.species, (0.3, -0.2), strict=True))  # of one element, the second counts for both
+        by_atom = np.array([mine[s] for s in frame.species])
+        expected = self.potential.predict([frame.replace(magmoms=by_atom)])
+        for given_moments in (by_atom, mine):
+            atoms = Atoms(frame.species, positions=frame.positions, cell=frame.cell, pbc=True, magmoms=[1.0, 1.0])
+            atoms.calc = self.potential.calculator(moments=given_moments)
+            agree(atoms.get_potential_energy(), expected.energy[0], "energy at moments=, eV", rtol=1e-6)
+            agree(atoms.get_magnetic_moments(), by_atom, "moments of the results, muB", atol=1e-12)
+        bare = Atoms(frame.species, positions=frame.positions, cell=frame.cell, pbc=True)
+        bare.calc = self.potential.calculator()
+        with refused(InputError, "atoms without moments"):
+            bare.get_potential_energy()
+
+    @clause
+    def can_be_pickled_and_copied(self) -> None:
+        """Potential and calculator, once used, give the same numbers after pickle and ``copy.deepcopy``."""
+        frame = self.frames[0]
+        expected = self.potential.predict([frame]).forces
+        calculator = self.potential.calculator()
+        calculator.calculate(to_atoms(frame), ["forces"])
+        for how in (pickled, copy.deepcopy):
+            potential, other = twin(self.potential, how), twin(calculator, how)
+            agree(potential.predict([frame]).forces, expected, f"forces after {how.__name__}", atol=1e-12)
+            other.calculate(to_atoms(frame), ["forces"])
+            agree(other.results["forces"], expected, f"forces of the calculator after {how.__name__}", atol=1e-12)
+
+    @clause
     def descriptors_and_grades(self) -> None:
         """One finite descriptor per frame, the same for M and -M, and one positive grade."""
         if not isinstance(self.potential, SupportsGrades):
@@ -196,6 +233,19 @@ class PotentialContract(Contract):
         demand(np.isfinite(descriptors).all() and (grades > 0).all(), "a descriptor or grade that is not usable")
         turned = self.potential.descriptors([f.time_reversed() for f in frames])
         agree(turned, descriptors, "descriptors of -M", atol=1e-8, rtol=1e-7)
+
+
+def pickled(thing: Any) -> Any:
+    """`thing`, through pickle."""
+    return pickle.loads(pickle.dumps(thing))  # noqa: S301  # what this process has written a moment before
+
+
+def twin(thing: Any, how: Callable[[Any], Any]) -> Any:
+    """A copy of `thing`; :class:`ContractError` if it cannot be made."""
+    try:
+        return how(thing)
+    except Exception as error:
+        raise ContractError(f"{type(thing).__name__} does not survive {how.__name__}: {error}") from error
 
 
 def _displaced(frame: Frame, along: FloatArray, h: float) -> Frame:

@@ -15,6 +15,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 
 from magflow.core.frame import Frame
+from magflow.core.moments import GivenMoments
 from magflow.core.prediction import Prediction
 from magflow.core.types import FloatArray
 from magflow.core.units import voigt
@@ -161,9 +162,9 @@ class DeepmdPotential:
             raise InputError("the model is of another family", seen=found, expected=family)
         return potential
 
-    def calculator(self) -> Calculator:
-        """ASE calculator."""
-        return FrameCalculator(self)
+    def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
+        """ASE calculator at these moments, or at those of the atoms."""
+        return FrameCalculator(self, moments=moments)
 
 
 def _batches(frames: Sequence[Frame]) -> Iterator[list[int]]:

@@ -7,7 +7,7 @@ import json
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -94,6 +94,10 @@ class MmtpModel:
             raise InputError(
                 "wrong number of Pulay constants", seen=self.pulay.shape, expected=f"({len(self.species)},)"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fields alone: what is cached belongs to the kernel of this process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def magnetic(self) -> bool:

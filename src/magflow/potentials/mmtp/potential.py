@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator
 
 from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
+from magflow.core.moments import GivenMoments
 from magflow.core.prediction import Prediction, concatenate
 from magflow.core.protocols import Propagator
 from magflow.core.types import FloatArray
@@ -197,6 +198,11 @@ class MmtpPotential:
         """
         return self._active().frame_grades(self, self.geometry(frames))
 
+    @property
+    def graded(self) -> bool:
+        """Whether it carries the active set of its fit."""
+        return self.active is not None
+
     def _active(self) -> ActiveSet:
         if self.active is None:
             raise InputError("the potential carries no active set", hint="fit it, or load one that was fitted")
@@ -218,6 +224,6 @@ class MmtpPotential:
         model, extra = decode(data)
         return cls(model, active_set_from_arrays(extra, model) if extra else None)
 
-    def calculator(self) -> Calculator:
-        """ASE calculator."""
-        return FrameCalculator(self)
+    def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
+        """ASE calculator at these moments, or at those of the atoms."""
+        return FrameCalculator(self, moments=moments)
