@@ -78,7 +78,7 @@ def optimiser(labels: int, repeats: int, iterations: int) -> list[dict[str, Any]
     items = labelled(labels + TEST, repeats)
     family = MmtpFamily(level=12, max_iterations=iterations)
     rows: list[dict[str, Any]] = []
-    for name, newton in (("LM", iterations), ("LM+BFGS", 8)):
+    for name, sampled in (("LM", False), ("LM+BFGS", True)):
         begin = time.process_time()
         ready = prepare(family, FitTask(items[:labels], [], ELEMENTS, seed=0))
         test = Problem.of(ready.problem.model, items[labels:], np.ones(TEST, dtype=np.int64), family.weights)
@@ -104,9 +104,9 @@ def optimiser(labels: int, repeats: int, iterations: int) -> list[dict[str, Any]
 
         minimise(
             Objective(ready.problem, ready.prior),
-            Plan(iterations, newton, family.tolerance, family.patience),
-            State.at(ready.unknowns),
-            rough=Objective(ready.rough, ready.prior),
+            Plan(iterations, 8, family.tolerance, family.patience),
+            State.at(ready.starts[0]),
+            rough=Objective(ready.rough or ready.problem, ready.prior) if sampled else None,
             observe=observe,
         )
     return rows

@@ -80,10 +80,12 @@ class Factor:
 
     def solve(self, right: FloatArray) -> FloatArray:
         """(n,) solution for one right-hand side."""
+        scaled = self.scale * right
+        found: FloatArray
         if self.factor is None:
-            found: FloatArray = np.linalg.lstsq(self.scaled, self.scale * right, rcond=1e-14)[0]
+            found = np.linalg.lstsq(self.scaled, scaled, rcond=1e-14)[0].astype(float)
         else:
-            found = cho_solve(self.factor, self.scale * right, check_finite=False)
+            found = cho_solve(self.factor, scaled, check_finite=False)
         return self.scale * found
 
 
