@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +18,7 @@ from magflow.explore.builders import BuilderSettings, from_builder
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+from magflow.explore.shapes import cells_of
 from magflow.explore.substitution import Substitution, substituted
 from magflow.io.configuration import read_configuration
 
@@ -33,6 +34,11 @@ class PrototypeSettings(BaseModel):
     file: Path | None = Field(default=None, description="POSCAR, CIF, extxyz or any format of ASE, one configuration")
     builder: BuilderSettings | None = None
     supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats along each axis")
+    sizes: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        default=(),
+        description="unit cells per cell: instead of one supercell every inequivalent cell of these sizes, of all "
+        "shapes",
+    )
     substitution: Substitution | None = Field(
         default=None, description="another element on a share of the sites, for solid solutions"
     )
@@ -50,15 +56,11 @@ class PrototypeSettings(BaseModel):
             raise ValueError("give either file or builder")
         if min(self.supercell) < 1 or np.prod(self.supercell) > 1000:
             raise ValueError("supercell needs three positive repeats, at most 1000 cells")
+        if self.sizes and self.supercell != (1, 1, 1):
+            raise ValueError("give either supercell or sizes")
         if PrototypeOrdering.GIVEN in self.orderings and self.file is None:
             raise ValueError("ordering 'given' needs a file that holds moments")
         return self
-
-    @property
-    def names(self) -> list[str]:
-        """The name, or one for each configuration of a solid solution: ``bcc-FeCr-1``, ``bcc-FeCr-2``..."""
-        n = 1 if self.substitution is None else self.substitution.configurations
-        return [self.name] if n == 1 else [f"{self.name}-{k + 1}" for k in range(n)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +142,12 @@ def build_prototypes(
         Two prototypes of one name, a missing or malformed file, an element outside the campaign, an ordering the
         structure cannot have.
     """
-    names = [name for s in settings for name in s.names]
+    built = [_build(s, elements, base_dir, moments) for s in settings]
+    names = [name for group in built for name in {p.name for p in group}]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InputError("two prototypes have the same name", where="prototypes", seen=", ".join(twice))
-    return [p for s in settings for p in _build(s, elements, base_dir, moments)]
+    return [p for group in built for p in group]
 
 
 def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
@@ -155,9 +158,8 @@ def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
 def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moments: MomentRanges) -> list[Prototype]:
     where = f"prototype {s.name}"
     unit = from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
-    whole = repeated(unit, s.supercell)
-    frames = [whole] if s.substitution is None else substituted(whole, s.substitution, where)
-    foreign = sorted({species for frame in frames for species in frame.species} - set(elements))
+    frames = _frames(s, unit, where)
+    foreign = sorted({species for frame in frames.values() for species in frame.species} - set(elements))
     if foreign:
         raise InputError(
             "an element that is not in the campaign",
@@ -166,15 +168,39 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             expected="only " + ", ".join(elements),
         )
     share = s.weight / len(frames)
-    return [p for name, frame in zip(s.names, frames, strict=False) for p in _ordered(s, name, frame, share, moments)]
+    return [p for name, frame in frames.items() for p in _ordered(s, name, frame, share, moments, unit.cell)]
 
 
-def _ordered(s: PrototypeSettings, name: str, whole: Frame, weight: float, moments: MomentRanges) -> list[Prototype]:
+def _frames(s: PrototypeSettings, unit: Frame, where: str) -> dict[str, Frame]:
+    """The cells by name: ``bcc-Fe``; of all shapes of 4 unit cells ``bcc-Fe-4a``, ``bcc-Fe-4b``; solid solutions
+    ``bcc-FeCr-1``, ``bcc-FeCr-2``.
+    """
+    cells = {s.name: repeated(unit, s.supercell)}
+    if s.sizes:
+        cells = {f"{s.name}-{n}{_letters(k)}": cell for n in s.sizes for k, cell in enumerate(cells_of(unit, n))}
+    if s.substitution is None:
+        return cells
+    one = s.substitution.configurations == 1
+    return {
+        name if one else f"{name}-{k + 1}": frame
+        for name, cell in cells.items()
+        for k, frame in enumerate(substituted(cell, s.substitution, where))
+    }
+
+
+def _letters(k: int) -> str:
+    """Number 0 is a, 25 z, 26 aa."""
+    return ("" if k < 26 else _letters(k // 26 - 1)) + chr(ord("a") + k % 26)
+
+
+def _ordered(
+    s: PrototypeSettings, name: str, whole: Frame, weight: float, moments: MomentRanges, unit_cell: FloatArray
+) -> list[Prototype]:
     """One structure in all orderings asked for."""
     where = f"prototype {name}"
     frame, given = whole.non_magnetic(), _given(whole, where) if PrototypeOrdering.GIVEN in s.orderings else None
     sites = site_moments(frame.species, moments)
-    signed = sign_patterns(frame, sites.magnetic, s.supercell)
+    signed = sign_patterns(frame, sites.magnetic, np.rint(frame.cell @ np.linalg.inv(unit_cell)).astype(np.int64))
     prototypes = []
     for ordering in dict.fromkeys(s.orderings):
         patterns = _patterns(ordering, frame.species, signed, given, where)
