@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -23,6 +23,8 @@ from magflow.explore.substitution import Substitution, substituted
 from magflow.io.configuration import read_configuration
 
 _SAME_PLACE = 0.3  # A
+
+MomentRange = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
 class PrototypeSettings(BaseModel):
@@ -46,6 +48,11 @@ class PrototypeSettings(BaseModel):
         default=(PrototypeOrdering.FM,),
         min_length=1,
         description="FM, AFM, FiM, NM, DLM (random), given (signs in the file), enumerate (FM, every AFM and FiM)",
+    )
+    moments: dict[str, MomentRange] = Field(
+        default_factory=dict,
+        description="range of |m| per element in this structure, muB, within that of the system; an element left out "
+        "has the system's",
     )
     max_patterns: int = Field(default=8, ge=1, description="sign patterns kept per ordering, most symmetric first")
     weight: float = Field(default=1.0, gt=0, description="share of the samples, relative to the other prototypes")
@@ -81,6 +88,8 @@ class Prototype:
         Counts the patterns of one ordering.
     weight
         Share of the samples.
+    moments
+        Range of |m| by element in this structure where it is another than the system's, muB.
     """
 
     name: str
@@ -89,6 +98,7 @@ class Prototype:
     pattern: tuple[int, ...]
     index: int = 0
     weight: float = 1.0
+    moments: MomentRanges = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -110,6 +120,7 @@ class Prototype:
             "pattern": list(self.pattern),
             "index": self.index,
             "weight": self.weight,
+            "moments": {element: list(limits) for element, limits in self.moments.items()},
         }
 
     @classmethod
@@ -117,7 +128,8 @@ class Prototype:
         """Inverse of :meth:`as_dict`."""
         frame = Frame(tuple(d["species"]), d["cell"], d["positions"], d["magmoms"])
         pattern = tuple(int(p) for p in d["pattern"])
-        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"])
+        moments = {element: (low, high) for element, (low, high) in d.get("moments", {}).items()}
+        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"], moments)
 
 
 def build_prototypes(
@@ -159,6 +171,7 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
     where = f"prototype {s.name}"
     unit = from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
     frames = _frames(s, unit, where)
+    _check_moments(s, moments, where)
     foreign = sorted({species for frame in frames.values() for species in frame.species} - set(elements))
     if foreign:
         raise InputError(
@@ -188,6 +201,18 @@ def _frames(s: PrototypeSettings, unit: Frame, where: str) -> dict[str, Frame]:
     }
 
 
+def _check_moments(s: PrototypeSettings, moments: MomentRanges, where: str) -> None:
+    for element, (low, high) in s.moments.items():
+        least, most = moments.get(element, (0.0, 0.0))
+        if not least <= low <= high <= most:
+            raise InputError(
+                f"the moments of {element} are not within the system's",
+                where=where,
+                seen=f"[{low:g}, {high:g}]",
+                expected=f"smallest and largest |m| within [{least:g}, {most:g}] muB",
+            )
+
+
 def _letters(k: int) -> str:
     """Number 0 is a, 25 z, 26 aa."""
     return ("" if k < 26 else _letters(k // 26 - 1)) + chr(ord("a") + k % 26)
@@ -199,7 +224,7 @@ def _ordered(
     """One structure in all orderings asked for."""
     where = f"prototype {name}"
     frame, given = whole.non_magnetic(), _given(whole, where) if PrototypeOrdering.GIVEN in s.orderings else None
-    sites = site_moments(frame.species, moments)
+    sites = site_moments(frame.species, {**moments, **s.moments})
     signed = sign_patterns(frame, sites.magnetic, np.rint(frame.cell @ np.linalg.inv(unit_cell)).astype(np.int64))
     prototypes = []
     for ordering in dict.fromkeys(s.orderings):
@@ -208,7 +233,7 @@ def _ordered(
             for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
                 magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
                 built = Frame(frame.species, frame.cell, frame.positions, magmoms)
-                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight))
+                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight, s.moments))
     unique: dict[tuple[PrototypeOrdering, tuple[int, ...]], Prototype] = {}
     for p in prototypes:
         unique.setdefault((p.ordering, p.pattern), p)
