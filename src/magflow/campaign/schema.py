@@ -373,6 +373,10 @@ class CampaignSpec(Section):
         left_out["labels"] = True
         left_out["validation"] = True  # it may be asked of a finished campaign
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
+        for prototype in content["system"]["prototypes"]:
+            for key in ("sizes", "moments"):  # the same as before there were these
+                if not prototype[key]:
+                    del prototype[key]
         if self.labels:
             content["labels"] = [labels.identity() for labels in self.label_files]
         return digest([json.dumps(content, sort_keys=True, default=str).encode()])

@@ -120,8 +120,7 @@ class Prototype:
             "pattern": list(self.pattern),
             "index": self.index,
             "weight": self.weight,
-            "moments": {element: list(limits) for element, limits in self.moments.items()},
-        }
+        } | ({"moments": {element: list(limits) for element, limits in self.moments.items()}} if self.moments else {})
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Prototype:

@@ -122,6 +122,7 @@ class TestMomentsOfOneStructure:
         assert Prototype.from_dict(one.as_dict()).moments == {"Fe": (1.5, 2.0)}
         old = {key: value for key, value in one.as_dict().items() if key != "moments"}
         assert Prototype.from_dict(old).moments == {}
+        assert "moments" not in build(bcc_fe())[0].as_dict()  # the id of a campaign is made from it
 
 
 class TestFiles:
