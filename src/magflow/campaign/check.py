@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from magflow.campaign.estimate import estimate
 from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
 from magflow.core.label import LabelKind
@@ -68,7 +69,7 @@ def findings(spec: CampaignSpec, directory: Path | None = None) -> list[Finding]
         *([Finding("labels", tuple(_labels(spec)), InputError)] if spec.labels else []),
         Finding("settings", tuple(_settings(spec)), InputError),
         Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError),
-        Finding("cost", (Probe("estimate", True, estimate(spec)),), CampaignError),
+        Finding("cost", (_guarded("estimate", partial(estimate, spec)),), CampaignError),
     ]
 
 
@@ -269,18 +270,3 @@ def _embedded(directory: Path) -> str:
         )
     refuse_network_file_system(str(existing))
     return f"embedded, in {directory}"
-
-
-def estimate(spec: CampaignSpec) -> str:
-    """What the labels will cost, as far as the file tells."""
-    seconds, labels = spec.label.core_seconds, spec.stop.labels
-    if seconds is None or labels is None:
-        limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
-        return f"{limit}; give label.core_seconds and stop.labels for an estimate"
-    beside = 0 if spec.transfer is None else spec.transfer.non_magnetic + spec.transfer.test
-    hours = seconds * (labels + beside) / 3600.0
-    cores = spec.execution.workers * spec.label_cores
-    here = os.cpu_count() or 1
-    busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
-    more = f" and {beside} beside the loop" if beside else ""
-    return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from ase.data import atomic_numbers
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
 from magflow.campaign.labels import LabelsSpec
@@ -75,8 +75,10 @@ class LabelSpec(Section):
         validate_default=True,
         description="Settings of the engine; `magflow schema` lists them.",
     )
-    core_seconds: float | None = Field(
-        None, gt=0, description="What one label costs, core-seconds, if you know it: `magflow check` estimates with it."
+    core_seconds: PositiveFloat | dict[str, PositiveFloat] | None = Field(
+        None,
+        description="What one label costs, core-seconds, if you know it: `magflow check` estimates with it. One "
+        "number, or one for each composition of a cell: {Fe2: 12, Fe4: 35}.",
     )
 
     @field_validator("engine")
@@ -371,6 +373,10 @@ class CampaignSpec(Section):
         left_out["labels"] = True
         left_out["validation"] = True  # it may be asked of a finished campaign
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
+        for prototype in content["system"]["prototypes"]:
+            for key in ("sizes", "moments"):  # the same as before there were these
+                if not prototype[key]:
+                    del prototype[key]
         if self.labels:
             content["labels"] = [labels.identity() for labels in self.label_files]
         return digest([json.dumps(content, sort_keys=True, default=str).encode()])

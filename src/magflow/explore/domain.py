@@ -88,9 +88,9 @@ def draw(
     """Samples `skip` to `skip` + `n` of the domain.
 
     The cell is scaled to a volume of the range and then strained by 1 + e; the atoms follow and are displaced.
-    Magnetic sites get a magnitude uniform in their range times the sign of the ordering, induced sites a magnitude
-    uniform in theirs with either sign, prototypes of order NM no moments. A sample with atoms closer than the
-    shortest distance allowed is moved half-way to the ideal structure until it has none.
+    Magnetic sites get a magnitude uniform in their range, which a prototype may narrow, times the sign of the
+    ordering, induced sites a magnitude uniform in theirs with either sign, prototypes of order NM no moments. A sample
+    with atoms closer than the shortest distance allowed is moved half-way to the ideal structure until it has none.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def _signs(prototype: Prototype, domain: DomainSettings, choice: FloatArray, ran
 
 def _collinear(prototype: Prototype, moments: MomentRanges, u: FloatArray, signs: FloatArray) -> FloatArray:
     """(n, N) moments along z, muB; `u` (n, N) in (0, 1)."""
-    site = site_moments(prototype.frame.species, moments)
+    site = site_moments(prototype.frame.species, {**moments, **prototype.moments})
     either = np.abs(2.0 * u - 1.0)  # sign and magnitude of an induced moment from one coordinate
     magnitude = site.low + (site.high - site.low) * np.where(site.induced, either, u)
     return magnitude * np.where(site.induced, np.where(u < 0.5, -1.0, 1.0), signs)

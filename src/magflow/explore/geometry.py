@@ -41,12 +41,17 @@ def repeated(frame: Frame, repeats: tuple[int, int, int]) -> Frame:
     """The supercell, moments and constraint flags repeated with the atoms; unit cells follow one another."""
     if repeats == (1, 1, 1):
         return frame
-    shifts = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
+    steps = np.array([(i, j, k) for i in range(repeats[0]) for j in range(repeats[1]) for k in range(repeats[2])])
+    return stacked(frame, steps @ frame.cell, frame.cell * np.array(repeats)[:, None])
+
+
+def stacked(frame: Frame, shifts: FloatArray, cell: FloatArray) -> Frame:
+    """Copies of the frame, moved by `shifts` (n, 3), A, in a larger cell, one after another."""
     n = len(shifts)
     return Frame(
         frame.species * n,
-        frame.cell * np.array(repeats)[:, None],
-        (frame.positions[None] + (shifts @ frame.cell)[:, None]).reshape(-1, 3),
+        cell,
+        (frame.positions[None] + shifts[:, None]).reshape(-1, 3),
         None if frame.magmoms is None else np.tile(frame.magmoms, (n, 1)),
         None if frame.constrained is None else np.tile(frame.constrained, n),
     )

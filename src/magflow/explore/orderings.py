@@ -48,7 +48,7 @@ def named(pattern: IntArray, species: Sequence[str]) -> PrototypeOrdering:
     return PrototypeOrdering.FIM if any(totals) else PrototypeOrdering.AFM
 
 
-def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: tuple[int, int, int]) -> list[IntArray]:
+def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: IntArray) -> list[IntArray]:
     """All inequivalent sign patterns, each (N,) of +1, -1 and 0 (not magnetic), most symmetric first.
 
     Parameters
@@ -58,7 +58,7 @@ def sign_patterns(frame: Frame, magnetic: BoolArray, repeats: tuple[int, int, in
     magnetic
         (N,) sites that get a sign; the first of them always gets +1.
     repeats
-        How often the unit cell is repeated in `frame` along each axis.
+        (3, 3) the vectors of the cell of `frame` in those of the unit cell.
     """
     sites = np.flatnonzero(magnetic)
     if not sites.size:
@@ -116,13 +116,15 @@ def _all_patterns(n: int) -> IntArray:
     return np.hstack([np.ones((len(rest), 1), dtype=np.int64), rest])
 
 
-def _waves(frame: Frame, sites: IntArray, repeats: tuple[int, int, int]) -> IntArray:
+def _waves(frame: Frame, sites: IntArray, repeats: IntArray) -> IntArray:
     """(P, n) signs of standing waves that fit the cell; the first is +1."""
-    s = np.linalg.solve(frame.cell.T, frame.positions[sites].T).T * repeats
+    s = np.linalg.solve(frame.cell.T, frame.positions[sites].T).T @ repeats
     s -= s[0]
-    axes = [[q for q in (0.0, 0.5, 1.0) if abs(q * r - round(q * r)) < 1e-9] for r in repeats]
     rows = []
-    for q in itertools.product(*axes):
+    for q in itertools.product((0.0, 0.5, 1.0), repeat=3):
+        turns = repeats @ np.array(q)
+        if np.abs(turns - np.rint(turns)).max() > 1e-9:
+            continue
         for phase in (0.0, np.pi / 4):
             wave = np.cos(2 * np.pi * s @ np.array(q) - phase)
             if np.abs(wave).min() > 0.1:

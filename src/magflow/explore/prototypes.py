@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,10 +18,13 @@ from magflow.explore.builders import BuilderSettings, from_builder
 from magflow.explore.candidate import Candidate, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
+from magflow.explore.shapes import cells_of
 from magflow.explore.substitution import Substitution, substituted
 from magflow.io.configuration import read_configuration
 
 _SAME_PLACE = 0.3  # A
+
+MomentRange = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
 class PrototypeSettings(BaseModel):
@@ -33,6 +36,11 @@ class PrototypeSettings(BaseModel):
     file: Path | None = Field(default=None, description="POSCAR, CIF, extxyz or any format of ASE, one configuration")
     builder: BuilderSettings | None = None
     supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats along each axis")
+    sizes: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(
+        default=(),
+        description="unit cells per cell: instead of one supercell every inequivalent cell of these sizes, of all "
+        "shapes",
+    )
     substitution: Substitution | None = Field(
         default=None, description="another element on a share of the sites, for solid solutions"
     )
@@ -40,6 +48,11 @@ class PrototypeSettings(BaseModel):
         default=(PrototypeOrdering.FM,),
         min_length=1,
         description="FM, AFM, FiM, NM, DLM (random), given (signs in the file), enumerate (FM, every AFM and FiM)",
+    )
+    moments: dict[str, MomentRange] = Field(
+        default_factory=dict,
+        description="range of |m| per element in this structure, muB, within that of the system; an element left out "
+        "has the system's",
     )
     max_patterns: int = Field(default=8, ge=1, description="sign patterns kept per ordering, most symmetric first")
     weight: float = Field(default=1.0, gt=0, description="share of the samples, relative to the other prototypes")
@@ -50,15 +63,11 @@ class PrototypeSettings(BaseModel):
             raise ValueError("give either file or builder")
         if min(self.supercell) < 1 or np.prod(self.supercell) > 1000:
             raise ValueError("supercell needs three positive repeats, at most 1000 cells")
+        if self.sizes and self.supercell != (1, 1, 1):
+            raise ValueError("give either supercell or sizes")
         if PrototypeOrdering.GIVEN in self.orderings and self.file is None:
             raise ValueError("ordering 'given' needs a file that holds moments")
         return self
-
-    @property
-    def names(self) -> list[str]:
-        """The name, or one for each configuration of a solid solution: ``bcc-FeCr-1``, ``bcc-FeCr-2``..."""
-        n = 1 if self.substitution is None else self.substitution.configurations
-        return [self.name] if n == 1 else [f"{self.name}-{k + 1}" for k in range(n)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +88,8 @@ class Prototype:
         Counts the patterns of one ordering.
     weight
         Share of the samples.
+    moments
+        Range of |m| by element in this structure where it is another than the system's, muB.
     """
 
     name: str
@@ -87,6 +98,7 @@ class Prototype:
     pattern: tuple[int, ...]
     index: int = 0
     weight: float = 1.0
+    moments: MomentRanges = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -108,14 +120,15 @@ class Prototype:
             "pattern": list(self.pattern),
             "index": self.index,
             "weight": self.weight,
-        }
+        } | ({"moments": {element: list(limits) for element, limits in self.moments.items()}} if self.moments else {})
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Prototype:
         """Inverse of :meth:`as_dict`."""
         frame = Frame(tuple(d["species"]), d["cell"], d["positions"], d["magmoms"])
         pattern = tuple(int(p) for p in d["pattern"])
-        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"])
+        moments = {element: (low, high) for element, (low, high) in d.get("moments", {}).items()}
+        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"], moments)
 
 
 def build_prototypes(
@@ -140,11 +153,12 @@ def build_prototypes(
         Two prototypes of one name, a missing or malformed file, an element outside the campaign, an ordering the
         structure cannot have.
     """
-    names = [name for s in settings for name in s.names]
+    built = [_build(s, elements, base_dir, moments) for s in settings]
+    names = [name for group in built for name in {p.name for p in group}]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InputError("two prototypes have the same name", where="prototypes", seen=", ".join(twice))
-    return [p for s in settings for p in _build(s, elements, base_dir, moments)]
+    return [p for group in built for p in group]
 
 
 def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
@@ -155,9 +169,9 @@ def seeds(prototypes: Sequence[Prototype]) -> list[Candidate]:
 def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moments: MomentRanges) -> list[Prototype]:
     where = f"prototype {s.name}"
     unit = from_builder(s.builder, where) if s.builder else _from_file(base_dir / (s.file or ""), where)
-    whole = repeated(unit, s.supercell)
-    frames = [whole] if s.substitution is None else substituted(whole, s.substitution, where)
-    foreign = sorted({species for frame in frames for species in frame.species} - set(elements))
+    frames = _frames(s, unit, where)
+    _check_moments(s, moments, where)
+    foreign = sorted({species for frame in frames.values() for species in frame.species} - set(elements))
     if foreign:
         raise InputError(
             "an element that is not in the campaign",
@@ -166,15 +180,51 @@ def _build(s: PrototypeSettings, elements: Sequence[str], base_dir: Path, moment
             expected="only " + ", ".join(elements),
         )
     share = s.weight / len(frames)
-    return [p for name, frame in zip(s.names, frames, strict=False) for p in _ordered(s, name, frame, share, moments)]
+    return [p for name, frame in frames.items() for p in _ordered(s, name, frame, share, moments, unit.cell)]
 
 
-def _ordered(s: PrototypeSettings, name: str, whole: Frame, weight: float, moments: MomentRanges) -> list[Prototype]:
+def _frames(s: PrototypeSettings, unit: Frame, where: str) -> dict[str, Frame]:
+    """The cells by name: ``bcc-Fe``; of all shapes of 4 unit cells ``bcc-Fe-4a``, ``bcc-Fe-4b``; solid solutions
+    ``bcc-FeCr-1``, ``bcc-FeCr-2``.
+    """
+    cells = {s.name: repeated(unit, s.supercell)}
+    if s.sizes:
+        cells = {f"{s.name}-{n}{_letters(k)}": cell for n in s.sizes for k, cell in enumerate(cells_of(unit, n))}
+    if s.substitution is None:
+        return cells
+    one = s.substitution.configurations == 1
+    return {
+        name if one else f"{name}-{k + 1}": frame
+        for name, cell in cells.items()
+        for k, frame in enumerate(substituted(cell, s.substitution, where))
+    }
+
+
+def _check_moments(s: PrototypeSettings, moments: MomentRanges, where: str) -> None:
+    for element, (low, high) in s.moments.items():
+        least, most = moments.get(element, (0.0, 0.0))
+        if not least <= low <= high <= most:
+            raise InputError(
+                f"the moments of {element} are not within the system's",
+                where=where,
+                seen=f"[{low:g}, {high:g}]",
+                expected=f"smallest and largest |m| within [{least:g}, {most:g}] muB",
+            )
+
+
+def _letters(k: int) -> str:
+    """Number 0 is a, 25 z, 26 aa."""
+    return ("" if k < 26 else _letters(k // 26 - 1)) + chr(ord("a") + k % 26)
+
+
+def _ordered(
+    s: PrototypeSettings, name: str, whole: Frame, weight: float, moments: MomentRanges, unit_cell: FloatArray
+) -> list[Prototype]:
     """One structure in all orderings asked for."""
     where = f"prototype {name}"
     frame, given = whole.non_magnetic(), _given(whole, where) if PrototypeOrdering.GIVEN in s.orderings else None
-    sites = site_moments(frame.species, moments)
-    signed = sign_patterns(frame, sites.magnetic, s.supercell)
+    sites = site_moments(frame.species, {**moments, **s.moments})
+    signed = sign_patterns(frame, sites.magnetic, np.rint(frame.cell @ np.linalg.inv(unit_cell)).astype(np.int64))
     prototypes = []
     for ordering in dict.fromkeys(s.orderings):
         patterns = _patterns(ordering, frame.species, signed, given, where)
@@ -182,7 +232,7 @@ def _ordered(s: PrototypeSettings, name: str, whole: Frame, weight: float, momen
             for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
                 magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
                 built = Frame(frame.species, frame.cell, frame.positions, magmoms)
-                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight))
+                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight, s.moments))
     unique: dict[tuple[PrototypeOrdering, tuple[int, ...]], Prototype] = {}
     for p in prototypes:
         unique.setdefault((p.ordering, p.pattern), p)

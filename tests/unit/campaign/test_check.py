@@ -98,6 +98,25 @@ def test_estimate(campaign_file, tmp_path):
     assert "80 labels, about 0.8 core-hours" in check_campaign(spec, tmp_path)[-1].detail
 
 
+class TestMixedSizes:
+    COST = ("engine: spin-lattice", "core_seconds: {Al1Fe1: 9, Fe2: 18}\n  engine: spin-lattice")
+
+    def told(self, campaign_file, select):
+        return estimate(load_campaign(campaign_file(self.COST, ("select:\n", f"select:\n{select}"))))
+
+    def test_quotas_decide_the_mixture(self, campaign_file):
+        shares = "{Al1Fe1 FM: 1, Al1Fe1 NM: 0, Fe2 FM: 0, Fe2 FiM: 0, Fe2 AFM: 0, Fe2 NM: 0}"
+        told = self.told(campaign_file, f"  quotas: {{minimum_share: 0, shares: {shares}}}\n")
+        assert "80 labels, about 0.2 core-hours" in told
+
+    def test_random_labels_are_mixed_as_the_domain(self, campaign_file):
+        assert "80 labels, about 0.3 core-hours" in self.told(campaign_file, "  strategy: random\n")
+
+    def test_a_composition_without_a_cost(self, campaign_file, tmp_path):
+        path = campaign_file(("engine: spin-lattice", "core_seconds: {Fe2: 18}\n  engine: spin-lattice"))
+        assert "Al1Fe1" in failed(path, tmp_path)["estimate"].detail
+
+
 def test_labels_beside_the_loop_are_in_the_estimate(campaign_file):
     """10 s each of 75 labels, 80 non-magnetic ones and 40 held-out ones."""
     told = estimate(load_campaign(campaign_file(template="transfer_feal")))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -121,6 +122,18 @@ def test_execution_overrides_the_engine(campaign_file):
     assert load_campaign(path).engine().cores == 2
     lines = problems(campaign_file(("  workers: 2", "  cores_per_label: 2"), **abinit))
     assert "either execution.cores_per_label or label.settings.cores" in lines[0]
+
+
+def test_keys_that_came_later_change_no_campaign_that_lacks_them(campaign_file, monkeypatch):
+    """Else no campaign that has begun could go on."""
+    said = []
+    monkeypatch.setattr("magflow.campaign.schema.digest", lambda parts: said.append(parts[0].decode()) or "x")
+    for change in (("cubic: true}", "cubic: true}\n      sizes: [2]"), ("cubic: true}", "cubic: true}")):
+        assert load_campaign(campaign_file(change)).fingerprint == "x"
+    assert '"sizes"' in said[0] and '"sizes"' not in said[1]
+    assert all("Fe" in text and '"prototypes"' in text for text in said)
+    prototypes = json.loads(said[1])["system"]["prototypes"]
+    assert all("moments" not in prototype for prototype in prototypes)
 
 
 def test_fingerprint_depends_on_the_science_only(campaign_file):

@@ -19,9 +19,10 @@ def test_workflows_and_templates_are_the_same_files(name):
     assert (WORKFLOWS / f"{name}.yaml").read_text() == template_text(name)
 
 
-def test_the_first_template_explains_itself():
+@pytest.mark.parametrize("name", ["feal", "feal_quick"])
+def test_the_first_templates_explain_themselves(name):
     """Nearly every key that holds a value has a comment on its line."""
-    lines = [line for line in template_text("feal_quick").splitlines() if ":" in line.split("#")[0]]
+    lines = [line for line in template_text(name).splitlines() if ":" in line.split("#")[0]]
     silent = [line for line in lines if "#" not in line and not line.rstrip().endswith(":")]
     assert len(silent) < 0.3 * len(lines), silent
 

@@ -12,8 +12,11 @@ from pydantic import ValidationError
 from magflow.core.moments import Ordering
 from magflow.errors import InputError
 from magflow.explore.builders import BuilderSettings
+from magflow.explore.domain import DomainSettings, sample
 from magflow.explore.orderings import PrototypeOrdering
-from magflow.explore.prototypes import PrototypeSettings, seeds
+from magflow.explore.prototypes import Prototype, PrototypeSettings, seeds
+
+MOMENTS = {"Fe": (0.0, 2.8), "Al": (0.0, 0.1)}
 
 POSCAR = """Fe Al
 1.0
@@ -97,6 +100,29 @@ class TestBuilder:
     def test_settings_that_make_no_sense_are_refused(self, bad):
         with pytest.raises(ValidationError):
             PrototypeSettings.model_validate(bad)
+
+
+class TestMomentsOfOneStructure:
+    def test_samples_stay_in_its_range(self, build, bcc_fe, b2_feal):
+        wide, narrow = build(b2_feal(), bcc_fe(moments={"Fe": (1.5, 2.0)}))
+        frames = [c.frame for c in sample([wide, narrow], DomainSettings(), MOMENTS, 64, 0)]
+        iron = np.abs(np.concatenate([f.magmoms[:, 2] for f in frames if set(f.species) == {"Fe"}]))
+        other = np.abs([f.magmoms[0, 2] for f in frames if set(f.species) != {"Fe"}])
+        assert 1.5 <= iron.min() < 1.6 and 1.9 < iron.max() <= 2.0
+        assert other.min() < 0.5 and other.max() > 2.3
+        assert narrow.frame.magmoms[:, 2] == pytest.approx([2.0, 2.0])
+
+    @pytest.mark.parametrize("limits", [(1.0, 3.0), (2.0, 1.0)])
+    def test_a_range_outside_of_the_system_s_is_refused(self, build, bcc_fe, limits):
+        with pytest.raises(InputError, match="not within the system"):
+            build(bcc_fe(moments={"Fe": limits}))
+
+    def test_round_trip(self, build, bcc_fe):
+        (one,) = build(bcc_fe(moments={"Fe": (1.5, 2.0)}))
+        assert Prototype.from_dict(one.as_dict()).moments == {"Fe": (1.5, 2.0)}
+        old = {key: value for key, value in one.as_dict().items() if key != "moments"}
+        assert Prototype.from_dict(old).moments == {}
+        assert "moments" not in build(bcc_fe())[0].as_dict()  # the id of a campaign is made from it
 
 
 class TestFiles:

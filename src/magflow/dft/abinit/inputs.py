@@ -22,7 +22,7 @@ from magflow.core.units import BOHR
 from magflow.dft.abinit.datasets import PawDataset
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.frames import held_atoms
-from magflow.dft.kpoints import kpoint_mesh
+from magflow.dft.kpoints import Shared, kpoint_lattice, kpoint_mesh
 from magflow.errors import InputError
 
 
@@ -77,7 +77,8 @@ class InputText:
     ratsm_bohr: float
     held: tuple[bool, ...]
     """(N,) which atoms are held at their moment."""
-    ngkpt: tuple[int, int, int]
+    kpoints: str
+    """The variable that says which, and its value."""
     nband: int
     variables: Mapping[str, object]
     """Every other ABINIT variable."""
@@ -96,7 +97,7 @@ class InputText:
             f"xcart\n{_table(frame.positions / BOHR)}",
         ]
         lines += self._magnetism(frame, types) if self.ratsph_bohr else ["nsppol 1"]
-        lines += [f"ngkpt {_row(self.ngkpt)}", f"nband {self.nband}"]
+        lines += [self.kpoints, f"nband {self.nband}"]
         lines += [f"{name} {_value(value)}" for name, value in self.variables.items()]
         return "\n".join(lines) + "\n"
 
@@ -151,10 +152,16 @@ def input_text(
         ratsph_bohr={e: settings.radius_bohr(e) for e in datasets} if settings.polarised else {},
         ratsm_bohr=settings.ratsm_bohr,
         held=tuple(bool(h) for h in held),
-        ngkpt=kpoint_mesh(frame.cell, settings.kpoints),
+        kpoints=_kpoints(settings, frame.cell),
         nband=band_count(frame.species, valence, settings.bands_per_electron),
         variables=variables | dict(changes),
     ).render(frame)
+
+
+def _kpoints(settings: AbinitSettings, cell: FloatArray) -> str:
+    if isinstance(settings.kpoints, Shared):
+        return f"kptrlatt {_row(kpoint_lattice(cell, settings.kpoints).ravel())}"
+    return f"ngkpt {_row(kpoint_mesh(cell, settings.kpoints))}"
 
 
 def _value(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from magflow.dft.kpoints import Mesh, Spacing
+from magflow.dft.kpoints import Mesh, Shared, Spacing
 from magflow.dft.settings import CodeSettings
 from magflow.errors import InputError
 
@@ -30,10 +30,10 @@ class AbinitSettings(CodeSettings):
     )
     ecut_ha: PositiveFloat = Field(10.0, description="Plane-wave cutoff, hartree.")
     pawecutdg_ha: PositiveFloat = Field(20.0, description="Cutoff of the PAW double grid, hartree.")
-    kpoints: Mesh | Spacing = Field(
+    kpoints: Mesh | Spacing | Shared = Field(
         (4, 4, 4),
-        description="A fixed mesh [n1, n2, n3], the same for every cell; or the largest k-point spacing in 1/A "
-        "(2 pi included, at most 1) for production.",
+        description="A fixed mesh [n1, n2, n3], the same for every cell; the largest k-point spacing in 1/A (2 pi "
+        "included, at most 1) for production; or `cube`, one set of points for cells of every shape.",
     )
     shift: tuple[float, float, float] = Field((0.0, 0.0, 0.0), description="Shift of the mesh; zeros: Gamma-centred.")
     tsmear_ha: PositiveFloat = Field(

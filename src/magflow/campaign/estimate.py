@@ -1,0 +1,62 @@
+"""What the labels of a campaign will cost, as far as its file tells."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from magflow.campaign.schema import CampaignSpec
+from magflow.errors import InputError
+from magflow.explore.domain import sample
+from magflow.explore.prototypes import build_prototypes
+from magflow.select.quotas import allocate, stratum
+from magflow.select.settings import Strategy
+
+_DRAWN = 256
+"""Frames of the domain that show which compositions it offers."""
+
+
+def estimate(spec: CampaignSpec) -> str:
+    """The labels, their core-hours, and the time on this machine.
+
+    Raises
+    ------
+    InputError
+        If ``label.core_seconds`` lacks a composition of the prototypes.
+    """
+    seconds, labels = spec.label.core_seconds, spec.stop.labels
+    if seconds is None or labels is None:
+        limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
+        return f"{limit}; give label.core_seconds and stop.labels for an estimate"
+    each = seconds if isinstance(seconds, float) else _mean_of_a_label(spec, seconds, labels)
+    beside = 0 if spec.transfer is None else spec.transfer.non_magnetic + spec.transfer.test
+    hours = each * (labels + beside) / 3600.0
+    cores = spec.execution.workers * spec.label_cores
+    here = os.cpu_count() or 1
+    busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
+    more = f" and {beside} beside the loop" if beside else ""
+    return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"
+
+
+def _mean_of_a_label(spec: CampaignSpec, seconds: Mapping[str, float], labels: int) -> float:
+    """Core-seconds of one label of the mixture of compositions that the prototypes and the quotas give."""
+    system, quotas = spec.system, spec.select.quotas
+    prototypes = build_prototypes(system.prototypes, system.elements, Path(), system.moments)
+    frames = [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, _DRAWN, spec.seed)]
+    drawn = Counter(stratum(frame) for frame in frames)
+    shares: Mapping[str, float] = drawn
+    if quotas.enabled and spec.select.strategy is Strategy.ACTIVE:
+        offered = {name: max(1, n * spec.explore.candidates // _DRAWN) for name, n in drawn.items()}
+        shares = allocate(labels, offered, minimum_share=quotas.minimum_share, shares=quotas.shares)
+    compositions = {name: name.split()[0] for name in shares}
+    missing = sorted(set(compositions.values()) - set(seconds))
+    if missing:
+        raise InputError(
+            "compositions without a cost",
+            where="label.core_seconds",
+            seen=", ".join(missing),
+            expected="one number for all labels, or one for every composition of the prototypes",
+        )
+    return sum(n * seconds[compositions[name]] for name, n in shares.items()) / sum(shares.values())
