@@ -114,7 +114,8 @@ class DichotomyRun:
             progress(k / len(self.spec.potentials), f"training {name}", milestone=True)
             made = read_result(task.directory / FILE, TrainResult) if (task.directory / MANIFEST).is_file() else None
             spec = self.spec.potentials[name]
-            fitted.append(FittedPotential(name, str(spec.labels), spec.moments, made or task.run()))
+            reads = task.training.family.magnetic and spec.moments == "read" and spec.labels != LabelKind.NON_MAGNETIC
+            fitted.append(FittedPotential(name, str(spec.labels), reads, made or task.run()))
         return self.described(labelled, fitted)
 
     def trainings(self, labelled: Mapping[LabelKind, Labelled]) -> dict[str, TrainTask]:
@@ -225,7 +226,10 @@ def _difference(sets: Sequence[Labelled]) -> float | None:
     """Root mean square of the forces of the second set less those of the first on the same frames, eV/A."""
     if len(sets) < 2:
         return None
-    first, second = ({i.frame.non_magnetic().frame_id: i.label.forces for i in s.items} for s in sets[:2])
+    first, second = (
+        {i.frame.non_magnetic().frame_id: i.label.forces for i in s.items if i.label.forces is not None}
+        for s in sets[:2]
+    )
     off = [second[key] - first[key] for key in first if key in second]
     return float(np.sqrt(np.mean(np.concatenate(off) ** 2))) if off else None
 

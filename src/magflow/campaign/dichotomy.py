@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from magflow.campaign.base import Section, map_paths, problem
 from magflow.campaign.schema import LabelSpec, TrainSpec
-from magflow.campaign.source import CampaignFileError, Problem, dotted, read_source
+from magflow.campaign.source import CampaignFileError, Problem, Source, dotted, read_source
 from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelEngine
 from magflow.explore.builders import BuilderSettings
@@ -18,6 +19,8 @@ from magflow.explore.pool import PoolSettings
 
 VERSION = 1
 """Version of the layout."""
+
+_SHORT = 80
 
 
 class KindsSpec(LabelSpec):
@@ -95,12 +98,17 @@ def load_dichotomy(path: Path) -> DichotomySpec:
     try:
         spec = DichotomySpec.model_validate_json(json.dumps(source.data), strict=True)
     except ValidationError as error:
-        problems = []
-        for details in error.errors(include_url=False):
-            key = details["loc"]
-            message = details.get("ctx", {}).get("expected", details["msg"])
-            problems.append(Problem(source.line(key), dotted(key), details.get("input"), message))
+        problems = [_problem(details, source) for details in error.errors(include_url=False)]
         raise CampaignFileError(str(path), tuple(problems)) from error
     here = path.absolute().parent
     found: DichotomySpec = map_paths(spec, lambda p: p if p.is_absolute() else here / p)
     return found
+
+
+def _problem(details: ErrorDetails, source: Source) -> Problem:
+    key, context = details["loc"], details.get("ctx", {})
+    if details["type"] == "extra_forbidden":
+        return Problem(source.line(key), dotted(key), "an unknown key", "a key of this section", context.get("hint"))
+    seen = str(context.get("seen", details.get("input")))
+    seen = seen if len(seen) <= _SHORT else seen[: _SHORT - 3] + "..."
+    return Problem(source.line(key), dotted(key), seen, context.get("expected", details["msg"]), context.get("hint"))

@@ -42,11 +42,17 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class FittedPotential:
-    """One potential: its label set, and how well it meets the labels it learnt from and others of the set."""
+    """One potential: its label set, and how well it meets the labels it learnt from and others of the set.
+
+    Parameters
+    ----------
+    reads_moments
+        Whether it was told the moments of its labels.
+    """
 
     name: str
     labels: str
-    moments: str
+    reads_moments: bool
     training: TrainResult
 
 
@@ -81,7 +87,12 @@ class Dichotomy(ShownInNotebooks):
             "frames": self.frames,
             "sets": [asdict(s) for s in self.sets],
             "potentials": [
-                {"name": p.name, "labels": p.labels, "moments": p.moments, "training": p.training.as_dict()}
+                {
+                    "name": p.name,
+                    "labels": p.labels,
+                    "reads_moments": p.reads_moments,
+                    "training": p.training.as_dict(),
+                }
                 for p in self.potentials
             ],
             "difference": self.difference,

@@ -47,11 +47,11 @@ def potential_table(result: Dichotomy) -> Table:
     heads += [f"{quantity(q).title} ({quantity(q).unit})" for q in shown]
     rows = []
     for one in result.potentials:
+        moments = "read" if one.reads_moments else "not read"
         for name, part in _parts(one).items():
-            cells = [
-                number(part["errors"][q]["rmse"] * quantity(q).factor) if q in part["errors"] else NONE for q in shown
-            ]
-            rows.append([one.name, one.training.family, one.labels, one.moments, name, part["labels"], *cells])
+            errors = part["errors"]
+            cells = [number(errors[q]["rmse"] * quantity(q).factor) if q in errors else NONE for q in shown]
+            rows.append([one.name, one.training.family, one.labels, moments, name, part["labels"], *cells])
     return Table(heads, rows, frozenset(range(5, len(heads))))
 
 
