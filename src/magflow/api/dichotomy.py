@@ -75,7 +75,7 @@ class DichotomyRun:
         """The frames; drawn once, read from then on: another machine's arithmetic must not make others of them."""
         path = self.directory / FRAMES
         if not path.is_file():
-            model = PotentialEnsemble((SpinLatticeModel(),), "spin-lattice")
+            model = PotentialEnsemble((SpinLatticeModel(),), "spin-lattice")  # type: ignore[arg-type]  # never saved
             drawn = self.spec.frames.candidates(model, self.spec.moments, self.spec.seed)
             texts = [format_frame(Record(c.frame, info={"source": c.source})) for c in drawn]
             replace_file(path, "".join(texts).encode())
