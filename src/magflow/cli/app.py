@@ -31,6 +31,7 @@ COMMANDS = (
         "compare",
         "transfer",
         "validate",
+        "dichotomy",
         "predict",
         "relax",
         "md",

@@ -157,6 +157,12 @@ class LabelTask:
         summary = executor.run(tell)
         return self._labelled(there, {job.uuid: job.error or "" for job in summary.failed})
 
+    def finished(self) -> Labelled:
+        """What is there already, failed labels included; nothing is computed."""
+        if not (self.workdir / DATABASE).is_file():
+            return Labelled((), {}, 0, 0.0)
+        return self._labelled(set(self.ids), None)
+
     def clear(self) -> None:
         """Remove the work directory, and the folder it is in if nothing else is there."""
         shutil.rmtree(self.workdir, ignore_errors=True)
@@ -201,7 +207,8 @@ class LabelTask:
         rows = queries.label_summaries(self._store())
         return {row["label_id"] for row in rows if row["state"] == "ok"} & set(self.ids)
 
-    def _labelled(self, before: set[str], errors: Mapping[str, str]) -> Labelled:
+    def _labelled(self, before: set[str], errors: Mapping[str, str] | None) -> Labelled:
+        """What became of the frames; without `errors` (by job) those that nobody has tried yet are passed over."""
         store = self._store()
         failed = {d.label_id: d for d in queries.labels(store, criteria={"state": "failed"})}
         found = {d.label_id: d for d in queries.labels(store, criteria={"state": "ok"}, arrays=True)}
@@ -211,7 +218,10 @@ class LabelTask:
             if label in found:
                 continue
             document = failed.get(label)
-            error = errors.get(roles.label_of(frame.frame_id).uuid(self._campaign.id), "").strip() or "it was lost"
+            if document is None and errors is None:
+                continue
+            job = roles.label_of(frame.frame_id).uuid(self._campaign.id)
+            error = (errors or {}).get(job, "").strip() or "it was lost"
             kind = FailureKind.WORKER_LOST if document is None else document.failure
             said = error.splitlines()[-1] if document is None else document.message
             failures.setdefault(str(kind), []).append(f"frame {number}: {said}")

@@ -1,0 +1,68 @@
+"""A dichotomy from its file to its page, on the model Hamiltonian; what is finished is kept."""
+
+import pytest
+
+from magflow.api.dichotomy import PAGE, DichotomyRun, dichotomy
+from magflow.campaign.dichotomy import load_dichotomy
+from magflow.execution.labelling import LabelTask
+from magflow.studies.dichotomy.result import Dichotomy
+
+FILE = """\
+magflow_dichotomy: 1
+name: iron
+elements: [Fe]
+moments: {Fe: 2.2}
+frames:
+  solids:
+    - {name: bcc, builder: {structure: bcc, species: [Fe], a: 2.75}, count: 8}
+label: {engine: spin-lattice, core_hours: 1, test_every: 4, settings: {}}
+potentials:
+  NM: {labels: non-magnetic, family: mmtp, ensemble: 1, bagging: false, settings: {level: 4}}
+  M: {labels: spin-polarised, family: mmtp, moments: ignored, ensemble: 1, bagging: false, settings: {level: 4}}
+validation:
+  structures: {bcc-Fe: {structure: bcc, species: [Fe], a: 2.84}}
+  properties: {equation-of-state: {}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "iron.yaml"
+    path.write_text(FILE)
+    return path
+
+
+def test_the_surface_decides_the_lattice_parameter(file, tmp_path):
+    out = tmp_path / "run"
+    made, validation = dichotomy(file, out)
+    assert [(s.kind, s.labels, s.failures) for s in made.sets] == [("non-magnetic", 8, {}), ("spin-polarised", 8, {})]
+    assert made.sets[0].moment is None
+    assert made.sets[1].moment == pytest.approx(2.1, abs=0.3)
+    assert [(p.name, p.reads_moments) for p in made.potentials] == [("NM", False), ("M", False)]
+    assert made.potentials[0].training.errors["test"]["labels"] == 2
+    edges = {label: m.value("a0").value for label, m in validation.found}
+    assert edges["M"] - edges["NM"] > 0.05, "magnetism expands iron, in the model too"
+    assert Dichotomy.from_dict(made.as_dict()).as_dict() == made.as_dict()
+
+    kept = (".bin", ".extxyz", ".db")
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in kept}
+    again, _ = dichotomy(file, out)
+    assert again.as_dict() == made.as_dict()
+    assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is done twice"
+    page = (out / PAGE).read_text()
+    assert "Static, local" in page
+    assert "spin-polarised" in page
+
+
+def test_sets_grow_in_step_until_the_core_hours_are_spent(file, tmp_path, monkeypatch):
+    asked = []
+
+    def run(task, workers, told):
+        asked.append((str(task.engine.kind), len(task.frames)))
+
+    monkeypatch.setattr(LabelTask, "run", run)
+    monkeypatch.setattr("magflow.api.dichotomy.TURN", 3)
+    monkeypatch.setattr(DichotomyRun, "_spent", lambda _: 0.3 * len(asked))
+    DichotomyRun(load_dichotomy(file), tmp_path / "run").label()
+    turn = [("non-magnetic", 3), ("spin-polarised", 3)]
+    assert asked == [*turn, *turn], "1.2 core-hours of 1: the last two frames are left"
