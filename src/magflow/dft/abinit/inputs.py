@@ -32,7 +32,7 @@ _FREE: Mapping[str, Any] = {"iscf": 17, "npulayit": 12, "diemix": 0.35, "wfoptal
 """SCF cycle without constraints.
 
 17 takes half the steps of 7 and finds the same energy to 1e-8 eV. Non-magnetic iron, 8 displaced atoms, tolvrs 1e-6:
-19 steps with these, 25 with the default history of 7 densities, 31 with the default step (diemix 0.7) and solver too.
+19 steps with these, 25 with the default history of 7 densities.
 """
 
 
