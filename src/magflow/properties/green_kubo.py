@@ -34,7 +34,7 @@ DECAY_TIMES = 48
 """Times tried for each of the two decays, from one stress to the next up to the end of the fit."""
 RESAMPLES = 200
 """Of the bootstrap."""
-SPANNED = 10.0
+SPANNED = 7.0
 """Mean correlation times (integral of the normalised autocorrelation) that the fit must span."""
 LONGER = "longer runs, or more of them"
 
@@ -52,7 +52,7 @@ class GreenKubo:
     integral, integral_error
         (m,) running integral, mPa s, and its standard error.
     fit
-        (m,) of the running integral, mPa s; NaN where it does not count.
+        (m,) of the running integral, mPa s; its limit from `cutoff` on.
     viscosity, error
         Limit of the fit and its standard error, mPa s.
     exponent
@@ -147,7 +147,7 @@ def green_kubo(stresses: Sequence[FloatArray], interval: float, volume: float, t
         correlation=correlations.mean(axis=0) * EV_PER_A3_IN_GPA**2,
         integral=mean,
         integral_error=error,
-        fit=np.where(times <= times[window.last], fitted, np.nan),
+        fit=np.where(times <= times[window.last], fitted, limits[0]),
         viscosity=float(limits[0]),
         error=_bootstrap(integrals, window),
         exponent=window.exponent,
