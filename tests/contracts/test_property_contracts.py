@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from exact_potentials import ModelPotential, alone, bcc
+from exact_potentials import ModelPotential, alone, bcc, fcc
 from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
 from magflow.properties.phonons import Phonons
 from magflow.properties.subject import Subject
+from magflow.properties.viscosity import Viscosity
 from magflow.testing import PropertyContract
+from pair_potential import ShortLennardJones
 
 
 def iron() -> Subject:
@@ -21,11 +23,19 @@ def iron() -> Subject:
     return Subject(alone(ModelPotential()), "bcc-Fe", bcc(2.84, moment=2.2))
 
 
+def argon() -> Subject:
+    """A crystal that melts at some 80 K, in cells of 32 atoms."""
+    return Subject(alone(ShortLennardJones()), "fcc-Ar", fcc(5.5, "Ar"))
+
+
+LIQUID = {"atoms": 32, "timestep": 10.0, "runs": 12, "equilibration": 0.5}
+
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
     "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
+    "viscosity": (Viscosity(temperatures=(200.0,), density=1.35, picoseconds=10.0, **LIQUID), argon),
 }
 
 
