@@ -156,10 +156,10 @@ def _fitted(
     from pymatgen.analysis.elasticity import ElasticTensor, Strain, Stress
 
     pairs = []
-    for k, (direction, operations) in enumerate(directions.items()):
+    for k, (direction, operations) in enumerate(directions.items()):  # type: ignore[no-untyped-call]
         for amount, found in zip(amounts, cauchy[k * len(amounts) :], strict=False):
             strain = Strain(amount * np.asarray(direction))
-            stress = Stress(Stress(found).piola_kirchoff_2(_gradient(strain)))
+            stress = Stress(Stress(found).piola_kirchoff_2(_gradient(strain)))  # type: ignore[no-untyped-call]
             pairs += [(strain, stress), *((strain.transform(op), stress.transform(op)) for op in operations)]
     none = Stress(np.zeros((3, 3)))  # its slope is fitted: any will do
     found = ElasticTensor.from_independent_strains(
@@ -187,7 +187,8 @@ def _curve(tensors: dict[str, ElasticTensor]) -> Curve:
     """Rows of the whole tensor in Voigt form."""
     i, j = np.indices((6, 6))
     columns = {f"C (GPa){', ' + at if at else ''}": np.asarray(c.voigt).ravel() for at, c in tensors.items()}
-    return {"row": i.ravel() + 1.0, "column": j.ravel() + 1.0, **columns}
+    rows: dict[str, FloatArray] = {"row": 1.0 + i.ravel().astype(float), "column": 1.0 + j.ravel().astype(float)}
+    return rows | columns
 
 
 def _marks(

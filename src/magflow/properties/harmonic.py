@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,13 +57,13 @@ def _primitive_matrix(supercell: Frame) -> FloatArray:
 
     cell, fractional, numbers = spglib_cell(supercell)
     moments = np.zeros(len(supercell)) if supercell.magmoms is None else collinear(supercell.magmoms)
-    found = spglib.get_magnetic_symmetry((cell, fractional, numbers, moments), symprec=SYMPREC)
+    magnetic: Any = (cell, fractional, numbers, moments)
+    found: Any = spglib.get_magnetic_symmetry(magnetic, symprec=SYMPREC)
     pure = np.all(found["rotations"] == np.eye(3, dtype=int), axis=(1, 2))
     points = np.unique(np.round(found["translations"][pure] % 1.0, 6) % 1.0, axis=0)
-    lattice = spglib.standardize_cell(
-        (cell, points, np.ones(len(points), dtype=int)), to_primitive=True, no_idealize=True, symprec=SYMPREC
-    )[0]
-    matrix: FloatArray = np.linalg.solve(cell.T, lattice.T)
+    grid: Any = (cell, points, np.ones(len(points), dtype=int))
+    found = spglib.standardize_cell(grid, to_primitive=True, no_idealize=True, symprec=SYMPREC)
+    matrix: FloatArray = np.linalg.solve(cell.T, found[0].T)
     return np.rint(matrix * len(points)) / len(points)
 
 
@@ -81,8 +81,7 @@ def bands_of(phonons: Phonopy) -> dict[str, Curve]:
         length = float(np.linalg.norm((b - a) @ reciprocal))
         share = np.linspace(0.0, 1.0, max(2, round(length / SPACING) + 1))
         q = a + share[:, None] * (b - a)
-        phonons.run_qpoints(q)
-        found = phonons.qpoints.frequencies
+        found = np.asarray(phonons.run_qpoints(q).frequencies)
         curves[f"{BANDS}{len(curves) + 1}: {names[0]}-{names[1]}"] = {
             DISTANCE: start + share * length,
             **{head: q[:, k] for k, head in enumerate(Q)},
@@ -99,12 +98,16 @@ def _stretches(path: str) -> list[tuple[str, str]]:
     return [pair for line in parse_path_string(path) for pair in pairwise(line)]
 
 
-def states_of(phonons: Phonopy) -> Curve:
-    """Density of states per atom on the mesh that was run last, by the tetrahedron method; its integral is 3."""
-    frequencies = phonons.mesh.frequencies
+def states_of(phonons: Phonopy, frequencies: FloatArray) -> Curve:
+    """Density of states per atom on the mesh that was run last, by the tetrahedron method; its integral is 3.
+
+    Parameters
+    ----------
+    frequencies
+        (q-points, branches) THz, of that mesh.
+    """
     low, high = min(0.0, float(frequencies.min())), float(frequencies.max())
-    phonons.run_total_dos(freq_min=low, freq_max=high, freq_pitch=(high - low) / (GRID - 1))
-    dos = phonons.total_dos
+    dos = phonons.run_total_dos(freq_min=low, freq_max=high, freq_pitch=(high - low) / (GRID - 1))
     return {FREQUENCY: np.array(dos.frequency_points), STATES: np.array(dos.dos) / len(phonons.primitive)}
 
 
@@ -112,8 +115,8 @@ def thermodynamics_of(phonons: Phonopy, temperatures: FloatArray) -> Curve:
     """Free energy, entropy and heat capacity at constant volume, per mole of atoms, on the mesh that was run last."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*acoustic mode")  # nearly zero as they are
-        phonons.run_thermal_properties(temperatures=temperatures, exclude_gamma_acoustic=True)
-    found, n = phonons.thermal_properties, len(phonons.primitive)
+        found = phonons.run_thermal_properties(temperatures=temperatures, exclude_gamma_acoustic=True)
+    n = len(phonons.primitive)
     return {
         TEMPERATURE: np.array(found.temperatures),
         FREE: np.array(found.free_energy) / n,

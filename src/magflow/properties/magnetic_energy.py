@@ -93,10 +93,13 @@ class MagneticEnergy(PointProperty):
         if self.max_moment is not None:
             return self.max_moment
         bounds = moment_bounds(subject.ensemble, frame, subject.max_moment)
-        sizes = np.linalg.norm(pattern, axis=1)
         # an atom that follows its neighbours with a small moment does not end the scan
-        led = sizes > 0.5
-        return min(bounds[s][1] / size for s, size in zip(np.array(frame.species)[led], sizes[led], strict=True))
+        led = [
+            (s, float(size))
+            for s, size in zip(frame.species, np.linalg.norm(pattern, axis=1), strict=True)
+            if size > 0.5
+        ]
+        return min(bounds[s][1] / size for s, size in led)
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
         """The lowest minimum at each volume; a volume at which the energy falls to the end of the scan has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -34,9 +34,6 @@ from magflow.properties.harmonic import (
 from magflow.properties.measurement import Curve, Measurement, Reading, Value
 from magflow.properties.phonon_plots import figures
 from magflow.properties.subject import Subject, UnmeasurableError
-
-if TYPE_CHECKING:
-    from phonopy import Phonopy
 
 FINER = 100.0
 """Divides the tolerances of the relaxations: a displacement of 0.01 A moves a magnetic force by some meV/muB."""
@@ -94,7 +91,7 @@ class Phonons(PointProperty):
         perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
         phonons = phonopy_of(perfect)
         phonons.generate_displacements(distance=self.displacement)
-        displaced = [perfect.replace(positions=s.positions) for s in phonons.supercells_with_displacements]
+        displaced = [perfect.replace(positions=s.positions) for s in phonons.supercells_with_displacements or ()]
         return [perfect, *subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)]
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
@@ -103,12 +100,13 @@ class Phonons(PointProperty):
         phonons.dataset = _displacements(frames, points)
         phonons.produce_force_constants(show_drift=False)
         phonons.symmetrize_force_constants(show_drift=False)
-        if not np.isfinite(phonons.force_constants).all():
+        if not np.isfinite(np.asarray(phonons.force_constants, float)).all():
             raise UnmeasurableError("the forces give no force constants", where=subject.name)
-        phonons.run_mesh(self.mesh)
+        mesh = phonons.run_mesh(self.mesh)
+        frequencies = np.asarray(mesh.frequencies)
         curves = bands_of(phonons)
-        top, lowest, q = _extremes(phonons, curves)
-        curves[DOS] = states_of(phonons)
+        top, lowest, q = _extremes(frequencies, np.asarray(mesh.qpoints), curves)
+        curves[DOS] = states_of(phonons, frequencies)
         values = (Value("highest frequency", "THz", top), Value("lowest frequency", "THz", lowest))
         if lowest < -IMAGINARY:
             at = ", ".join(f"{x:.3g}" for x in q)
@@ -127,7 +125,7 @@ def _widths(frame: Frame, repeats: tuple[int, int, int]) -> FloatArray:
     return widths
 
 
-def _displacements(frames: Sequence[Frame], points: Prediction) -> dict[str, Any]:
+def _displacements(frames: Sequence[Frame], points: Prediction) -> Any:
     """Phonopy's data set of the frames after the first; the forces left on the atoms of the first are taken off.
 
     Raises
@@ -149,14 +147,17 @@ def _displacements(frames: Sequence[Frame], points: Prediction) -> dict[str, Any
     return {"natom": len(perfect), "first_atoms": first}
 
 
-def _extremes(phonons: Phonopy, bands: Mapping[str, Curve]) -> tuple[float, float, FloatArray]:
+def _extremes(
+    frequencies: FloatArray, points: FloatArray, bands: Mapping[str, Curve]
+) -> tuple[float, float, FloatArray]:
     """Highest and lowest frequency, THz, of the mesh and the bands, and the q-point of the lowest (reduced)."""
-    frequencies, q = [phonons.mesh.frequencies], [phonons.mesh.qpoints]
+    every = [frequencies]
+    where = [points]
     for curve in bands.values():
-        frequencies.append(np.column_stack([c for head, c in curve.items() if head.startswith(BRANCH)]))
-        q.append(np.column_stack([curve[head] for head in Q]))
-    every, where = np.vstack(frequencies), np.vstack(q)
-    return float(every.max()), float(every.min()), where[every.min(axis=1).argmin()]
+        every.append(np.column_stack([c for head, c in curve.items() if head.startswith(BRANCH)]))
+        where.append(np.column_stack([curve[head] for head in Q]))
+    found, q = np.vstack(every), np.vstack(where)
+    return float(found.max()), float(found.min()), q[found.min(axis=1).argmin()]
 
 
 def _at(table: Curve) -> Iterator[Value]:

@@ -78,15 +78,10 @@ def test_orientation_and_choice_of_the_cell_do_not_matter(tmp_path):
 
 
 def test_symmetry_sees_the_moments():
-    layers = Frame(
-        ("Fe",) * 4,
-        2.84 * np.diag([1.0, 1.0, 2.0]),
-        1.42 * np.array([[0, 0, 0], [1, 1, 1], [0, 0, 2], [1, 1, 3]]),
-        [2.2, 2.2, -2.2, -2.2],
-    )
-    ferromagnet = layers.replace(magmoms=np.abs(layers.magmoms))
-    assert len(_directions(_decorated(layers))) == 4  # xx = yy, zz, yz = xz, xy
+    ferromagnet = fcc(3.6, "Fe").replace(magmoms=[2.2] * 4)
+    layers = ferromagnet.replace(magmoms=[2.2, -2.2, -2.2, 2.2])
     assert len(_directions(_decorated(ferromagnet))) == 2
+    assert len(_directions(_decorated(layers))) == 4  # xx = yy, zz, yz = xz, xy
 
 
 def test_a_hexagonal_crystal_has_its_tensor_in_the_curve(tmp_path):
