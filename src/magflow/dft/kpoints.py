@@ -46,7 +46,7 @@ def kpoint_lattice(cell: FloatArray, shared: Shared) -> IntArray:
     InputError
         If the cell does not fit into the cube.
     """
-    repeats = np.rint(shared.cube * np.linalg.inv(cell)).astype(np.int64)
+    repeats: IntArray = np.rint(shared.cube * np.linalg.inv(cell)).astype(np.int64)
     misfit = np.abs(repeats @ cell / shared.cube - np.eye(3)).max()
     if misfit > _MISFIT:
         edges = ", ".join(f"{edge:.2f}" for edge in np.linalg.norm(cell, axis=1))
