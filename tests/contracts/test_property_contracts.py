@@ -39,7 +39,14 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=sorted(PROPERTIES))
+SLOW = {"viscosity"}
+"""Those that need molecular dynamics of some length."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in sorted(PROPERTIES)],
+)
 def contract(request) -> PropertyContract:
     made, subject = PROPERTIES[request.param]
     return PropertyContract(made, subject())
