@@ -27,7 +27,7 @@ from magflow.potentials.mmtp import MmtpFamily
 
 runner = CliRunner()
 CUBE = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
-QUIET = ("--repeat", 2, 2, 2, "--grade-stop", 1e6)
+QUIET = ("--repeat", 2, 2, 2, "--grade-stop", 1e6, "--deviation-stop", "inf")
 
 
 def distorted(rng):
