@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from magflow.core.statistics import CellMotion, Statistics
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.studies.base import silent
-from magflow.studies.md.options import MdOptions
+from magflow.studies.md.options import DEVIATION_STOP, MdOptions
 from magflow.studies.md.result import MdResult
 from magflow.studies.md.task import MdTask
 from magflow.studies.relax.result import RelaxResult
@@ -111,7 +112,7 @@ def md(
     max_moment: Mapping[str, float] | None = None,
     interval: int = 100,
     grade_stop: float = 10.0,
-    deviation_stop: float | None = None,
+    deviation_stop: float | None = DEVIATION_STOP,
     seed: int = 0,
     resume: bool = False,
     progress: WorkProgress = silent,
@@ -139,7 +140,7 @@ def md(
     interval
         Steps between what is written.
     grade_stop, deviation_stop
-        Extrapolation grade, and deviation of a force (eV/A), that end the run.
+        Extrapolation grade, and calibrated deviation of a force (eV/A), that end the run; None: none does.
     resume
         Go on with the run in `out`.
 
@@ -162,8 +163,8 @@ def md(
     """
     options = MdOptions(
         one_of(Statistics, ensemble, "ensemble"), temperature, pressure, one_of(CellMotion, cell, "cell"), timestep,
-        friction, barostat_time, repeat, relax_moments_every, max_moment or {}, interval, grade_stop, deviation_stop,
-        seed,
+        friction, barostat_time, repeat, relax_moments_every, max_moment or {}, interval, grade_stop,
+        None if deviation_stop is None or math.isinf(deviation_stop) else deviation_stop, seed,
     )  # fmt: skip
     frame, where = to_frame(structure), _name(structure)
     task = MdTask.prepared(ensemble_of(models), frame, steps, options, Path(out), where=where, resume=resume)

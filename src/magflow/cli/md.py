@@ -9,6 +9,7 @@ import typer
 
 from magflow.cli.options import Json, MaxMoment, Models, Resume, Seed, Structure, out_option
 from magflow.core.statistics import CellMotion, Statistics
+from magflow.studies.md.options import DEVIATION_STOP
 
 BLOWN_UP = 1
 """Exit code when a health check ended the run."""
@@ -37,19 +38,19 @@ def md(
     interval: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Steps between what is written.")] = 100,
     grade_stop: Annotated[float, typer.Option(min=0.0, help="Extrapolation grade that ends the run.")] = 10.0,
     deviation_stop: Annotated[
-        float | None, typer.Option(metavar="EV/A", min=0.0, help="Deviation of a force that ends it, eV/A.")
-    ] = None,
+        float, typer.Option(metavar="EV/A", min=0.0, help="Calibrated deviation of a force that ends it; inf: none.")
+    ] = DEVIATION_STOP,
     seed: Seed = 0,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """Move the atoms of a structure on the mean of an ensemble, and stop when the ensemble no longer knows.
 
-    The run ends after its steps, when the extrapolation grade exceeds `--grade-stop`, when a deviation exceeds
-    `--deviation-stop` (both exit code 0: the last frame is one to label), or when a health check fails (atoms on top of
-    each other, energy or temperature out of all bounds: exit code 1). DIR gets `trajectory.extxyz` (positions, momenta,
-    moments, forces, energies), `thermo.csv`, `thermo.svg` and the state `--resume` goes on from; a run that was killed
-    makes the very steps it would have made. `--resume --steps` beyond the end makes a run longer.
+    The run ends after its steps, when the extrapolation grade exceeds `--grade-stop`, when the calibrated deviation of
+    a force exceeds `--deviation-stop` (both exit code 0: the last frame is one to label), or when a health check fails
+    (atoms on top of each other, energy or temperature out of all bounds: exit code 1). DIR gets `trajectory.extxyz`
+    (positions, momenta, moments, forces, energies), `thermo.csv`, `thermo.svg` and the state `--resume` goes on from; a
+    run that was killed makes the very steps it would have made. `--resume --steps` beyond the end makes a run longer.
 
     Examples:
 

@@ -20,7 +20,8 @@ def predict(
     """Predict energy, forces, stress and magnetic forces (-dE/dm) of frames, and how far each is to be trusted.
 
     Every frame needs a column `magmoms`, (N,) along z or (N, 3): the moments it is evaluated at. Written per frame:
-    `energy` (eV), `stress` (eV/A^3, positive in tension), `extrapolation_grade` (above 2: outside the training set);
+    `energy` (eV), `stress` (eV/A^3, positive in tension), `extrapolation_grade` (above 2: outside the training set,
+    as is a frame with a calibrated deviation of a force above 0.3 eV/A);
     per atom: `forces` (eV/A) and `magnetic_forces` (eV/muB); and for each quantity its `_deviation`, the calibrated
     spread of the ensemble. Labels in the input are kept under names that begin with `reference_`.
 
@@ -58,6 +59,6 @@ def predict(
 
 
 def _sentence(told: dict[str, Any]) -> str:
-    text = f"{told['frames']} frames"
-    outside = told.get("extrapolating")
-    return text if outside is None else f"{text}, {outside} of them outside the training set (grade above 2)"
+    rules = ["grade above 2"] if "extrapolating" in told else []
+    rules.append("deviation of a force above 0.3 eV/A")
+    return f"{told['frames']} frames, {told['outside']} of them outside the training set ({', or '.join(rules)})"

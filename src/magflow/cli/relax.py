@@ -38,7 +38,8 @@ def relax(
 
     It counts as converged only when forces, stress (minus the target pressure) and magnetic forces are all below
     their tolerances; otherwise the exit code is 1 and what is left is named. The end state is printed with the
-    calibrated deviation of the ensemble and its extrapolation grade: above 2 it lies outside the training set.
+    calibrated deviation of the ensemble and its extrapolation grade: above 2, or with a deviation of a force above
+    0.3 eV/A, it lies outside the training set.
     Magnetic energies have several minima: `--moments multi-start` tries the moments given, each element reversed,
     all parallel, high and low spin, and keeps the lowest.
 

@@ -220,6 +220,14 @@ class SharesGeometry(Protocol):
 
 
 @runtime_checkable
+class GradesGeometry(SharesGeometry, Protocol):
+    """One that grades from the lists of another, too."""
+
+    def grades_geometry(self, geometry: Any) -> FloatArray:
+        """As :meth:`SupportsGrades.grades`."""
+
+
+@runtime_checkable
 class MovesTogether(Protocol):
     """A potential that can move runs on the mean of several of its family."""
 

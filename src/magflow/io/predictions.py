@@ -14,7 +14,7 @@ import numpy as np
 
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction
 from magflow.core.protocols import Ensemble
-from magflow.core.types import FloatArray
+from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.records import Record, located
@@ -23,6 +23,8 @@ DEVIATION = "_deviation"
 GRADE = "extrapolation_grade"
 EXTRAPOLATION = 2.0
 """Extrapolation grade above which a frame counts as outside the training set (the `save` level of MLIP)."""
+UNCERTAIN_FORCE = 0.3
+"""eV/A; calibrated deviation of a force above which a frame counts as outside, whatever its grade."""
 
 _REPLACED = {*QUANTITIES, *(q + DEVIATION for q in QUANTITIES), "free_energy", GRADE}
 
@@ -107,9 +109,33 @@ def _shaped(vectors: FloatArray, record: Record) -> np.ndarray:
     return vectors if record.vector_moments else vectors[:, 2]
 
 
+def outside(prediction: EnsemblePrediction, grades: FloatArray | None) -> BoolArray:
+    """(n,) whether a frame is outside the training set: by its grade, if there are grades, or by its forces.
+
+    The two fail in different places: the grade follows from what the labels leave undecided near one fit, the deviation
+    from what fits that start elsewhere make of it.
+    """
+    far: BoolArray = prediction.frame_deviation("forces") > UNCERTAIN_FORCE
+    return far if grades is None else far | (grades > EXTRAPOLATION)
+
+
+def why_outside(prediction: EnsemblePrediction, grade: float | None) -> list[str]:
+    """The reasons of :func:`outside` for the one frame of `prediction`; none if it is inside."""
+    reasons = []
+    if grade is not None and grade > EXTRAPOLATION:
+        reasons.append(f"extrapolation grade {grade:.3g}, above {EXTRAPOLATION:g}")
+    deviation = float(prediction.frame_deviation("forces")[0])
+    if deviation > UNCERTAIN_FORCE:
+        reasons.append(f"calibrated deviation of a force {deviation:.3g} eV/A, above {UNCERTAIN_FORCE:g}")
+    return reasons
+
+
 def summary(prediction: EnsemblePrediction, grades: FloatArray | None) -> dict[str, float | int]:
-    """Number of frames, those with a grade above :data:`EXTRAPOLATION`, and the largest deviation by quantity."""
+    """Number of frames, those :func:`outside` and those with a grade above :data:`EXTRAPOLATION`, and the largest
+    deviation by quantity.
+    """
     told: dict[str, float | int] = {"frames": len(prediction.mean)}
+    told["outside"] = int(outside(prediction, grades).sum())
     if grades is not None:
         told["extrapolating"] = int((grades > EXTRAPOLATION).sum())
     for quantity in QUANTITIES:

@@ -16,7 +16,7 @@ from magflow.core.moments import GivenMoments, as_vectors, is_collinear
 from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.core.protocols import KnowsAtomicEnergies, SupportsGrades, TellsMagnetic, has_grades, parts_of
 from magflow.errors import InputError
-from magflow.io.predictions import EXTRAPOLATION
+from magflow.io.predictions import why_outside
 
 _INITIAL, _ACHIEVED = "initial_magmoms", "magmoms"
 
@@ -94,7 +94,7 @@ class FrameCalculator(Calculator):
     Warns
     -----
     ExtrapolationWarning
-        Once, when a grade exceeds 2.
+        Once, when the grade exceeds 2, or the calibrated deviation of a force 0.3 eV/A.
     """
 
     def __init__(self, potential: Predicts, *, moments: GivenMoments | None = None, **kwargs: Any) -> None:
@@ -123,28 +123,25 @@ class FrameCalculator(Calculator):
             raise InputError("there are no atoms to evaluate", hint="calculate(atoms)")
         frame = frame_of(source, magnetic=self.magnetic, moments=self.moments)
         super().calculate(atoms, properties or ["energy"], system_changes)
-        prediction = self.potential.predict([frame])
-        if isinstance(prediction, EnsemblePrediction):
-            self.results = _results(prediction.mean) | {"deviations": _results(prediction.deviation)}
-        else:
-            self.results = _results(prediction)
+        said = self.potential.predict([frame])
+        prediction = said if isinstance(said, EnsemblePrediction) else EnsemblePrediction.from_members([said])
+        self.results = _results(prediction.mean)
+        if prediction is said:
+            self.results["deviations"] = _results(prediction.deviation)
         if frame.magmoms is not None:
             self.results["magmoms"] = frame.magmoms[:, 2] if is_collinear(frame.magmoms) else frame.magmoms.copy()
         if isinstance(self.potential, KnowsAtomicEnergies) and self._sums and "energies" in (properties or ()):
             self.results["energies"] = self.potential.atomic_energies([frame])
         if isinstance(self.potential, SupportsGrades) and self._grades:
-            self._grade(self.potential, frame)
+            self.results["grade"] = float(self.potential.grades([frame])[0])
+        if not self._warned:
+            self._warn(why_outside(prediction, self.results.get("grade")))
 
-    def _grade(self, grader: SupportsGrades, frame: Frame) -> None:
-        grade = self.results["grade"] = float(grader.grades([frame])[0])
-        if grade > EXTRAPOLATION and not self._warned:
+    def _warn(self, reasons: Sequence[str]) -> None:
+        if reasons:
             self._warned = True
-            warnings.warn(
-                f"extrapolation grade {grade:.3g}, above {EXTRAPOLATION:g}: these atoms are outside the training set; "
-                "not said again",
-                ExtrapolationWarning,
-                stacklevel=2,
-            )
+            text = f"these atoms are outside the training set: {'; '.join(reasons)}; not said again"
+            warnings.warn(text, ExtrapolationWarning, stacklevel=3)
 
 
 def _results(prediction: Prediction) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from magflow.core.notebook import facts_html
 from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import (
     FitReport,
+    GradesGeometry,
     KnowsAtomicEnergies,
     KnowsMoments,
     KnowsStressOffset,
@@ -199,8 +200,15 @@ class PotentialEnsemble:
         InputError
             If the family has no grades.
         """
-        grades: FloatArray = np.mean([m.grades(frames) for m in self._graded("grades")], axis=0)
-        return grades
+        members = self._graded("grades")
+        able = [m for m in self._sharing() if isinstance(m, GradesGeometry)]
+        if len(able) < len(members):
+            return np.asarray(np.mean([m.grades(frames) for m in members], axis=0))
+        grades = []
+        for at in range(0, max(len(frames), 1), CHUNK):
+            geometry = able[0].geometry(frames[at : at + CHUNK])
+            grades.append(np.mean([m.grades_geometry(geometry) for m in able], axis=0))
+        return np.concatenate(grades)
 
     def _graded(self, what: str) -> list[SupportsGrades]:
         graded: list[SupportsGrades] = [m for m in self.members if isinstance(m, SupportsGrades)]

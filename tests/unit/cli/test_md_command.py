@@ -24,10 +24,11 @@ from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.io.extxyz import read_extxyz, write_extxyz
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.studies.md.options import DEVIATION_STOP
 
 runner = CliRunner()
 CUBE = np.array([[0, 0, 0], [0.5, 0.5, 0.5]])
-QUIET = ("--repeat", 2, 2, 2, "--grade-stop", 1e6)
+QUIET = ("--repeat", 2, 2, 2, "--grade-stop", 1e6, "--deviation-stop", "inf")
 
 
 def distorted(rng):
@@ -101,7 +102,8 @@ def test_moments_follow_the_atoms(models, structure, tmp_path):
 
 
 def test_a_grade_ends_it_at_the_first_look_above(models, structure, tmp_path):
-    options = ("--repeat", 2, 2, 2, "--temperature", 900, "--steps", 2000, "--interval", 5, "--grade-stop")
+    options = ("--repeat", 2, 2, 2, "--temperature", 900, "--steps", 2000, "--interval", 5)
+    options += ("--deviation-stop", "inf", "--grade-stop")
     free = md(models, structure, tmp_path / "free", *options, 1e6, "--steps", 200)
     assert free.exit_code == 0
     grades = log(tmp_path / "free")["grade"]
@@ -114,8 +116,16 @@ def test_a_grade_ends_it_at_the_first_look_above(models, structure, tmp_path):
     np.testing.assert_array_equal(log(tmp_path / "run")["grade"], grades[: first + 1])
 
 
+def test_a_deviation_ends_it_by_default(models, structure, tmp_path):
+    options = ("--repeat", 2, 2, 2, "--temperature", 900, "--steps", 2000, "--grade-stop", 1e6)
+    result = md(models, structure, tmp_path / "run", *options, "--json")
+    assert (result.exit_code, json.loads(result.output)["reason"]) == (0, "forces-deviation")
+    assert log(tmp_path / "run")["forces_deviation_eV_A"][-1] > DEVIATION_STOP
+
+
 def test_a_blow_up_is_an_exit_code(models, structure, tmp_path):
-    result = md(models, structure, tmp_path / "run", "--timestep", 20, "--temperature", 9000, "--grade-stop", 1e9)
+    never = ("--grade-stop", 1e9, "--deviation-stop", "inf")
+    result = md(models, structure, tmp_path / "run", "--timestep", 20, "--temperature", 9000, *never)
     assert result.exit_code == 1
     assert any(reason in result.output for reason in ("energy-blow-up", "min-distance", "temperature-explosion"))
 

@@ -12,15 +12,18 @@ from threadpoolctl import threadpool_limits
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.prediction import EnsemblePrediction
 from magflow.core.protocols import FitReport
+from magflow.core.types import FloatArray
 from magflow.potentials.mmtp.checkpoint import Checkpoint, fit_key
-from magflow.potentials.mmtp.geometry import Geometry
-from magflow.potentials.mmtp.grade import Scope, select_active_set
+from magflow.potentials.mmtp.grade import select_active_set
+from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.objective import Objective
 from magflow.potentials.mmtp.optimise import best_start, minimise
+from magflow.potentials.mmtp.posterior import Posterior
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import with_unknowns
 from magflow.potentials.mmtp.residuals import Problem
+from magflow.potentials.mmtp.scope import ActiveSet, Scope
 from magflow.potentials.mmtp.settings import MmtpSettings
 from magflow.potentials.mmtp.state import Ending, State
 from magflow.potentials.mmtp.task import FitTask, Prepared, prepare
@@ -63,7 +66,7 @@ def _fit(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitRepor
     minimise(objective, ready.plan, state, rough=rough, monitor=monitor, observe=keep)
     if checkpoint:
         checkpoint.save(state, watch.cost, now=True)
-    potential = finish(with_unknowns(ready.problem.model, state.best), ready.problem.geometry, settings.grade)
+    potential = finish(settings, ready, state.best, task.seed)
     report = _report(state, ready, watch.cost, potential)
     if task.progress:
         task.progress(1.0, "fitted")
@@ -107,9 +110,17 @@ def _key(settings: MmtpSettings, task: FitTask, ready: Prepared) -> str:
     return fit_key(f"{settings.model_dump_json()} {task.species} {task.seed}", arrays)
 
 
-def finish(model: MmtpModel, geometry: Geometry, scope: Scope) -> MmtpPotential:
-    """The potential with the active set of the training environments."""
-    return MmtpPotential(model, select_active_set(MmtpPotential(model), geometry, scope))
+def finish(settings: MmtpSettings, ready: Prepared, unknowns: FloatArray, seed: int) -> MmtpPotential:
+    """The potential with what grades frames: the posterior of the fit, or an active set of its environments."""
+    problem = ready.problem
+    potential = MmtpPotential(with_unknowns(problem.model, unknowns))
+    active: ActiveSet
+    if settings.grade is Scope.POSTERIOR:
+        posterior = Posterior.of(problem, ready.prior, unknowns)
+        active = PosteriorDraws.of(posterior, problem, settings.weights, seed)
+    else:
+        active = select_active_set(potential, problem.geometry, settings.grade)
+    return replace(potential, active=active)
 
 
 def _report(state: State, ready: Prepared, cost: Cost, potential: MmtpPotential) -> FitReport:

@@ -1,13 +1,13 @@
-r"""D-optimal extrapolation grades (MaxVol).
+r"""D-optimal extrapolation grades (MaxVol), as MLIP has them.
 
 Every environment is a row b; the training set's rows hold a square submatrix A of (locally) largest volume, the active
 set. The grade of an environment is max \|b A^-1\| (Podryabinkin, Shapeev, Comput. Mater. Sci. 140, 171 (2017)): at most
 1.001 for the training set, larger where the energy extrapolates. What b holds is the scope:
 
 ``linear``
-    (1, B_1 .. B_n) of the atom, in which the energy is linear; one active set per species. The default: the kernel has
-    these 1 + n numbers as it evaluates the energy, the active set takes a few kB, and few labels span it. New
-    distances and moments show through the basis functions they change.
+    (1, B_1 .. B_n) of the atom, in which the energy is linear; one active set per species. The kernel has these 1 + n
+    numbers as it evaluates the energy, the active set takes a few kB, and few labels span it: it takes the radial
+    functions for known. It was the default before ``posterior`` (:mod:`magflow.potentials.mmtp.leverage`).
 ``sites``
     dE_i/d(parameter) by every parameter, the radial ones linearised: MLIP's neighbourhood mode, with MLIP's way of
     selecting, so both choose the same set from the same rows. All species share one matrix. It sees a radial function
@@ -20,16 +20,16 @@ set. The grade of an environment is max \|b A^-1\| (Podryabinkin, Shapeev, Compu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.geometry import Geometry
+from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.maxvol import maxvol
 from magflow.potentials.mmtp.model import MmtpModel
+from magflow.potentials.mmtp.scope import ActiveSet, Graded, Scope
 from magflow.potentials.mmtp.sites import parameter_rows
 
 RANK_TOLERANCE = 1e-5
@@ -37,42 +37,6 @@ VIRTUAL = 1e-6
 """MLIP's ``threshold_init``: every parameter starts with a row of this size, which real ones replace."""
 CHUNK = 4096
 """Atoms whose rows are held at a time."""
-
-
-class Scope(StrEnum):
-    """What an active set is made of; see the module's docstring."""
-
-    LINEAR = "linear"
-    SITES = "sites"
-    FRAMES = "frames"
-
-
-class Graded(Protocol):
-    """What grades ask of a potential."""
-
-    @property
-    def model(self) -> MmtpModel:
-        """Its parameters."""
-
-    def basis_values(self, geometry: Geometry) -> FloatArray:
-        """(sum N, n_scalar) basis functions of every atom."""
-
-
-class ActiveSet(Protocol):
-    """Grades environments; kept with its potential."""
-
-    @property
-    def scope(self) -> Scope:
-        """What its rows are."""
-
-    def atom_grades(self, potential: Graded, geometry: Geometry) -> FloatArray:
-        """(sum N,) grade of every atom; InputError if the scope is ``frames``."""
-
-    def frame_grades(self, potential: Graded, geometry: Geometry) -> FloatArray:
-        """(n,) grade of every frame: the largest of its atoms, or its own."""
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays of the model file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +150,8 @@ def select_active_set(potential: Graded, geometry: Geometry, scope: Scope = Scop
             return ParameterActiveSet.select(scope, parameter_rows(model, geometry))
         case Scope.FRAMES:
             return ParameterActiveSet.select(scope, frame_rows(model, geometry, 0))
+        case Scope.POSTERIOR:
+            raise InputError("a posterior follows from labels, not from environments", seen=scope, hint="fit")
 
 
 def active_set_from_arrays(arrays: dict[str, np.ndarray], model: MmtpModel) -> ActiveSet:
@@ -196,6 +162,10 @@ def active_set_from_arrays(arrays: dict[str, np.ndarray], model: MmtpModel) -> A
     InputError
         If the arrays are not those of an active set of this model.
     """
+    if arrays.keys() == {"active_directions", "active_weights"}:
+        draws = PosteriorDraws(arrays["active_directions"], arrays["active_weights"])
+        if draws.fits(model):
+            return draws
     matrices = {name: a for name, a in arrays.items() if name != "active_size_power"}
     power = arrays.get("active_size_power", np.array(0))
     per_type = {f"active_{t}": t for t in range(len(model.species))}

@@ -20,7 +20,7 @@ from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
-FORMAT = Mark("mMTP model", "magflow-mmtp")
+FORMAT = Mark("mMTP model", "magflow-mmtp", (dict,))  # 2: draws of the posterior may grade its frames
 READ_ERRORS = (
     *(ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError),
     *(OverflowError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile),

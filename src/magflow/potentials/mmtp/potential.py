@@ -19,9 +19,10 @@ from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
-from magflow.potentials.mmtp.grade import ActiveSet, active_set_from_arrays
+from magflow.potentials.mmtp.grade import active_set_from_arrays
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.native import kernel
+from magflow.potentials.mmtp.scope import ActiveSet
 
 CHUNK = 4096
 """Frames per batch: bounds the memory of the neighbour lists."""
@@ -127,11 +128,15 @@ class MmtpPotential:
             row[:3] = sum(constants[s] for s in frame.species) / frame.volume
         return out
 
-    def evaluate(self, geometry: Geometry, **options: bool) -> dict[str, FloatArray]:
+    def evaluate(
+        self, geometry: Geometry, *, parameters: FloatArray | None = None, **options: bool
+    ) -> dict[str, FloatArray]:
         """What the kernel says, symmetrised where the energy is.
 
         Parameters
         ----------
+        parameters
+            In place of those of the model.
         options
             ``gradients`` (True), ``basis`` (False).
 
@@ -142,7 +147,8 @@ class MmtpPotential:
             dE/d(strain) (eV); with basis ``basis`` (N, n_scalar).
         """
         model, packing = self.model, geometry.packing(len(self.species))
-        here = (model.spec, model.parameters, packing, geometry.moment, geometry.vector)
+        given = model.parameters if parameters is None else parameters
+        here = (model.spec, given, packing, geometry.moment, geometry.vector)
         raw: dict[str, FloatArray] = kernel().evaluate(*here, **options)
         if model.symmetrise and self.magnetic:
             flipped = kernel().evaluate(*here, sign=-1.0, **options)
@@ -196,7 +202,11 @@ class MmtpPotential:
         InputError
             If the potential carries no active set.
         """
-        return self._active().frame_grades(self, self.geometry(frames))
+        return self.grades_geometry(self.geometry(frames))
+
+    def grades_geometry(self, geometry: Geometry) -> FloatArray:
+        """(n,) grades from prepared neighbour lists."""
+        return self._active().frame_grades(self, geometry)
 
     @property
     def graded(self) -> bool:

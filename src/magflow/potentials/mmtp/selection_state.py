@@ -28,8 +28,9 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.potentials.mmtp.grade import ParameterActiveSet, Scope
+from magflow.potentials.mmtp.grade import ParameterActiveSet
 from magflow.potentials.mmtp.model import MmtpModel
+from magflow.potentials.mmtp.scope import Scope
 
 START = b"#MVS_v1.1"
 _WEIGHTS = ("energy_weight", "force_weight", "stress_weight", "site_en_weight", "weight_scaling")

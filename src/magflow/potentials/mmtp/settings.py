@@ -7,10 +7,10 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from magflow.potentials.mmtp.basis import MAX_LEVEL, MIN_LEVEL
-from magflow.potentials.mmtp.grade import Scope
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.promote import PromotionSettings
 from magflow.potentials.mmtp.residuals import MmtpWeights
+from magflow.potentials.mmtp.scope import Scope
 
 
 class MmtpSettings(BaseModel):
@@ -45,9 +45,10 @@ class MmtpSettings(BaseModel):
     )
     linear_ridge: float = Field(default=1e-4, ge=0.0, description="Penalty on the linear coefficients, relative.")
     grade: Scope = Field(
-        default=Scope.LINEAR,
-        description="What the extrapolation grade compares. linear: basis functions of an atom, per species. sites: "
-        "derivatives by all parameters, MLIP's neighbourhood mode. frames: their sum; atoms have no grades then.",
+        default=Scope.POSTERIOR,
+        description="What the extrapolation grade looks at. posterior: how far energies, forces, stress and magnetic "
+        "forces are left undecided by the labels. linear: basis functions of an atom, per species. sites: derivatives "
+        "by all parameters, MLIP's neighbourhood mode. frames: their sum; atoms have no grades then.",
     )
     promotion: PromotionSettings = Field(
         default_factory=PromotionSettings,

@@ -8,6 +8,9 @@ from typing import Any
 
 from magflow.core.statistics import CellMotion, Statistics
 
+DEVIATION_STOP = 0.5
+"""eV/A; calibrated deviation of a force above which atoms move by what the ensemble does not know."""
+
 
 @dataclass(frozen=True)
 class MdOptions:

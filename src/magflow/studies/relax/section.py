@@ -18,7 +18,8 @@ def section(result: RelaxResult) -> Section:
         name="relaxation",
         label="Relaxation",
         title="Moments, atoms and cell at rest",
-        explanation="Deviations: calibrated spread of the ensemble. A grade above 2 is outside the training set.",
+        explanation="Deviations: calibrated spread of the ensemble. Above a grade of 2 or 0.3 eV/A of a "
+        "force it is outside the training set.",
         tables=tables,
         remarks=remarks(result),
     )

@@ -12,7 +12,7 @@ from magflow.core.frame import Frame
 from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.geometry import nearest_distance
-from magflow.io.predictions import EXTRAPOLATION
+from magflow.io.predictions import why_outside
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.limits import grades_of, shortest_known
 
@@ -50,9 +50,7 @@ class State:
     @property
     def outside(self) -> list[str]:
         """Why it lies outside the training set; empty if it does not."""
-        reasons = []
-        if self.grade is not None and self.grade > EXTRAPOLATION:
-            reasons.append(f"extrapolation grade {self.grade:.3g}, above {EXTRAPOLATION:g}")
+        reasons = why_outside(self.prediction, self.grade)
         shortest = nearest_distance(self.frame)
         if shortest < self.shortest_known:
             reasons.append(f"atoms {shortest:.3f} A apart, fitted down to {self.shortest_known:.3f} A")
