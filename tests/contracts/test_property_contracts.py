@@ -13,6 +13,7 @@ from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
 from magflow.properties.measurement import Moments
 from magflow.properties.phonons import Phonons
+from magflow.properties.stability import Stability
 from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
 from magflow.properties.thermal import Thermal
@@ -46,6 +47,7 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
     "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
     "viscosity": (Viscosity(temperatures=(200.0,), density=1.35, picoseconds=10.0, **LIQUID), argon),
+    "stability": (Stability(atoms=16, temperatures=(100.0,), picoseconds=0.1), trained),
     "structure": (
         Structure(atoms=16, temperatures=(100.0,), runs=1, equilibration=0.1, picoseconds=0.2, look_every=2),
         trained,
