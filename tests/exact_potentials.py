@@ -65,7 +65,54 @@ class ModelPotential:
         return calculator(self.model)
 
 
-def alone(potential: AsePotential | ModelPotential) -> PotentialEnsemble:
+class HarmonicCrystal:
+    """Each atom on a spring about its site; springs that soften as the crystal expands, and a volume at rest.
+
+    Per atom E = B (v - v0)^2 / (2 v0) + k u^2 / 2 with k = `spring` (v / v0)^(-2 `gamma`): for classical nuclei the
+    mean square distance is 3 k_B T / k, and the volume at zero pressure solves B (v - v0) / v0 = 3 gamma k_B T / v.
+
+    Parameters
+    ----------
+    crystal
+        The sites and their cell at rest, of the one size it can be asked about.
+    spring, bulk
+        eV/A^2 and eV/A^3.
+    stretch
+        Of the volume at rest.
+    """
+
+    family = "harmonic"
+    magnetic = False
+    cutoff = 1.0
+
+    def __init__(
+        self, crystal: Frame, spring: float = 6.0, bulk: float = 1.0, gamma: float = 2.0, stretch: float = 1.0
+    ) -> None:
+        self.species = tuple(sorted(set(crystal.species)))
+        self.sites = crystal.positions @ np.linalg.inv(crystal.cell)
+        self.spring, self.bulk, self.gamma = spring, bulk, gamma
+        self.rest = stretch * crystal.volume / len(crystal)
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        none = Prediction(np.zeros(0, int), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 6)))
+        return concatenate([self._one(f) for f in frames]) if frames else none
+
+    def _one(self, frame: Frame) -> Prediction:
+        n, away = len(frame), frame.positions - self.sites @ frame.cell
+        away = away - away.mean(axis=0)
+        volume = frame.volume / n
+        spring = self.spring * (volume / self.rest) ** (-2.0 * self.gamma)
+        energy = n * 0.5 * self.bulk * (volume - self.rest) ** 2 / self.rest + 0.5 * spring * (away**2).sum()
+        virial = spring * away.T @ away - self.gamma * spring * (away**2).sum() * np.eye(3)
+        virial += n * self.bulk * (volume - self.rest) * volume / self.rest * np.eye(3)
+        six = np.array([virial[a, b] for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
+        return Prediction(np.array([n]), np.array([energy]), -spring * away, six[None] / frame.volume)
+
+    def to_bytes(self) -> bytes:
+        return repr((self.sites.tolist(), self.spring, self.bulk, self.gamma, self.rest)).encode()
+
+
+def alone(potential: AsePotential | ModelPotential | HarmonicCrystal) -> PotentialEnsemble:
     """It as an ensemble of one."""
     return PotentialEnsemble((potential,), potential.family)
 

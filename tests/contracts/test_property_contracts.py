@@ -11,10 +11,15 @@ from exact_potentials import ModelPotential, alone, bcc, fcc
 from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
+from magflow.properties.measurement import Moments
 from magflow.properties.phonons import Phonons
+from magflow.properties.stability import Stability
+from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
+from magflow.properties.thermal import Thermal
 from magflow.properties.viscosity import Viscosity
 from magflow.testing import PropertyContract
+from mmtp_iron import iron_ensemble
 from pair_potential import ShortLennardJones
 
 
@@ -30,12 +35,24 @@ def argon() -> Subject:
 
 LIQUID = {"atoms": 32, "timestep": 10.0, "runs": 12, "equilibration": 0.5}
 
+
+def trained() -> Subject:
+    """The same on small mMTPs."""
+    return Subject(iron_ensemble(2), "bcc-Fe", bcc(2.84, moment=2.2), Moments.RELAXED_ONCE, {"Fe": 3.0})
+
+
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
     "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
     "viscosity": (Viscosity(temperatures=(200.0,), density=1.35, picoseconds=10.0, **LIQUID), argon),
+    "stability": (Stability(atoms=16, temperatures=(100.0,), picoseconds=0.1), trained),
+    "structure": (
+        Structure(atoms=16, temperatures=(100.0,), runs=1, equilibration=0.1, picoseconds=0.2, look_every=2),
+        trained,
+    ),
+    "thermal": (Thermal(atoms=16, temperatures=(100.0, 200.0), runs=1, picoseconds=0.1), trained),
 }
 
 

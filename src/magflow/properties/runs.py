@@ -22,7 +22,7 @@ from magflow.core.dynamics import RECORD, Motion
 from magflow.core.files import append_to_file, cut_file, replace_file, size_on_disk
 from magflow.core.frame import Frame
 from magflow.core.protocols import WorkProgress
-from magflow.core.types import RecordArray
+from magflow.core.types import IntArray, RecordArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
@@ -94,6 +94,15 @@ class Plan:
         return digest([*models, *(motion_to_bytes(m, {}) for m in self.motions), known])
 
 
+def repeats_for(frame: Frame, atoms: int) -> IntArray:
+    """(3,) of `frame` that make at least `atoms` atoms in a cell as wide as can be."""
+    widths = 1.0 / np.linalg.norm(np.linalg.inv(frame.cell), axis=0)
+    repeats = np.ones(3, int)
+    while len(frame) * repeats.prod() < atoms:
+        repeats[np.argmin(widths * repeats)] += 1
+    return repeats
+
+
 def supercell(subject: Subject, atoms: int) -> Frame:
     """The crystal repeated to at least `atoms` atoms, as wide as can be; its moments at rest if they are free.
 
@@ -103,11 +112,8 @@ def supercell(subject: Subject, atoms: int) -> Frame:
         If the moments do not come to rest.
     """
     frame = subject.frame if subject.bounds is None else subject.at_rest(Held.CELL, Held.ATOMS)
-    widths = 1.0 / np.linalg.norm(np.linalg.inv(frame.cell), axis=0)
-    repeats = np.ones(3, int)
-    while len(frame) * repeats.prod() < atoms:
-        repeats[np.argmin(widths * repeats)] += 1
-    return repeated(frame, (int(repeats[0]), int(repeats[1]), int(repeats[2])))
+    i, j, k = repeats_for(frame, atoms).tolist()
+    return repeated(frame, (i, j, k))
 
 
 def planned(

@@ -9,6 +9,7 @@ import numpy as np
 from ase.units import fs
 
 from magflow.core.dynamics import Motion, Observation
+from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.explore.health import HealthReason
@@ -96,14 +97,16 @@ class Track:
     @property
     def energy(self) -> FloatArray:
         """(n,) potential energy, eV/atom."""
-        return self.records["energy"] / self.atoms
+        found: FloatArray = self.records["energy"] / self.atoms
+        return found
 
     @property
     def enthalpy(self) -> FloatArray:
         """(n,) potential and kinetic energy and p V at the pressure of the pistons, eV/atom."""
         kinetic = 0.5 * self.records["kinetic"][:, :3].sum(axis=1)
-        total: FloatArray = self.records["energy"] + kinetic + self.start.integration.pressure * self.volume
-        return total / self.atoms
+        total = self.records["energy"] + kinetic + self.start.integration.pressure * self.volume
+        found: FloatArray = total / self.atoms
+        return found
 
     @property
     def volume(self) -> FloatArray:
@@ -114,12 +117,14 @@ class Track:
     @property
     def stress(self) -> FloatArray:
         """(n, 6) Voigt, eV/A^3, positive in tension; the kinetic part is in it."""
-        return (self.records["virial"] - self.records["kinetic"]) / self.volume[:, None]
+        found: FloatArray = (self.records["virial"] - self.records["kinetic"]) / self.volume[:, None]
+        return found
 
     @property
     def pressure(self) -> FloatArray:
         """(n,) GPa."""
-        return -self.stress[:, :3].mean(axis=1) * EV_PER_A3_IN_GPA
+        found: FloatArray = -self.stress[:, :3].mean(axis=1) * EV_PER_A3_IN_GPA
+        return found
 
     @property
     def unstable(self) -> str:
@@ -128,6 +133,13 @@ class Track:
             return ""
         kelvin = self.start.integration.temperature
         return f"unstable at {kelvin:g} K after {self.picoseconds:.3g} ps: {self.reason}"
+
+
+def look_frame(track: Track, row: RecordArray) -> Frame:
+    """What a look of a run that has kept positions saw."""
+    start = track.start.frame
+    moments = None if start.magmoms is None else row["magmoms"]
+    return start.replace(cell=row["cell"], positions=row["positions"], magmoms=moments)
 
 
 def outside(tracks: Sequence[Track]) -> float | None:

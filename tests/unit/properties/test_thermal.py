@@ -1,0 +1,154 @@
+"""A crystal at temperature: against classical statistical mechanics of a crystal that can be solved, and LAMMPS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from exact_potentials import HarmonicCrystal, alone, bcc
+from lammps_potential import mendelev_iron, open_lammps
+from magflow.core.units import KB
+from magflow.errors import InputError
+from magflow.explore.geometry import repeated
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.properties.base import Work, property_of
+from magflow.properties.measurement import Moments
+from magflow.properties.subject import Subject
+from magflow.properties.thermal import J_PER_MOL, Thermal
+from mmtp_iron import iron_ensemble
+
+CRYSTAL = repeated(bcc(2.86), (3, 3, 3))
+SETTINGS = {"atoms": 54, "timestep": 6.0, "picoseconds": 3.0, "runs": 1, "temperatures": (300.0, 900.0)}
+
+
+def measured(subject, tmp_path, **settings):
+    return Thermal(**SETTINGS | settings).measure(subject, Work(tmp_path))
+
+
+def exact(kelvin, crystal, gamma=2.0, bulk=1.0):
+    """Volume of the harmonic crystal, A^3/atom: v^2 - v0 v - 3 gamma k T v0 / B = 0."""
+    v0 = crystal.volume / len(crystal)
+    return 0.5 * (v0 + np.sqrt(v0**2 + 12.0 * gamma * KB * kelvin * v0 / bulk))
+
+
+@pytest.fixture(scope="module")
+def harmonic(tmp_path_factory):
+    members = tuple(HarmonicCrystal(CRYSTAL, stretch=s) for s in (0.995, 1.005))
+    subject = Subject(PotentialEnsemble(members, "harmonic"), "bcc-Fe", CRYSTAL)
+    return measured(subject, tmp_path_factory.mktemp("harmonic"))
+
+
+def test_lattice_parameter_of_a_harmonic_crystal(harmonic):
+    for kelvin in SETTINGS["temperatures"]:
+        a, v, rho = (harmonic.value(name, kelvin) for name in ("a", "volume", "density"))
+        assert v.value == pytest.approx(exact(kelvin, CRYSTAL), abs=4.0 * v.error)
+        assert v.error < 3e-3 * v.value
+        assert a.value**3 == pytest.approx(2.0 * v.value)
+        assert a.error / a.value == pytest.approx(v.error / v.value / 3.0)
+        assert rho.value == pytest.approx(55.845 * 1.66053906660 / v.value)
+    assert harmonic.moments is Moments.NOT_READ
+    assert harmonic.atoms == 54
+    assert harmonic.picoseconds == pytest.approx(6.0, rel=0.01)
+
+
+def test_expansion_and_heat_capacity_of_a_harmonic_crystal(harmonic):
+    expansion, heat = harmonic.value("thermal expansion", 600.0), harmonic.value("heat capacity", 600.0)
+    low, high = exact(300.0, CRYSTAL), exact(900.0, CRYSTAL)
+    assert expansion.value == pytest.approx(1e6 * np.log(high / low) / 1800.0, abs=4.0 * expansion.error)
+    assert expansion.error < 0.1 * expansion.value
+    v0 = CRYSTAL.volume / 54
+    stretched = 0.5 * ((high - v0) ** 2 - (low - v0) ** 2) / v0 / 600.0
+    assert heat.value == pytest.approx((3.0 * KB + stretched) * J_PER_MOL, abs=4.0 * heat.error)
+    assert heat.error < 0.05 * heat.value
+    assert pytest.approx(24.94, abs=0.01) == 3.0 * KB * J_PER_MOL
+
+
+def test_spread_of_the_volume_is_that_of_the_members(harmonic):
+    """Each member by itself would have a volume that differs by half a per cent."""
+    v = harmonic.value("volume", 300.0)
+    assert v.spread / v.value == pytest.approx(np.std([0.995, 1.005], ddof=1), rel=0.25)
+    assert harmonic.value("a", 300.0).spread / harmonic.value("a", 300.0).value == pytest.approx(
+        v.spread / v.value / 3.0
+    )
+    assert harmonic.value("force deviation", 300.0).value > 0.0
+
+
+def test_a_cell_that_is_not_cubic_has_three_lengths(tmp_path):
+    cell = np.diag([2.9, 2.9, 3.3])
+    crystal = repeated(bcc(2.9).replace(cell=cell, positions=[[0, 0, 0], [1.45, 1.45, 1.65]]), (3, 3, 3))
+    found = measured(
+        Subject(alone(HarmonicCrystal(crystal)), "bct-Fe", crystal), tmp_path, temperatures=(300.0,), picoseconds=0.3
+    )
+    assert [v.name for v in found.values][:3] == ["a", "b", "c"]
+    edges = [found.value(name, 300.0).value for name in "abc"]
+    assert np.prod(edges) / 54 == pytest.approx(found.value("volume", 300.0).value, rel=5e-3)
+
+
+def test_a_crystal_that_is_gone_is_told(tmp_path):
+    """The sites of these springs are those of another crystal: body centres shifted by half an edge."""
+    shift = 1.43 * np.array([[0, 0, 0], [0, 0, 1]] * 27)
+    other = CRYSTAL.replace(positions=CRYSTAL.positions + shift)
+    subject = Subject(alone(HarmonicCrystal(other, spring=1.0, gamma=0.0)), "bcc-Fe", CRYSTAL)
+    found = measured(subject, tmp_path, picoseconds=1.2, temperatures=(20.0, 40.0))
+    assert found.failure.startswith("20 K: the crystal is gone, molten or another one")
+    assert found.values == ()
+
+
+def test_moments_follow_and_an_explosion_keeps_its_last_frame(tmp_path):
+    subject = Subject(iron_ensemble(2), "bcc-Fe", bcc(2.84, moment=2.2), Moments.RELAXED, {"Fe": 3.0})
+    found = measured(subject, tmp_path, atoms=54, temperatures=(100.0, 9000.0), picoseconds=0.2, timestep=2.0)
+    assert "unstable at 9000 K after 0." in found.failure
+    assert len(found.frames) == 1 and len(found.frames[0]) == 54
+    assert found.value("moment", 100.0).value == pytest.approx(2.0, abs=0.5)
+    assert found.outside is not None
+    assert found.moments is Moments.RELAXED
+
+
+class TestBadInput:
+    def test_a_supercell_narrower_than_the_cutoff(self, tmp_path):
+        subject = Subject(iron_ensemble(2), "bcc-Fe", bcc(2.84, moment=2.2), Moments.FIXED)
+        with pytest.raises(InputError, match=r"2 atoms is 2.84 A wide, less than the cutoff of 4.5 A; ask for more"):
+            Thermal(atoms=2).measure(subject, Work(tmp_path))
+
+    def test_no_moments(self):
+        with pytest.raises(InputError, match="moments"):
+            Subject(iron_ensemble(2), "bcc-Fe", bcc(2.84))
+
+    @pytest.mark.parametrize("kelvin", [[], [0.0], [300.0, 300.0], [-1.0]])
+    def test_temperatures(self, kelvin):
+        with pytest.raises(InputError, match=r"thermal\.temperatures"):
+            property_of("thermal", {"temperatures": kelvin})
+
+
+@pytest.mark.slow
+def test_iron_of_an_embedded_atom_potential_as_lammps_has_it(tmp_path):
+    """Lattice parameter and heat capacity of Mendelev's iron, 300 to 600 K, against fix npt of LAMMPS."""
+    subject = Subject(alone(mendelev_iron()), "bcc-Fe", bcc(2.8553))
+    found = measured(subject, tmp_path, atoms=128, timestep=2.0, runs=2, picoseconds=10.0, temperatures=(300.0, 600.0))
+    reference = {t: lammps_npt(t) for t in (300.0, 600.0)}
+    for kelvin, (a, error, _) in reference.items():
+        mine = found.value("a", kelvin)
+        assert mine.value == pytest.approx(a, abs=3.0 * np.hypot(mine.error, error))
+        assert mine.error < 5e-4 * mine.value
+    heat = (reference[600.0][2] - reference[300.0][2]) / 300.0 * J_PER_MOL
+    assert found.value("heat capacity", 450.0).value == pytest.approx(heat, rel=0.05)
+
+
+def lammps_npt(kelvin, steps=20_000):
+    """Lattice parameter with its error and enthalpy (eV/atom) of 128 atoms at zero pressure."""
+    from magflow.properties.statistics import average
+
+    lmp = open_lammps()
+    lmp.commands_list(
+        ["units metal", "lattice bcc 2.8553", "region r block 0 4 0 4 0 4", "create_box 1 r", "create_atoms 1 box",
+         "mass 1 55.845", *mendelev_iron().pair, f"velocity all create {2 * kelvin} 4711", "timestep 0.002",
+         f"fix f all npt temp {kelvin} {kelvin} 0.1 iso 0 0 1.0", "run 3000"]
+    )  # fmt: skip
+    volumes, enthalpies = [], []
+    for _ in range(steps // 10):
+        lmp.command("run 10 post no")
+        volumes.append(lmp.get_thermo("vol") / 128)
+        enthalpies.append(lmp.get_thermo("enthalpy") / 128)
+    volume, enthalpy = average([np.array(volumes)]), average([np.array(enthalpies)])
+    a = np.cbrt(2.0 * volume.value)
+    return a, a * volume.error / volume.value / 3.0, enthalpy.value
