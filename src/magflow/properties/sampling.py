@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from magflow.core.frame import Frame
+from magflow.core.statistics import CellMotion
 from magflow.explore.starting import Conditions
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.properties.base import PropertySettings, Work
@@ -17,6 +18,8 @@ from magflow.properties.runs import planned, repeats_for, run, supercell
 from magflow.properties.subject import Subject
 from magflow.properties.tracks import Track, deviations, outside
 
+FIRST_CUBIC = 195
+"""Number of the first cubic space group."""
 DOUBTFUL_SHARE = 0.05
 """Share of a run outside the training domain from which it is told."""
 
@@ -53,6 +56,11 @@ class SampledProperty(PropertySettings):
         )
         work.directory.mkdir(parents=True, exist_ok=True)
         return run(subject.ensemble, plan, work)
+
+
+def cell_motion(subject: Subject) -> CellMotion:
+    """At constant pressure: cubic crystals keep their shape, of others the lengths move by themselves."""
+    return CellMotion.VOLUME if subject.space_group >= FIRST_CUBIC else CellMotion.LENGTHS
 
 
 def temperatures_field(*kelvin: float) -> Any:

@@ -69,7 +69,8 @@ class Stability(SampledProperty):
         remarks: list[str] = []
         for kelvin, track in zip(self.temperatures, tracks, strict=True):
             values += [*_held(track, kelvin, follow=follow), *trust(subject.ensemble, [track], kelvin)]
-            curves[f"{kelvin:g} K"] = _curve(track)
+            if len(subject.ensemble.members) > 1:
+                curves[f"{kelvin:g} K"] = _curve(track)
             failures += [track.unstable] if track.unstable else []
             remarks.append(_verdict(track, kelvin, follow=follow))
         return self.found(

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from magflow.core.dynamics import Motion, at_rest
 from magflow.core.frame import Frame
-from magflow.core.statistics import CellMotion, Statistics
+from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
 from magflow.explore.starting import Conditions
 from magflow.presentation.blocks import Plot, plot
@@ -23,7 +23,15 @@ from magflow.properties.crystal import displacements, lost, square_displacements
 from magflow.properties.diffusion import diffusion, first_peak, mean_square_displacement, pair_distribution
 from magflow.properties.measurement import Curve, Group, Measurement, Value
 from magflow.properties.runs import planned, run, supercell
-from magflow.properties.sampling import SampledProperty, facts, positive, temperatures_field, told_outside, trust
+from magflow.properties.sampling import (
+    SampledProperty,
+    cell_motion,
+    facts,
+    positive,
+    temperatures_field,
+    told_outside,
+    trust,
+)
 from magflow.properties.statistics import average
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.tracks import Track, look_frame
@@ -91,7 +99,7 @@ class Structure(SampledProperty):
     def _at(self, kelvin: float, subject: Subject, work: Work, found: _Found) -> None:
         """Add what is found at one temperature."""
         crystal = supercell(subject, self.atoms)
-        held = Conditions(Statistics.NPT, kelvin, self.pressure, CellMotion.LENGTHS, self.timestep)
+        held = Conditions(Statistics.NPT, kelvin, self.pressure, cell_motion(subject), self.timestep)
         seeds = [self.seed + k for k in range(self.runs)]
         first = Work(work.directory / "pressure", work.progress)
         warm = self.sampled(subject, [held], seeds, self.equilibration, first, look_every=self.look_every)

@@ -13,7 +13,7 @@ from ase.data import atomic_masses
 from ase.units import J, mol
 from pydantic import AfterValidator, Field
 
-from magflow.core.statistics import CellMotion, Statistics
+from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
 from magflow.core.units import KB
 from magflow.explore.starting import Conditions
@@ -25,13 +25,20 @@ from magflow.properties.base import Work
 from magflow.properties.crystal import lost
 from magflow.properties.measurement import Group, Measurement, Value
 from magflow.properties.runs import repeats_for
-from magflow.properties.sampling import SampledProperty, facts, positive, temperatures_field, told_outside, trust
+from magflow.properties.sampling import (
+    FIRST_CUBIC,
+    SampledProperty,
+    cell_motion,
+    facts,
+    positive,
+    temperatures_field,
+    told_outside,
+    trust,
+)
 from magflow.properties.statistics import Average, average, equilibration
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.tracks import Track, look_frame
 
-FIRST_CUBIC = 195
-"""Number of the first cubic space group."""
 G_PER_CM3 = 1.66053906660
 """One amu per cubic Angstrom."""
 J_PER_MOL = mol / J
@@ -72,8 +79,9 @@ class Thermal(SampledProperty):
         """Run, and take means."""
         self.check(subject)
         begin = time.process_time()
-        cell = CellMotion.VOLUME if subject.space_group >= FIRST_CUBIC else CellMotion.LENGTHS
-        held = [Conditions(Statistics.NPT, t, self.pressure, cell, self.timestep) for t in self.temperatures]
+        held = [
+            Conditions(Statistics.NPT, t, self.pressure, cell_motion(subject), self.timestep) for t in self.temperatures
+        ]
         seeds = [self.seed + k for k in range(self.runs)]
         try:
             tracks = self.sampled(
