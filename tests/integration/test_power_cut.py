@@ -31,11 +31,11 @@ system:
   moments: {{Fe: [0.0, 2.5], Al: [0.0, 0.1]}}
   prototypes:
     - {{name: B2-FeAl, builder: {{structure: b2, species: [Fe, Al], a: 2.9}}, orderings: [FM]}}
-explore: {{candidates: 80, domain: {{volume: [-0.05, 0.05], strain: 0.02, displacement: 0.08}}}}
-select: {{initial: 30, batch: 10}}
+explore: {{candidates: 60, domain: {{volume: [-0.05, 0.05], strain: 0.02, displacement: 0.08}}}}
+select: {{initial: 20, batch: 10}}
 label: {{engine: spin-lattice, settings: {{seconds: 0.1}}}}
 train: {{family: mmtp, ensemble: 2, settings: {{level: 4, cutoff: 4.0, n_radial: 4, max_iterations: 3}}}}
-stop: {{targets: {{energy_mev_per_atom: 0.01}}, labels: 60}}
+stop: {{targets: {{energy_mev_per_atom: 0.01}}, labels: 30}}
 """
 
 
@@ -104,33 +104,43 @@ def gone_on_with(directory: Path, file: Path) -> None:
 
 
 def run_with_cuts(tmp_path: Path, seed: int, rng: random.Random) -> tuple[int, int]:
-    """One campaign on a disk of its own; returns cuts and labels lost, and goes on with one of the disks to its end."""
+    """One campaign on a disk of its own; returns cuts and labels lost. The first goes on with one disk to its end."""
     file, disk = tmp_path / f"tiny{seed}.yaml", Disk(tmp_path / f"disk{seed}")
     file.write_text(TINY.format(seed=seed))
     cuts = lost = 0
     with disk.mounted() as root:
         main = start("-m", "magflow", "run", file, "--dir", root / "run", "--quiet")
-        continued = rng.randrange(4, 12)
-        while main.poll() is None:
-            time.sleep(rng.uniform(0.05, 1.0))
-            with held_still(main):
-                acknowledged = labels(root / "run")
-                with disk.after_a_cut() as found:
+        continued = rng.randrange(4, 12) if seed == 1 else None
+        try:
+            while main.poll() is None:
+                time.sleep(rng.uniform(0.05, 1.0))
+                with held_still(main):
                     cuts += 1
-                    if acknowledged:
-                        assert_whole(found / "run")
-                    lost += len(acknowledged - labels(found / "run"))
-                    gone_on_with(found / "run", file)
-                    if cuts == continued:
-                        again = start("-m", "magflow", "run", file, "--dir", found / "run", "--quiet")
-                        assert again.wait(timeout=300) == 0, again.stderr.read()
-                        assert len(queries.labels(CampaignDirectory.existing(found / "run").store)) == 60
-        assert main.returncode == 0, main.stderr.read()
+                    lost += lost_in_a_cut(disk, file, to_the_end=cuts == continued)
+        finally:
+            main.kill()
+            _, said = main.communicate()
+        assert main.returncode == 0, said
     return cuts, lost
 
 
+def lost_in_a_cut(disk: Disk, file: Path, *, to_the_end: bool) -> int:
+    """Labels that could be seen when the power went and cannot afterwards; the campaign goes on from there."""
+    acknowledged = labels(disk.root / "run")
+    with disk.after_a_cut() as found:
+        if acknowledged:
+            assert_whole(found / "run")
+        lost = len(acknowledged - labels(found / "run"))
+        gone_on_with(found / "run", file)
+        if to_the_end:
+            again = start("-m", "magflow", "run", file, "--dir", found / "run", "--quiet")
+            assert again.wait(timeout=1800) == 0, again.stderr.read()
+            assert len(queries.labels(CampaignDirectory.existing(found / "run").store)) == 30
+    return lost
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_a_hundred_power_cuts_take_no_acknowledged_label(tmp_path):
     rng = random.Random(17)
     cuts = lost = seed = 0

@@ -42,6 +42,7 @@ class FailureKind(StrEnum):
     TIME_LIMIT = "time-limit"
     TRUNCATED_OUTPUT = "truncated-output"
     INCONSISTENT = "inconsistent"
+    SUSPECT = "suspect"
     WORKER_LOST = "worker-lost"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobflow import Flow, Job, OutputReference
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
+from magflow.core.label import FailureKind
 from magflow.execution.backend import open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
 from magflow.makers import roles
@@ -62,9 +65,13 @@ def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> li
         Only failures of this kind.
     """
     store, mine = directory.store, directory.id
-    usable = {d["label_id"] for d in queries.label_summaries(store, mine) if d["state"] == "ok"}
+    doubted = queries.doubted(store, mine) if reason in (None, FailureKind.SUSPECT) else set[str]()
+    usable = {d["label_id"] for d in queries.label_summaries(store, mine) if d["state"] == "ok"} - doubted
     criteria = {"state": "failed"} | queries.CHOSEN | ({"failure": reason} if reason else {})
     newest = {d.label_id: d for d in queries.labels(store, criteria=criteria, campaign=mine, arrays=True)}
+    if doubted:
+        among: dict[str, Any] = queries.CHOSEN | {"label_id": {"$in": sorted(doubted)}}
+        newest |= {d.label_id: d for d in queries.labels(store, criteria=among, campaign=mine, arrays=True)}
     return [d for label, d in newest.items() if label not in usable]
 
 

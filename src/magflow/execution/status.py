@@ -8,6 +8,7 @@ from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.schema import CampaignSpec
+from magflow.core.label import FailureKind
 from magflow.core.notebook import facts_html
 from magflow.errors import StoreError
 from magflow.execution.backend import open_reader
@@ -99,7 +100,9 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     wanted, usable = _wanted(spec), done[Purpose.CAMPAIGN]
     if spec.labels:
         wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
-    bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable]
+    doubted = queries.doubted(store, directory.id) & usable
+    usable -= doubted
+    bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable | doubted]
     history = queries.iterations(store, campaign=directory.id)
     outcome = queries.outcome(store, directory.id)
     unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
@@ -114,10 +117,10 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         running=[{"name": j.name, "seconds": round(s, 1), "category": j.category} for j, s in running],
         failed_jobs=[{"name": j.name, "error": _last_line(j.error)} for j in failed],
         labels=len(usable),
-        labels_failed=len(bad),
+        labels_failed=len(bad) + len(doubted),
         label_budget=rules.labels,
         beside={str(p): (len(done[p]), n) for p, n in wanted.items() if p is not Purpose.CAMPAIGN},
-        failures=dict(Counter(d["failure"] for d in bad)),
+        failures=dict(Counter([d["failure"] for d in bad] + [str(FailureKind.SUSPECT)] * len(doubted))),
         errors=dict(newest.rmse) if newest else {},
         targets=dict(rules.targets),
         train_errors=dict(history[-1].train_rmse) if history else {},

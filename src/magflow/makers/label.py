@@ -10,13 +10,14 @@ from pathlib import Path
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
 
-from magflow.core.label import LevelOfTheory, label_id
+from magflow.core.label import FailureKind, LevelOfTheory, label_id
 from magflow.core.protocols import LabelEngine
 from magflow.core.release import __version__
 from magflow.makers import roles
 from magflow.makers.atomate import AtomateEngine, label_flow, serialised
 from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import BatchDoc, CandidatesDoc, LabelDoc, OutcomeDoc, Purpose, SelectionDoc
+from magflow.makers.judging import SEEN, compared, far_from_others, is_doubtful, judged, sibling, siblings_in, suspected
 from magflow.makers.label_document import label_document
 from magflow.makers.offered import chosen
 from magflow.makers.packing import pack_batch, pack_frame, unpack_frame, unpack_labelled
@@ -54,7 +55,13 @@ class LabelMaker(PluginMaker):
         configuration = unpack_frame(frame)
         engine = self.source
         level = level_of_theory(engine, self.campaign.elements)
-        found = find_label(CURRENT_JOB.store, label_id(configuration.frame_id, level), Purpose(self.purpose))
+        wanted, store = label_id(configuration.frame_id, level), CURRENT_JOB.store
+        others = [] if store is None else siblings_in(store, level.fingerprint)
+        earlier = [] if store is None else suspected(store, wanted)
+        found = find_label(store, wanted, Purpose(self.purpose))
+        if found is not None and is_doubtful(found, others):
+            earlier.append(sibling(found).energy)
+            found = None
         if found is not None:
             mine = {"campaign": self.campaign.id, "iteration": iteration, "source": source, "magflow": __version__}
             return found.model_copy(update=mine)
@@ -63,7 +70,8 @@ class LabelMaker(PluginMaker):
             return Response(replace=label_flow(engine, self.campaign, frame, source, iteration, purpose))
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
-        label = engine.label(configuration, level, workdir)
+        label = judged(configuration, engine.label(configuration, level, workdir))
+        label = compared(configuration, label, others, earlier)
         if not any(workdir.iterdir()):
             workdir.rmdir()
         return label_document(configuration, label, self.campaign, engine.name, source, iteration, purpose)
@@ -162,6 +170,9 @@ def collect(
     documents = [d for d in labels if d is not None]
     usable = [d for d in documents if d.state == "ok"]
     failed = {d.label_id: str(d.failure) for d in documents if d.state == "failed"}
+    doubted = _doubted(usable)
+    usable = [d for d in usable if d.label_id not in doubted]
+    failed |= dict.fromkeys(doubted, str(FailureKind.SUSPECT))
     items = [item for d in usable for item in unpack_labelled(d.arrays)]
     batch = BatchDoc(
         campaign=campaign.id,
@@ -174,7 +185,7 @@ def collect(
         core_hours=sum(d.core_hours for d in documents),
         reused=sum(d.reused for d in documents),
         retried=retried,
-        arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.state == "failed"]),
+        arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.label_id in failed]),
     )
     beside_the_loop = bool(documents) and documents[0].purpose is Purpose.VALIDATION
     if items or not labels or beside_the_loop:
@@ -184,6 +195,12 @@ def collect(
     ending = finish_failed(campaign, iteration, dict(counts), documents[0].message if documents else None)
     prepare(ending, campaign, roles.stop(iteration, batch.created_at))
     return Response(output=batch, stop_children=True, addition=Flow([ending]))
+
+
+def _doubted(usable: Sequence[LabelDoc]) -> list[str]:
+    """Ids of labels that are far from the rest of their batch: when they were made, there were too few to tell."""
+    verdicts = far_from_others([sibling(d) for d in usable])
+    return [d.label_id for d, far in zip(usable, verdicts, strict=True) if far is not None and SEEN not in d.details]
 
 
 @job

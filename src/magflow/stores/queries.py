@@ -16,6 +16,7 @@ from maggma.core import Sort
 from pydash import get
 
 from magflow.core.dataset import Dataset
+from magflow.core.label import FailureKind
 from magflow.core.versions import FORMAT
 from magflow.errors import InputError, StoreError
 from magflow.makers.documents import (
@@ -253,13 +254,23 @@ def _plain(value: Any) -> Any:
     return None if isinstance(plain, float) and np.isnan(plain) else plain
 
 
+def doubted(store: JobStore, campaign: str | None = None) -> set[str]:
+    """Ids of labels that were found suspect only beside their whole batch, and that nothing has confirmed since."""
+    batches = list(documents(store, BatchDoc, campaign=campaign))
+    suspect = {label for batch in batches for label, kind in batch.failed.items() if kind == FailureKind.SUSPECT}
+    return suspect - {label for batch in batches for label in batch.label_ids}
+
+
 def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None) -> Dataset:
     """All usable labels that the loop chose as a dataset, in the order they were made.
 
     With `criteria` that ask for imported labels, it may be of several levels of theory.
     """
     wanted = {"state": "ok"} | CHOSEN | dict(criteria or {})
-    found = documents(store, LabelDoc, wanted, campaign=campaign, arrays=True)
+    left_out = doubted(store, campaign)
+    found = [
+        d for d in documents(store, LabelDoc, wanted, campaign=campaign, arrays=True) if d.label_id not in left_out
+    ]
     imported = wanted["purpose"] == Purpose.IMPORTED
     return Dataset((item for d in found for item in unpack_labelled(d.arrays)), mixed=imported)
 

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 ERROR = """
 --- !ERROR
 src_file: {source}
@@ -89,7 +91,7 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
     if re.search(r"^prtden 1", text, re.M):
         Path(f"{stem}o_DEN").write_bytes(b"density")
     ghost = mode == "ghost" or (mode == "ghost-unless-damped" and "diemix" not in text)
-    write_netcdf(mode, stem, n, constrained="constraint_kind" in text, ghost=ghost)
+    write_netcdf(mode, stem, n, structure(text, n), constrained="constraint_kind" in text, ghost=ghost)
     table = TABLE.format(rows=rows) if moments else ""
     body = f"{step}\n{table} Calculation completed.\n"
     Path(f"{stem}.abo").write_text(body[: len(body) // 2] if mode == "truncated-text" else body)
@@ -99,7 +101,25 @@ def finish(mode: str, text: str, stem: str, step: str) -> int:
     return 0
 
 
-def write_netcdf(mode: str, stem: str, n: int, *, constrained: bool, ghost: bool) -> None:
+def structure(text: str, n: int) -> dict[str, tuple[tuple[str, ...], list]]:
+    """What the GSR file says of the structure: name of each variable, its dimensions and values."""
+
+    def table(name: str, rows: int) -> list[list[float]]:
+        lines = text.split(f"\n{name}\n", 1)[1].splitlines()[:rows]
+        return [[float(x) for x in line.split()] for line in lines]
+
+    fractions = np.array(table("xcart", n)) @ np.linalg.inv(table("rprim", 3))
+    numbers = [float(z) for z in re.search(r"^znucl (.*)$", text, re.M).group(1).split()]
+    kinds = [int(k) for k in re.search(r"^typat (.*)$", text, re.M).group(1).split()]
+    return {
+        "primitive_vectors": (("three", "three"), table("rprim", 3)),
+        "reduced_atom_positions": (("natom", "three"), fractions.tolist()),
+        "atom_species": (("natom",), kinds),
+        "atomic_numbers": (("kinds",), numbers),
+    }
+
+
+def write_netcdf(mode: str, stem: str, n: int, described: dict, *, constrained: bool, ghost: bool) -> None:
     import netCDF4
 
     if mode == "no-netcdf":
@@ -109,7 +129,12 @@ def write_netcdf(mode: str, stem: str, n: int, *, constrained: bool, ghost: bool
         nc.createDimension("three", 3)
         nc.createDimension("six", 6)
         nc.createVariable("etotal", "f8", ())[...] = float("nan") if mode == "nan" else -24.0
-        nc.createVariable("cartesian_forces", "f8", ("natom", "three"))[...] = 0.01
+        nc.createDimension("kinds", len(described["atomic_numbers"][1]))
+        for name, (dimensions, values) in described.items():
+            nc.createVariable(name, "f8", dimensions)[...] = values
+        forces = [[0.01 * (-1) ** i] * 3 for i in range(n)]
+        forces[-1] = [-sum(column) for column in zip(*forces[:-1], strict=True)] if n > 1 else [0.0] * 3
+        nc.createVariable("cartesian_forces", "f8", ("natom", "three"))[...] = forces
         nc.createVariable("cartesian_stress_tensor", "f8", ("six",))[...] = [1e-4, 2e-4, 3e-4, 4e-5, 5e-5, 6e-5]
         nc.createVariable("fermi_energy", "f8", ())[...] = 0.28
         nc.createVariable("eigenvalues", "f8", ("three",))[...] = [-2.3 if ghost else -0.05, 0.09, 0.3]

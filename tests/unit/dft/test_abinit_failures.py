@@ -29,7 +29,7 @@ def test_stand_in_gives_a_label_in_house_units_and_signs(fake, feal, tmp_path):
     label = compute(engine, feal, tmp_path / "w")
     assert label.ok
     assert label.energy == pytest.approx(-24.0 * HARTREE)
-    np.testing.assert_allclose(label.forces, 0.01 * HARTREE_PER_BOHR)
+    np.testing.assert_allclose(label.forces, 0.01 * HARTREE_PER_BOHR * np.array([[1.0] * 3, [-1.0] * 3]))
     np.testing.assert_allclose(label.stress, np.array([1e-4, 2e-4, 3e-4, 4e-5, 5e-5, 6e-5]) * HARTREE_PER_BOHR3)
     np.testing.assert_allclose(label.magmoms, feal.magmoms, atol=1e-6)
     np.testing.assert_allclose(label.magnetic_forces, [[0, 0, -0.002 * HARTREE]] * 2)  # grspin is +dE/dm

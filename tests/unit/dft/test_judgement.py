@@ -39,7 +39,21 @@ def abinit(fake) -> AbinitCalculation:
 def abinit_output(calculation: AbinitCalculation, **changes) -> AbinitOutput:
     level = calculation.level_of_theory
     good = AbinitOutput(
-        -650.0, ZERO, np.zeros(6), FRAME.magmoms[:, 2], np.zeros(2), True, 20, 1e-9, -5.0, "", level.version, {}
+        -650.0,
+        ZERO,
+        np.zeros(6),
+        FRAME.magmoms[:, 2],
+        np.zeros(2),
+        True,
+        20,
+        1e-9,
+        -5.0,
+        "",
+        level.version,
+        {},
+        FRAME.species,
+        FRAME.cell,
+        FRAME.positions @ np.linalg.inv(FRAME.cell),
     )
     return replace(good, **{"dataset_md5": dict(level.datasets)} | changes)
 
@@ -48,6 +62,28 @@ def abinit_output(calculation: AbinitCalculation, **changes) -> AbinitOutput:
 def test_abinit_of_another_version_or_dataset_is_refused(abinit, changes):
     assert abinit.judge([abinit_output(abinit)], {}) is None
     assert abinit.judge([abinit_output(abinit, **changes)], {}).kind == FailureKind.INVALID_INPUT
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"species": ("Fe", "Al")}, "Fe Al instead of Al Fe"),
+        ({"species": ("Al",)}, "Al instead of Al Fe"),
+        ({"cell": 2.91 * np.eye(3)}, "off by 0.01 A"),
+        ({"cell": np.nan * np.eye(3)}, "another cell"),
+        ({"fractions": np.zeros((2, 3))}, "atom 2 is"),
+        ({"fractions": np.full((2, 3), np.nan)}, "another structure"),
+    ],
+)
+def test_the_output_of_another_structure_is_refused(abinit, changes, says):
+    failure = abinit.judge([abinit_output(abinit, **changes)], {})
+    assert failure.kind == FailureKind.INCONSISTENT
+    assert says in failure.message
+
+
+def test_whole_lattice_vectors_and_digits_make_no_other_structure(abinit):
+    fractions = FRAME.positions @ np.linalg.inv(FRAME.cell) + np.array([[1, 0, -2], [0, 1, 1e-5]])
+    assert abinit.judge([abinit_output(abinit, cell=FRAME.cell + 1e-6, fractions=fractions)], {}) is None
 
 
 def planned(calculation: AbinitCalculation, *outcomes: dict) -> list[tuple[float, int, bool]]:
@@ -143,7 +179,10 @@ def rung(energy: float = -10.0, off: tuple[float, float, float] = (0, 0, 0), for
     moments = FRAME.magmoms + np.array([[0, 0, 0], off])
     forces = np.array([[0, 0, 0], [0, 0, force]])
     titles = tuple(replay_vasp.TITLE.format(e) for e in ("Al", "Fe"))
-    output = VaspOutput(energy, ZERO, np.zeros(6), None, True, 12, 1e-8, replay_vasp.VERSION, ("Al", "Fe"), titles)
+    place = (FRAME.cell, FRAME.positions @ np.linalg.inv(FRAME.cell))
+    output = VaspOutput(
+        energy, ZERO, np.zeros(6), None, True, 12, 1e-8, replay_vasp.VERSION, ("Al", "Fe"), titles, *place
+    )
     return Rung(replace(output, **changes), Held(moments, forces, np.zeros(2), 0.0, 0.0, True, {}))
 
 

@@ -21,6 +21,7 @@ from magflow.dft.abinit.output import Output, error_message, read_output, scf_st
 from magflow.dft.abinit.program import ENVIRONMENT, executable, named_failure
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.calculation import Calculation, Numbers
+from magflow.dft.frames import foreign_structure
 from magflow.dft.process import Finished
 
 _STEM = "run"
@@ -192,6 +193,9 @@ class AbinitCalculation(Calculation[Attempt, Output]):
                 FailureKind.INVALID_INPUT,
                 f"ABINIT {output.version} ran with datasets {output.dataset_md5}, not those of the level of theory",
             )
+        foreign = foreign_structure(self.frame, output.species, output.cell, output.fractions)
+        if foreign is not None:
+            return Failure(FailureKind.INCONSISTENT, f"this is the output of something else: {foreign}")
         if self._is_ghost(output):
             return Failure(
                 FailureKind.GHOST_STATE,

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from magflow.core.frame import Frame
 from magflow.core.label import LabelKind, LevelOfTheory
 from magflow.core.types import FloatArray
 from magflow.core.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
-from magflow.dft.abinit.output import read_moments, variables
+from magflow.dft.abinit.output import read_moments, species, variables
 from magflow.dft.runs import TruncatedOutputError
 from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
@@ -62,11 +61,11 @@ def _record(gsr: Path, findings: Findings) -> Iterator[Record]:
     if _UNCONVERGED in abo:
         findings.note(Fate.LEFT_OUT, "the electronic steps did not converge", str(gsr))
         return
-    numbers = values["atomic_numbers"][values["atom_species"].astype(int) - 1].astype(int)
+    elements = species(values["atom_species"], values["atomic_numbers"])
     cell = values["primitive_vectors"] * BOHR
-    n = len(numbers)
+    n = len(elements)
     moments = _moments(abo, n, findings, str(gsr)) if polarised else None
-    frame = Frame(tuple(chemical_symbols[z] for z in numbers), cell, values["reduced_atom_positions"] @ cell, moments)
+    frame = Frame(elements, cell, values["reduced_atom_positions"] @ cell, moments)
     magnetic = _magnetic_forces(gsr, n) if moments is not None else None
     label = build_label(
         frame,

@@ -18,12 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from magflow.core.types import FloatArray
-from magflow.core.units import HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
+from magflow.core.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
 from magflow.dft.runs import TruncatedOutputError
 
 _TITLE = "Integrated electronic and magnetization densities in atomic spheres:"
 _COLUMNS = ("Diff(up-dn)", "mag(z)")
 """The column of the moment in a collinear table, and in that of later versions and non-collinear runs."""
+_VARIABLES = (
+    *("etotal", "cartesian_forces", "cartesian_stress_tensor", "eigenvalues", "fermi_energy"),
+    *("primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers"),
+)
 _MESSAGE = re.compile(r"^--- !(?:ERROR|BUG)\n.*?^message: \|\n(.*?)^\.\.\.", re.DOTALL | re.MULTILINE)
 _STEP = re.compile(r"^ ETOT\s*(\d+)\s+\S+\s+\S+\s+\S+\s+(\S+)", re.MULTILINE)
 
@@ -56,6 +60,8 @@ class Output:
         ABINIT's.
     dataset_md5
         Element to md5, as ABINIT saw them.
+    species, cell, fractions
+        What was computed: (N,) chemical symbols, (3, 3) A, (N, 3) reduced positions.
     """
 
     energy: float
@@ -70,6 +76,9 @@ class Output:
     scf_tail: str
     version: str
     dataset_md5: dict[str, str]
+    species: tuple[str, ...]
+    cell: FloatArray
+    fractions: FloatArray
 
 
 def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, constrained: bool) -> Output:
@@ -84,8 +93,7 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
     summary = log.rpartition("--- !FinalSummary")[2] if "--- !FinalSummary" in log else ""
     if not summary or "Calculation completed" not in abo:
         raise TruncatedOutputError("the output ends before `Calculation completed`")
-    names = ("etotal", "cartesian_forces", "cartesian_stress_tensor", "eigenvalues", "fermi_energy")
-    gsr = variables(folder / f"{stem}o_GSR.nc", names)
+    gsr = variables(folder / f"{stem}o_GSR.nc", _VARIABLES)
     gradient = None
     if constrained:
         out = variables(folder / f"{stem}o_OUT.nc", ("grspin",))
@@ -103,6 +111,9 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         lowest_state=float(gsr["eigenvalues"].min() - _shaped(gsr["fermi_energy"], (), "fermi_energy")) * HARTREE,
         scf_tail="\n".join([line for line in abo.splitlines() if line.startswith(" ETOT")][-10:]),
         version=_field("version", summary),
+        species=species(gsr["atom_species"], gsr["atomic_numbers"]),
+        cell=_shaped(gsr["primitive_vectors"], (3, 3), "cell") * BOHR,
+        fractions=_shaped(gsr["reduced_atom_positions"], (n_atoms, 3), "positions"),
         dataset_md5=dict(re.findall(r"^\s+([A-Z][a-z]?)\s*: ([0-9a-f]{32})$", summary, re.MULTILINE)),
     )
 
@@ -127,6 +138,16 @@ def read_moments(abo: str, n_atoms: int) -> FloatArray:
     if len(moments) != n_atoms:
         raise TruncatedOutputError(f"the table of moments holds {len(moments)} atoms instead of {n_atoms}")
     return np.array(moments)
+
+
+def species(kinds: np.ndarray, numbers: np.ndarray) -> tuple[str, ...]:
+    """(N,) chemical symbols; `kinds` (N,) count from 1, `numbers` are the atomic numbers of the kinds."""
+    from ase.data import chemical_symbols
+
+    try:
+        return tuple(chemical_symbols[int(numbers[int(kind) - 1])] for kind in kinds)
+    except (IndexError, ValueError) as error:  # ValueError: not a number
+        raise TruncatedOutputError("the species are damaged") from error
 
 
 def error_message(log: str) -> str:

@@ -15,6 +15,7 @@ from magflow.core.label import Failure, FailureKind
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.dft.calculation import Calculation, Numbers
+from magflow.dft.frames import foreign_structure
 from magflow.dft.process import Finished
 from magflow.dft.vasp.constraint import Held, consistency, read_constraint, target_of
 from magflow.dft.vasp.incar import noncollinear
@@ -110,9 +111,11 @@ class VaspCalculation(Calculation[Step, Rung]):
 
     def foreign(self, output: Output) -> str | None:
         """Why this is not the calculation that was asked for; None if it is."""
-        species = in_vasp_order(self.frame).species
-        if output.elements != species:
-            return f"VASP computed {' '.join(output.elements)} instead of {' '.join(species)}"
+        asked = in_vasp_order(self.frame)
+        different = foreign_structure(asked, output.elements, output.cell, output.fractions)
+        if different is not None:
+            return f"this is the output of something else: {different}"
+        species = asked.species
         titles = tuple(self.potcars[e].title for e in dict.fromkeys(species))
         if (
             tuple(" ".join(t.split()) for t in output.titles) != titles

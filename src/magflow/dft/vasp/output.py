@@ -50,6 +50,8 @@ class Output:
         VASP's, numbers only.
     elements, titles
         (N,) elements; TITEL of each POTCAR.
+    cell, fractions
+        What was computed: (3, 3) A, (N, 3) positions in units of the lattice vectors.
     """
 
     energy: float
@@ -62,6 +64,8 @@ class Output:
     version: str
     elements: tuple[str, ...]
     titles: tuple[str, ...]
+    cell: FloatArray
+    fractions: FloatArray
 
 
 def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
@@ -92,6 +96,8 @@ def read_output(folder: Path, n_atoms: int, *, polarised: bool) -> Output:
         version=version.group(0) if version else "unknown",
         elements=tuple(run.atomic_symbols),
         titles=tuple(run.potcar_symbols),
+        cell=np.array(last["structure"].lattice.matrix),
+        fractions=np.array(last["structure"].frac_coords),
     )
 
 

@@ -16,23 +16,19 @@ from magflow.core.label import LabeledFrame
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, HARTREE
 from magflow.io.importing.consistency import slopes
+from magflow.io.importing.oddities import FEWEST, deviations, energy_residuals, label_oddities
 
 _OVERLAP = 0.5
 """Distance over the sum of covalent radii below which two atoms overlap."""
 _SMALL = 64
 """Atoms up to which all pairs are looked at; beyond, neighbours are searched for."""
-_FORCE, _MOMENT, _NET = 100.0, 10.0, 0.1
-"""eV/A, muB, eV/A per atom: sizes that no usable label has."""
 _STRESS = 2.0
 """eV/A^3 (320 GPa); a set whose typical stress is larger is in another unit."""
 _VOLUMES = (3.0, 200.0)
 """A^3 per atom."""
-_OUTLIER, _OUTLIER_EV = 12.0, 0.5
-"""Deviation of an energy per atom that is told: in units of the spread, and at least so many eV."""
 _BAND_SHARE, _BAND_EV, _BAND_GAP = 0.03, 0.3, 8.0
 """Two bands: each at least this share of the labels; the gap at least so many eV/atom, and half as many times the
 spread of the wider one."""
-_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def _units(items: Sequence[LabeledFrame]) -> Iterator[Suspicion]:
     for slope in told:
         yield Suspicion(slope.meaning, len(items))
     sizes = [np.abs(item.label.stress).max() for item in items if item.label.stress is not None]
-    if len(sizes) >= _FEWEST and np.median(sizes) > _STRESS and not any(s.quantity == "stress" for s in told):
+    if len(sizes) >= FEWEST and np.median(sizes) > _STRESS and not any(s.quantity == "stress" for s in told):
         typical = float(np.median(sizes))
         yield Suspicion(
             f"a typical stress is {typical:.3g} eV/A^3 ({typical * EV_PER_A3_IN_GPA:.0f} GPa): in GPa or kB?",
@@ -89,7 +85,7 @@ def _bands_and_outliers(items: Sequence[LabeledFrame]) -> Iterator[Suspicion]:
     for i, item in enumerate(items):
         levels[item.label.level_of_theory.fingerprint].append(i)
     for members in levels.values():
-        if len(members) >= _FEWEST:
+        if len(members) >= FEWEST:
             index = np.array(members)
             yield from _of_one_level(_residuals([items[i] for i in members]), [items[i] for i in members], index)
 
@@ -99,13 +95,7 @@ def _residuals(items: Sequence[LabeledFrame]) -> FloatArray:
     elements = sorted({s for item in items for s in item.frame.species})
     shares = np.array([[item.frame.species.count(e) / len(item.frame) for e in elements] for item in items])
     energies = np.array([float(item.label.energy or 0.0) / len(item.frame) for item in items])
-    weights = np.ones(len(items))
-    residuals: FloatArray = energies - np.median(energies)
-    for _ in range(10):  # least absolute deviations by reweighting: a second band does not pull the fit
-        fit, *_ = np.linalg.lstsq(shares * weights[:, None], energies * weights, rcond=None)
-        residuals = energies - shares @ fit
-        weights = 1 / np.sqrt(np.maximum(np.abs(residuals), 1e-6))
-    return residuals
+    return energy_residuals(shares, energies)
 
 
 def _of_one_level(residuals: FloatArray, items: Sequence[LabeledFrame], index: np.ndarray) -> Iterator[Suspicion]:
@@ -122,11 +112,11 @@ def _of_one_level(residuals: FloatArray, items: Sequence[LabeledFrame], index: n
             int(index[small][0]),
         )
         return
-    spread = 1.4826 * float(np.median(np.abs(residuals - np.median(residuals))))
-    far = np.abs(residuals - np.median(residuals)) > max(_OUTLIER * spread, _OUTLIER_EV)
+    distances, limit = deviations(residuals)
+    far = distances > limit
     if far.any():
-        worst = float(np.abs(residuals - np.median(residuals)).max())
-        yield Suspicion(f"energies up to {worst:.3g} eV/atom away from all others", int(far.sum()), int(index[far][0]))
+        what = f"energies up to {distances.max():.3g} eV/atom away from all others"
+        yield Suspicion(what, int(far.sum()), int(index[far][0]))
 
 
 def _split(residuals: FloatArray) -> float | None:
@@ -169,15 +159,7 @@ def _oddities(item: LabeledFrame) -> Iterator[str]:
     per_atom = frame.volume / len(frame)
     if not _VOLUMES[0] < per_atom < _VOLUMES[1]:
         yield f"a volume per atom outside {_VOLUMES[0]:g} to {_VOLUMES[1]:g} A^3"
-    if label.forces is not None:
-        if np.abs(label.forces).max() > _FORCE:
-            yield f"a force above {_FORCE:g} eV/A"
-        if np.abs(label.forces.sum(axis=0)).max() > _NET * len(frame):
-            yield "forces do not add up to zero (constrained atoms, or a wrong unit?)"
-        elif len(frame) > 1 and not label.forces.any() and _asymmetric(frame):
-            yield "all forces are exactly zero"
-    if label.magmoms is not None and np.abs(label.magmoms).max() > _MOMENT:
-        yield f"a moment above {_MOMENT:g} muB"
+    yield from label_oddities(frame, label)
 
 
 def _overlapping(frame: Frame) -> bool:
@@ -202,10 +184,3 @@ def _overlapping(frame: Frame) -> bool:
 @lru_cache(maxsize=1024)
 def _radii(species: tuple[str, ...]) -> FloatArray:
     return np.array([covalent_radii[atomic_numbers[s]] for s in species])
-
-
-def _asymmetric(frame: Frame) -> bool:
-    """Whether some atom lies off every fraction of sixths of the cell, so that a force can be expected."""
-    sixths = 24 * frame.positions @ np.linalg.inv(frame.cell)
-    relative = sixths - sixths[0]
-    return bool(np.abs(relative - np.rint(relative)).max() > 1e-3)
