@@ -14,7 +14,7 @@ from magflow.explore.relaxation.joint import relax_many
 from magflow.explore.relaxation.moments import relax_moments_many
 from magflow.explore.relaxation.settings import TOLERANCE, RelaxSettings
 from magflow.explore.symmetry import reduced_formula, space_group
-from magflow.io.predictions import EXTRAPOLATION, check_predictable
+from magflow.io.predictions import check_predictable, outside
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.limits import grades_of, moment_bounds
@@ -143,9 +143,11 @@ class Subject:
         return [one.frame for one in found]
 
     def outside(self, frames: Sequence[Frame]) -> float | None:
-        """Share of `frames` that lie outside the training domain; None if the family does not tell."""
+        """Share of `frames` that lie outside the training domain; None if the ensemble does not tell."""
         grades = grades_of(self.ensemble, frames) if frames else None
-        return None if grades is None else float((grades > EXTRAPOLATION).mean())
+        if not frames or (grades is None and len(self.ensemble.members) < 2):
+            return None
+        return float(outside(self.ensemble.predict(frames), grades).mean())
 
 
 class UnmeasurableError(InputError):

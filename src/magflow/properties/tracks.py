@@ -13,7 +13,7 @@ from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.explore.health import HealthReason
-from magflow.io.predictions import EXTRAPOLATION
+from magflow.io.predictions import EXTRAPOLATION, UNCERTAIN_FORCE
 
 
 def look_type(atoms: int, *, positions: bool) -> np.dtype[np.void]:
@@ -143,10 +143,16 @@ def look_frame(track: Track, row: RecordArray) -> Frame:
 
 
 def outside(tracks: Sequence[Track]) -> float | None:
-    """Share of the looks of all `tracks` outside the training domain; None if the family does not tell."""
-    grades = np.concatenate([t.looks["grade"] for t in tracks])
-    known = grades[np.isfinite(grades)]
-    return float((known > EXTRAPOLATION).mean()) if len(known) else None
+    """Share of all `tracks` outside the training domain; None if the ensemble does not tell.
+
+    By the grades of the looks or by the calibrated deviations of the records, whichever sees more.
+    """
+    seen = (
+        (np.concatenate([t.looks["grade"] for t in tracks]), EXTRAPOLATION),
+        (np.concatenate([t.records["forces_deviation"] for t in tracks]), UNCERTAIN_FORCE),
+    )
+    shares = [float((x[np.isfinite(x)] > limit).mean()) for x, limit in seen if np.isfinite(x).any()]
+    return max(shares, default=None)
 
 
 def deviations(tracks: Sequence[Track]) -> tuple[float, float]:
