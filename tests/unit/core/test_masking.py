@@ -56,6 +56,6 @@ def test_other_text_is_left_alone(text):
 
 @pytest.mark.parametrize("text", ["a" * 300_000, "a://" * 50_000, "password" * 40_000, "x=" * 100_000, "- " * 100_000])
 def test_long_lines_cost_linear_time(text):
-    begin = time.perf_counter()
+    begin = time.process_time()
     mask(text)
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
