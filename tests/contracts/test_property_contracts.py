@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from exact_potentials import ModelPotential, alone, bcc, fcc
+from magflow.properties.bain_path import BainPath
 from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
@@ -42,6 +43,7 @@ def trained() -> Subject:
 
 
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
+    "bain-path": (BainPath(points=5), iron),
     "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
