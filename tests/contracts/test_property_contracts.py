@@ -18,6 +18,7 @@ from magflow.properties.stability import Stability
 from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
 from magflow.properties.thermal import Thermal
+from magflow.properties.vacancy import Vacancy
 from magflow.properties.viscosity import Viscosity
 from magflow.testing import PropertyContract
 from mmtp_iron import iron_ensemble
@@ -55,6 +56,7 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
         trained,
     ),
     "thermal": (Thermal(atoms=16, temperatures=(100.0, 200.0), runs=1, picoseconds=0.1), trained),
+    "vacancy": (Vacancy(atoms=16), iron),
 }
 
 
