@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from exact_potentials import ModelPotential, alone, bcc, fcc
+from magflow.properties.bain_path import BainPath
 from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
@@ -17,6 +18,7 @@ from magflow.properties.stability import Stability
 from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
 from magflow.properties.thermal import Thermal
+from magflow.properties.vacancy import Vacancy
 from magflow.properties.viscosity import Viscosity
 from magflow.testing import PropertyContract
 from mmtp_iron import iron_ensemble
@@ -42,6 +44,7 @@ def trained() -> Subject:
 
 
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
+    "bain-path": (BainPath(points=5), iron),
     "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
@@ -53,6 +56,7 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
         trained,
     ),
     "thermal": (Thermal(atoms=16, temperatures=(100.0, 200.0), runs=1, picoseconds=0.1), trained),
+    "vacancy": (Vacancy(atoms=16), iron),
 }
 
 

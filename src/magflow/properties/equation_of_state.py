@@ -17,6 +17,7 @@ from magflow.explore.relaxation.held import Held
 from magflow.explore.symmetry import atoms_of_conventional_cell
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
+from magflow.properties.at_rest import mean_moments
 from magflow.properties.base import PointProperty, silent
 from magflow.properties.measurement import Measurement, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
@@ -69,9 +70,10 @@ class EquationOfState(PointProperty):
         if edge is not None:
             values.insert(0, Value("a0", "A", edge))
         curve: dict[str, FloatArray] = {VOLUME: volumes, ENERGY: energies}
-        if all(f.magmoms is not None for f in frames):
-            curve[MOMENT] = _mean_moments(frames)
-            values.append(Value("moment", "muB/atom", float(np.interp(fit.v0, volumes, curve[MOMENT]))))
+        moments = mean_moments(frames)
+        if moments is not None:
+            curve[MOMENT] = moments
+            values.append(Value("moment", "muB/atom", float(np.interp(fit.v0, volumes, moments))))
         return Reading(tuple(values), {CURVE: curve})
 
     def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
@@ -99,8 +101,3 @@ def _cubic_edge(subject: Subject, volume: float) -> float | None:
     if subject.space_group < FIRST_CUBIC:
         return None
     return float(np.cbrt(volume * atoms_of_conventional_cell(subject.frame)))
-
-
-def _mean_moments(frames: Sequence[Frame]) -> FloatArray:
-    """(n,) mean of the moments' magnitudes over the atoms of each frame, muB."""
-    return np.array([np.linalg.norm(f.magmoms, axis=1).mean() for f in frames if f.magmoms is not None])

@@ -15,6 +15,7 @@ from magflow.presentation.sections import Place, Section, TitledTable
 from magflow.properties.base import property_of
 from magflow.properties.measurement import Group, Measurement, Value
 from magflow.properties.references import Reference, references_of
+from magflow.properties.state_energies import energy_differences
 from magflow.studies.base import Study, Traces, read_result
 from magflow.studies.validate.judgement import GroupErrors, Judgement, by_group
 from magflow.studies.validate.result import DIRECTORY, RESULTS, Skipped, Validation
@@ -27,6 +28,8 @@ def section(validation: Validation) -> Section:
     """The validation as a part of a page."""
     groups = [g for g in Group if any(m.group is g for _, m in validation.found)]
     tables = [TitledTable(TITLES[g], value_table(validation, g)) for g in groups]
+    if (states := state_table(validation)).rows:
+        tables.append(TitledTable("Magnetic states", states))
     tables.append(TitledTable("How it was measured", run_table(validation), folded=True))
     return Section(
         name="validation",
@@ -59,6 +62,16 @@ def value_table(validation: Validation, group: Group) -> Table:
             cells += [NONE if mine is None else _with_error(mine[1]), _off(judgements.get((potential, row)))]
         rows.append(cells)
     return Table(heads, rows, frozenset(range(2, len(heads))))
+
+
+def state_table(validation: Validation) -> Table:
+    """One row per magnetic state that lies above another one of its structure."""
+    rows = []
+    for potential in dict.fromkeys(label for label, _ in validation.found):
+        for d in energy_differences([m for label, m in validation.found if label == potential]):
+            above = _with_error(Value("energy", "meV/atom", d.energy, spread=d.spread))
+            rows.append([d.structure, f"{d.state} above {d.lowest}", potential, above])
+    return Table(["Structure", "States", "Potential", "meV/atom"], rows, frozenset({3}))
 
 
 def run_table(validation: Validation) -> Table:
