@@ -63,6 +63,14 @@ def plot(
     return Plot(Markup(to_svg(figure, name, caption)), caption, link, f"{name}.csv", rows, shown, wide)  # noqa: S704
 
 
+def padded(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of one length, the shorter ones ended with NaN."""
+    most = max(len(c) for c in columns.values())
+    return {
+        head: np.pad(np.asarray(c, float), (0, most - len(c)), constant_values=np.nan) for head, c in columns.items()
+    }
+
+
 def csv_link(numbers: Mapping[str, Any], always: int = 0) -> tuple[Markup, int, int]:
     """`numbers` as a ``data:`` link, the rows there are, the rows it holds."""
     columns = {head: np.asarray(values) for head, values in numbers.items()}

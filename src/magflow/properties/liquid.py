@@ -84,17 +84,27 @@ def ready(subject: Subject, starts: Sequence[tuple[Frame, Conditions, int]]) -> 
 
 
 def side_by_side(
-    subject: Subject, motions: Sequence[Motion], steps: int, work: Work, *, record_every: int = 10
+    subject: Subject,
+    motions: Sequence[Motion],
+    steps: int,
+    work: Work,
+    *,
+    record_every: int = 10,
+    look_every: int = LOOK_EVERY,
+    positions: bool = False,
 ) -> list[Track]:
     """Make some runs of one size in a directory of their own, their moments as the subject says.
+
+    `record_every`, `look_every` and `positions` are those of :class:`magflow.properties.runs.Plan`; intervals longer
+    than the run are cut to it.
 
     Raises
     ------
     UnstableError
         If one comes to grief.
     """
-    how = {"record_every": min(record_every, steps), "look_every": min(LOOK_EVERY, steps)}
-    plan = replace(planned(subject, motions[0].frame, [], [], steps, **how), motions=motions)
+    every = {"record_every": min(record_every, steps), "look_every": min(look_every, steps)}
+    plan = replace(planned(subject, motions[0].frame, [], [], steps, **every, positions=positions), motions=motions)
     work.directory.mkdir(parents=True, exist_ok=True)
     tracks = run(subject.ensemble, plan, work)
     for track in tracks:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from magflow.presentation.blocks import Plot, plot
+from magflow.presentation.blocks import Plot, padded, plot
 from magflow.presentation.style import SERIES, draw
 from magflow.properties.harmonic import (
     BANDS,
@@ -67,7 +67,7 @@ def _bands(structure: str, shown: Sequence[tuple[str, Mapping[str, Curve]]]) -> 
     }
     caption = f"Phonons of {structure}: bands and density of states; imaginary frequencies as negative ones."
     figure = draw(10.4, 3.6, paint, ncols=2, width_ratios=(3, 1), sharey=True)
-    return plot(figure, f"phonons-{structure}", caption, _padded(numbers), wide=True)
+    return plot(figure, f"phonons-{structure}", caption, padded(numbers), wide=True)
 
 
 def _stretch(axes: Any, curve: Curve, ends: tuple[float, float], colour: str) -> None:
@@ -111,11 +111,3 @@ def _functions(structure: str, stable: Sequence[tuple[str, Curve]]) -> Plot:
     caption = f"Harmonic thermodynamic functions of {structure}, per mole of atoms."
     figure = draw(10.4, 2.8, paint, ncols=3)
     return plot(figure, f"phonon-thermodynamics-{structure}", caption, numbers, wide=True)
-
-
-def _padded(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of one length, the shorter ones ended with NaN."""
-    most = max(len(c) for c in columns.values())
-    return {
-        head: np.pad(np.asarray(c, float), (0, most - len(c)), constant_values=np.nan) for head, c in columns.items()
-    }

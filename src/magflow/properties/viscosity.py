@@ -15,7 +15,7 @@ from magflow.core.frame import Frame
 from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
 from magflow.explore.starting import Conditions
-from magflow.presentation.blocks import Plot, plot
+from magflow.presentation.blocks import Plot, padded, plot
 from magflow.presentation.style import INK, SERIES, draw
 from magflow.properties.base import PropertySettings, Work
 from magflow.properties.findings import Findings
@@ -206,4 +206,4 @@ def _figure(name: str, shown: Sequence[tuple[str, Measurement]]) -> Plot:
         "standard error; dashed the fit and, where it looks no further, the plateau."
     )
     figure = draw(5.1, 4.6, paint, nrows=2, sharex=True)
-    return plot(figure, f"viscosity-{structure}-{name.replace(' ', '')}", caption, numbers)
+    return plot(figure, f"viscosity-{structure}-{name.replace(' ', '')}", caption, padded(numbers))
