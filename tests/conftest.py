@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from doubles.databases import fresh_database
+from magflow.core import credentials
 from reference_data import data_folder
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class ReferenceData:
         if not (folder := self.root / name).is_dir():
             pytest.skip(f"{_NO_DATA} at {folder}; make reference-data")
         return folder
+
+
+@pytest.fixture(autouse=True)
+def no_credentials_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test gave away is no secret of the next: a password 'test' would hide that word everywhere."""
+    monkeypatch.setattr(credentials, "_known", {})
 
 
 @pytest.fixture(scope="session")

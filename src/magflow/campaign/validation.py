@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from magflow.campaign.base import Section, known_plugin, plugin_settings
 from magflow.core import plugins
 from magflow.properties.base import Property, property_of, registered
 from magflow.properties.measurement import Moments
 
+_NAMES_OR_SETTINGS: dict[str, Any] = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"type": "object"}},
+        {"type": "array", "items": {"type": "string"}},
+    ]
+}
+
 
 class ValidationSpec(Section):
     """What is measured on the finished potential: properties of the campaign's crystals."""
 
-    properties: dict[str, dict[str, Any]] = Field(
+    properties: Annotated[dict[str, dict[str, Any]], WithJsonSchema(_NAMES_OR_SETTINGS)] = Field(
         default_factory=dict,
         description="Names of properties to their settings, a list of names, or nothing: all there are.",
     )

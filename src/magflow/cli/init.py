@@ -14,6 +14,7 @@ from magflow.cli.options import Json
 class Template(StrEnum):
     """Campaign files that come with magflow."""
 
+    FEAL = "feal"
     FEAL_QUICK = "feal-quick"
     BCC_FE = "bcc-fe"
     MODEL_HAMILTONIAN = "model-hamiltonian"

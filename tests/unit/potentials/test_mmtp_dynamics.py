@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
-from mmtp_iron import iron, iron_ensemble
 from mmtp_models import random_frame, random_potential
 
 from magflow.core.dynamics import (
@@ -30,6 +29,7 @@ from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
+from mmtp_iron import iron, iron_ensemble
 
 TIMESTEP = in_ase_time(1.0)
 BATHS = 10.0 / in_ase_time(1000.0)

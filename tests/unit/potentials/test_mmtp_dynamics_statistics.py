@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mmtp_iron import iron, iron_ensemble
 
 from magflow.core.dynamics import Integration, Motion, Pistons, in_ase_time, piston_mass
 from magflow.core.units import KB
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
+from mmtp_iron import iron, iron_ensemble
 
 TEMPERATURE = 300.0
 BATHS = 20.0 / in_ase_time(1000.0)

@@ -66,7 +66,7 @@ class MmtpSettings(BaseModel):
         description="Levenberg-Marquardt iterations and, where labels are many, rounds of 10 BFGS steps: a guard.",
     )
     tolerance: float = Field(
-        default=0.01,
+        default=0.03,
         ge=0.0,
         description="A fit has converged when a full Gauss-Newton step promises to lower the objective by less than "
         "this share of it.",
