@@ -111,7 +111,7 @@ class VaspCalculation(Calculation[Step, Rung]):
 
     def foreign(self, output: Output) -> str | None:
         """Why this is not the calculation that was asked for; None if it is."""
-        asked = in_vasp_order(self.frame)
+        asked = _right_handed(in_vasp_order(self.frame))  # as it was written
         different = foreign_structure(asked, output.elements, output.cell, output.fractions)
         if different is not None:
             return f"this is the output of something else: {different}"
@@ -228,3 +228,8 @@ def in_vasp_order(frame: Frame) -> Frame:
         None if frame.magmoms is None else frame.magmoms[order],
         None if frame.constrained is None else frame.constrained[order],
     )
+
+
+def _right_handed(frame: Frame) -> Frame:
+    """The frame in the cell that is written: of a left-handed one the last vector is reversed."""
+    return frame if np.linalg.det(frame.cell) > 0.0 else frame.replace(cell=frame.cell * [[1], [1], [-1]])
