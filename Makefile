@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-FILE   ?= workflows/feal.yaml
+FILE   ?= workflows/feal_quick.yaml
 DIR    ?= runs/$(basename $(notdir $(FILE)))
 TEST_JOBS ?= 2
 
