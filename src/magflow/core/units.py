@@ -22,6 +22,8 @@ EV_PER_A3_IN_GPA = 160.21766208
 """GPa; only for numbers a person reads"""
 KB = 8.617333262e-5
 """eV/K"""
+G_PER_CM3 = 1.66053906660
+"""One atomic mass unit per cubic angstrom"""
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 

@@ -11,6 +11,8 @@ from magflow.core.frame import Frame
 
 SYMPREC = 1e-3
 """A."""
+FIRST_CUBIC = 195
+"""Number of the first cubic space group."""
 
 
 def spglib_cell(frame: Frame) -> Any:

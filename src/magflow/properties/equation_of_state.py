@@ -14,7 +14,7 @@ from magflow.core.protocols import WorkProgress
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.relaxation.held import Held
-from magflow.explore.symmetry import atoms_of_conventional_cell
+from magflow.explore.symmetry import FIRST_CUBIC, atoms_of_conventional_cell
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
 from magflow.properties.at_rest import mean_moments
@@ -23,8 +23,6 @@ from magflow.properties.measurement import Measurement, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
 
 CURVE = "energy"
-FIRST_CUBIC = 195
-"""Number of the first cubic space group."""
 VOLUME, ENERGY, MOMENT = "volume (A^3/atom)", "energy (eV/atom)", "mean |m| (muB)"
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from magflow.core.frame import Frame
 from magflow.core.statistics import CellMotion
 from magflow.explore.starting import Conditions
+from magflow.explore.symmetry import FIRST_CUBIC
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.properties.base import PropertySettings, Work
 from magflow.properties.measurement import Value
@@ -18,8 +19,6 @@ from magflow.properties.runs import planned, repeats_for, run, supercell
 from magflow.properties.subject import Subject
 from magflow.properties.tracks import Track, deviations, outside
 
-FIRST_CUBIC = 195
-"""Number of the first cubic space group."""
 DOUBTFUL_SHARE = 0.05
 """Share of a run outside the training domain from which it is told."""
 

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field
 
 from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
-from magflow.core.units import KB
+from magflow.core.units import G_PER_CM3, KB
 from magflow.explore.starting import Conditions
-from magflow.explore.symmetry import atoms_of_conventional_cell
+from magflow.explore.symmetry import FIRST_CUBIC, atoms_of_conventional_cell
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
@@ -26,7 +26,6 @@ from magflow.properties.crystal import lost
 from magflow.properties.measurement import Group, Measurement, Value
 from magflow.properties.runs import repeats_for
 from magflow.properties.sampling import (
-    FIRST_CUBIC,
     SampledProperty,
     cell_motion,
     facts,
@@ -39,8 +38,6 @@ from magflow.properties.statistics import Average, average, equilibration
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.tracks import Track, look_frame
 
-G_PER_CM3 = 1.66053906660
-"""One amu per cubic Angstrom."""
 J_PER_MOL = mol / J
 """One eV per atom."""
 RECORD_EVERY, LOOK_EVERY = 5, 50

@@ -14,6 +14,7 @@ from magflow.core.dynamics import Motion, at_rest
 from magflow.core.frame import Frame
 from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
+from magflow.core.units import G_PER_CM3
 from magflow.explore.starting import Conditions
 from magflow.presentation.blocks import Plot, padded, plot
 from magflow.presentation.style import INK, SERIES, draw
@@ -27,8 +28,6 @@ from magflow.properties.statistics import average, equilibration
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.tracks import Track
 
-G_PER_CM3 = 1.66053906660
-"""One amu per cubic Angstrom."""
 FROZEN = 0.3
 """Share of crystal from which a liquid is one no longer."""
 BOILED = 0.6
