@@ -41,10 +41,13 @@ def energy_differences(measurements: Sequence[Measurement]) -> list[EnergyDiffer
     """Of all equations of state of one potential, structure by structure, rising; none where only one state has one."""
     states: dict[tuple[str, str], dict[str, Value]] = {}
     for m in measurements:
-        if m.property == EquationOfState.name and not m.failure:
-            of_structure = states.setdefault((m.structure, m.formula), {})
-            several = (of_structure.get(m.magnetic_state), m.value(_ENERGY))  # patterns of one order: the lowest
-            of_structure[m.magnetic_state] = min((v for v in several if v is not None), key=lambda v: v.value)
+        if m.property != EquationOfState.name:
+            continue
+        of_structure = states.setdefault((m.structure, m.formula), {})
+        for energy in (v for v in m.values if v.name == _ENERGY):
+            kept = of_structure.setdefault(m.magnetic_state, energy)
+            if energy.value < kept.value:  # of the patterns of one order the lowest
+                of_structure[m.magnetic_state] = energy
     return [d for (structure, _), found in states.items() if len(found) > 1 for d in _above_lowest(structure, found)]
 
 
