@@ -52,11 +52,11 @@ def finished(tmp_path_factory, write_campaign):
     asked = write_campaign(folder / "asked.yaml", **loop, validation=VALIDATION)
     here, new = run(asked, folder / "run")
     assert here.id == before.id
-    return folder, here, new
+    return folder, here, new, loop
 
 
 def test_it_may_be_asked_of_a_finished_campaign(finished):
-    folder, here, new = finished
+    folder, here, new, _ = finished
     found = queries.measurements(here.store, campaign=here.id)
     assert {(d.potential, d.structure, d.magnetic_state) for d in found} == {
         (potential, *crystal)
@@ -70,7 +70,7 @@ def test_it_may_be_asked_of_a_finished_campaign(finished):
 
 
 def test_labels_of_the_configurations_count_against_no_budget(finished):
-    _, here, _ = finished
+    _, here, *_ = finished
     labels = queries.labels(here.store, campaign=here.id)
     beside = [d for d in labels if d.purpose is Purpose.VALIDATION]
     assert {d.source for d in beside} == {"validation:B2-FeAl:equation-of-state", "validation:bcc-Fe:equation-of-state"}
@@ -79,7 +79,7 @@ def test_labels_of_the_configurations_count_against_no_budget(finished):
 
 
 def test_dft_says_what_the_model_says(finished):
-    _, here, _ = finished
+    _, here, *_ = finished
     found = queries.measurements(here.store, campaign=here.id)
     iron = {d.potential: d for d in found if d.structure == "bcc-Fe" and d.magnetic_state == "FM"}
     assert iron["DFT"].values["a0"] == pytest.approx(2.84, abs=0.02)
@@ -88,7 +88,7 @@ def test_dft_says_what_the_model_says(finished):
 
 
 def test_report_and_query_show_it(finished):
-    folder, _, _ = finished
+    folder, *_ = finished
     page = CliRunner().invoke(app, ["report", str(folder / "run"), "-o", str(folder / "report.html")])
     assert page.exit_code == 0, page.output
     text = (folder / "report.html").read_text()
@@ -99,6 +99,18 @@ def test_report_and_query_show_it(finished):
     )
     assert rows.exit_code == 0, rows.output
     assert len(json.loads(rows.output)) == 3
+
+
+def test_another_question_has_configurations_of_its_own(finished, write_campaign):
+    """Last in this file: it adds measurements to the campaign of the others."""
+    folder, _, _, loop = finished
+    asked = VALIDATION | {"properties": {"equation-of-state": {"points": 7}}, "structures": ["bcc-Fe"]}
+    here, new = run(write_campaign(folder / "again.yaml", **loop, validation=asked), folder / "run")
+    assert new > 0
+    found = [d for d in queries.measurements(here.store, campaign=here.id) if d.measurement]
+    seven = [d for d in found if d.measurement["settings"]["points"] == 7]
+    assert {(d.potential, d.structure) for d in seven} == {("campaign", "bcc-Fe"), ("DFT", "bcc-Fe")}
+    assert all(len(d.measurement["curves"]["energy"]["energy (eV/atom)"]) == 7 for d in seven)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame, LabelKind
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.errors import CampaignError
 from magflow.execution.labelling import Labelled, LabelTask
@@ -31,7 +31,7 @@ from magflow.io.sources import Wish
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
 from magflow.potentials.training import EnsembleTask
 from magflow.presentation.page import page
-from magflow.studies.base import read_result, silent
+from magflow.studies.base import read_result
 from magflow.studies.dichotomy.result import Dichotomy, FittedPotential, LabelSet
 from magflow.studies.dichotomy.section import section
 from magflow.studies.train.result import FILE, TrainResult

@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.statistics import CellMotion, Statistics
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
-from magflow.studies.base import silent
 from magflow.studies.md.options import DEVIATION_STOP, MdOptions
 from magflow.studies.md.result import MdResult
 from magflow.studies.md.task import MdTask

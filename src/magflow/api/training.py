@@ -8,10 +8,9 @@ from typing import Any
 
 from magflow.api.opening import Labels, Models, check_begun, ensemble_of, family_of, read_labels
 from magflow.core.prediction import QUANTITIES
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import CampaignError, InputError
 from magflow.potentials.training import EnsembleTask, cores
-from magflow.studies.base import silent
 from magflow.studies.compare.files import write_comparison
 from magflow.studies.compare.result import Comparison
 from magflow.studies.compare.section import main_quantity

@@ -11,14 +11,13 @@ from magflow.campaign.build import ideal_structures
 from magflow.campaign.directory import IDENTITY, CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.schema import CampaignSpec
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.execution.measuring import by_labels
 from magflow.properties.base import Property, property_of, registered
 from magflow.properties.measurement import Moments
 from magflow.properties.points import DFT
 from magflow.properties.references import read_references
-from magflow.studies.base import silent
 from magflow.studies.validate.choices import Against, Treatment
 from magflow.studies.validate.files import write_validation
 from magflow.studies.validate.result import Validation

@@ -88,6 +88,10 @@ class WorkProgress(Protocol):
         """The fraction of all done (0 to 1) and a text; `milestone`: a part is finished, worth a line in a log."""
 
 
+def silent(fraction: float, text: str, *, milestone: bool = False) -> None:
+    """A :class:`WorkProgress` that nobody watches."""
+
+
 @dataclass(frozen=True)
 class FitReport:
     """What a fit did. `rmse` maps ``train``/``validation`` to quantity to RMSE in house units

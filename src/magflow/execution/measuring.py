@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from magflow.core.frame import Frame
-from magflow.core.protocols import LabelEngine, WorkProgress
+from magflow.core.protocols import LabelEngine, WorkProgress, silent
 from magflow.errors import InputError
 from magflow.execution.labelling import LabelTask
 from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Measurement
 from magflow.properties.points import measured_by_labels
 from magflow.properties.subject import Subject
-from magflow.studies.base import silent
 from magflow.studies.validate.task import ValidationTask
 
 LABELS = "dft"

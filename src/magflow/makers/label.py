@@ -100,13 +100,15 @@ class LabelMaker(PluginMaker):
         selection_uuid
             The job that drew the frames, its ``frames``.
         words
-            Empty: a batch of the loop, queued by magflow 0.1, whose selections held frames.
+            The purpose, and what tells batches of one purpose apart. Empty: a batch of the loop, queued by magflow 0.1,
+            whose selections held frames.
         """
         if not words:
             explored = OutputReference(roles.explore(iteration, dynamics=False).uuid(self.campaign.id))
             return Response(replace=self.selected(explored, OutputReference(selection_uuid), iteration))
         frames = OutputReference(selection_uuid).frames
-        return Response(replace=self.flow([frames[i] for i in range(len(sources))], sources, iteration))
+        drawn = [frames[i] for i in range(len(sources))]
+        return Response(replace=self.flow(drawn, sources, iteration, which="".join(words[1:])))
 
     def flow(
         self,
@@ -114,19 +116,21 @@ class LabelMaker(PluginMaker):
         sources: Sequence[str],
         iteration: int,
         attempts: int | None = None,
+        which: str = "",
     ) -> Flow:
         """The labels of `frames` and the job that gathers them; `output` is its BatchDoc.
 
-        With `attempts`, the labels made so far, it is a batch of labels offered again, outside any iteration.
+        With `attempts`, the labels made so far, it is a batch of labels offered again, outside any iteration; `which`
+        tells batches beside the loop apart.
         """
         purpose, jobs = Purpose(self.purpose), []
         for number, (frame, source) in enumerate(zip(frames, sources, strict=True)):
-            role = roles.label(iteration, number, purpose, attempts)
+            role = roles.label(iteration, number, purpose, attempts, which)
             jobs.append(prepare(self.make(frame, source, iteration), self.campaign, role, expose_store=True))
         gather = collect(self.campaign, [j.output for j in jobs], iteration, attempts is not None)
         # A label job that was lost with its worker gives None here; the others are not held up by it.
         gather.config.on_missing_references = OnMissing.NONE
-        prepare(gather, self.campaign, roles.collect(iteration, purpose, attempts))
+        prepare(gather, self.campaign, roles.collect(iteration, purpose, attempts, which))
         return Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}")
 
 

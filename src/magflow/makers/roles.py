@@ -153,21 +153,20 @@ def batch(iteration: int) -> Role:
     return Role(f"label batch {iteration}", tag, ("batch", iteration))
 
 
-def batch_beside(purpose: Purpose, iteration: int = 0) -> Role:
-    """The same for the labels beside the loop."""
+def batch_beside(purpose: Purpose, iteration: int = 0, which: str = "") -> Role:
+    """The same for the labels beside the loop; `which` tells batches of one purpose apart."""
     tag = Tag(Phase.LABEL, Category.LIGHT, iteration, purpose=purpose)
-    return Role(f"label batch {purpose}", tag, ("batch", purpose, *_later(iteration)))
+    return Role(f"label batch {purpose}", tag, ("batch", purpose, *_which(which)))
 
 
-def draw(purpose: Purpose, iteration: int = 0) -> Role:
-    """Draws the frames of the labels beside the loop."""
+def draw(purpose: Purpose, iteration: int = 0, which: str = "") -> Role:
+    """Draws the frames of such a batch."""
     tag = Tag(Phase.DRAW, Category.LIGHT, iteration, purpose=purpose)
-    return Role(f"draw {purpose}", tag, ("draw", purpose, *_later(iteration)))
+    return Role(f"draw {purpose}", tag, ("draw", purpose, *_which(which)))
 
 
-def _later(iteration: int) -> tuple[object, ...]:
-    """What tells work beside the loop that follows an iteration from that of its beginning."""
-    return (iteration,) if iteration else ()
+def _which(which: str) -> tuple[str, ...]:
+    return (which,) if which else ()
 
 
 def measure(iteration: int, structure: str, name: str, settings: str, *, dft: bool = False) -> Role:
@@ -178,10 +177,10 @@ def measure(iteration: int, structure: str, name: str, settings: str, *, dft: bo
     return Role(title, Tag(Phase.VALIDATE, category, iteration), words)
 
 
-def label(iteration: int, number: int, purpose: Purpose, attempts: int | None = None) -> Role:
+def label(iteration: int, number: int, purpose: Purpose, attempts: int | None = None, which: str = "") -> Role:
     """One label of a batch; of one that is offered again, the `attempts` made before it tell it apart."""
     tag = Tag(Phase.LABEL, Category.DFT, iteration, purpose=purpose)
-    return Role(f"label {iteration}", tag, ("label", iteration, *_apart(purpose, attempts), number))
+    return Role(f"label {iteration}", tag, ("label", iteration, *_apart(purpose, attempts), *_which(which), number))
 
 
 def static(iteration: int, frame_id: str, purpose: Purpose) -> Role:
@@ -196,10 +195,10 @@ def to_label(iteration: int, frame_id: str, purpose: Purpose) -> Role:
     return Role(f"label {iteration}", tag, ("to-label", *_apart(purpose), iteration, frame_id))
 
 
-def collect(iteration: int, purpose: Purpose, attempts: int | None = None) -> Role:
+def collect(iteration: int, purpose: Purpose, attempts: int | None = None, which: str = "") -> Role:
     """Gathers the labels of a batch."""
     tag = Tag(Phase.COLLECT, Category.LIGHT, iteration, purpose=purpose)
-    return Role(f"collect {iteration}", tag, ("collect", iteration, *_apart(purpose, attempts)))
+    return Role(f"collect {iteration}", tag, ("collect", iteration, *_apart(purpose, attempts), *_which(which)))
 
 
 def take_in(which: str) -> Role:

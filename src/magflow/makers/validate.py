@@ -78,11 +78,13 @@ class ValidateMaker(PluginMaker):
         """The configurations, their labels, and what these say."""
         if not pieces or self.engine is None:
             return []
+        said = [str(iteration), *(self._digest(structure, name) for structure, name in pieces)]
+        which = digest([word.encode() for word in said], 12)  # another question has a batch of its own
         drawn = self.configurations(models, calibration, pieces)
-        prepare(drawn, self.campaign, roles.draw(Purpose.VALIDATION, iteration), expose_store=True)
+        prepare(drawn, self.campaign, roles.draw(Purpose.VALIDATION, iteration, which), expose_store=True)
         label = LabelMaker(engine=self.engine, campaign=self.campaign, purpose=Purpose.VALIDATION)
-        batch = label.batch(drawn.output["sources"], drawn.uuid, iteration, (str(Purpose.VALIDATION),))
-        prepare(batch, self.campaign, roles.batch_beside(Purpose.VALIDATION, iteration))
+        batch = label.batch(drawn.output["sources"], drawn.uuid, iteration, (str(Purpose.VALIDATION), which))
+        prepare(batch, self.campaign, roles.batch_beside(Purpose.VALIDATION, iteration, which))
         read = []
         for structure, name in pieces:
             made = self.read(models, calibration, structure, name, iteration, drawn.output["pieces"], batch.output)

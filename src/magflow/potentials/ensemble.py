@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,11 @@ class PotentialEnsemble:
     def species(self) -> tuple[str, ...]:
         """Elements the members know."""
         return self.members[0].species
+
+    @cached_property
+    def identity(self) -> str:
+        """24 hex digits of all that its members are."""
+        return digest([member.to_bytes() for member in self.members])
 
     @property
     def cutoff(self) -> float:

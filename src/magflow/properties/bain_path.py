@@ -10,14 +10,14 @@ from pydantic import Field, field_validator
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
 from magflow.explore.relaxation.held import Held
 from magflow.explore.symmetry import SYMPREC, spglib_cell
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
 from magflow.properties.at_rest import line, mean_moments
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Measurement, Reading, Value
 from magflow.properties.subject import Subject
 

@@ -22,15 +22,11 @@ from pydantic import BaseModel, ConfigDict
 from magflow.core import plugins
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.presentation.blocks import Plot
 from magflow.properties.measurement import Group, Measurement, Reading, curves_with_spread, with_spread
 from magflow.properties.subject import Subject, UnmeasurableError
-
-
-def silent(fraction: float, text: str, *, milestone: bool = False) -> None:
-    """A progress that nobody watches."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, tensor
 from magflow.explore.relaxation.held import Held
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Curve, Measurement, Moments, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.relaxation.held import Held
@@ -18,7 +18,7 @@ from magflow.explore.symmetry import FIRST_CUBIC, atoms_of_conventional_cell
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
 from magflow.properties.at_rest import mean_moments
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Measurement, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
 

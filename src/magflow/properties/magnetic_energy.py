@@ -12,13 +12,13 @@ from pydantic import Field, field_validator
 from magflow.core.frame import Frame
 from magflow.core.moments import ZERO_MOMENT
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
 from magflow.explore.relaxation.held import Held
 from magflow.potentials.limits import moment_bounds
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.measurement import SPREAD, Curve, Measurement, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
 

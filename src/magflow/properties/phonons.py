@@ -11,12 +11,12 @@ from pydantic import Field
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
 from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.settings import TOLERANCE
 from magflow.presentation.blocks import Plot
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.harmonic import (
     BRANCH,
     CAPACITY,

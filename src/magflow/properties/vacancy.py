@@ -9,11 +9,11 @@ from pydantic import Field
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.held import Held
 from magflow.presentation.blocks import Plot
-from magflow.properties.base import PointProperty, silent
+from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Measurement, Reading, Value
 from magflow.properties.runs import repeats_for
 from magflow.properties.subject import Subject

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from magflow.core import plugins
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.core.versions import Mark
 from magflow.errors import InputError, MagflowError
 from magflow.presentation.page import fragment
@@ -28,10 +28,6 @@ class ShownInNotebooks:
     def _repr_html_(self) -> str:
         package = type(self).__module__.rpartition(".")[0]
         return fragment(import_module(f"{package}.section").section(self))
-
-
-def silent(fraction: float, text: str, *, milestone: bool = False) -> None:
-    """A progress that nobody watches."""
 
 
 class Result(Protocol):

@@ -17,12 +17,11 @@ from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES
-from magflow.core.protocols import PotentialFamily, WorkProgress
+from magflow.core.protocols import PotentialFamily, WorkProgress, silent
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import EnsembleTask, train_ensemble
-from magflow.studies.base import silent
 from magflow.studies.compare.result import ComparedFit, Comparison
 from magflow.studies.compare.timing import inference_cost
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magflow.core.arrays import digest
 from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.geometry import repeated
@@ -20,7 +19,6 @@ from magflow.io.predictions import check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.limits import moment_bounds
-from magflow.studies.base import silent
 from magflow.studies.md.directory import RunDirectory
 from magflow.studies.md.options import MdOptions
 from magflow.studies.md.result import MdResult
@@ -81,7 +79,7 @@ class MdTask:
         if relaxes and not ensemble.magnetic:
             raise InputError("the model knows no moments to relax", where=where, hint="leave out --relax-moments-every")
         bounds = moment_bounds(ensemble, frame, options.max_moment) if relaxes else None
-        facts = {"options": options.as_dict(), "start": frame.frame_id, "ensemble": _identity(ensemble)}
+        facts = {"options": options.as_dict(), "start": frame.frame_id, "ensemble": ensemble.identity}
         if resume:
             motion, saved = directory.resume()
             _same_run(facts, saved, str(out))
@@ -112,10 +110,6 @@ class MdTask:
         self.directory.append(seen.observation, seen.grade)
         if seen.reason in (None, HealthReason.COMPLETED) and seen.observation.motion.step % self.options.interval == 0:
             self.directory.save(seen.observation.motion, self.facts)
-
-
-def _identity(ensemble: PotentialEnsemble) -> str:
-    return digest([member.to_bytes() for member in ensemble.members])
 
 
 def _same_run(asked: dict[str, Any], saved: dict[str, Any], where: str) -> None:

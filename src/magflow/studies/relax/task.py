@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from magflow.core.frame import Frame
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.relaxation.held import Held
@@ -17,7 +17,6 @@ from magflow.io.predictions import check_predictable
 from magflow.io.records import Record
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.limits import moment_bounds
-from magflow.studies.base import silent
 from magflow.studies.relax.result import RelaxResult
 from magflow.studies.relax.state import states
 

@@ -12,12 +12,11 @@ from ase.data import atomic_numbers
 
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
-from magflow.core.protocols import FitReport, WorkProgress
+from magflow.core.protocols import FitReport, WorkProgress, silent
 from magflow.errors import InputError
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import EnsembleTask, MemberProgress, cores, train_ensemble, unfinished
-from magflow.studies.base import silent
 from magflow.studies.train.result import FILE, FittedMember, TrainResult
 
 WORK = ".training"

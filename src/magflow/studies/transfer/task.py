@@ -21,12 +21,11 @@ from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.label import LabelKind
-from magflow.core.protocols import PotentialFamily, WorkProgress
+from magflow.core.protocols import PotentialFamily, WorkProgress, silent
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.replay import check_same_surface, with_replay
 from magflow.potentials.training import EnsembleTask, train_ensemble
-from magflow.studies.base import silent
 from magflow.studies.transfer.result import Bought, TransferCurve, TransferPoint, measured
 from magflow.studies.transfer.ways import BOTH, STARTED, Arm, TransferSchedule
 

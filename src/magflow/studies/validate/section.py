@@ -212,7 +212,9 @@ def left_in(traces: Traces) -> Validation | None:
     """What the jobs of a campaign measured on its last ensemble, and the validation in its directory."""
     documents = traces.documents("measurement")
     last = max((d["iteration"] for d in documents), default=0)
-    newest = [d for d in documents if d["iteration"] == last]
+    of_last = sorted((d for d in documents if d["iteration"] == last), key=lambda d: str(d["created_at"]))
+    pieces = ("potential", "structure", "magnetic_state", "property")
+    newest = list({tuple(d[p] for p in pieces): d for d in of_last}.values())  # asked again, the last answer counts
     asked = read_result(traces.directory / DIRECTORY / RESULTS, Validation)
     if not newest:
         return asked

@@ -12,14 +12,14 @@ from pathlib import Path
 from magflow.core.arrays import digest
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
-from magflow.core.protocols import WorkProgress
+from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.properties.base import Property, Work
 from magflow.properties.measurement import Measurement, Moments
 from magflow.properties.references import Reference
 from magflow.properties.subject import Subject
-from magflow.studies.base import read_result, silent
+from magflow.studies.base import read_result
 from magflow.studies.validate.result import Skipped, Validation
 
 MEASUREMENT = "measurement.json"
@@ -64,10 +64,9 @@ class Piece:
         """24 hex digits of all that decides the answer."""
         settings = {self.asked.name: self.asked.model_dump(mode="json")}
         words = [json.dumps(settings, sort_keys=True), self.moments, json.dumps(dict(self.max_moment), sort_keys=True)]
-        members = [member.to_bytes() for member in self.ensemble.members]
         calibration = json.dumps(dict(self.ensemble.calibration), sort_keys=True)
         frame = [self.structure.name, self.structure.frame.frame_id]
-        return digest([*(w.encode() for w in [*words, *frame, calibration]), *members])
+        return digest([w.encode() for w in [*words, *frame, calibration, self.ensemble.identity]])
 
     def answer(self, progress: WorkProgress = silent) -> Measurement | Skipped:
         """The measurement, from its file if it is finished; or why there is none."""
