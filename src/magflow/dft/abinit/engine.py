@@ -54,6 +54,8 @@ class AbinitEngine(AbinitSettings, CodeEngine):
             "bands_per_electron": self.bands_per_electron,
             "nsym": 1,
         }
+        if self.ecutsm_ha:
+            parameters["ecutsm_ha"] = self.ecutsm_ha
         if self.polarised:
             parameters["ratsph_bohr"] = {e: self.radius_bohr(e) for e in elements}
             parameters["ratsm_bohr"] = self.ratsm_bohr

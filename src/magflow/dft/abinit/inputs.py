@@ -139,6 +139,7 @@ def input_text(
     variables: dict[str, Any] = {
         "ecut": settings.ecut_ha,
         "pawecutdg": settings.pawecutdg_ha,
+        "ecutsm": settings.ecutsm_ha,
         "pawovlp": 100.0 * settings.overlap_limit,
         "shiftk": settings.shift,
         "occopt": 3,
