@@ -58,6 +58,12 @@ def test_abinit(fake, settings, fingerprint, identity):
     assert found(fake(**settings)) == (fingerprint, identity)
 
 
+def test_a_fading_basis_is_another_level(fake):
+    engine = fake(ecutsm_ha=0.5)
+    assert engine.level_of_theory(["Fe"]).parameters["ecutsm_ha"] == 0.5
+    assert found(engine)[0] not in {fingerprint for _, fingerprint, _ in ABINIT}
+
+
 @pytest.mark.parametrize(("settings", "fingerprint", "identity"), VASP)
 def test_vasp(potcars, settings, fingerprint, identity):
     engine = VaspEngine(version=replay_vasp.VERSION, command=sys.executable, **settings)
