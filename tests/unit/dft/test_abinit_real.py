@@ -38,7 +38,7 @@ def compute(tmp_path):
 
 @pytest.mark.slow
 def test_stress_is_a_derivative_of_the_energy(compute, feal):
-    """Where plane waves fade out. At a sharp cutoff the energy has steps of 0.01 to 0.6 GPa for h from 0.005 to 0.01."""
+    """Where plane waves fade out; at a sharp cutoff the energy has steps of 0.01 to 0.6 GPa here."""
     label = compute(feal, ecutsm_ha=0.5)
     strain = np.array([[1, 0.2, 0], [0.2, -0.3, 0.4], [0, 0.4, 0.5]])
     h = 0.005

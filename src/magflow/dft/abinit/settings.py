@@ -32,8 +32,8 @@ class AbinitSettings(CodeSettings):
     pawecutdg_ha: PositiveFloat = Field(20.0, description="Cutoff of the PAW double grid, hartree.")
     ecutsm_ha: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
         0.0,
-        description="Width below the cutoff over which plane waves fade out, hartree. At 0 they come and go as the cell "
-        "changes, and the energy jumps with them: 2 meV/atom in iron at 10 Ha; 0.5 makes it smooth.",
+        description="Width below the cutoff over which plane waves fade out, hartree. At 0 they come and go as the "
+        "cell changes, and the energy jumps with them: 2 meV/atom in iron at 10 Ha; 0.5 makes it smooth.",
     )
     kpoints: Mesh | Spacing | Shared = Field(
         (4, 4, 4),
