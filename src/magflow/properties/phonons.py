@@ -37,6 +37,8 @@ from magflow.properties.subject import Subject, UnmeasurableError
 
 FINER = 100.0
 """Divides the tolerances of the relaxations: a displacement of 0.01 A moves a magnetic force by some meV/muB."""
+DIGITS = 4
+"""Of the lowest frequency: at Gamma it is zero but for rounding."""
 IMAGINARY = 0.05
 """THz; imaginary frequencies below it are the noise of the acoustic modes at Gamma."""
 
@@ -107,7 +109,7 @@ class Phonons(PointProperty):
         curves = bands_of(phonons)
         top, lowest, q = _extremes(frequencies, np.asarray(mesh.qpoints), curves)
         curves[DOS] = states_of(phonons, frequencies)
-        values = (Value("highest frequency", "THz", top), Value("lowest frequency", "THz", lowest))
+        values = (Value("highest frequency", "THz", top), Value("lowest frequency", "THz", round(lowest, DIGITS) + 0.0))
         if lowest < -IMAGINARY:
             at = ", ".join(f"{x:.3g}" for x in q)
             return Reading(values, curves, (f"imaginary modes, down to {-lowest:.3g}i THz at q = ({at})",))
