@@ -20,7 +20,7 @@ _WIDTH = 240
 
 def print_section(section: Section) -> None:
     """Print the tables and remarks of a section; its figures are for a page."""
-    for titled in section.tables:
+    for titled in (*section.lead, *section.tables):
         print_table(titled.table, titled.title)
     for about, text in section.remarks:
         typer.echo(f"{about}: {text}")

@@ -40,7 +40,7 @@ class TitledTable:
 
 @dataclass(frozen=True)
 class Section:
-    """One heading and what stands below it: explanation, figures, tables, remarks, and tables that are folded away.
+    """One heading and what stands below it: explanation, remarks, the answer in short, figures, tables.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ class Section:
         The heading in the page's list of contents.
     remarks
         What a remark is about, and what it says.
+    lead
+        Tables that come before the figures.
     """
 
     name: str
@@ -59,4 +61,5 @@ class Section:
     plots: Sequence[Plot] = ()
     tables: Sequence[TitledTable] = ()
     remarks: Sequence[tuple[str, str]] = ()
+    lead: Sequence[TitledTable] = ()
     place: Place = Place.POTENTIAL

@@ -39,6 +39,7 @@ class BainPath(PointProperty):
 
     name: ClassVar[str] = "bain-path"
     title: ClassVar[str] = "Bain path"
+    headline: ClassVar[tuple[str, ...]] = ("energy of fcc above bcc, one volume",)
 
     range: tuple[float, float] = Field(
         default=(0.9, 1.6), description="lowest and highest c/a; those of bcc (1) and fcc (1.414) are between them"

@@ -51,6 +51,8 @@ class Property(Protocol):
     """Its entry point, with hyphens."""
     title: ClassVar[str]
     """As a heading."""
+    headline: ClassVar[tuple[str, ...]]
+    """Names of the values that people look for first."""
     group: ClassVar[Group]
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class PropertySettings(BaseModel):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    headline: ClassVar[tuple[str, ...]] = ()
     group: ClassVar[Group]
 
     def quick(self) -> Self:

@@ -41,6 +41,7 @@ class Elastic(PointProperty):
 
     name: ClassVar[str] = "elastic"
     title: ClassVar[str] = "Elastic constants"
+    headline: ClassVar[tuple[str, ...]] = ("C11", "C12", "C44", "C'")
 
     strain: float = Field(default=0.005, gt=0, le=0.05, description="largest strain")
     points: int = Field(

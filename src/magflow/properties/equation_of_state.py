@@ -34,6 +34,7 @@ class EquationOfState(PointProperty):
 
     name: ClassVar[str] = "equation-of-state"
     title: ClassVar[str] = "Equation of state"
+    headline: ClassVar[tuple[str, ...]] = ("a0", "volume", "bulk modulus", "moment")
 
     points: int = Field(default=9, ge=5, le=51, description="volumes")
     width: float = Field(default=0.06, gt=0, le=0.3, description="largest relative change of the volume")

@@ -48,6 +48,7 @@ class MagneticEnergy(PointProperty):
 
     name: ClassVar[str] = "magnetic-energy"
     title: ClassVar[str] = "Magnetic energy"
+    headline: ClassVar[tuple[str, ...]] = ("energy of magnetism",)
 
     volumes: tuple[float, ...] = Field(
         default=(0.94, 0.97, 1.0, 1.03, 1.06), min_length=1, description="volumes, in units of the one at rest"

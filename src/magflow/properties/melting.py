@@ -45,6 +45,7 @@ class Melting(PropertySettings):
 
     name: ClassVar[str] = "melting"
     title: ClassVar[str] = "Melting temperature"
+    headline: ClassVar[tuple[str, ...]] = ("melting temperature",)
     group: ClassVar[Group] = Group.DYNAMIC
 
     pressure: float = Field(default=0.0, description="GPa")

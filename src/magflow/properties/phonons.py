@@ -52,6 +52,7 @@ class Phonons(PointProperty):
 
     name: ClassVar[str] = "phonons"
     title: ClassVar[str] = "Phonons"
+    headline: ClassVar[tuple[str, ...]] = ("highest frequency",)
 
     supercell: tuple[int, int, int] | None = Field(
         default=None, description="repeats of the cell; left out: as few as make it `cutoffs` wide"

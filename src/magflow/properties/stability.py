@@ -40,6 +40,7 @@ class Stability(SampledProperty):
 
     name: ClassVar[str] = "stability"
     title: ClassVar[str] = "Stability"
+    headline: ClassVar[tuple[str, ...]] = ("time held", "force deviation")
     group: ClassVar[Group] = Group.STABILITY
 
     temperatures: Annotated[tuple[float, ...], AfterValidator(positive)] = temperatures_field(300.0, 600.0, 900.0)

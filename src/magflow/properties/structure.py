@@ -56,6 +56,7 @@ class Structure(SampledProperty):
 
     name: ClassVar[str] = "structure"
     title: ClassVar[str] = "Structure and diffusion at temperature"
+    headline: ClassVar[tuple[str, ...]] = ("diffusion coefficient",)
     group: ClassVar[Group] = Group.DYNAMIC
 
     temperatures: Annotated[tuple[float, ...], AfterValidator(positive)] = temperatures_field(300.0)

@@ -47,6 +47,7 @@ ASKED = 12
 FEW = 10
 """Independent samples of the volume below which it is told."""
 CURVE = "crystal at temperature"
+LATTICE_PARAMETER = "lattice parameter"
 KELVIN, VOLUME, VOLUME_ERROR = "temperature (K)", "volume (A^3/atom)", "error of the volume (A^3/atom)"
 ENTHALPY, ENTHALPY_ERROR = "enthalpy (eV/atom)", "error of the enthalpy (eV/atom)"
 
@@ -61,6 +62,7 @@ class Thermal(SampledProperty):
 
     name: ClassVar[str] = "thermal"
     title: ClassVar[str] = "Crystal at temperature"
+    headline: ClassVar[tuple[str, ...]] = (LATTICE_PARAMETER, "linear thermal expansion")
     group: ClassVar[Group] = Group.STATIC
 
     temperatures: Annotated[tuple[float, ...], AfterValidator(positive)] = temperatures_field(300.0, 600.0)
@@ -189,7 +191,9 @@ def _values(state: _State, subject: Subject, atoms: int) -> list[Value]:
     if subject.space_group >= FIRST_CUBIC:
         edge = np.cbrt(volume.value * atoms_of_conventional_cell(subject.frame))
         share = volume.error / volume.value / 3.0
-        values.append(Value("a", "A", float(edge), float(edge * share), _part(edge, spread, 1.0 / 3.0), t))
+        values.append(
+            Value(LATTICE_PARAMETER, "A", float(edge), float(edge * share), _part(edge, spread, 1.0 / 3.0), t)
+        )
     else:
         for name, edge, n in zip("abc", state.edges, repeats_for(subject.frame, atoms).tolist(), strict=True):
             values.append(Value(name, "A", edge.value / n, edge.error / n, _part(edge.value / n, spread, 1 / 3), t))
@@ -219,7 +223,7 @@ def _slopes(states: Sequence[_State]) -> list[Value]:
         heat = (high.enthalpy.value - low.enthalpy.value) / step * J_PER_MOL
         heat_error = np.hypot(low.enthalpy.error, high.enthalpy.error) / step * J_PER_MOL
         values += [
-            Value("thermal expansion", "1e-6/K", 1e6 * float(expansion), 1e6 * float(error), temperature=middle),
+            Value("linear thermal expansion", "1e-6/K", 1e6 * float(expansion), 1e6 * float(error), temperature=middle),
             Value("heat capacity", "J/(mol K)", float(heat), float(heat_error), temperature=middle),
         ]
     return values

@@ -27,6 +27,7 @@ class Vacancy(PointProperty):
 
     name: ClassVar[str] = "vacancy"
     title: ClassVar[str] = "Vacancy"
+    headline: ClassVar[tuple[str, ...]] = ("vacancy formation energy",)
 
     atoms: int = Field(default=54, ge=2, description="of the perfect supercell, at least")
 

@@ -43,6 +43,7 @@ class Viscosity(PropertySettings):
 
     name: ClassVar[str] = "viscosity"
     title: ClassVar[str] = "Viscosity of the liquid"
+    headline: ClassVar[tuple[str, ...]] = ("viscosity", "density")
     group: ClassVar[Group] = Group.DYNAMIC
 
     temperatures: tuple[float, ...] = Field(

@@ -11,11 +11,12 @@ TABLE = Table(["Thing", "Number (eV)"], [["a", 1]], frozenset({1}))
 
 def test_a_section_is_told_in_one_order_whatever_it_holds():
     tables = [TitledTable("Folded", TABLE, "hidden", folded=True), TitledTable("Open", TABLE, "seen")]
-    section = Section("this", "This", "A title", "Why so.", tables=tables, remarks=[("a", "is not b")])
+    short = [TitledTable("Short", TABLE)]
+    section = Section("this", "This", "A title", "Why so.", tables=tables, remarks=[("a", "is not b")], lead=short)
     html = page("window", "small print", "heading", [section])
-    order = ("window", "small print", "heading", "A title", "Why so.", "Open", "seen", "is not b", "Folded", "hidden")
+    order = ("window", "small print", "heading", "A title", "Why so.", "Short", "is not b", "Open", "seen", "Folded")
     found = [html.index(f">{word}") if word != "is not b" else html.index(word) for word in order]
-    assert found == sorted(found)
+    assert found == sorted(found) and html.index("hidden") > found[-1]
     assert "<details><summary>Folded" in html and '<td class="num">1</td>' in html
 
 

@@ -15,9 +15,11 @@ from magflow.properties.measurement import Group, Value
 from magflow.properties.references import Reference
 from magflow.studies.validate.files import FILES, write_validation
 from magflow.studies.validate.judgement import by_group
+from magflow.studies.validate.overview import idle_references
 from magflow.studies.validate.result import Validation
 from magflow.studies.validate.section import columns, section
 from magflow.studies.validate.task import MEASUREMENT, Structure, ValidationTask
+from magflow.studies.validate.words import crystal
 
 IRON = Structure("bcc-Fe", bcc(2.84, moment=2.2))
 A0 = Reference(
@@ -86,6 +88,27 @@ def test_bad_input_is_told_and_stops_nothing(tmp_path):
     assert len(found.found) == 1
     assert "magmoms" in found.skipped[0].reason
     assert any("was not measured" in text for _, text in section(found).remarks)
+
+
+def test_the_main_numbers_come_first_and_all_of_them_are_folded_away(done):
+    _, found = done
+    shown = section(found)
+    (first,) = shown.lead
+    assert first.table.columns[1:] == [crystal(found.found[0][1])]
+    assert [row[0] for row in first.table.rows][:2] == ["a0 (A)", "volume (A^3/atom)"]
+    assert "%" in first.table.rows[0][1]  # what it is off its reference
+    assert all(t.folded for t in shown.tables)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [({"name": "edge"}, "the values are a0, "), ({"unit": "nm"}, "it is in nm, the value in A")]
+)
+def test_a_reference_that_no_value_answers_to_is_told(done, change, told):
+    _, found = done
+    right = found.references[0]
+    assert not idle_references(found)
+    wrong = replace(found, references=(right.model_copy(update=change),))
+    assert any(about == "references" and told in text for about, text in section(wrong).remarks)
 
 
 def test_elements_a_potential_does_not_know_are_left_out(tmp_path):

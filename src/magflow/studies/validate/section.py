@@ -17,29 +17,33 @@ from magflow.properties.measurement import Group, Measurement, Value
 from magflow.properties.references import Reference, references_of
 from magflow.properties.state_energies import energy_differences
 from magflow.studies.base import Study, Traces, read_result
-from magflow.studies.validate.judgement import GroupErrors, Judgement, by_group
+from magflow.studies.validate.judgement import GroupErrors, by_group
+from magflow.studies.validate.overview import complaints, headline_table, idle_references
 from magflow.studies.validate.result import DIRECTORY, RESULTS, Skipped, Validation
 from magflow.studies.validate.task import ValidationTask
+from magflow.studies.validate.words import crystal, named, off, row_of, with_error
 
 TITLES = {Group.STATIC: "Static, local", Group.DYNAMIC: "Dynamic, collective", Group.STABILITY: "Stability"}
 
 
 def section(validation: Validation) -> Section:
-    """The validation as a part of a page."""
+    """The validation as a part of a page: of one potential its main numbers come first, of several all of them."""
+    alone = len(validation.potentials) < 2
     groups = [g for g in Group if any(m.group is g for _, m in validation.found)]
-    tables = [TitledTable(TITLES[g], value_table(validation, g)) for g in groups]
+    tables = [TitledTable(TITLES[g], value_table(validation, g), folded=alone) for g in groups]
     if (states := state_table(validation)).rows:
         tables.append(TitledTable("Magnetic states", states))
     tables.append(TitledTable("How it was measured", run_table(validation), folded=True))
+    lead = [TitledTable("", headline_table(validation))] if alone else []
     return Section(
         name="validation",
         label="Validation",
-        title="What the potential is good for"
-        if len(validation.potentials) < 2
-        else "What the potentials are good for",
+        title="What the potential is good for" if alone else "What the potentials are good for",
         explanation="Values with their uncertainty: statistical error and spread over the members of the ensemble "
-        "together. Off: difference from the reference; in brackets where it does not exceed its error bar.",
+        "together. Behind them, or under Off: difference from the reference; in brackets where it does not exceed its "
+        "error bar.",
         plots=plots(validation),
+        lead=[one for one in lead if one.table.rows],
         tables=tables,
         remarks=remarks(validation),
         place=Place.FIRST,
@@ -52,14 +56,14 @@ def value_table(validation: Validation, group: Group) -> Table:
     heads = ["Structure", "Property", "Reference"]
     for potential in several:
         heads += [potential if len(several) > 1 else "Potential", "Off"]
-    judgements = {(j.potential, _row(j.measurement, j.value)): j for j in validation.judgements}
+    judgements = {(j.potential, row_of(j.measurement, j.value)): j for j in validation.judgements}
     rows = []
     for row, shown in _rows(validation, group).items():
         m, value = next(iter(shown.values()))
-        cells: list[Any] = [f"{m.structure} {m.magnetic_state}", _named(value), _reference(m, value, validation)]
+        cells: list[Any] = [crystal(m), named(value), _reference(m, value, validation)]
         for potential in several:
             mine = shown.get(potential)
-            cells += [NONE if mine is None else _with_error(mine[1]), _off(judgements.get((potential, row)))]
+            cells += [NONE if mine is None else with_error(mine[1]), off(judgements.get((potential, row)))]
         rows.append(cells)
     return Table(heads, rows, frozenset(range(2, len(heads))))
 
@@ -69,7 +73,7 @@ def state_table(validation: Validation) -> Table:
     rows = []
     for potential in dict.fromkeys(label for label, _ in validation.found):
         for d in energy_differences([m for label, m in validation.found if label == potential]):
-            above = _with_error(Value("energy", "meV/atom", d.energy, spread=d.spread))
+            above = with_error(Value("energy", "meV/atom", d.energy, spread=d.spread))
             rows.append([d.structure, f"{d.state} above {d.lowest}", potential, above])
     return Table(["Structure", "States", "Potential", "meV/atom"], rows, frozenset({3}))
 
@@ -81,7 +85,7 @@ def run_table(validation: Validation) -> Table:
     for potential, m in validation.found:
         rows.append(
             [
-                f"{m.structure} {m.magnetic_state}",
+                crystal(m),
                 m.property,
                 potential,
                 str(m.moments),
@@ -96,16 +100,17 @@ def run_table(validation: Validation) -> Table:
 
 
 def remarks(validation: Validation) -> list[tuple[str, str]]:
-    """The sentence a user may quote per potential and group, then what failed, what is outside, what was not asked."""
-    said = [(e.potential, sentence(e)) for e in by_group(validation.judgements)]
-    for potential, m in validation.found:
-        told = [f"no answer: {m.failure}"] if m.failure else []
-        if m.outside:
-            told.append(f"{100.0 * m.outside:.0f} % of the configurations lie outside the training domain")
-        said += [(potential, f"{m.property} of {m.structure} {m.magnetic_state}: {t}") for t in [*told, *m.remarks]]
-    said += [(s.potential, f"{s.property} of {s.structure} was not measured: {s.reason}") for s in validation.skipped]
+    """The sentence a user may quote per potential and group, then each crystal, then what was not asked."""
     alone = len(validation.potentials) < 2
-    return [("validation" if alone else potential, text) for potential, text in said]
+    said = [("validation" if alone else e.potential, sentence(e)) for e in by_group(validation.judgements)]
+    crystals: dict[str, list[str]] = {}
+    for potential, m in validation.found:
+        about = crystal(m) if alone else f"{potential}, {crystal(m)}"
+        crystals.setdefault(about, []).extend(f"{m.property}: {told}" for told in complaints(m))
+    said += [(about, "; ".join(told)) for about, told in crystals.items() if told]
+    for s in validation.skipped:
+        said.append((s.structure if alone else s.potential, f"{s.property} was not measured: {s.reason}"))
+    return said + [("references", text) for text in idle_references(validation)]
 
 
 def sentence(errors: GroupErrors) -> str:
@@ -142,18 +147,8 @@ def _rows(validation: Validation, group: Group) -> dict[tuple[Any, ...], dict[st
     for potential, m in validation.found:
         if m.group is group:
             for value in m.values:
-                out.setdefault(_row(m, value), {})[potential] = (m, value)
+                out.setdefault(row_of(m, value), {})[potential] = (m, value)
     return out
-
-
-def _row(m: Measurement, value: Value) -> tuple[Any, ...]:
-    return (m.structure, m.magnetic_state, m.property, *value.key)
-
-
-def _named(value: Value) -> str:
-    where = [x for x in (value.at, "" if value.temperature is None else f"{value.temperature:g} K") if x]
-    name = f"{value.name}, {', '.join(where)}" if where else value.name
-    return f"{name} ({value.unit})" if value.unit else name
 
 
 def _reference(m: Measurement, value: Value, validation: Validation) -> str:
@@ -162,23 +157,6 @@ def _reference(m: Measurement, value: Value, validation: Validation) -> str:
         return NONE
     reference, expected = fitting[0]
     return f"{number(expected, 4)} ({reference.kind})"
-
-
-def _with_error(value: Value) -> str:
-    """The value with as many digits as its uncertainty leaves meaning."""
-    error = value.uncertainty
-    if not error or not np.isfinite(error):
-        return number(value.value, 4)
-    decimals = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value.value:.{decimals}f} ± {error:.{decimals}f}"
-
-
-def _off(judgement: Judgement | None) -> str:
-    if judgement is None:
-        return NONE
-    relative = judgement.relative
-    text = number(judgement.difference) if relative is None else f"{100.0 * relative:+.2g} %"
-    return text if judgement.significant else f"({text})"
 
 
 def _percent(share: float) -> str:
@@ -196,10 +174,10 @@ def columns(validation: Validation) -> dict[str, list[Any]]:
 
 
 def _flat(validation: Validation) -> Iterator[Sequence[Any]]:
-    judgements = {(j.potential, _row(j.measurement, j.value)): j for j in validation.judgements}
+    judgements = {(j.potential, row_of(j.measurement, j.value)): j for j in validation.judgements}
     for potential, m in validation.found:
         for v in m.values:
-            j = judgements.get((potential, _row(m, v)))
+            j = judgements.get((potential, row_of(m, v)))
             against = (np.nan, "", "") if j is None else (j.expected, str(j.reference.kind), j.reference.source)
             known = [np.nan if x is None else x for x in (v.temperature, v.error, v.spread)]
             yield (
