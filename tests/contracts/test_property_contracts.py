@@ -17,6 +17,7 @@ from magflow.properties.phonons import Phonons
 from magflow.properties.stability import Stability
 from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
+from magflow.properties.surfaces import Surfaces
 from magflow.properties.thermal import Thermal
 from magflow.properties.vacancy import Vacancy
 from magflow.properties.viscosity import Viscosity
@@ -55,6 +56,7 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
         Structure(atoms=16, temperatures=(100.0,), runs=1, equilibration=0.1, picoseconds=0.2, look_every=2),
         trained,
     ),
+    "surfaces": (Surfaces(planes=((1, 1, 0),), thicknesses=(6.0, 8.0), vacuum=6.0), iron),
     "thermal": (Thermal(atoms=16, temperatures=(100.0, 200.0), runs=1, picoseconds=0.1), trained),
     "vacancy": (Vacancy(atoms=16), iron),
 }

@@ -20,6 +20,8 @@ HARTREE_PER_BOHR3 = HARTREE / BOHR**3
 """eV/A^3"""
 EV_PER_A3_IN_GPA = 160.21766208
 """GPa; only for numbers a person reads"""
+EV_PER_A2_IN_J_PER_M2 = 0.1 * EV_PER_A3_IN_GPA
+"""J/m^2; the same"""
 KB = 8.617333262e-5
 """eV/K"""
 G_PER_CM3 = 1.66053906660

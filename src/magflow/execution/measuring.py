@@ -60,7 +60,7 @@ def _asked(task: ValidationTask) -> list[tuple[PointProperty, Subject, list[Fram
         try:
             subject = piece.subject()
             if not prop.obstacle(subject):
-                out.append((prop, subject, prop.frames(subject)))
+                out.append((prop, subject, prop.for_labels(subject)))
         except InputError:  # the validation says why
             continue
     return out

@@ -130,7 +130,7 @@ class ValidateMaker(PluginMaker):
                 prop = self._property(name)
                 if prop.obstacle(subject) or not isinstance(prop, PointProperty):
                     continue
-                packed = [pack_frame(f) for f in prop.frames(subject)]
+                packed = [pack_frame(f) for f in prop.for_labels(subject)]
             except InputError:
                 continue
             where[f"{structure} {name}"] = packed

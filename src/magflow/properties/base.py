@@ -23,9 +23,10 @@ from magflow.core import plugins
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import WorkProgress, silent
+from magflow.core.types import BoolArray
 from magflow.errors import InputError
 from magflow.presentation.blocks import Plot
-from magflow.properties.measurement import Group, Measurement, Reading, curves_with_spread, with_spread
+from magflow.properties.measurement import Group, Measurement, Reading, Value, curves_with_spread, with_spread
 from magflow.properties.subject import Subject, UnmeasurableError
 
 
@@ -147,37 +148,52 @@ class PointProperty(PropertySettings, ABC):
             If they hold no answer, e.g. no minimum.
         """
 
+    def describe(self, subject: Subject, frames: Sequence[Frame]) -> Reading:
+        """What `frames` say by themselves, such as their moments: they are the potential's, whoever labels them."""
+        return Reading(())
+
+    def doubts(self, frames: Sequence[Frame], outside: BoolArray | None, values: Sequence[Value]) -> tuple[str, ...]:
+        """What is not to be trusted, in words.
+
+        Parameters
+        ----------
+        outside
+            (n,) whether each of `frames` lies outside the training domain; None if the ensemble does not tell.
+        values
+            Found, with their spread.
+        """
+        return ()
+
+    def for_labels(self, subject: Subject) -> list[Frame]:
+        """The configurations that DFT is to compute: all of them, unless fewer say enough."""
+        return self.frames(subject)
+
     def measure(self, subject: Subject, work: Work) -> Measurement:
         """Predict the configurations, and read the mean and each member."""
         self.check(subject)
         begin = time.process_time()
         frames: list[Frame] = []
+        reading, members, failure = Reading(()), list[Reading](), ""
         try:
             frames = self.frames(subject, work.progress)
-            reading = self.read(subject, frames, subject.ensemble.predict(frames).mean)
+            reading = self.read(subject, frames, subject.ensemble.predict(frames).mean) + self.describe(subject, frames)
+            members = self.by_member(subject, frames) if len(subject.ensemble.members) > 1 else []
         except UnmeasurableError as error:
-            return self.found(
-                subject,
-                failure=str(error),
-                outside=subject.outside(frames),
-                atoms=max((len(f) for f in frames), default=0),
-                cpu_seconds=time.process_time() - begin,
-            )
-        members = self._by_member(subject, frames)
+            failure = str(error)
+        outside, values = subject.outside(frames), with_spread(reading, members)
         return self.found(
             subject,
-            values=with_spread(reading, members),
+            values=values,
             curves=curves_with_spread(reading, members),
-            remarks=reading.remarks,
-            atoms=max(len(f) for f in frames),
-            outside=subject.outside(frames),
+            failure=failure,
+            remarks=reading.remarks + (() if failure else self.doubts(frames, outside, values)),
+            atoms=max((len(f) for f in frames), default=0),
+            outside=None if outside is None else float(outside.mean()),
             cpu_seconds=time.process_time() - begin,
         )
 
-    def _by_member(self, subject: Subject, frames: Sequence[Frame]) -> list[Reading]:
+    def by_member(self, subject: Subject, frames: Sequence[Frame]) -> list[Reading]:
         """What each member says by itself of the same configurations; a member without an answer is left out."""
-        if len(subject.ensemble.members) < 2:
-            return []
         readings = []
         for points in subject.ensemble.member_predictions(frames):
             try:

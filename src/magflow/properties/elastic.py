@@ -16,6 +16,7 @@ from magflow.core.units import EV_PER_A3_IN_GPA, tensor
 from magflow.explore.relaxation.held import Held
 from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
+from magflow.properties.at_rest import decorated
 from magflow.properties.base import PointProperty
 from magflow.properties.measurement import Curve, Measurement, Moments, Reading, Value
 from magflow.properties.subject import Subject, UnmeasurableError
@@ -51,7 +52,7 @@ class Elastic(PointProperty):
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
         """The crystal at rest; strained with its moments kept; the same with moments at rest, where that is wanted."""
         rest = subject.at_rest(finer=FINER)
-        strained = [_deformed(rest, x * np.asarray(e)) for e in _directions(_decorated(rest)) for x in self._amounts()]
+        strained = [_deformed(rest, x * np.asarray(e)) for e in _directions(decorated(rest)) for x in self._amounts()]
         clamped = subject.all_at_rest(strained, Held.CELL, Held.MOMENTS, finer=FINER)
         if subject.moments is not Moments.RELAXED:
             return [rest, *clamped]
@@ -64,7 +65,7 @@ class Elastic(PointProperty):
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
         """Fit the tensor, one for each treatment of the moments."""
-        structure = _decorated(frames[0])
+        structure = decorated(frames[0])
         directions = _directions(structure)
         n = len(directions) * self.points
         stresses = [tensor(s) for s in points.stress]
@@ -129,17 +130,6 @@ def _directions(structure: Structure) -> TensorMapping:
     from pymatgen.core.tensors import Tensor, symmetry_reduce
 
     return symmetry_reduce([Tensor(Strain.from_index_amount(at, 1.0)) for at in _DIRECTIONS], structure)
-
-
-def _decorated(frame: Frame) -> Structure:
-    """`frame` with a charge of its own for each kind of moment, so that the symmetry respects them."""
-    from pymatgen.core import Lattice, Species, Structure
-
-    moments = np.zeros((len(frame), 3)) if frame.magmoms is None else frame.magmoms
-    kinds = [tuple(m) for m in np.round(moments, 2).tolist()]
-    charge = {kind: k for k, kind in enumerate(dict.fromkeys(kinds))}
-    species = [Species(s, charge[kind]) for s, kind in zip(frame.species, kinds, strict=True)]
-    return Structure(Lattice(frame.cell), species, frame.positions, coords_are_cartesian=True)
 
 
 def _fitted(

@@ -93,6 +93,9 @@ class Reading:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    def __add__(self, other: Reading) -> Reading:
+        return Reading((*self.values, *other.values), {**self.curves, **other.curves}, (*self.remarks, *other.remarks))
+
 
 @dataclass(frozen=True, eq=False)
 class Measurement:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from magflow.core.frame import Frame
+from magflow.core.types import BoolArray
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.relaxation.held import Held
@@ -142,12 +143,12 @@ class Subject:
                 raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
         return [one.frame for one in found]
 
-    def outside(self, frames: Sequence[Frame]) -> float | None:
-        """Share of `frames` that lie outside the training domain; None if the ensemble does not tell."""
+    def outside(self, frames: Sequence[Frame]) -> BoolArray | None:
+        """(n,) whether each of `frames` lies outside the training domain; None if the ensemble does not tell."""
         grades = grades_of(self.ensemble, frames) if frames else None
         if not frames or (grades is None and len(self.ensemble.members) < 2):
             return None
-        return float(outside(self.ensemble.predict(frames), grades).mean())
+        return outside(self.ensemble.predict(frames), grades)
 
 
 class UnmeasurableError(InputError):

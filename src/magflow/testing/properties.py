@@ -106,4 +106,7 @@ class PropertyContract(Contract):
         mean = self.subject.ensemble.predict(frames).mean
         copy = Prediction(mean.counts, mean.energy, mean.forces, mean.stress, mean.magnetic_forces)
         read = self.property.read(self.subject, frames, copy)
-        agree([v.value for v in read.values], [v.value for v in self._found.values], "values", rtol=1e-9)
+        found = {v.key: v.value for v in self._found.values}
+        described = {v.key for v in self.property.describe(self.subject, frames).values}
+        demand({v.key for v in read.values} | described == set(found), "read and described are not what was found")
+        agree([v.value for v in read.values], [found[v.key] for v in read.values], "values", rtol=1e-9)

@@ -10,8 +10,9 @@ from exact_potentials import AsePotential, ModelPotential, alone, bcc, fcc
 from magflow.core.frame import Frame
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.relaxation.held import Held
+from magflow.properties.at_rest import decorated
 from magflow.properties.base import Work
-from magflow.properties.elastic import CLAMPED, CURVE, LOWEST, Elastic, _decorated, _directions
+from magflow.properties.elastic import CLAMPED, CURVE, LOWEST, Elastic, _directions
 from magflow.properties.measurement import Moments
 from magflow.properties.subject import Subject
 
@@ -80,8 +81,8 @@ def test_orientation_and_choice_of_the_cell_do_not_matter(tmp_path):
 def test_symmetry_sees_the_moments():
     ferromagnet = fcc(3.6, "Fe").replace(magmoms=[2.2] * 4)
     layers = ferromagnet.replace(magmoms=[2.2, -2.2, -2.2, 2.2])
-    assert len(_directions(_decorated(ferromagnet))) == 2
-    assert len(_directions(_decorated(layers))) == 4  # xx = yy, zz, yz = xz, xy
+    assert len(_directions(decorated(ferromagnet))) == 2
+    assert len(_directions(decorated(layers))) == 4  # xx = yy, zz, yz = xz, xy
 
 
 def test_a_hexagonal_crystal_has_its_tensor_in_the_curve(tmp_path):
