@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.neighborlist import neighbor_list
 
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction, concatenate
 from magflow.dft.spin_lattice import SpinLatticeModel, calculator
 from magflow.errors import InputError
+from magflow.explore.geometry import nearest_distance
+from magflow.io.ase_atoms import to_atoms
 from magflow.potentials.ensemble import PotentialEnsemble
 
 
@@ -112,7 +115,66 @@ class HarmonicCrystal:
         return repr((self.sites.tolist(), self.spring, self.bulk, self.gamma, self.rest)).encode()
 
 
-def alone(potential: AsePotential | ModelPotential | HarmonicCrystal) -> PotentialEnsemble:
+class IdealMixture:
+    """Two elements whose volumes and moments add up, and a price on each bond between unlike neighbours.
+
+    E = sum_i e_i + B / 2 (V - sum_i v_i)^2 / V0 + k / 2 sum_i (|m_i| - m_i0)^2 + `unlike` n_AB, with n_AB counted among
+    the nearest neighbours: atoms feel no force, a crystal of any lattice is at rest at the sum of its volumes.
+
+    Parameters
+    ----------
+    volumes, moments, energies
+        Of Al and Fe by themselves: A^3, muB, eV.
+    unlike
+        eV per bond.
+    """
+
+    family = "ideal-mixture"
+    species = ("Al", "Fe")
+    cutoff = 4.0
+    max_moment = {"Al": 1.0, "Fe": 3.0}  # noqa: RUF012
+
+    def __init__(
+        self,
+        volumes: tuple[float, float] = (16.5, 11.4),
+        moments: tuple[float, float] | None = (0.0, 2.2),
+        energies: tuple[float, float] = (-3.7, -8.2),
+        unlike: float = 0.0,
+        bulk: float = 1.0,
+    ) -> None:
+        self.volumes, self.moments, self.energies = volumes, moments, energies
+        self.unlike, self.bulk, self.magnetic = unlike, bulk, moments is not None
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        none = Prediction(np.zeros(0, int), np.zeros(0), np.zeros((0, 3)), np.zeros((0, 6)))
+        return concatenate([self._one(f) for f in frames]) if frames else none
+
+    def _one(self, frame: Frame) -> Prediction:
+        n, kinds = len(frame), [self.species.index(s) for s in frame.species]
+        volume = sum(self.volumes[k] for k in kinds)
+        excess = frame.volume - volume
+        energy = sum(self.energies[k] for k in kinds) + 0.5 * self.bulk * excess**2 / volume
+        if self.unlike:
+            energy += self.unlike * self._unlike(frame)
+        magnetic = None
+        if self.moments is not None:
+            size = np.linalg.norm(np.asarray(frame.magmoms), axis=1)
+            away = size - np.array([self.moments[k] for k in kinds])
+            energy += 0.5 * (away**2).sum()
+            magnetic = -away[:, None] * np.asarray(frame.magmoms) / np.maximum(size, 1e-9)[:, None]
+        stress = self.bulk * excess / volume * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+        return Prediction(np.array([n]), np.array([energy]), np.zeros((n, 3)), stress[None], magnetic)
+
+    def _unlike(self, frame: Frame) -> int:
+        i, j = neighbor_list("ij", to_atoms(frame.non_magnetic()), 1.1 * nearest_distance(frame))
+        species = np.array(frame.species)
+        return int((species[i] != species[j]).sum()) // 2
+
+    def to_bytes(self) -> bytes:
+        return repr((self.volumes, self.moments, self.energies, self.unlike, self.bulk)).encode()
+
+
+def alone(potential: AsePotential | ModelPotential | HarmonicCrystal | IdealMixture) -> PotentialEnsemble:
     """It as an ensemble of one."""
     return PotentialEnsemble((potential,), potential.family)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from exact_potentials import ModelPotential, alone, bcc, fcc
+from exact_potentials import IdealMixture, ModelPotential, alone, bcc, fcc
 from magflow.properties.bain_path import BainPath
+from magflow.properties.composition import Composition
 from magflow.properties.elastic import Elastic
 from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
@@ -31,6 +32,11 @@ def iron() -> Subject:
     return Subject(alone(ModelPotential()), "bcc-Fe", bcc(2.84, moment=2.2))
 
 
+def mixture() -> Subject:
+    """Iron that takes up aluminium as an ideal mixture does."""
+    return Subject(alone(IdealMixture(unlike=-0.02)), "bcc-Fe", bcc(2.84, moment=2.2))
+
+
 def argon() -> Subject:
     """A crystal that melts at some 80 K, in cells of 32 atoms."""
     return Subject(alone(ShortLennardJones()), "fcc-Ar", fcc(5.5, "Ar"))
@@ -46,6 +52,7 @@ def trained() -> Subject:
 
 PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "bain-path": (BainPath(points=5), iron),
+    "composition": (Composition(fractions=(0.0, 0.25), atoms=8, decorations=2), mixture),
     "elastic": (Elastic(points=2), iron),
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),

@@ -64,7 +64,8 @@ def heights(slab: Frame) -> FloatArray:
 def depths(slab: Frame) -> FloatArray:
     """(N,) how far each atom lies below the outermost one of the nearer face, A."""
     height = heights(slab)
-    return np.minimum(height - height.min(), height.max() - height)
+    found: FloatArray = np.minimum(height - height.min(), height.max() - height)
+    return found
 
 
 def area(slab: Frame) -> float:
@@ -76,11 +77,9 @@ def _primitive(crystal: Frame) -> Frame:
     """The smallest cell that repeats elements and moments, in the orientation of `crystal`."""
     import spglib
 
-    cell, fractional, _ = spglib_cell(crystal)
     kind = kinds(crystal)
-    found: Any = spglib.standardize_cell(
-        (cell, fractional, kind + 1), to_primitive=True, no_idealize=True, symprec=SYMPREC
-    )
+    told: Any = (*spglib_cell(crystal)[:2], kind + 1)
+    found: Any = spglib.standardize_cell(told, to_primitive=True, no_idealize=True, symprec=SYMPREC)
     if found is None:
         return crystal
     vectors, places, types = found
