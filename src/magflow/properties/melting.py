@@ -17,7 +17,7 @@ from magflow.presentation.blocks import Plot, padded, plot
 from magflow.presentation.style import BLUE, ORANGE, draw
 from magflow.properties.base import PropertySettings, Work
 from magflow.properties.coexistence import Bracket, decided, grew, melting_point, put_together
-from magflow.properties.findings import Findings
+from magflow.properties.findings import LiquidFindings
 from magflow.properties.liquid import Melt, held, melted, ready, side_by_side, steps_of
 from magflow.properties.measurement import Curve, Group, Measurement, Value
 from magflow.properties.runs import supercell
@@ -63,7 +63,7 @@ class Melting(PropertySettings):
     def measure(self, subject: Subject, work: Work) -> Measurement:
         """Melt, put together, search."""
         self.check(subject)
-        found = Findings()
+        found = LiquidFindings()
         trials: list[_Trial] = []
         try:
             crystal = supercell(subject, math.ceil(self.atoms / 2))

@@ -11,18 +11,18 @@ import json
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magflow.core.arrays import digest
-from magflow.core.dynamics import RECORD, Motion
+from magflow.core.dynamics import RECORD, Motion, at_rest
 from magflow.core.files import append_to_file, cut_file, replace_file, size_on_disk
 from magflow.core.frame import Frame
 from magflow.core.protocols import WorkProgress
-from magflow.core.types import IntArray, RecordArray
+from magflow.core.types import FloatArray, IntArray, RecordArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
@@ -149,6 +149,37 @@ def run(ensemble: PotentialEnsemble, plan: Plan, work: Work) -> list[Track]:
     runs.open()
     runs.go(work.progress)
     return [runs.track(k) for k in range(len(plan.motions))]
+
+
+def at_mean_energy(
+    subject: Subject, tracks: Sequence[Track], conditions: Conditions, cell: FloatArray | None = None
+) -> list[Motion]:
+    """Where `tracks` ended, with velocities that give each the mean energy of the second halves of them all.
+
+    At constant energy a run keeps the temperature it begins with; that of a moment is off by several per cent.
+
+    Parameters
+    ----------
+    conditions
+        Of the runs to come: no baths, no pistons.
+    cell
+        (3, 3) A, that all of them get, fractional positions kept; None: each keeps its own.
+    """
+    half = [track.records[len(track.records) // 2 :] for track in tracks]
+    target = float(np.mean([(r["energy"] + 0.5 * r["kinetic"][:, :3].sum(axis=1)).mean() for r in half]))
+    frames = [track.end.frame for track in tracks]
+    if cell is not None:
+        frames = [f.replace(cell=cell, positions=f.positions @ np.linalg.inv(f.cell) @ cell) for f in frames]
+    potential = subject.ensemble.predict(frames).mean.energy
+    motions = []
+    for track, frame, energy in zip(tracks, frames, potential, strict=True):
+        end = replace(
+            track.end, frame=frame, integration=conditions.integration(frame, 0), piston=np.zeros(0), heat=0.0, step=0,
+            listed=None,
+        )  # fmt: skip
+        end = end.replace_velocities(at_rest(end.velocities, end.masses))
+        motions.append(end.replace_velocities(end.velocities * np.sqrt(max(target - energy, 0.0) / end.kinetic)))
+    return motions
 
 
 @dataclass(eq=False)

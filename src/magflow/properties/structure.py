@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from magflow.core.dynamics import Motion, at_rest
 from magflow.core.frame import Frame
 from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
@@ -21,12 +19,12 @@ from magflow.presentation.style import SERIES, draw
 from magflow.properties.base import Work
 from magflow.properties.crystal import displacements, lost, square_displacements
 from magflow.properties.diffusion import diffusion, first_peak, mean_square_displacement, pair_distribution
-from magflow.properties.measurement import Curve, Group, Measurement, Value
-from magflow.properties.runs import planned, run, supercell
+from magflow.properties.findings import Findings
+from magflow.properties.measurement import Group, Measurement, Value
+from magflow.properties.runs import at_mean_energy, planned, run, supercell
 from magflow.properties.sampling import (
     SampledProperty,
     cell_motion,
-    facts,
     positive,
     temperatures_field,
     told_outside,
@@ -81,30 +79,22 @@ class Structure(SampledProperty):
     def measure(self, subject: Subject, work: Work) -> Measurement:
         """Bring to temperature, run, analyse."""
         self.check(subject)
-        found, begin = _Found(), time.process_time()
+        found = Findings()
         for kelvin in self.temperatures:
             try:
                 self._at(kelvin, subject, Work(work.directory / f"{kelvin:g}K", work.progress), found)
             except UnmeasurableError as error:
-                found.failures.append(str(error))
-        return self.found(
-            subject,
-            values=tuple(found.values),
-            curves=found.curves,
-            failure="; ".join(found.failures),
-            remarks=tuple(found.remarks),
-            cpu_seconds=time.process_time() - begin,
-            **(facts(found.tracks) if found.tracks else {}),
-        )
+                found.fail(error)
+        return found.measurement(self, subject)
 
-    def _at(self, kelvin: float, subject: Subject, work: Work, found: _Found) -> None:
+    def _at(self, kelvin: float, subject: Subject, work: Work, found: Findings) -> None:
         """Add what is found at one temperature."""
         crystal = supercell(subject, self.atoms)
         held = Conditions(Statistics.NPT, kelvin, self.pressure, cell_motion(subject), self.timestep)
         seeds = [self.seed + k for k in range(self.runs)]
         first = Work(work.directory / "pressure", work.progress)
         warm = self.sampled(subject, [held], seeds, self.equilibration, first, look_every=self.look_every)
-        if not found.sound(warm):
+        if not found.keep(warm):
             return
         plan = planned(
             subject, crystal, [], [], self.steps(self.picoseconds), look_every=self.look_every, positions=True
@@ -112,10 +102,10 @@ class Structure(SampledProperty):
         free = Conditions(Statistics.NVE, kelvin, timestep=self.timestep)
         second = work.directory / "energy"
         second.mkdir(parents=True, exist_ok=True)
-        tracks = run(
-            subject.ensemble, replace(plan, motions=_freed(subject, warm, free)), Work(second, work.progress)
-        )  # fmt: skip
-        if not found.sound(tracks):
+        cell = np.mean([track.looks["cell"][len(track.looks) // 2 :].mean(axis=0) for track in warm], axis=0)
+        motions = at_mean_energy(subject, warm, free, cell)
+        tracks = run(subject.ensemble, replace(plan, motions=motions), Work(second, work.progress))
+        if not found.keep(tracks):
             return
         found.remarks += told_outside(tracks, kelvin)
         mean = float(np.mean([t.temperature.mean() for t in tracks]))
@@ -126,7 +116,7 @@ class Structure(SampledProperty):
         self._sites(tracks, crystal, kelvin, found)
         self._motion(tracks, crystal, kelvin, found)
 
-    def _pairs(self, tracks: Sequence[Track], kelvin: float, found: _Found) -> None:
+    def _pairs(self, tracks: Sequence[Track], kelvin: float, found: Findings) -> None:
         """g(r) of all pairs of elements, and the first peak of each."""
         edges = np.arange(0.0, self.reach + BIN / 2.0, BIN)
         r = 0.5 * (edges[1:] + edges[:-1])
@@ -145,7 +135,7 @@ class Structure(SampledProperty):
             found.values.append(Value("first peak of g(r)", "A", float(np.mean(peaks)), error, None, kelvin, at))
         found.curves[f"g(r) at {kelvin:g} K"] = curve
 
-    def _sites(self, tracks: Sequence[Track], crystal: Frame, kelvin: float, found: _Found) -> None:
+    def _sites(self, tracks: Sequence[Track], crystal: Frame, kelvin: float, found: Findings) -> None:
         """Mean square displacement from the sites, where there are any left."""
         gone = next((why for t in tracks if (why := lost(t, crystal))), "")
         if gone:
@@ -155,7 +145,7 @@ class Structure(SampledProperty):
         name = "mean square displacement from the sites"
         found.values.append(Value(name, "A^2", mean.value, mean.error, temperature=kelvin))
 
-    def _motion(self, tracks: Sequence[Track], crystal: Frame, kelvin: float, found: _Found) -> None:
+    def _motion(self, tracks: Sequence[Track], crystal: Frame, kelvin: float, found: Findings) -> None:
         """Displacements against time and the diffusion coefficient of each element."""
         interval = self.look_every * tracks[0].timestep_ps
         away = [displacements(t, crystal) for t in tracks]
@@ -182,49 +172,6 @@ class Structure(SampledProperty):
         """g(r) and displacements, a figure for each of them at each temperature."""
         names = dict.fromkeys(name for _, m in found for name in m.curves)
         return [_figure(name, [(label, m) for label, m in found if name in m.curves]) for name in names]
-
-
-@dataclass
-class _Found:
-    """What has been found so far."""
-
-    values: list[Value] = field(default_factory=list)
-    curves: dict[str, Curve] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    tracks: list[Track] = field(default_factory=list)
-
-    def sound(self, tracks: Sequence[Track]) -> bool:
-        """Keep some runs; whether all of them held."""
-        self.tracks += tracks
-        why = next((t.unstable for t in tracks if t.unstable), "")
-        self.failures += [why] if why else []
-        return not why
-
-
-def _freed(subject: Subject, warm: Sequence[Track], free: Conditions) -> list[Motion]:
-    """Where the runs ended, in their mean cell and with their mean energy.
-
-    At constant energy a run keeps the temperature it begins with; that of a moment is off by several per cent.
-    """
-    second = [(t.records[len(t.records) // 2 :], t.looks[len(t.looks) // 2 :]) for t in warm]
-    energy = float(np.mean([(r["energy"] + 0.5 * r["kinetic"][:, :3].sum(axis=1)).mean() for r, _ in second]))
-    cell = np.mean([looks["cell"].mean(axis=0) for _, looks in second], axis=0)
-    frames = [
-        t.end.frame.replace(cell=cell, positions=t.end.frame.positions @ np.linalg.inv(t.end.frame.cell) @ cell)
-        for t in warm
-    ]
-    potential = subject.ensemble.predict(frames).mean.energy
-    motions = []
-    for k, (track, frame) in enumerate(zip(warm, frames, strict=True)):
-        end = replace(
-            track.end, frame=frame, integration=free.integration(frame, k), piston=np.zeros(0), heat=0.0, step=0,
-            listed=None,
-        )  # fmt: skip
-        end = end.replace_velocities(at_rest(end.velocities, end.masses))
-        scale = np.sqrt(max(energy - potential[k], 0.0) / end.kinetic)
-        motions.append(end.replace_velocities(end.velocities * scale))
-    return motions
 
 
 def _figure(name: str, shown: Sequence[tuple[str, Measurement]]) -> Plot:

@@ -10,20 +10,18 @@ import numpy as np
 from ase.data import atomic_masses
 from pydantic import Field
 
-from magflow.core.dynamics import Motion, at_rest
 from magflow.core.frame import Frame
 from magflow.core.statistics import Statistics
 from magflow.core.types import FloatArray
 from magflow.core.units import G_PER_CM3
-from magflow.explore.starting import Conditions
 from magflow.presentation.blocks import Plot, padded, plot
 from magflow.presentation.style import INK, SERIES, draw
 from magflow.properties.base import PropertySettings, Work
-from magflow.properties.findings import Findings
+from magflow.properties.findings import LiquidFindings
 from magflow.properties.green_kubo import GreenKubo, green_kubo
 from magflow.properties.liquid import Melt, held, melted, ready, scaled_to, side_by_side, steps_of
 from magflow.properties.measurement import Group, Measurement, Value
-from magflow.properties.runs import supercell
+from magflow.properties.runs import at_mean_energy, supercell
 from magflow.properties.statistics import average, equilibration
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.tracks import Track
@@ -66,7 +64,7 @@ class Viscosity(PropertySettings):
     def measure(self, subject: Subject, work: Work) -> Measurement:
         """Melt, equilibrate, run, correlate."""
         self.check(subject)
-        found = Findings()
+        found = LiquidFindings()
         try:
             frame = supercell(subject, self.atoms)
             melt = melted(subject, frame, work, timestep=self.timestep, pressure=self.pressure)
@@ -80,7 +78,7 @@ class Viscosity(PropertySettings):
             found.fail(error)
         return found.measurement(self, subject)
 
-    def _at(self, kelvin: float, subject: Subject, melt: Melt, work: Work, found: Findings) -> None:
+    def _at(self, kelvin: float, subject: Subject, melt: Melt, work: Work, found: LiquidFindings) -> None:
         """Add what is found at one temperature.
 
         Raises
@@ -98,7 +96,7 @@ class Viscosity(PropertySettings):
         second = self._at_density(kelvin, subject, frames, density.value, work)
         sampled = side_by_side(
             subject,
-            _at_mean_energy(subject, second, held(Statistics.NVE, kelvin, self.timestep)),
+            at_mean_energy(subject, second, held(Statistics.NVE, kelvin, self.timestep)),
             steps_of(self.picoseconds, self.timestep),
             Work(work.directory / "energy", work.progress),
             record_every=self.stress_every,
@@ -150,22 +148,6 @@ def _mean_density(tracks: Sequence[Track]) -> Value:
 def density_of(frame: Frame, volume: float) -> float:
     """Of the atoms of `frame` in `volume` A^3, g/cm^3."""
     return float(atomic_masses[frame.numbers].sum()) / volume * G_PER_CM3
-
-
-def _at_mean_energy(subject: Subject, tracks: Sequence[Track], conditions: Conditions) -> list[Motion]:
-    """Where `tracks` ended, with velocities that give each the mean energy of them all.
-
-    At constant energy a run keeps the temperature it begins with; that of a moment is off by several per cent.
-    """
-    half = [track.records[len(track.records) // 2 :] for track in tracks]
-    target = float(np.mean([(r["energy"] + 0.5 * r["kinetic"][:, :3].sum(axis=1)).mean() for r in half]))
-    potential = subject.ensemble.predict([track.end.frame for track in tracks]).mean.energy
-    motions = []
-    for track, energy in zip(tracks, potential, strict=True):
-        end = replace(track.end, integration=conditions.integration(track.end.frame, 0), heat=0.0, step=0, listed=None)
-        end = end.replace_velocities(at_rest(end.velocities, end.masses))
-        motions.append(end.replace_velocities(end.velocities * np.sqrt((target - energy) / end.kinetic)))
-    return motions
 
 
 def _curve(found: GreenKubo) -> dict[str, FloatArray]:
