@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, ClassVar, Self
 
@@ -109,18 +108,17 @@ class Composition(PointProperty):
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
         """A on the lattice, B by itself, then the alloys, x rising; all at rest.
 
-        A potential that knows no crystal of B may bring none to rest: it is then taken as ASE lists it.
+        A potential that knows no crystal of B may bring none to rest: it is then taken as ASE lists it. Alloys that do
+        not come to rest are left out.
         """
         other = self._other(subject)
         mixed = of_both(subject, other)
         host = mixed.at_rest(frame=all_of_first(subject.frame))
-        pure = crystal_of(other, mixed)
-        with suppress(UnmeasurableError):
-            pure = mixed.at_rest(frame=pure)
-        cells = [blown_up(cell, host, pure) for cell in self._decorated(host, other)]
+        pure = _rest_or_start(mixed, crystal_of(other, mixed))
+        alloys = [blown_up(cell, host, pure) for cell in self._decorated(host, other)]
         if other in subject.frame.species:
-            cells.append(subject.frame)
-        return [host, pure, *mixed.all_at_rest(sorted(cells, key=lambda f: share(f, other)))]
+            alloys.append(subject.frame)
+        return [host, pure, *mixed.those_at_rest(sorted(alloys, key=lambda f: share(f, other)))]
 
     def _repeats(self, lattice: Frame) -> tuple[int, int, int]:
         a, b, c = (int(n) for n in repeats_for(lattice, self.atoms))
@@ -145,10 +143,10 @@ class Composition(PointProperty):
         """A and B, and of each composition the decoration that is lowest on the potential."""
         frames = self.frames(subject)
         energies = subject.ensemble.predict(frames).mean.energy_per_atom
-        rows = [min(some, key=lambda k: energies[k]) for some in self._byshare(subject, frames).values()]
+        rows = [min(some, key=lambda k: energies[k]) for some in self._by_share(subject, frames).values()]
         return [frames[k] for k in dict.fromkeys([0, 1, *rows])]
 
-    def _byshare(self, subject: Subject, frames: Sequence[Frame]) -> dict[float, list[int]]:
+    def _by_share(self, subject: Subject, frames: Sequence[Frame]) -> dict[float, list[int]]:
         """x, rising, to the rows of its decorations; A itself where 0 is asked for."""
         found: dict[float, list[int]] = {0.0: [0]} if 0.0 in self.fractions else {}
         for k, frame in enumerate(frames[2:], start=2):
@@ -157,7 +155,9 @@ class Composition(PointProperty):
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
         """Formation energies: lowest, hull, and mean of the decorations where there are several."""
-        other, rows = self._other(subject), self._byshare(subject, frames)
+        other, rows = self._other(subject), self._by_share(subject, frames)
+        if len(frames) < 3 and max(self.fractions) > 0.0:
+            raise UnmeasurableError("no alloy comes to rest", where=subject.name)
         shares = np.array([share(f, other) for f in frames])
         above = points.energy_per_atom - (1.0 - shares) * points.energy_per_atom[0] - shares * points.energy_per_atom[1]
         x = np.array(list(rows))
@@ -179,8 +179,8 @@ class Composition(PointProperty):
         return Reading(tuple(values), curves, (strained,) if left > STRAINED else ())
 
     def describe(self, subject: Subject, frames: Sequence[Frame]) -> Reading:
-        """Volume, lattice parameter of a cubic lattice and total moment: means over the decorations."""
-        rows = self._byshare(subject, frames)
+        """Volume, lattice parameter of a cubic lattice, total moment: means over the decorations; what is missing."""
+        rows = self._by_share(subject, frames)
         columns: dict[str, FloatArray] = {X: np.array(list(rows))}
 
         def column(head: str, of: Callable[[Frame], float]) -> None:
@@ -199,7 +199,11 @@ class Composition(PointProperty):
             if head != X
             for x, v in zip(rows, found, strict=True)
         ]
-        return Reading(tuple(values), {CELLS: columns})
+        other = self._other(subject)
+        wanted = len(self._decorated(frames[0], other)) + (other in subject.frame.species)
+        lost = wanted - len(frames[2:])
+        remarks = (f"untrusted: {lost} of {wanted} alloys do not come to rest and are left out",) if lost else ()
+        return Reading(tuple(values), {CELLS: columns}, remarks)
 
     def by_member(self, subject: Subject, frames: Sequence[Frame]) -> list[Reading]:
         """What each member says of the cells that it brings to rest by itself."""
@@ -208,7 +212,8 @@ class Composition(PointProperty):
             one = PotentialEnsemble((member,), subject.ensemble.family_name)
             alone = of_both(replace(subject, ensemble=one), self._other(subject))
             try:
-                rest = alone.all_at_rest(frames)
+                host, pure, *alloys = frames
+                rest = [alone.at_rest(frame=host), _rest_or_start(alone, pure), *alone.those_at_rest(alloys)]
                 readings.append(self.read(subject, rest, one.predict(rest).mean) + self.describe(subject, rest))
             except UnmeasurableError:
                 continue
@@ -234,6 +239,11 @@ class Composition(PointProperty):
         """Formation energy, lattice parameter and total moment against x."""
         shown = [(label, m.curves) for label, m in found if m.curves]
         return [figure(found[0][1].structure, shown)] if shown else []
+
+
+def _rest_or_start(subject: Subject, frame: Frame) -> Frame:
+    """`frame` at rest; as it is, if it does not come to rest."""
+    return next(iter(subject.those_at_rest([frame])), frame)
 
 
 def _at(x: float) -> str:

@@ -11,7 +11,7 @@ from magflow.core.types import BoolArray
 from magflow.errors import InputError
 from magflow.explore.candidate import MomentRanges
 from magflow.explore.relaxation.held import Held
-from magflow.explore.relaxation.joint import relax_many
+from magflow.explore.relaxation.joint import Relaxation, relax_many
 from magflow.explore.relaxation.moments import relax_moments_many
 from magflow.explore.relaxation.settings import TOLERANCE, RelaxSettings
 from magflow.explore.symmetry import reduced_formula, space_group
@@ -128,6 +128,20 @@ class Subject:
         self, frames: Sequence[Frame], *held: Held, pressure_gpa: float = 0.0, finer: float = 1.0
     ) -> list[Frame]:
         """:meth:`at_rest` of some frames side by side."""
+        found = self._relaxed(frames, *held, pressure_gpa=pressure_gpa, finer=finer)
+        for one in found:
+            if not one.converged:
+                left = "; ".join(str(u) for u in one.unmet) or ", ".join(str(h) for h in one.health)
+                raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
+        return [one.frame for one in found]
+
+    def those_at_rest(self, frames: Sequence[Frame], *held: Held) -> list[Frame]:
+        """Those of `frames` that come to rest, there."""
+        return [one.frame for one in self._relaxed(frames, *held) if one.converged]
+
+    def _relaxed(
+        self, frames: Sequence[Frame], *held: Held, pressure_gpa: float = 0.0, finer: float = 1.0
+    ) -> list[Relaxation]:
         fixed = set(held) | (set() if self.bounds is not None else {Held.MOMENTS})
         usual = RelaxSettings(held=frozenset(fixed), pressure_gpa=pressure_gpa)
         settings = replace(
@@ -136,12 +150,7 @@ class Subject:
             magnetic_forces_tolerance=usual.magnetic_forces_tolerance / finer,
             stress_tolerance_gpa=usual.stress_tolerance_gpa / finer,
         )
-        found = relax_many(frames, self.ensemble, self.bounds, settings)
-        for one in found:
-            if not one.converged:
-                left = "; ".join(str(u) for u in one.unmet) or ", ".join(str(h) for h in one.health)
-                raise UnmeasurableError("the structure does not come to rest", where=self.name, seen=left)
-        return [one.frame for one in found]
+        return relax_many(frames, self.ensemble, self.bounds, settings)
 
     def outside(self, frames: Sequence[Frame]) -> BoolArray | None:
         """(n,) whether each of `frames` lies outside the training domain; None if the ensemble does not tell."""

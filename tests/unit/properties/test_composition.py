@@ -114,6 +114,17 @@ def test_an_element_that_does_not_come_to_rest_is_told(tmp_path):
     assert any("Al by itself is under" in r for r in found.remarks)
 
 
+def test_alloys_that_do_not_come_to_rest_are_left_out_and_told(tmp_path):
+    """Aluminium larger than it begins: dilute alloys reach their volume, richer ones swell by more than 40 %."""
+    wild = IdealMixture(volumes=(40.0, 11.4))
+    found = Composition(fractions=(0.125, 0.5), atoms=8, decorations=1).measure(iron(wild), Work(tmp_path))
+    assert not found.failure, found.failure
+    assert {v.at for v in found.values} == {"x = 0.125"}
+    assert "untrusted: 1 of 2 alloys do not come to rest and are left out" in found.remarks
+    none = Composition(fractions=(0.5,), atoms=8, decorations=1).measure(iron(wild), Work(tmp_path))
+    assert "no alloy comes to rest" in none.failure
+
+
 @pytest.mark.parametrize(
     ("settings", "subject", "said"),
     [
