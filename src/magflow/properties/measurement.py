@@ -216,7 +216,7 @@ SPREAD = "spread of "
 def curves_with_spread(reading: Reading, members: list[Reading]) -> dict[str, Curve]:
     """The curves of `reading`, each column that differs among the members followed by its spread.
 
-    A curve whose abscissa, the first column, is not the same for all members gets none.
+    The members whose curve has another abscissa, the first column, are left out; fewer than two give no spread.
     """
     return {
         name: _with_spread(curve, [m.curves.get(name, {}) for m in members]) for name, curve in reading.curves.items()
@@ -224,7 +224,8 @@ def curves_with_spread(reading: Reading, members: list[Reading]) -> dict[str, Cu
 
 
 def _with_spread(curve: Curve, members: list[Curve]) -> Curve:
-    if len(members) < 2 or not all(_same_abscissa(curve, m) for m in members):
+    members = [m for m in members if _same_abscissa(curve, m)]
+    if len(members) < 2:
         return curve
     spread = {head: np.std([m[head] for m in members], axis=0, ddof=1) for head in curve}
     return {**curve, **{SPREAD + head: column for head, column in spread.items() if np.any(column > 0.0)}}
