@@ -60,6 +60,7 @@ class Composition(PointProperty):
 
     name: ClassVar[str] = "composition"
     title: ClassVar[str] = "Alloys of rising composition"
+    headline: ClassVar[tuple[str, ...]] = (BEST,)
 
     by: str | None = Field(default=None, description="B; left out: the other element the potential knows")
     fractions: Annotated[tuple[float, ...], AfterValidator(_shares)] = Field(

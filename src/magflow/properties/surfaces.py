@@ -55,6 +55,7 @@ class Surfaces(PointProperty):
 
     name: ClassVar[str] = "surfaces"
     title: ClassVar[str] = "Surfaces"
+    headline: ClassVar[tuple[str, ...]] = (SURFACE,)
 
     planes: Annotated[tuple[Plane, ...], AfterValidator(_planes)] = Field(
         default=((1, 0, 0), (1, 1, 0)), min_length=1, description="Miller indices in the conventional cell"

@@ -40,7 +40,7 @@ def harmonic(tmp_path_factory):
 
 def test_lattice_parameter_of_a_harmonic_crystal(harmonic):
     for kelvin in SETTINGS["temperatures"]:
-        a, v, rho = (harmonic.value(name, kelvin) for name in ("a", "volume", "density"))
+        a, v, rho = (harmonic.value(name, kelvin) for name in ("lattice parameter", "volume", "density"))
         assert v.value == pytest.approx(exact(kelvin, CRYSTAL), abs=4.0 * v.error)
         assert v.error < 3e-3 * v.value
         assert a.value**3 == pytest.approx(2.0 * v.value)

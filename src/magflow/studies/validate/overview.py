@@ -9,7 +9,7 @@ from magflow.errors import MagflowError
 from magflow.presentation.blocks import Table
 from magflow.presentation.formats import NONE
 from magflow.properties.base import property_of
-from magflow.properties.measurement import Measurement
+from magflow.properties.measurement import Measurement, Value
 from magflow.properties.points import DFT
 from magflow.properties.references import Reference
 from magflow.studies.validate.result import Validation
@@ -28,21 +28,24 @@ def headline_table(validation: Validation) -> Table:
     own = [m for potential, m in validation.found if potential != DFT]
     crystals = list(dict.fromkeys(crystal(m) for m in own))
     rows: dict[tuple[Any, ...], dict[str, str]] = {}
-    for m in sorted(own, key=lambda m: list(dict.fromkeys(o.property for o in own)).index(m.property)):
-        for value in m.values:
-            if value.name in _headline(m.property) and not value.at:
-                judgement = judgements.get(row_of(m, value))
-                cell = with_error(value) + (f"  {off(judgement)}" if judgement else "")
-                rows.setdefault((m.property, named(value)), {})[crystal(m)] = cell
+    order = list(dict.fromkeys(m.property for m in own))
+    for m in sorted(own, key=lambda m: order.index(m.property)):
+        for value in _headlines(m):
+            judgement = judgements.get(row_of(m, value))
+            cell = with_error(value) + (f"  {off(judgement)}" if judgement else "")
+            rows.setdefault((m.property, named(value)), {})[crystal(m)] = cell
     cells = [[name, *(told.get(c, NONE) for c in crystals)] for (_, name), told in rows.items()]
     return Table(["Property", *crystals], cells, frozenset(range(1, len(crystals) + 1)))
 
 
-def _headline(name: str) -> tuple[str, ...]:
+def _headlines(m: Measurement) -> list[Value]:
+    """The values people look for first; those at some place only where there is none that holds without one."""
     try:
-        return property_of(name).headline
+        names = property_of(m.property).headline
     except MagflowError:  # of a package that is not here
-        return ()
+        return []
+    plain = {v.name for v in m.values if not v.at}
+    return [v for v in m.values if v.name in names and not (v.at and v.name in plain)]
 
 
 def complaints(m: Measurement) -> Iterator[str]:
