@@ -35,7 +35,11 @@ class ValidationSpec(Section):
     against: Literal["none", "dft"] = Field(
         "none", description="dft: the label engine computes the configurations of properties at rest, too."
     )
-    references: tuple[Path, ...] = Field((), description="Files of reference values with their sources.")
+    references: tuple[Path, ...] = Field(
+        (),
+        description="Files of reference values with their sources, or names of those that come with magflow: iron, "
+        "feal_own_dft.",
+    )
 
     @field_validator("properties", mode="before")
     @classmethod

@@ -40,7 +40,11 @@ def validate(
     max_moment: MaxMoment = None,
     references: Annotated[
         list[Path] | None,
-        typer.Option("--references", metavar="FILE.yaml", help="Values with sources to be held against."),
+        typer.Option(
+            "--references",
+            metavar="FILE.yaml|NAME",
+            help="Values with sources to be held against; names: iron, feal_own_dft.",
+        ),
     ] = None,
     against: Annotated[
         Against,

@@ -32,6 +32,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from magflow.errors import InputError
+from magflow.properties.known import known_names, known_text
 from magflow.properties.measurement import Measurement, Value
 
 VERSION = 1
@@ -134,7 +135,7 @@ class _File(BaseModel):
 
 
 def read_references(paths: Iterable[Path]) -> list[Reference]:
-    """The references of some files.
+    """The references of some files; a path without suffix is the name of one that comes with magflow.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def read_references(paths: Iterable[Path]) -> list[Reference]:
     found: list[Reference] = []
     for path in paths:
         try:
-            content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+            content = YAML(typ="safe", pure=True).load(_text(path))
             found += _File.model_validate(content).references
         except (OSError, UnicodeDecodeError, YAMLError) as error:
             raise InputError("references cannot be read", where=str(path), seen=str(error)) from error
@@ -158,6 +159,14 @@ def read_references(paths: Iterable[Path]) -> list[Reference]:
                 f"not references: {first['msg']}", where=f"{path}: {at}", seen=first.get("input")
             ) from error
     return found
+
+
+def _text(path: Path) -> str:
+    if path.suffix or path.exists():
+        return path.read_text(encoding="utf-8")
+    if path.name not in known_names():
+        raise InputError("no such references", where=str(path), seen=path.name, expected=", ".join(known_names()))
+    return known_text(path.name)
 
 
 def references_of(

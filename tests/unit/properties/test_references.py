@@ -9,9 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from magflow.errors import InputError
+from magflow.properties.known import known_names
 from magflow.properties.measurement import Group, Measurement, Moments, Value
 from magflow.properties.references import Reference, read_references, references_of
 
+WORKFLOWS = Path(__file__).parents[3] / "workflows" / "references"
 A0 = Value("a0", "A", 2.84)
 IRON = Measurement("equation-of-state", Group.STATIC, "bcc-Fe", "Fe", 229, "FM", Moments.RELAXED, (A0,))
 
@@ -94,3 +96,11 @@ def test_another_state_is_not_covered():
     of_ferromagnets = reference(value=2.83, of={"formula": "Fe", "magnetic_state": "FM"})
     assert references_of(IRON, A0, [of_ferromagnets])
     assert not references_of(replace(IRON, magnetic_state="AFM"), A0, [of_ferromagnets])
+
+
+def test_those_that_come_with_magflow_are_called_by_name(tmp_path):
+    assert known_names() == ["feal_own_dft", "iron"]
+    for name in known_names():
+        assert read_references([tmp_path / name]) == read_references([WORKFLOWS / f"{name}.yaml"])
+    with pytest.raises(InputError, match="feal_own_dft, iron"):
+        read_references([tmp_path / "gold"])
