@@ -311,6 +311,10 @@ def without_errors(train, **options):
     return fitted()[0], replace(fitted()[1], rmse={"train": {}})
 
 
+def by_the_first(self, potential, labels, *, seed):
+    return MmtpFamily.undecided(self, potential, labels[:20], seed=seed)
+
+
 class LooseFamily(MmtpFamily):
     """Takes settings it does not know."""
 
@@ -335,6 +339,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "tells no errors": (lambda: family(without_errors), "a_fit_learns"),
     "one model for every seed": (family, "a_seed_decides_the_fit"),
     "forgets the validation labels": (family, "a_fit_starts_from_a_potential_and_looks_at_validation_labels"),
+    "forgets half of the labels": (lambda: family(undecided=by_the_first), "what_is_undecided_falls_with_labels"),
     "takes any workdir": (family, "a_fit_goes_on_from_its_workdir"),
 }
 ALIKE = "ensemble_saves_and_loads"

@@ -89,7 +89,13 @@ def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLea
             settings=spec.explore, campaign=campaign, prototypes=_prototypes(spec), moments=dict(spec.system.moments)
         ),
         select=SelectMaker(
-            settings=spec.select, campaign=campaign, targets=spec.targets(), label_budget=spec.stop.labels
+            settings=spec.select,
+            campaign=campaign,
+            targets=spec.targets(),
+            label_budget=spec.stop.labels,
+            family=spec.family(),
+            kind=str(spec.engine().kind),
+            core_seconds=spec.label.core_seconds,
         ),
         label=LabelMaker(engine=spec.engine(), campaign=campaign),
         train=TrainMaker(campaign=campaign, warm_start=spec.train.warm_start, **_training(spec)),

@@ -119,6 +119,9 @@ class SelectionDoc(CampaignDocument):
         default_factory=dict, description="Lower and upper trust level by quantity, house units (energy in eV/atom)"
     )
     exhausted: bool = Field(description="True if no candidate lay above the lower trust level")
+    criterion: Literal["random", "expected-error", "deviation", "diversity"] | None = Field(
+        default=None, description="What frames were chosen by; None: a magflow wrote it that did not say"
+    )
     wall_seconds: float = Field(ge=0, description="s")
     cpu_seconds: float = Field(ge=0, description="s")
     arrays: Any = Field(

@@ -11,6 +11,7 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
+from magflow.core.undecided import Undecided
 from magflow.errors import InputError
 from magflow.select.reasons import Reason
 
@@ -32,6 +33,11 @@ class Offered:
         (n, d) descriptors for diversity; the invariants of the frames are used where there are none.
     max_forces
         (n,) largest predicted force on an atom, eV/A; for the limit on it.
+    undecided
+        What the labels so far leave undecided, if the family can tell; then a batch is chosen by what it tells about
+        the domain (:mod:`magflow.select.optimal`), without it by deviation and diversity.
+    costs
+        (n,) core-seconds a label is expected to take; None: nobody knows.
 
     Raises
     ------
@@ -45,11 +51,15 @@ class Offered:
     grades: FloatArray | None = None
     descriptors: FloatArray | None = None
     max_forces: FloatArray | None = None
+    undecided: Undecided | None = None
+    costs: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.frames)
         lengths = {"sources": self.sources, "grades": self.grades, "descriptors": self.descriptors}
-        lengths |= {"max_forces": self.max_forces} | {f"deviations.{q}": d for q, d in (self.deviations or {}).items()}
+        lengths |= {"max_forces": self.max_forces, "costs": self.costs} | {
+            f"deviations.{q}": d for q, d in (self.deviations or {}).items()
+        }
         for name, values in lengths.items():
             if values is not None and len(values) != n:
                 raise InputError(f"{name} has the wrong length", where="offered", seen=len(values), expected=str(n))
@@ -63,6 +73,8 @@ class Offered:
             None if self.grades is None else np.asarray(self.grades)[order],
             None if self.descriptors is None else np.asarray(self.descriptors)[order],
             None if self.max_forces is None else np.asarray(self.max_forces)[order],
+            self.undecided,
+            None if self.costs is None else np.asarray(self.costs)[order],
         )
 
 

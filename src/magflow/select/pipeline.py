@@ -1,6 +1,9 @@
 """Selection: which of the frames offered to label, in which order, and why or why not.
 
-    sanity -> duplicates -> trust levels and score -> quotas over strata -> diversity within each stratum -> budget
+    sanity -> duplicates -> trust levels and score -> the batch, within quotas over strata -> budget
+
+The batch is the one that lowers the expected error over the domain most (:mod:`magflow.select.expected`) or, where
+nobody can tell that, a mix of the uncertain and the different (:mod:`magflow.select.batch`).
 
 A pure function of its arguments: the set of frames chosen does not depend on the order they are offered in.
 """
@@ -15,8 +18,10 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
+from magflow.core.undecided import Undecided
 from magflow.errors import InputError
 from magflow.select.batch import Pool, choose
+from magflow.select.expected import least_error
 from magflow.select.fingerprint import find_duplicates
 from magflow.select.invariants import invariants
 from magflow.select.offered import Offered, Selection
@@ -43,8 +48,8 @@ def select(
     Parameters
     ----------
     offered
-        Frames to choose from. Without deviations this is the first batch: `settings.initial` frames for diversity
-        alone.
+        Frames to choose from. Without deviations this is the first batch, of `settings.initial` frames: by expected
+        error, or for diversity alone.
     known, known_descriptors
         Frames of the training set and frames whose calculation failed, never chosen again; (m, d) their descriptors.
     targets
@@ -179,6 +184,8 @@ def _batch(
         _mark(reasons, candidates, Reason.NOT_DRAWN)
         _mark(reasons, candidates[:batch], Reason.SELECTED)
         return candidates[:batch]
+    if offered.undecided is not None:
+        return _least_error(offered, offered.undecided, settings, batch, pools, reasons)
     scored = offered.deviations is not None
     pool = _pool(offered, known, candidates, score if scored else None)
     picks = choose(pool, batch, settings)
@@ -194,6 +201,28 @@ def _batch(
         _mark(reasons, more, Reason.FILLED)
         chosen = np.concatenate([chosen, more])
     return chosen
+
+
+def _least_error(
+    offered: Offered,
+    undecided: Undecided,
+    settings: SelectSettings,
+    batch: int,
+    pools: tuple[IntArray, IntArray, FloatArray],
+    reasons: list[Reason | None],
+) -> IntArray:
+    """As :func:`_batch`. What is accurate belongs to the domain; where batches are filled it may be chosen, too."""
+    candidates, accurate, score = pools
+    domain = np.sort(np.concatenate([candidates, accurate]))
+    eligible = domain if settings.fill else candidates
+    found = least_error(offered, undecided, domain, eligible, batch, settings, score)
+    _mark(reasons, candidates, Reason.NOT_DRAWN)
+    _mark(reasons, np.intersect1d(candidates, found.looked_at), Reason.OUTRANKED)
+    _mark(reasons, np.intersect1d(candidates, found.shut_out), Reason.QUOTA_FULL)
+    certain = np.isin(found.picks, accurate)
+    _mark(reasons, found.picks[~certain], Reason.SELECTED)
+    _mark(reasons, found.picks[certain], Reason.FILLED)
+    return found.picks
 
 
 def _pool(

@@ -29,7 +29,8 @@ def allocate(
         Share of `total` that every stratum gets first, while it has that many; cut evenly if there are more strata
         than `total` can serve.
     shares
-        Weight per stratum; a stratum left out weighs as many as it has frames, 0 gives it what others cannot use.
+        Weight per stratum; 0 gives it what others cannot use. A stratum left out weighs as much per frame as those
+        named do on average, and as many as it has frames if none of them is there.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def allocate(
             if left and given[name] < available[name]:
                 given[name] += 1
                 left -= 1
-    weights = {s: float((shares or {}).get(s, available[s])) for s in names}
+    weights = _weights(available, shares or {})
     while left:
         open_ = [s for s in names if given[s] < available[s]]
         weighted = [s for s in open_ if weights[s] > 0]
@@ -59,6 +60,14 @@ def allocate(
             given[name] += taken
             left -= taken
     return given
+
+
+def _weights(available: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, float]:
+    """Weight per stratum; see :func:`allocate`. Shares and numbers of frames have no unit in common."""
+    named = [s for s in available if s in shares]
+    frames = sum(available[s] for s in named)
+    each = sum(shares[s] for s in named) / frames if frames else 1.0
+    return {s: float(shares[s]) if s in shares else (each or 1.0) * n for s, n in available.items()}
 
 
 def _largest_remainder(total: int, weights: Mapping[str, float]) -> dict[str, int]:

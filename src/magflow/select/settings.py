@@ -132,14 +132,18 @@ class QuotaSettings(_Model):
     minimum_share: Fraction = Field(0.05, description="share of the batch every stratum gets, while it has candidates")
     shares: dict[str, NotNegative] = Field(
         default_factory=dict,
-        description="weight per stratum such as 'Al1Fe1 FM'; one left out weighs as much as it has candidates",
+        description="weight per stratum such as 'Al1Fe1 FM'; one left out weighs as much per candidate as these do",
     )
 
 
 class SelectSettings(_Model):
     """Which frames to label, and how many."""
 
-    strategy: Strategy = Field(Strategy.ACTIVE, description="active, or random for control experiments")
+    strategy: Strategy = Field(
+        Strategy.ACTIVE,
+        description="active: what lowers the expected error over the domain most per core-second, or, of a family that "
+        "cannot tell that, what is most uncertain and different; random for control experiments",
+    )
     batch: int = Field(20, ge=1, description="frames labelled per iteration")
     initial: int = Field(40, ge=1, description="frames of the first iteration, before there is an ensemble")
     trust: Literal["auto"] | TrustLevels = Field(
@@ -155,7 +159,16 @@ class SelectSettings(_Model):
     quotas: QuotaSettings = Field(QuotaSettings(), description="shares over composition x magnetic ordering")
     sanity: SanitySettings = Field(SanitySettings(), description="limits outside which a frame is left out")
     duplicates: Tolerance = Field(Tolerance(), description="when two frames are one")
-    fill: bool = Field(False, description="fill a batch that lacks candidates with the most diverse accurate frames")
+    stratum_weights: dict[str, NotNegative] = Field(
+        default_factory=dict,
+        description="how much the squared error of a stratum such as 'Fe2 AFM' counts, where a batch is to lower that "
+        "of the domain; one left out: 1",
+    )
+    fill: bool = Field(
+        False,
+        description="accurate frames may be chosen, too: whenever they teach more, or, by deviation, the most diverse "
+        "ones where a batch lacks candidates",
+    )
 
     @model_validator(mode="after")
     def _grades(self) -> SelectSettings:

@@ -18,6 +18,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, Potential, PotentialFamily, SupportsGrades
+from magflow.core.undecided import TellsUndecided
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.testing.contract import agree, clause, demand, refused
@@ -141,6 +142,30 @@ class PotentialFamilyContract(SettingsContract):
                 agree(found.predict(self.frames).energy, mine, f"energies of a fit {what}")
             with refused(InputError, "a fit in the workdir of another"):
                 self.fit(self.labels[:-1], seed=1, workdir=workdir)
+
+    @clause
+    def what_is_undecided_falls_with_labels(self) -> None:
+        """If it tells what labels leave undecided: rows of each frame alone, along any directions, below the noise on
+        what is labelled, and shorter the more labels there are.
+        """
+        if not isinstance(self.plugin, TellsUndecided):
+            raise SkipTest("does not tell what labels leave undecided")
+        before = self.plugin.undecided_before(self.labels[:20], elements=ELEMENTS, seed=1)
+        few, most = (self.plugin.undecided(self.fitted[0], self.labels[:n], seed=1) for n in (20, 40))
+        first, second, third = (u.rows(self.frames) for u in (before, few, most))
+        agree([len(r) for r in (first, second, third)], [len(self.frames)] * 3, "frames with rows")
+        for name, rows in (("before labels", first), ("by labels", third)):
+            demand(np.isfinite(rows.values).all(), f"rows {name} that are not finite")
+        left = [float((r.values**2).sum()) for r in (first, second, third)]
+        demand(left[0] > left[1] > left[2], f"variance before labels, with 20 and with 40: {left}")
+        taught = most.rows([item.configuration for item in self.labels])
+        highest = float((taught.values**2).sum(axis=1).max())
+        demand(highest < 1.0, f"a labelled number has {highest:.3g} times the variance of its noise")
+        directions = np.random.default_rng(0).normal(size=(most.unknowns, 3))
+        along = most.rows(self.frames[2:3], directions).values
+        agree(
+            along, third.values[third.begin[2] : third.begin[3]] @ directions, "rows of a frame alone, in 3 directions"
+        )
 
     @clause
     def ensemble_saves_and_loads(self) -> None:

@@ -133,6 +133,15 @@ def test_quotas():
     assert allocate(2, {"a": 5, "b": 9, "c": 1}, minimum_share=0.1) == {"a": 1, "b": 1, "c": 0}
     assert allocate(10, {"a": 50, "b": 50}, shares={"a": 0, "b": 1}) == {"a": 0, "b": 10}
     assert allocate(10, {"a": 50, "b": 4}, shares={"a": 0, "b": 1}) == {"a": 6, "b": 4}
+
+
+def test_a_stratum_without_a_share_does_not_outweigh_those_with_one():
+    """Snapshots of molecular dynamics bring strata nobody thought of: 24 frames of 900 are no 24 shares beside 8."""
+    available = {"FM": 600, "AFM": 276, "NM": 24}
+    assert allocate(16, available, shares={"FM": 5, "AFM": 3}) == {"FM": 10, "AFM": 6, "NM": 0}
+    scaled = allocate(160, available, shares={"FM": 500, "AFM": 300})
+    assert scaled == allocate(160, available, shares={"FM": 5, "AFM": 3}) == {"FM": 97, "AFM": 59, "NM": 4}
+    assert allocate(6, {"NM": 40, "FiM": 20}, shares={"FM": 5}) == {"NM": 4, "FiM": 2}
     with pytest.raises(InputError):
         allocate(-1, {"a": 1})
 

@@ -6,7 +6,7 @@ It is a model, not DFT: its labels say so in ``level_of_theory.code``.
 from magflow.dft.spin_lattice.calculator import SpinLatticeCalculator, calculator
 from magflow.dft.spin_lattice.engine import SpinLatticeEngine
 from magflow.dft.spin_lattice.model import SpinLatticeModel
-from magflow.dft.spin_lattice.parameters import FE_AL, SpinLatticeParameters
+from magflow.dft.spin_lattice.parameters import FE_AL, SpinLatticeParameters, like_iron
 
 __all__ = [
     "FE_AL",
@@ -15,4 +15,5 @@ __all__ = [
     "SpinLatticeModel",
     "SpinLatticeParameters",
     "calculator",
+    "like_iron",
 ]

@@ -85,3 +85,21 @@ FE_AL = SpinLatticeParameters(
 """Fe-Al. Least-squares fit to rounded experimental and DFT properties of bcc Fe (a 2.836 A, moment 2.2 muB,
 elastic constants, FM below AFM below NM), B2 FeAl (a 2.884 A, weak Fe moment) and fcc Al: it gives numbers of
 the right size, and no more is claimed for it."""
+
+
+def like_iron(species: tuple[str, ...]) -> SpinLatticeParameters:
+    """Every element as if it were iron, of its own size: distances and moments of the right kind for any alloy.
+
+    For what needs a potential in place of an unknown one. Sizes are covalent radii (Cordero et al., Dalton Trans. 2832
+    (2008)).
+    """
+    from ase.data import atomic_numbers, covalent_radii
+
+    radii = np.array([covalent_radii[atomic_numbers[s]] for s in species])
+    n, iron = len(species), FE_AL.species.index("Fe")
+    tables: dict[str, Any] = {"species": species}
+    for name, table in ((f.name, getattr(FE_AL, f.name)) for f in fields(FE_AL)):
+        if isinstance(table, np.ndarray):
+            tables[name] = np.full((n,) * table.ndim, table[(iron,) * table.ndim])
+    tables["r0"] *= (radii[:, None] + radii) / (2.0 * covalent_radii[atomic_numbers["Fe"]])
+    return replace(FE_AL, **tables)

@@ -14,6 +14,7 @@ from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.settings import MmtpSettings
 from magflow.potentials.mmtp.task import FitTask
+from magflow.potentials.mmtp.undecided import MmtpUndecided
 
 
 class MmtpFamily(MmtpSettings):
@@ -56,10 +57,30 @@ class MmtpFamily(MmtpSettings):
             No labels, non-collinear moments, labels with and without moments, unknown elements, a warm start of
             another shape, values that are not finite, a checkpoint of another fit.
         """
-        if start is not None and not isinstance(start, MmtpPotential):
-            raise InputError("the warm start is of another family", seen=start.family)
         species = tuple(sorted(set(elements)))
-        return fit_mmtp(self, FitTask(train, validation, species, seed, start, progress, workdir))
+        begin = None if start is None else _own(start)
+        return fit_mmtp(self, FitTask(train, validation, species, seed, begin, progress, workdir))
+
+    def undecided(self, potential: Potential, labels: Sequence[LabeledFrame], *, seed: int) -> MmtpUndecided:
+        """See :class:`magflow.core.undecided.TellsUndecided`.
+
+        Raises
+        ------
+        InputError
+            As :meth:`fit` with this start.
+        """
+        start = _own(potential)
+        return MmtpUndecided.by(self, FitTask(labels, (), start.species, seed, start))
+
+    def undecided_before(self, alike: Sequence[LabeledFrame], *, elements: Sequence[str], seed: int) -> MmtpUndecided:
+        """See :class:`magflow.core.undecided.TellsUndecided`; one rough fit.
+
+        Raises
+        ------
+        InputError
+            As :meth:`fit`.
+        """
+        return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed))
 
     def load(self, data: bytes) -> MmtpPotential:
         """Inverse of :meth:`MmtpPotential.to_bytes`."""
@@ -72,3 +93,9 @@ class MmtpFamily(MmtpSettings):
         except MissingToolError as error:
             return [Probe("mMTP kernel", False, error.message, error.hint or "")]
         return [Probe("mMTP kernel", True, f"instruction sets: {found}")]
+
+
+def _own(start: Potential) -> MmtpPotential:
+    if not isinstance(start, MmtpPotential):
+        raise InputError("the warm start is of another family", seen=start.family)
+    return start

@@ -60,16 +60,21 @@ class Posterior:
         deviations: FloatArray = np.random.default_rng(seed).normal(size=(n, len(self.factor))) @ self.factor.T
         return deviations
 
-    def rows(self, model: MmtpModel, frames: Sequence[Frame], weights: MmtpWeights) -> FloatArray:
+    def rows(
+        self, model: MmtpModel, frames: Sequence[Frame], weights: MmtpWeights, directions: FloatArray | None = None
+    ) -> FloatArray:
         """(R, P) J W of `frames`, in the order of :class:`~magflow.potentials.mmtp.residuals.RowLayout`.
+
+        With `directions` D (P, Q): (R, Q) J W D, which is cheaper for few of them.
 
         Its rows' squared lengths are the leverages, their products the correlations: rows A of chosen frames turn the
         posterior into that with W (1 + A^T A)^(-1/2), before any of them is labelled.
         """
         geometry = build_geometry(frames, model.species, model.cutoff, magnetic=model.magnetic)
         problem = Problem(model, geometry, _all_rows(geometry, weights), pulay_columns(geometry, len(model.species)))
-        parts = [problem.rows(self.unknowns, a, b)[1] @ self.factor for a, b in problem.chunks]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.factor)))
+        onto = self.factor if directions is None else self.factor @ directions
+        parts = [problem.rows(self.unknowns, a, b)[1] @ onto for a, b in problem.chunks]
+        return np.concatenate(parts) if parts else np.zeros((0, onto.shape[1]))
 
 
 def _all_rows(geometry: Geometry, weights: MmtpWeights) -> Targets:
