@@ -16,8 +16,10 @@ from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.native import kernel
 
-SKIN = 0.4
-"""A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it."""
+SKIN = 1.0
+"""A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it.
+
+A pair in the skin costs a distance at every step, a new list as much as three steps."""
 
 _STOPS: tuple[Stop | None, ...] = (None, *Stop)
 

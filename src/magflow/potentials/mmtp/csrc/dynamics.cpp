@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "group.hpp"
 #include "random.hpp"
 
 namespace mmtp {
@@ -28,11 +29,6 @@ Vec3 lengths(const Cell& c) {
     return out;
 }
 
-double* aligned(std::vector<double>& store) {
-    const auto raw = reinterpret_cast<std::uintptr_t>(store.data());
-    return reinterpret_cast<double*>((raw + 63) / 64 * 64);
-}
-
 }  // namespace
 
 double Run::kinetic() const {
@@ -45,10 +41,10 @@ double Run::kinetic() const {
 double Run::volume() const { return std::abs(determinant(cell)); }
 
 bool Run::finite() const {
-    double sum = energy;
+    bool all = std::isfinite(energy) && std::isfinite(volume());
     for (std::size_t i = 0; i < mass.size(); ++i)
-        for (int a = 0; a < 3; ++a) sum += 0.0 * (position[i][a] + velocity[i][a] + force[i][a]);
-    return std::isfinite(sum) && std::isfinite(volume());
+        for (int a = 0; a < 3; ++a) all &= std::isfinite(position[i][a] + velocity[i][a] + force[i][a]);
+    return all;
 }
 
 void Run::set_shifts() {
@@ -191,154 +187,6 @@ void Run::check() {
         stop = Stop::deviation;
 }
 
-// Every pair gets a place of its own for dE/dr of the neighbour, and these are summed run by run: so the result of a
-// run does not depend, not by a bit, on which atoms share its lanes.
-class Group {
-  public:
-    std::vector<Run*> runs;
-    bool laid_out = false;
-
-    void evaluate(const Engine& engine, const std::vector<Member>& members, double factor) {
-        if (!laid_out) lay_out(engine, members.front().spec.n_types);
-        std::vector<double>& total = forces_;
-        total.assign(members.size() * 3 * n_atoms_, 0.0);
-        energies_.assign(members.size() * runs.size(), 0.0);
-        update_state();
-        for (Run* run : runs) run->virial = {};
-        for (std::size_t m = 0; m < members.size(); ++m) {
-            evaluate_member(engine, members[m]);
-            const double weight = (members[m].symmetrise ? 0.5 : 1.0), share = weight / double(members.size());
-            for (std::size_t r = 0; r < runs.size(); ++r)
-                energies_[m * runs.size() + r] = gather(r, weight, share, total.data() + 3 * n_atoms_ * m);
-        }
-        for (std::size_t r = 0; r < runs.size(); ++r) average(r, members.size(), factor);
-    }
-
-  private:
-    void lay_out(const Engine& engine, int n_types) {
-        std::vector<std::int32_t> type, neighbour;
-        std::vector<std::int64_t> first = {0};
-        begin_.assign(1, 0);
-        pair_begin_.assign(1, 0);
-        for (const Run* run : runs) {
-            for (std::size_t i = 0; i < run->type.size(); ++i) {
-                type.push_back(run->type[i]);
-                first.push_back(pair_begin_.back() + run->first[i + 1]);
-            }
-            for (std::int32_t j : run->neighbour) neighbour.push_back(std::int32_t(begin_.back()) + j);
-            begin_.push_back(std::int64_t(type.size()));
-            pair_begin_.push_back(std::int64_t(neighbour.size()));
-        }
-        n_atoms_ = begin_.back();
-        n_pairs_ = pair_begin_.back();
-        const std::vector<std::int32_t> frame(n_atoms_, 0);
-        packing_ = std::make_unique<Packing>(engine.lanes, n_types, n_atoms_, 1, type.data(), frame.data(), first.data(), neighbour.data());
-        neighbour_ = std::move(neighbour);
-        lanes_ = packing_->lanes();
-        const std::int64_t slots = lanes_.slot_begin[lanes_.n_blocks * n_types] * engine.lanes;
-        place_.resize(slots);
-        for (std::int64_t k = 0; k < slots; ++k) place_[k] = std::int32_t(n_atoms_ + (lanes_.pair[k] < 0 ? n_pairs_ : lanes_.pair[k]));
-        lanes_.neighbour = place_.data();
-        vector_.resize(3 * n_pairs_);
-        moment_.resize(n_atoms_ + n_pairs_ + 1);
-        gradient_.resize(4 * (n_atoms_ + n_pairs_ + 1) + 8);
-        energy_.resize(n_atoms_);
-        laid_out = true;
-    }
-
-    void update_state() {
-        for (std::size_t r = 0; r < runs.size(); ++r) {
-            Run& run = *runs[r];
-            double* v = vector_.data() + 3 * pair_begin_[r];
-            double closest = std::numeric_limits<double>::infinity();
-            for (std::size_t i = 0; i < run.type.size(); ++i)
-                for (std::int64_t k = run.first[i]; k < run.first[i + 1]; ++k, v += 3) {
-                    const Vec3 &to = run.position[run.neighbour[k]], &from = run.position[i];
-                    for (int a = 0; a < 3; ++a) v[a] = to[a] - from[a] + run.shift[k][a];
-                    closest = std::min(closest, v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-                }
-            run.closest = std::sqrt(closest);
-            std::copy(run.moment.begin(), run.moment.end(), moment_.begin() + begin_[r]);
-        }
-        for (std::int64_t k = 0; k < n_pairs_; ++k) moment_[n_atoms_ + k] = moment_[neighbour_[k]];
-    }
-
-    void evaluate_member(const Engine& engine, const Member& member) {
-        const Spec& s = member.spec;
-        const Parameters p = {member.parameters.data(), member.parameters.data() + s.n_radial(),
-                              member.parameters.data() + s.n_radial() + s.n_scalar};
-        work_.resize(engine.evaluate_workspace(s, lanes_.most_slots) + 8);
-        std::fill(gradient_.begin(), gradient_.end(), 0.0);
-        std::vector<double>& once = once_;
-        once.assign(n_atoms_, 0.0);
-        double unused[6] = {};
-        for (double sign : {1.0, -1.0}) {
-            if (sign < 0.0 && !member.symmetrise) continue;
-            const Output out = {energy_.data(), aligned(gradient_), unused, nullptr};
-            for (std::int64_t b = 0; b < lanes_.n_blocks; ++b)
-                engine.evaluate(s, p, lanes_, b, {vector_.data(), moment_.data(), sign}, aligned(work_), out);
-            for (std::int64_t i = 0; i < n_atoms_; ++i) once[i] += energy_[i];
-        }
-    }
-
-    // Forces of one member on the atoms of a run, its share of the mean virial; returns its energy.
-    double gather(std::size_t r, double weight, double share, double* force) {
-        Run& run = *runs[r];
-        const double* gradient = aligned(gradient_);
-        double energy = 0.0;
-        for (std::int64_t i = begin_[r]; i < begin_[r + 1]; ++i) {
-            energy += once_[i];
-            for (int a = 0; a < 3; ++a) force[3 * i + a] -= weight * gradient[4 * i + a];
-        }
-        double w[6] = {};
-        const double* of_pair = gradient + 4 * n_atoms_;
-        for (std::int64_t k = pair_begin_[r]; k < pair_begin_[r + 1]; ++k) {
-            const double *g = of_pair + 4 * k, *v = vector_.data() + 3 * k;
-            double* f = force + 3 * std::int64_t(neighbour_[k]);
-            for (int a = 0; a < 3; ++a) {
-                f[a] -= weight * g[a];
-                w[a] += v[a] * g[a];
-            }
-            w[3] += 0.5 * (v[1] * g[2] + v[2] * g[1]);
-            w[4] += 0.5 * (v[0] * g[2] + v[2] * g[0]);
-            w[5] += 0.5 * (v[0] * g[1] + v[1] * g[0]);
-        }
-        for (int a = 0; a < 6; ++a) run.virial[a] += share * w[a];
-        return weight * energy;
-    }
-
-    // Mean and sample standard deviation over the members, as magflow.core.prediction has them.
-    void average(std::size_t r, std::size_t members, double factor) {
-        Run& run = *runs[r];
-        const double k = double(members), one_less = members > 1 ? k - 1.0 : 1.0;
-        double mean = 0.0, spread = 0.0, largest = 0.0;
-        for (std::size_t m = 0; m < members; ++m) mean += energies_[m * runs.size() + r] / k;
-        for (std::size_t m = 0; m < members; ++m) spread += std::pow(energies_[m * runs.size() + r] - mean, 2);
-        run.energy = mean;
-        run.energy_deviation = std::sqrt(spread / one_less);
-        for (std::int64_t i = begin_[r]; i < begin_[r + 1]; ++i) {
-            double variance = 0.0;
-            for (int a = 0; a < 3; ++a) {
-                double f = 0.0;
-                for (std::size_t m = 0; m < members; ++m) f += forces_[3 * (m * n_atoms_ + i) + a];
-                f /= k;
-                for (std::size_t m = 0; m < members; ++m) variance += std::pow(forces_[3 * (m * n_atoms_ + i) + a] - f, 2);
-                run.force[i - begin_[r]][a] = f;
-            }
-            largest = std::max(largest, variance);
-        }
-        run.deviation = factor * std::sqrt(largest / one_less);
-    }
-
-    std::unique_ptr<Packing> packing_;
-    Lanes lanes_;
-    std::int64_t n_atoms_ = 0, n_pairs_ = 0;
-    std::vector<std::int64_t> begin_, pair_begin_;  // [run] first atom, first pair
-    std::vector<std::int32_t> neighbour_;           // [pair] atom of this group
-    std::vector<std::int32_t> place_;               // [slot][lane] where dE/dr of the neighbour goes
-    std::vector<double> vector_, moment_, gradient_, energy_, once_, work_, forces_, energies_;
-};
-
 Dynamics::Dynamics(const Engine& engine, std::vector<Member> members, double reach, double deviation_factor)
     : engine_(engine), members_(std::move(members)), reach_(reach), deviation_factor_(deviation_factor) {
     if (members_.empty()) throw std::invalid_argument("no members");
@@ -361,12 +209,22 @@ std::size_t Dynamics::add(Run run) {
     return runs_.size() - 1;
 }
 
-void Dynamics::set_neighbours(std::size_t r, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
-                              std::vector<std::int32_t> image) {
+void Dynamics::set_neighbours(std::size_t r, const std::vector<std::int64_t>& first, const std::vector<std::int32_t>& neighbour,
+                              const std::vector<std::int32_t>& image) {
     Run& run = runs_.at(r);
-    run.first = std::move(first);
-    run.neighbour = std::move(neighbour);
-    run.image = std::move(image);
+    const int n_types = members_[0].spec.n_types;
+    run.first.assign(1, 0);
+    run.neighbour.clear();
+    run.image.clear();
+    for (std::size_t i = 0; i + 1 < first.size(); ++i)
+        for (int t = 0; t < n_types; ++t) {
+            for (std::int64_t k = first[i]; k < first[i + 1]; ++k) {
+                if (run.type[neighbour[k]] != t) continue;
+                run.neighbour.push_back(neighbour[k]);
+                run.image.insert(run.image.end(), image.begin() + 3 * k, image.begin() + 3 * k + 3);
+            }
+            run.first.push_back(std::int64_t(run.neighbour.size()));
+        }
     run.shift.resize(run.neighbour.size());
     run.set_shifts();
     if (grouped_ && going_[r]) groups_[group_of_[r]]->laid_out = false;

@@ -48,8 +48,8 @@ struct Run {
     std::array<double, 6> virial = {};  // dE/d(strain), Voigt, eV
     Stop stop = Stop::none;
 
-    // Neighbours within the cutoff and the skin where the atoms were when the list was made.
-    std::vector<std::int64_t> first;
+    // Neighbours within the cutoff and the skin where the atoms were when the list was made, by type.
+    std::vector<std::int64_t> first;  // [atom][type], and the end
     std::vector<std::int32_t> neighbour, image;  // image: [pair][3] lattice vectors to add
     std::vector<Vec3> shift;                     // the same, A
     std::vector<Vec3> listed_position;
@@ -82,7 +82,6 @@ struct Member {
     bool symmetrise;  // use (E(M) + E(-M))/2
 };
 
-// Runs that are evaluated together: enough atoms to fill the SIMD lanes.
 class Group;
 
 class Dynamics {
@@ -92,8 +91,9 @@ class Dynamics {
     ~Dynamics();
     std::size_t add(Run);
     std::vector<Run>& runs() { return runs_; }
-    void set_neighbours(std::size_t run, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
-                        std::vector<std::int32_t> image);
+    // Those of atom i are first[i] .. first[i + 1], in any order.
+    void set_neighbours(std::size_t run, const std::vector<std::int64_t>& first, const std::vector<std::int32_t>& neighbour,
+                        const std::vector<std::int32_t>& image);
     void set_moments(std::size_t run, std::vector<double> moment);
     void retire(std::size_t run);
     // Energies and forces where the runs are; every run needs a valid list.
