@@ -91,3 +91,27 @@ def _mounted(image: Path, root: Path) -> Iterator[Path]:
         yield root
         for database in root.rglob(DATABASE):
             connection.disconnect(database)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nobody can write below `folder`, root neither."""
+    if os.geteuid() != 0:
+        modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
+        for path, mode in modes.items():
+            path.chmod(mode & ~0o222)
+        try:
+            yield
+        finally:
+            for path, mode in modes.items():
+                path.chmod(mode)
+        return
+    done = subprocess.run(["mount", "--bind", "-o", "ro", folder, folder], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+    try:
+        yield
+        for database in folder.rglob(DATABASE):
+            connection.disconnect(database)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)

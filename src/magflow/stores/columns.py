@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from magflow.stores.blob import unpack
 from magflow.stores.pushdown import column_value, quoted
 
+_LAYOUT = "(id INTEGER PRIMARY KEY, doc BLOB NOT NULL)"
+
 
 def columns_of(con: sqlite3.Connection, table: str) -> list[str]:
     """The declared fields of a table that exists, in the order of its columns."""
@@ -27,7 +29,8 @@ def declare(
     together: Sequence[Sequence[str]],
 ) -> None:
     """Create the table, or what it lacks: a column per field, filled from the documents there are, and the indexes."""
-    con.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, doc BLOB NOT NULL)")
+    if not is_there(con, table):
+        con.execute(f"CREATE TABLE {table} {_LAYOUT}")
     present = columns_of(con, table)
     new = [field for field in (*indexed, *scalars) if field not in present]
     for field in new:
@@ -38,6 +41,26 @@ def declare(
         con.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})")
     if new:
         _fill(con, table, new)
+
+
+def declare_beside(
+    con: sqlite3.Connection,
+    table: str,
+    indexed: Sequence[str],
+    scalars: Sequence[str],
+    together: Sequence[Sequence[str]],
+) -> None:
+    """As :func:`declare`, for a file that may only be read: this connection sees a temporary copy of the table."""
+    before = "SELECT id, doc FROM main." + table if is_there(con, table) else None
+    con.execute(f"CREATE TEMP TABLE {table} {_LAYOUT}")
+    if before is not None:
+        con.execute(f"INSERT INTO temp.{table} {before}")  # noqa: S608
+    declare(con, table, indexed, scalars, together)
+
+
+def is_there(con: sqlite3.Connection, table: str) -> bool:
+    """Whether there is such a table."""
+    return con.execute(f"PRAGMA table_info({table})").fetchone() is not None
 
 
 def is_declared(

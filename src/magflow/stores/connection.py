@@ -13,12 +13,14 @@ transactions, never damage the file: the jobs concerned run again.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -100,6 +102,9 @@ def refuse_network_file_system(directory: str) -> None:
 def connect(path: str | Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """Return this thread's connection to the file at `path`, opened (and the file created) on first use.
 
+    A file that this process may not write, on a read-only medium or in the directory of somebody else, is opened as by
+    :func:`connect_readonly`; who writes all the same gets a :class:`StoreError`.
+
     Raises
     ------
     StoreError
@@ -107,7 +112,9 @@ def connect(path: str | Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """
     path = str(Path(path).absolute())
     pool = _pool()
-    if (con := pool.get(path)) is None:
+    if (con := pool.get(path)) is None and not is_writable(path):
+        pool[path] = con = connect_readonly(path)
+    if con is None:
         refuse_network_file_system(str(Path(path).parent))
         with explained(path):
             con = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -135,10 +142,23 @@ def connect_readonly(path: str | Path) -> sqlite3.Connection:
     if not path.is_file():
         hint = "give the directory of a campaign that was run"
         raise StoreError("there is no store here", where=str(path), hint=hint)
-    log = path.with_name(path.name + "-wal")
-    # without a log to read and a place for its index, as on a read-only disk, the file itself is complete
-    at_rest = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
-    uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+    log, index = (path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))
+    if os.access(path.parent, os.W_OK) or index.exists():
+        return _opened(path)
+    # nobody has it open, and there is no place for the index of a log
+    if not (log.exists() and log.stat().st_size):
+        return _opened(path, immutable=True)
+    return _merged_copy(path, log)
+
+
+def is_writable(path: str | Path) -> bool:
+    """Whether this process may write the file at `path`, or there is none yet."""
+    path = Path(path)  # the log is beside it
+    return not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _opened(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     with explained(path):
         con = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
@@ -147,6 +167,20 @@ def connect_readonly(path: str | Path) -> sqlite3.Connection:
             con.close()
             raise
     return con
+
+
+def _merged_copy(path: Path, log: Path) -> sqlite3.Connection:
+    """A connection to a copy in which what the log holds is in the file; the copy has no name any more."""
+    with TemporaryDirectory(prefix="magflow-") as folder, explained(path):
+        copy = Path(folder) / path.name
+        try:
+            shutil.copyfile(path, copy)
+            shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
+        except OSError as error:
+            raise StoreError("the store cannot be read", where=str(path), seen=error.strerror) from error
+        with closing(sqlite3.connect(copy)) as con:
+            con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return _opened(copy, immutable=True)
 
 
 def merge_log(path: str | Path) -> None:

@@ -25,7 +25,7 @@ from pydash import get, has, set_
 from magflow.errors import InputError
 from magflow.stores import connection
 from magflow.stores.blob import pack, unpack
-from magflow.stores.columns import columns_of, declare, index_name, is_declared
+from magflow.stores.columns import columns_of, declare, declare_beside, index_name, is_declared
 from magflow.stores.filters import Matcher, matcher, rank, sort_key, values_at
 from magflow.stores.projection import parse, project
 from magflow.stores.pushdown import OTHER, Condition, Term, column_value, compile_filter, quoted
@@ -281,8 +281,11 @@ class SQLiteStore(Store):
             declared = self.table, self.fields, self.scalars, self.together
             with connection.explained(self.path):
                 if not is_declared(con, *declared):  # a reader need not wait for a writer
-                    with self.transaction():
-                        declare(con, *declared)
+                    if connection.is_writable(self.path):
+                        with self.transaction():
+                            declare(con, *declared)
+                    else:
+                        declare_beside(con, *declared)
                 self._refresh(con)
         return con
 
