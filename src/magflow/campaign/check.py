@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from maggma.stores import JSONStore
+
 from magflow.campaign.estimate import estimate
 from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
@@ -21,7 +23,7 @@ from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
-from magflow.stores.indexes import missing_indexes
+from magflow.stores.indexes import additional_stores, missing_indexes
 from magflow.stores.jobstore import job_store_from_description, require_connection
 from magflow.stores.mongo import MongoJobStore
 
@@ -252,6 +254,9 @@ def _store(spec: CampaignSpec, directory: Path) -> list[Probe]:
 def _contacted(description: dict[str, Any]) -> str:
     """Connect to a store that is not embedded."""
     store = job_store_from_description(description)
+    stores = (store.docs_store, *additional_stores(store).values())
+    if files := [str(path) for one in stores if isinstance(one, JSONStore) for path in one.paths]:
+        return f"JSONStore, in {', '.join(files)}"  # which connecting would write
     store.connect()
     if not isinstance(store, MongoJobStore):
         return f"{type(store.docs_store).__name__}, {store.count()} documents"

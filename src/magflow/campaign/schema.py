@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field, PositiveFloat, SerializeAsAny, Validation
 
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
 from magflow.campaign.labels import LabelsSpec
+from magflow.campaign.storing import StoreSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.campaign.validation import ValidationSpec
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
-from magflow.core.masking import mask
 from magflow.core.protocols import LabelEngine, PotentialFamily, UsesCores
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
@@ -179,66 +179,6 @@ class ExecutionSpec(Section):
     keep_files: bool | None = Field(
         None, description="Keep every file of a label run; left out: what the engine's settings say."
     )
-
-
-class MongoSpec(Section):
-    """A MongoDB server. User and password never stand in a campaign file; see `uri`."""
-
-    uri: str | None = Field(
-        None,
-        description="mongodb://HOST:PORT/DATABASE, without user and password. Left out: MAGFLOW_MONGO_URI of the "
-        "environment, or mongo_uri of ~/.magflow.yaml, which may hold them.",
-    )
-    database: str | None = Field(None, min_length=1, description="Left out: the one the URI names, or magflow.")
-    collection: str = Field(
-        "magflow", pattern=r"^[A-Za-z_][\w.-]*$", description="Documents; arrays go to GridFS, <collection>_blobs."
-    )
-    options: dict[str, str | int | bool] = Field(
-        default_factory=dict,
-        description="Of the connection, as pymongo names them: tls, tlsCAFile, tlsCertificateKeyFile, replicaSet, ...",
-    )
-    patience: float = Field(900.0, ge=0, description="Seconds that a database which has gone away is waited for.")
-
-
-class StoreSpec(Section):
-    """Another store than the embedded one: MongoDB, or any maggma stores as in jobflow's own jobflow.yaml."""
-
-    mongodb: MongoSpec | None = Field(None, description="A MongoDB server; `mongodb: {}` takes that of the settings.")
-    docs_store: dict[str, Any] | None = Field(
-        None, description="`type` of a maggma store and its arguments: documents."
-    )
-    additional_stores: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="The same for large data; one of them has to be named data."
-    )
-
-    @model_validator(mode="after")
-    def _plain(self) -> StoreSpec:
-        if (self.mongodb is None) == (self.docs_store is None):
-            raise problem("either mongodb, or docs_store and additional_stores", seen="neither or both")
-        secrets = json.dumps(self.model_dump(mode="json"))
-        if mask(secrets) != secrets:
-            raise problem(
-                "no user and no password in a campaign file",
-                seen="one of them",
-                hint="set MAGFLOW_MONGO_URI, or mongo_uri in ~/.magflow.yaml (mode 0600)",
-            )
-        if self.docs_store is None:
-            return self
-        named = {"docs_store": self.docs_store} | {
-            f"additional_stores.{k}": v for k, v in self.additional_stores.items()
-        }
-        for name, store in named.items():
-            if not isinstance(store.get("type"), str) or any(key.startswith("@") for key in store):
-                raise problem("`type` and arguments of a maggma store", seen=f"{name}: {', '.join(store) or 'nothing'}")
-        if "data" not in self.additional_stores:
-            raise problem("an additional store named data", seen=", ".join(self.additional_stores) or "none")
-        return self
-
-    def description(self) -> dict[str, Any]:
-        """What :func:`magflow.stores.jobstore.job_store_from_settings` takes."""
-        if self.mongodb is not None:
-            return {"mongodb": self.mongodb.model_dump()}
-        return {"docs_store": self.docs_store, "additional_stores": self.additional_stores}
 
 
 _ENGINE_FIELDS = {"cores_per_label": "cores", "label_time_limit_s": "time_limit_s", "keep_files": "keep_files"}

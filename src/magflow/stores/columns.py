@@ -51,10 +51,10 @@ def declare_beside(
     together: Sequence[Sequence[str]],
 ) -> None:
     """As :func:`declare`, for a file that may only be read: this connection sees a temporary copy of the table."""
-    before = "SELECT id, doc FROM main." + table if is_there(con, table) else None
+    filled = is_there(con, table)
     con.execute(f"CREATE TEMP TABLE {table} {_LAYOUT}")
-    if before is not None:
-        con.execute(f"INSERT INTO temp.{table} {before}")  # noqa: S608
+    if filled:
+        con.execute(f"INSERT INTO temp.{table} SELECT id, doc FROM main.{table}")  # noqa: S608
     declare(con, table, indexed, scalars, together)
 
 

@@ -177,3 +177,14 @@ def test_a_database_is_contacted_and_nothing_is_written(campaign_file, tmp_path,
     assert "does not answer" in failed(path, tmp_path)["store"].detail
     with pytest.raises(StoreError, match="does not answer"):
         require_ready(load_campaign(path), tmp_path)
+
+
+def test_a_store_in_files_is_not_made(campaign_file, tmp_path):
+    docs, data = tmp_path / "docs.json", tmp_path / "data.json"
+    store = f"{{docs_store: {{type: JSONStore, paths: '{docs}', read_only: false}}, "
+    store += f"additional_stores: {{data: {{type: JSONStore, paths: ['{data}'], read_only: false}}}}}}"
+    path = campaign_file(("magflow: 1 ", f"store: {store}\nmagflow: 1 "))
+    (found,) = [p for p in check_campaign(load_campaign(path), tmp_path / "run") if p.name == "store"]
+    assert found.ok
+    assert f"{docs}, {data}" in found.detail
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

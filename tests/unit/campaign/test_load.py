@@ -190,6 +190,8 @@ def test_structure_files_lie_beside_the_campaign_file(campaign_file, tmp_path, m
         "store: {mongodb: {}, docs_store: {type: MemoryStore}}",
         "store: {mongodb: {uri: 'mongodb://magnus:correct-horse@h/db'}}",
         "store: {docs_store: {type: MongoStore, password: x}, additional_stores: {data: {type: MemoryStore}}}",
+        "store: {docs_store: {type: VaultStore, collection_name: x}, additional_stores: {data: {type: MemoryStore}}}",
+        "store: {docs_store: {type: MemoryStore}, additional_stores: {data: {type: S3Store, index: {type: Other}}}}",
     ],
 )
 def test_stores_that_are_refused(campaign_file, store):
