@@ -1,7 +1,8 @@
 """Run one program: return code, time limit, cost, end of its log.
 
-The program gets a session of its own, so that a time limit ends its children (MPI ranks) too, and on
-Linux it is told to die with the worker that started it.
+The program gets a session of its own, so that a time limit ends its children (MPI ranks) too, and on Linux it is told
+to die with the worker that started it. It and all that it starts carry an environment variable: what is left of them
+when it has ended, in whatever session, is killed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -18,12 +20,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from magflow.core.processes import kill_marked
 from magflow.errors import MissingToolError
+
+RUN = "MAGFLOW_RUN"
+"""Environment variable that names the run which a process belongs to."""
 
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 2.0
 _POLL_S = 0.02
 _TAIL_BYTES = 4096
+
+LAST = 2**25
+"""Bytes in which the end of an output is looked for, however long it is."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,12 @@ def run_program(
     ------
     MissingToolError
         If the program does not exist or may not be executed.
+
+    Notes
+    -----
+    Whatever it has started and left running is killed.
     """
-    started = time.monotonic()
+    started, mark = time.monotonic(), secrets.token_hex(8)
     with log.open("wb") as sink:
         try:
             process = subprocess.Popen(
@@ -91,7 +104,7 @@ def run_program(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **(env or {}), RUN: mark},
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),
             )
@@ -109,6 +122,8 @@ def run_program(
             _end_group(process)
             _reap(process)
         raise
+    finally:
+        kill_marked(RUN, mark)
     return Finished(
         returncode=returncode,
         timed_out=timed_out,
@@ -120,13 +135,12 @@ def run_program(
 
 def tail(path: Path, size: int = _TAIL_BYTES) -> str:
     """The last `size` bytes of a text file, from the start of a line; empty if there is no such file."""
-    try:
-        with path.open("rb") as f:
-            end = f.seek(0, os.SEEK_END)
-            f.seek(max(0, end - size))
-            data = f.read()
-    except FileNotFoundError:
+    if not path.is_file():  # nor a pipe, which would be waited for
         return ""
+    with path.open("rb") as f:
+        end = f.seek(0, os.SEEK_END)
+        f.seek(max(0, end - size))
+        data = f.read()
     text = data.decode(errors="replace")
     return text if end <= size else text.partition("\n")[2]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import secrets
 import shutil
-import tempfile
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from magflow.core.label import Cost
 from magflow.dft.process import Finished
+
+_LOCK = ".lock"
 
 
 class TruncatedOutputError(Exception):
@@ -54,11 +58,7 @@ def run_directory(workdir: Path, scratch: Path | None, prefix: str, tidy: Callab
     """
     for old in workdir.glob(f"{prefix}*"):
         shutil.rmtree(old)
-    root = workdir
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-        root = Path(tempfile.mkdtemp(prefix="magflow-", dir=scratch))
-    try:
+    with nullcontext(workdir) if scratch is None else _directory_in(scratch) as root:
         try:
             yield root
         finally:
@@ -66,6 +66,35 @@ def run_directory(workdir: Path, scratch: Path | None, prefix: str, tidy: Callab
                 tidy(folder)
                 if root != workdir:
                     shutil.move(folder, workdir / folder.name)
-    finally:
-        if root != workdir:
+
+
+@contextmanager
+def _directory_in(scratch: Path) -> Iterator[Path]:
+    """A directory of this run alone, gone afterwards.
+
+    Beside it is a file that is locked for as long as this process lives: who comes next knows by it what a killed
+    process of this machine has left behind, and removes it.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    stem = f"magflow-{socket.gethostname()}-"
+    _sweep(scratch, stem)
+    root = scratch / f"{stem}{secrets.token_hex(4)}"
+    lock, unseen = (root.with_name(root.name + end) for end in (_LOCK, ".new"))
+    with unseen.open("w") as handle:
+        with suppress(OSError):  # a file system without locks: nothing will be swept
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unseen.rename(lock)  # never seen unlocked
+        try:
+            root.mkdir(mode=0o700)
+            yield root
+        finally:
             shutil.rmtree(root, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def _sweep(scratch: Path, stem: str) -> None:
+    for lock in scratch.glob(f"{stem}*{_LOCK}"):
+        with suppress(OSError), lock.open("r+") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
+            lock.unlink(missing_ok=True)

@@ -69,6 +69,37 @@ def test_scratch_is_used_and_left_empty(fake, feal, tmp_path, monkeypatch):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_scratch_of_killed_workers_goes_that_of_living_ones_stays(fake, feal, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    monkeypatch.setenv("MAGFLOW_SCRATCH_DIR", str(scratch))
+    engine = fake("hang")
+    level = engine.level_of_theory(["Al", "Fe"])
+    workers, left = [], scratch
+    for name in ("killed", "living"):
+        (tmp_path / name).mkdir()
+        workers.append(os.fork())
+        if workers[-1] == 0:
+            engine.label(feal, level, tmp_path / name)
+            os._exit(0)
+        deadline = time.monotonic() + 20
+        while not set(scratch.glob("*/attempt-1/run.log")) - {left / "attempt-1" / "run.log"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if name == "killed":
+            os.kill(workers[0], 9)
+            os.waitpid(workers[0], 0)
+            (left,) = (path for path in scratch.iterdir() if path.is_dir())
+    try:
+        assert not left.exists()
+        kept = sorted(path.name for path in scratch.iterdir())
+        assert compute(fake(), feal, tmp_path / "w").ok
+        assert sorted(path.name for path in scratch.iterdir()) == kept
+        assert len(kept) == 2
+    finally:
+        os.kill(workers[1], 9)
+        os.waitpid(workers[1], 0)
+
+
 @pytest.mark.parametrize(
     ("mode", "kind", "says"),
     [

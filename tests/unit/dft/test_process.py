@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -87,8 +88,20 @@ def test_interrupt_leaves_nothing_running(tmp_path):
     assert not alive(int((tmp_path / "log").read_text()))
 
 
+@pytest.mark.parametrize("ending", ["exit 0", "exit 3", "sleep 60"])
+def test_no_child_outlives_the_program(tmp_path, ending):
+    """In a session of its own, deaf to SIGTERM; also in the session of the program."""
+    deaf = f"{sys.executable} -c 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(61)'"
+    sh(tmp_path, f"setsid {deaf} & echo $!; {deaf} & echo $!; sleep 0.5; {ending}", time_limit_s=2)
+    children = [int(pid) for pid in (tmp_path / "log").read_text().split()]
+    assert len(children) == 2
+    assert not any(alive(pid) for pid in children)
+
+
 def test_tail(tmp_path):
     path = tmp_path / "long"
     path.write_text("".join(f"line {i}\n" for i in range(1000)))
     assert tail(path, 30) == "line 997\nline 998\nline 999\n"
     assert tail(tmp_path / "absent") == ""
+    os.mkfifo(tmp_path / "pipe")
+    assert tail(tmp_path / "pipe") == ""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from magflow.core.processes import kill_marked
 from magflow.errors import CampaignError, StoreError
 
 TAG = "MAGFLOW_WORKER"
@@ -84,13 +85,7 @@ def is_running(directory: Path) -> bool:
 
 def kill_tagged(prefix: str) -> int:
     """Kill every process of this user whose tag begins with `prefix`, but not this one; returns their number."""
-    killed = 0
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(TAG, "").startswith(prefix):
-                process.kill()
-                killed += 1
-    return killed
+    return kill_marked(TAG, prefix)
 
 
 def kill_group(pid: int) -> None:
