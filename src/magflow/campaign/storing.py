@@ -1,4 +1,4 @@
-"""Where a campaign is kept, as its file says it: MongoDB, or stores of maggma. No credentials, and known classes only."""
+"""Where a campaign is kept, as its file says: MongoDB, or stores of maggma. No credentials, and known classes only."""
 
 from __future__ import annotations
 

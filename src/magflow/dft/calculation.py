@@ -7,8 +7,10 @@ its output (:meth:`Calculation.read`), whether that is good enough (:meth:`Calcu
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -181,7 +183,7 @@ class Calculation(ABC, Generic[Step, Result]):
     def _tidy(self, folder: Path) -> None:
         for path in folder.iterdir():
             if path.name in self.removed_files or not (self.settings.keep_files or path.name in self.kept_files):
-                path.unlink()
+                _remove(path)
 
     def _failed(self, failure: Failure, record: RunRecord, details: Mapping[str, Any]) -> Label:
         return Label.failed(
@@ -208,3 +210,12 @@ class Calculation(ABC, Generic[Step, Result]):
             attempts=len(record.runs),
             details=details,
         )
+
+
+def _remove(path: Path) -> None:
+    """What cannot be removed stays: it takes nothing from a run that is over."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

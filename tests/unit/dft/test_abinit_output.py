@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from magflow.dft.abinit.output import error_message, read_moments
+from magflow.dft.abinit.texts import moments_in, read_log
 from magflow.dft.runs import TruncatedOutputError
+from magflow.dft.text import lines
 
 TABLE = """ Integrated electronic and magnetization densities in atomic spheres:
  ---------------------------------------------------------------------
@@ -21,27 +27,70 @@ TABLE = """ Integrated electronic and magnetization densities in atomic spheres:
 
 def test_the_last_table_counts():
     text = TABLE.format(1.0, -0.1) + "\n more output\n" + TABLE.format(1.998797, -0.02)
-    np.testing.assert_allclose(read_moments(text, 2), [1.998797, -0.02])
+    np.testing.assert_allclose(moments_in(text.splitlines(), 2), [1.998797, -0.02])
 
 
 def test_reference_output_of_another_version(reference_data):
     path = reference_data / "abinit_cdft" / "t03_extract.abo"
-    np.testing.assert_allclose(read_moments(path.read_text(), 2), [2.25, 2.30], atol=5e-6)
+    np.testing.assert_allclose(moments_in(path.read_text().splitlines(), 2), [2.25, 2.30], atol=5e-6)
 
 
 @pytest.mark.parametrize("cut", [60, 250, 380, 430, 480])
 def test_a_table_cut_short_is_no_table(cut):
     assert cut < TABLE.format(1.0, 2.0).rindex(" ---")
     with pytest.raises(TruncatedOutputError):
-        read_moments(TABLE.format(1.0, 2.0)[:cut], 2)
+        moments_in(TABLE.format(1.0, 2.0)[:cut].splitlines(), 2)
 
 
 def test_wrong_number_of_atoms():
     with pytest.raises(TruncatedOutputError, match="2 atoms instead of 3"):
-        read_moments(TABLE.format(1.0, 2.0), 3)
+        moments_in(TABLE.format(1.0, 2.0).splitlines(), 3)
 
 
 def test_error_message_is_one_line():
     log = "--- !WARNING\nmessage: |\n    no\n...\n--- !ERROR\nmessage: |\n    Found `FOO`\n    in it.\n...\n"
-    assert error_message(log) == "Found `FOO` in it."
-    assert error_message("all is well") == ""
+    assert read_log(log.splitlines()).error == "Found `FOO` in it."
+    assert read_log(["all is well"]).error == ""
+
+
+@pytest.mark.parametrize("word", ["********", "NaN", "-Infinity", "nan"])
+def test_a_moment_that_is_no_number_is_named(word):
+    text = TABLE.format(1.0, 2.0).replace("     1.000000 ", f"     {word} ")
+    with pytest.raises(TruncatedOutputError, match=f"moment of atom 1 is no number: {re.escape(word)}"):
+        moments_in(text.splitlines(), 2)
+
+
+def test_the_charge_is_never_read_as_the_moment():
+    text = TABLE.format(1.0, 2.0).replace("6.610917     1.000000 ", "-1006.610917-1001.000000 ")
+    with pytest.raises(TruncatedOutputError, match="run together at atom 1"):
+        moments_in(text.splitlines(), 2)
+    text = TABLE.format(1.0, 2.0).replace("6.610917     1.000000 ", "********************* ")
+    with pytest.raises(TruncatedOutputError, match="run together at atom 1"):
+        moments_in(text.splitlines(), 2)
+
+
+def test_a_log_is_read_once_and_little_of_it_is_kept():
+    """500 000 heads of messages that never end: the search for one was quadratic."""
+
+    def log():
+        for _ in range(500_000):
+            yield "--- !ERROR"
+            yield "x" * 40
+
+    began = time.process_time()
+    tracemalloc.start()
+    assert read_log(log()).error == ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert time.process_time() - began < 10
+
+
+def test_a_file_without_lines_is_read_in_pieces_and_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "long").write_bytes(b"\xff" * 200_000)
+    assert [len(line) for line in lines(tmp_path / "long")] == [65_536] * 3 + [200_000 - 3 * 65_536]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to("circle")
+    for name in ("pipe", "circle", "absent"):
+        with pytest.raises(TruncatedOutputError, match=f"there is no {name}"):
+            list(lines(tmp_path / name))

@@ -17,12 +17,15 @@ from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import HARTREE
 from magflow.dft.abinit.datasets import PawDataset, unpacked
 from magflow.dft.abinit.inputs import held_in, input_text
-from magflow.dft.abinit.output import Output, error_message, read_output, scf_steps
+from magflow.dft.abinit.output import Output, read_output
 from magflow.dft.abinit.program import ENVIRONMENT, executable, named_failure
 from magflow.dft.abinit.settings import AbinitSettings
+from magflow.dft.abinit.texts import Log, read_log
 from magflow.dft.calculation import Calculation, Numbers
 from magflow.dft.frames import foreign_structure
 from magflow.dft.process import Finished
+from magflow.dft.runs import TruncatedOutputError
+from magflow.dft.text import lines
 
 _STEM = "run"
 
@@ -152,12 +155,13 @@ class AbinitCalculation(Calculation[Attempt, Output]):
 
     def complaint(self, folder: Path, finished: Finished) -> str:
         """See :class:`magflow.dft.calculation.Calculation`."""
-        return error_message(_text(folder / self.log))
+        return _log(folder / self.log).error
 
     def crashed(self, folder: Path, finished: Finished) -> Failure:
         """See :class:`magflow.dft.calculation.Calculation`."""
-        started = any(scf_steps(_text(folder / name)) > 0 for name in (f"{_STEM}.abo", self.log))
-        named = named_failure(finished.returncode, self.complaint(folder, finished), started=started)
+        log = _log(folder / self.log)
+        started = log.steps > 0 or _log(folder / f"{_STEM}.abo").steps > 0
+        named = named_failure(finished.returncode, log.error, started=started)
         return named or super().crashed(folder, finished)
 
     def remember(self, folder: Path, finished: Finished, step: Attempt, result: Output | Failure) -> Mapping[str, Any]:
@@ -243,5 +247,9 @@ def moment_error(frame: Frame, held: BoolArray, magmoms: FloatArray | None) -> f
     return float(np.abs(magmoms - frame.magmoms[:, 2])[held].max())
 
 
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
+def _log(path: Path) -> Log:
+    """What `path` says; nothing if it is not there."""
+    try:
+        return read_log(lines(path))
+    except TruncatedOutputError:
+        return read_log(())

@@ -11,7 +11,8 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabelKind, LevelOfTheory
 from magflow.core.types import FloatArray
 from magflow.core.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
-from magflow.dft.abinit.output import read_moments, species, variables
+from magflow.dft.abinit.output import species, variables
+from magflow.dft.abinit.texts import moments_in
 from magflow.dft.runs import TruncatedOutputError
 from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
@@ -99,7 +100,7 @@ def _main_output(gsr: Path) -> str:
 
 def _moments(abo: str, n_atoms: int, findings: Findings, where: str) -> FloatArray | None:
     try:
-        return read_moments(abo, n_atoms)
+        return moments_in(abo.splitlines(), n_atoms)
     except TruncatedOutputError as error:
         findings.note(
             Fate.GUESSED, f"the label is spin-polarised, its moments are unknown: {error} (run.abo beside it)", where

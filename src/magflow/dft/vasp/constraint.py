@@ -13,6 +13,7 @@ from magflow.core.label import Failure, FailureKind
 from magflow.core.moments import ZERO_MOMENT
 from magflow.core.types import FloatArray
 from magflow.dft.frames import held_atoms
+from magflow.dft.process import LAST, tail
 from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.vasp.deltaspin import read_log
 from magflow.dft.vasp.penalty import Target, energy_mismatch, force_resolution, penalty_gradient, read_oszicar, refined
@@ -90,7 +91,7 @@ def _penalty(folder: Path, target: Target) -> Held | Failure:
 
 def _deltaspin(log: Path, target: Target) -> Held | Failure:
     try:
-        state = read_log(log.read_text(errors="replace"), len(target.held))
+        state = read_log(tail(log, LAST), len(target.held))
     except TruncatedOutputError as error:
         return Failure(FailureKind.TRUNCATED_OUTPUT, str(error))
     if state.targets is not None and not np.allclose(

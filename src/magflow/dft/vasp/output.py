@@ -22,6 +22,7 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, voigt
+from magflow.dft.process import LAST, tail
 from magflow.dft.runs import TruncatedOutputError
 
 _END = "General timing and accounting informations for this job"
@@ -181,13 +182,12 @@ def error_message(log: str) -> str:
 
 def scf_tail(folder: Path) -> str:
     """The last lines of OSZICAR."""
-    path = folder / "OSZICAR"
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = tail(folder / "OSZICAR", LAST).splitlines()
     return "\n".join([line for line in lines if ":" in line or "F=" in line][-10:])
 
 
 def _ends_well(path: Path) -> bool:
-    return path.is_file() and _END in path.read_text(errors="replace")
+    return _END in tail(path, LAST)
 
 
 def _shaped(values: Any, shape: tuple[int, ...], name: str) -> FloatArray:

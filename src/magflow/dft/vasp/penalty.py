@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from magflow.core.types import BoolArray, FloatArray
+from magflow.dft.process import LAST, tail
 
 _NUMBER = r"[-+]?\d*\.\d*(?:[Ee][-+]?\d+)?"
 _ENERGY = re.compile(rf"E_p\s*=\s*({_NUMBER})\s+lambda\s*=\s*({_NUMBER})")
@@ -105,7 +106,7 @@ class PenaltyOutput:
 
 def read_oszicar(path: Path, n_atoms: int) -> PenaltyOutput | None:
     """The last state of the constraint in `path`; None if it is not there or is cut short."""
-    text = path.read_text(errors="replace") if path.is_file() else ""
+    text = tail(path, LAST)
     energies = _ENERGY.findall(text)
     moments = _table(text, _MOMENTS, n_atoms)
     if not energies or moments is None:
