@@ -11,6 +11,7 @@ from pathlib import Path
 from jobflow import CURRENT_JOB, Flow, JobConfig, OnMissing, Response, job
 
 from magflow.errors import InputError
+from magflow.makers.tries import LOST
 
 TOLERANT = JobConfig(on_missing_references=OnMissing.NONE)
 
@@ -79,6 +80,21 @@ def sleep_with_child(seconds, note):
     Path(note).write_text(f"{os.getpid()} {child.pid}")
     child.wait()
     return "slept"
+
+
+@job
+def stand_still_once(marker):
+    """As a worker that is deadlocked, or waits for a disk that has gone."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return "went on"
+
+
+@job
+def lost_seconds():
+    """What earlier tries of this very job have cost: wall and CPU time."""
+    return [LOST.get().wall_seconds, LOST.get().cpu_seconds]
 
 
 @job

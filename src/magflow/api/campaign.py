@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magflow.campaign.check import require_ready
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
+from magflow.campaign.lock import campaign_lock
 from magflow.core.dataset import Dataset
 from magflow.errors import InputError
 from magflow.execution.backend import UNCLAIMED, backend_named, open_reader, require_backend
@@ -20,6 +21,7 @@ from magflow.stores import queries
 from magflow.stores.questions import Question, stored_rows
 
 if TYPE_CHECKING:
+    from magflow.campaign.schema import CampaignSpec
     from magflow.execution.local.executor import RunProgress
 
 
@@ -55,6 +57,7 @@ class Campaign:
 
     def __init__(self, directory: str | Path) -> None:
         self._here = CampaignDirectory.existing(Path(directory))
+        self._described: tuple[Path, CampaignSpec] | None = None
 
     @classmethod
     def from_file(cls, file: str | Path, directory: str | Path | None = None) -> Campaign:
@@ -87,7 +90,9 @@ class Campaign:
         spec = load_campaign(file)
         path = Path("runs") / file.stem if directory is None else Path(directory)
         require_ready(spec, path)
-        return cls(CampaignDirectory.prepare(path, file, spec).path)
+        campaign = cls(CampaignDirectory.prepare(path, file, spec).path)
+        campaign._described = file, spec
+        return campaign
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name} in {self.path}>"
@@ -136,14 +141,17 @@ class Campaign:
         from magflow.execution.local.executor import LocalExecutor
         from magflow.report.files import write_results
 
-        here = self._here
-        require_backend(here, backend_named(UNCLAIMED))
-        submit_campaign(here)
-        store = None if here.spec.store is None else here.store
-        executor = LocalExecutor(here.path, store=store, workers=workers or here.spec.execution.workers)
-        while executor.run(progress).ok and submit_campaign(here):
-            pass
-        write_results(here)
+        with campaign_lock(self.path):
+            if self._described is not None:  # another start may have put its own file there since
+                self._here = CampaignDirectory.prepare(self.path, *self._described)
+            here, rules = self._here, self._here.spec.execution
+            require_backend(here, backend_named(UNCLAIMED))
+            submit_campaign(here)
+            store = None if here.spec.store is None else here.store
+            executor = LocalExecutor(here.path, store, workers or rules.workers, quiet_limit=rules.quiet_limit_s)
+            while executor.run(progress).ok and submit_campaign(here):
+                pass
+            write_results(here)
         return self.status
 
     @property

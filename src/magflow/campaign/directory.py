@@ -12,6 +12,7 @@ from jobflow import JobStore
 
 from magflow.campaign.build import campaign_id
 from magflow.campaign.load import parse_campaign
+from magflow.campaign.lock import campaign_lock, is_running
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import read_source
 from magflow.core.files import replace_file
@@ -65,33 +66,42 @@ class CampaignDirectory:
         """Make the directory, or take up the campaign in it if it is the same.
 
         An identity that was left empty or damaged, by a full disk say, is written anew if the store is this campaign's.
+        While a process runs the campaign, no other replaces its file.
 
         Raises
         ------
         CampaignError
-            If it belongs to another campaign: another question, engine, family or seed.
+            If it belongs to another campaign: another question, engine, family or seed; or another process runs it, by
+            another file.
         StoreError
             If it cannot be written.
         """
         here = cls(path)
-        found = here._known_identity()
-        identity = {"id": here._id_of(spec, found), "name": spec.name, "structures": str(file.resolve().parent)}
-        if found is not None and path.resolve() == file.resolve().parent:
+        known = all((path / name).is_file() for name in (FILE, IDENTITY))
+        if known and (path / FILE).read_bytes() == file.read_bytes() and is_running(path):
+            return cls.existing(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error.strerror) from error
+        with campaign_lock(path):
+            here._take_up(file, spec)
+        return here
+
+    def _take_up(self, file: Path, spec: CampaignSpec) -> None:
+        """Write file and identity; under the lock."""
+        found = self._known_identity()
+        identity = {"id": self._id_of(spec, found), "name": spec.name, "structures": str(file.resolve().parent)}
+        if found is not None and self.path.resolve() == file.resolve().parent:
             identity["structures"] = found["structures"]
         identity |= IDENTITY_LAYOUT.stamp
         try:
-            here._check_same(found, identity, file)
-            if file.resolve() != (path / FILE).resolve():
-                replace_file(path / FILE, file.read_bytes())
-            replace_file(path / IDENTITY, json.dumps(identity, indent=1).encode())
+            self._check_same(found, identity, file)
+            if file.resolve() != (self.path / FILE).resolve():
+                replace_file(self.path / FILE, file.read_bytes())
+            replace_file(self.path / IDENTITY, json.dumps(identity, indent=1).encode())
         except (OSError, StoreError) as error:
-            raise StoreError(
-                "the campaign's directory cannot be written",
-                where=str(path),
-                seen=error.message if isinstance(error, StoreError) else error.strerror,
-                hint="choose another one with --dir, or free some space",
-            ) from error
-        return here
+            raise _unwritable(self.path, error.message if isinstance(error, StoreError) else error.strerror) from error
 
     def _id_of(self, spec: CampaignSpec, found: dict[str, Any] | None) -> str:
         """Id of the campaign that `spec` describes: that of the one here, if it is described as that one was.
@@ -178,3 +188,12 @@ class CampaignDirectory:
     def models(self) -> Path:
         """Where the ensemble is written."""
         return self.path / MODELS
+
+
+def _unwritable(path: Path, seen: str | None) -> StoreError:
+    return StoreError(
+        "the campaign's directory cannot be written",
+        where=str(path),
+        seen=seen,
+        hint="choose another one with --dir, or free some space",
+    )

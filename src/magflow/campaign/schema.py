@@ -179,6 +179,12 @@ class ExecutionSpec(Section):
     keep_files: bool | None = Field(
         None, description="Keep every file of a label run; left out: what the engine's settings say."
     )
+    quiet_limit_s: float | None = Field(
+        1800,
+        ge=60,
+        description="Seconds after which a job whose processes use no CPU time here is taken to hang: it is ended and "
+        "offered again. null: never, for programs that only wait for another machine.",
+    )
 
 
 _ENGINE_FIELDS = {"cores_per_label": "cores", "label_time_limit_s": "time_limit_s", "keep_files": "keep_files"}

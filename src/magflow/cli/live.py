@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from magflow.execution.local.executor import RunProgress
     from magflow.execution.queue_status import QueueStatus
 
+_QUIET = 60.0
+"""Seconds without CPU time that a person is told of."""
+
 _STATUS_EVERY = 2.0
 """Seconds between two readings of the store; the queue is read more often."""
 
@@ -118,7 +121,9 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     if (status.seconds_left or 0) >= 1:
         facts.add_row("left", f"at most {age(status.seconds_left or 0)} of labels")
     for job in status.running[:4]:
-        facts.add_row("running", f"{job['name']} ({age(job['seconds'])})")
+        quiet = job.get("quiet_seconds") or 0.0
+        still = f", [yellow]no CPU time for {age(quiet)}[/yellow]" if quiet >= _QUIET else ""
+        facts.add_row("running", f"{job['name']} ({age(job['seconds'])}{still})")
     if status.label_budget:
         attempted = status.labels + status.labels_failed
         bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
@@ -126,6 +131,8 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     parts: list[Any] = [facts]
     if status.queue is not None and status.queue.shared:
         parts += _queue_parts(status.queue)
+    if status.note:
+        parts.append(f"[yellow]{status.note}[/yellow]")
     if status.explanation:
         parts.append(f"[bold]{status.reason}[/bold]: {status.explanation}")
     for job in status.failed_jobs[:5]:

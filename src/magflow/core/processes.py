@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 
 import psutil
@@ -15,17 +16,17 @@ def kill_marked(variable: str, prefix: str) -> int:
 
     They are found in whatever session or process group they are, until none is left.
     """
-    killed = 0
+    killed = set[psutil.Process]()
     for _ in range(_ROUNDS):
         found = _marked(variable, prefix)
         for process in found:
             with suppress(psutil.Error):
                 process.kill()
-        killed += len(found)
+        killed.update(found)
         if not found:
             break
-        psutil.wait_procs(found, timeout=0.2)
-    return killed
+        time.sleep(0.01)  # no more: to wait for children of this process would take their exit status from others
+    return len(killed)
 
 
 def _marked(variable: str, prefix: str) -> list[psutil.Process]:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.lock import Holder
 from magflow.core import plugins
 from magflow.core.files import replace_file
 from magflow.core.versions import Format, read_stamped
@@ -123,6 +124,10 @@ class Backend(ABC):
         StoreError
             If it cannot be reached.
         """
+
+    def runner(self, directory: CampaignDirectory) -> Holder | None:
+        """The process that runs the campaign, or was killed when it ran it; None where workers come by themselves."""
+        return None
 
     def resolved(self) -> Self:
         """The same with all that was left open filled in.

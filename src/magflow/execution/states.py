@@ -132,8 +132,19 @@ ALL_JOBS = JobFilter()
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What one try of a job took, in seconds; `cpu` includes child processes."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+
+NO_COST = Cost()
+
+
+@dataclass(frozen=True)
 class Claim:
-    """A job that a worker has taken: `payload` is the serialised jobflow Job."""
+    """A job that a worker has taken: `payload` is the serialised jobflow Job, `lost` what earlier tries have cost."""
 
     id: int
     uuid: str
@@ -144,14 +155,4 @@ class Claim:
     attempt: int
     payload: str
     directory: Path
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one try of a job took, in seconds; `cpu` includes child processes."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-
-
-NO_COST = Cost()
+    lost: Cost = NO_COST

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.lock import Holder
 from magflow.campaign.schema import CampaignSpec
 from magflow.core.label import FailureKind
 from magflow.core.notebook import facts_html
 from magflow.errors import StoreError
-from magflow.execution.backend import open_reader
+from magflow.execution.backend import backend_of, open_reader
 from magflow.execution.queue_status import QueueStatus, queue_status
-from magflow.execution.states import JobState
+from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import Purpose
 from magflow.makers.roles import Category, Phase, Tag
 from magflow.presentation.quantities import shown
 from magflow.stores import queries
+
+SILENT = 120.0
+"""Seconds without a sign of life after which people are told; one is due every ten."""
 
 
 @dataclass(frozen=True)
 class CampaignStatus:
     """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels, house units.
 
-    `labels` counts what the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
+    `note` is what is to be known of the process that runs it: that it was killed, or is silent. `labels` counts what
+    the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
     them the campaign wants. `core_hours` is the cost of everything.
     """
 
@@ -48,6 +55,7 @@ class CampaignStatus:
     seconds_left: float | None
     reason: str | None = None
     explanation: str | None = None
+    note: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     queue: QueueStatus | None = None
 
@@ -92,6 +100,8 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     else:
         running, failed, standing = queue.running(), queue.failed(), queue_status(directory, queue)
     shared = standing is not None and standing.shared
+    runner = None if shared else backend_of(directory).runner(directory)
+    attended = shared or (runner is not None and runner.alive)
     tags = [tag for job, _ in running if (tag := Tag.read(job.metadata, job.name)) is not None]
     rules = spec.stop.rules()
     every = queries.label_summaries(store, directory.id)
@@ -110,11 +120,11 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
     return CampaignStatus(
         name=spec.name,
-        state=_state(counts, unfinished, outcome is not None, shared),
+        state=_state(counts, unfinished, outcome is not None, shared, attended),
         iteration=tags[0].iteration if tags else history[-1].iteration if history else None,
         phase=min((tag.phase for tag in tags), key=list(Phase).index, default=None),
         jobs={str(s): n for s, n in counts.items()},
-        running=[{"name": j.name, "seconds": round(s, 1), "category": j.category} for j, s in running],
+        running=[_running(job, seconds, runner) for job, seconds in running] if attended else [],
         failed_jobs=[{"name": j.name, "error": _last_line(j.error)} for j in failed],
         labels=len(usable),
         labels_failed=len(bad) + len(doubted),
@@ -132,6 +142,7 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         else _seconds_left(every, wanted, _labels_at_once(standing) if shared else spec.execution.workers),
         reason=outcome.reason if outcome and not unfinished else None,
         explanation=outcome.explanation if outcome and not unfinished else None,
+        note=None if runner is None else _note(runner, unfinished),
         history=[_row(d) for d in history],
         queue=standing,
     )
@@ -142,14 +153,32 @@ def _labels_at_once(queue: QueueStatus | None) -> int:
     return 1 if found is None else max(1, found.running)
 
 
-def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bool) -> str:
-    if counts[JobState.RUNNING]:
+def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bool, attended: bool) -> str:
+    if attended and counts[JobState.RUNNING]:
         return "running"
     if unfinished:
-        return "queued" if shared else "interrupted"
+        return "queued" if shared else "running" if attended else "interrupted"
     if ended:
         return "finished"
     return "failed" if counts[JobState.FAILED] else "empty"
+
+
+def _running(job: JobRecord, seconds: float, runner: Holder | None) -> dict[str, Any]:
+    """One running job; `quiet_seconds` is for how long its processes have used no CPU time, where that is known."""
+    told = {} if runner is None else runner.workers.get(job.worker or "", {})
+    quiet = told.get("quiet") if told.get("attempt") == job.tries else None
+    return {"name": job.name, "seconds": round(seconds, 1), "category": job.category, "quiet_seconds": quiet}
+
+
+def _note(runner: Holder, unfinished: int) -> str | None:
+    """What is to be known of the process that runs the campaign."""
+    when = "" if runner.seen is None else datetime.fromtimestamp(runner.seen).strftime(" at %Y-%m-%d %H:%M:%S")
+    if not runner.alive:
+        return f"{runner} was killed; it was last seen{when}. `magflow run` goes on" if unfinished else None
+    silent = time.time() - (runner.seen or time.time())
+    if silent < SILENT:
+        return None
+    return f"{runner} is there but has been silent for {age(silent)}: is it stopped, or its disk gone?"
 
 
 def _last_line(error: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, Maker, OnMissing, OutputReference, Response, job
@@ -21,6 +21,7 @@ from magflow.makers.judging import SEEN, compared, far_from_others, is_doubtful,
 from magflow.makers.label_document import label_document
 from magflow.makers.offered import chosen
 from magflow.makers.packing import pack_batch, pack_frame, unpack_frame, unpack_labelled
+from magflow.makers.tries import LOST
 from magflow.select.stopping import StopReason
 
 
@@ -70,7 +71,8 @@ class LabelMaker(PluginMaker):
             return Response(replace=label_flow(engine, self.campaign, frame, source, iteration, purpose))
         workdir = Path.cwd() / f"label-{configuration.frame_id}"
         workdir.mkdir(exist_ok=True)
-        label = judged(configuration, engine.label(configuration, level, workdir))
+        computed = engine.label(configuration, level, workdir)
+        label = judged(configuration, replace(computed, cost=computed.cost + LOST.get()))
         label = compared(configuration, label, others, earlier)
         if not any(workdir.iterdir()):
             workdir.rmdir()

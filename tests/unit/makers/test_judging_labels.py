@@ -11,13 +11,14 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from maker_documents import CAMPAIGN, frames
 
-from magflow.core.label import FailureKind, Label
+from magflow.core.label import Cost, FailureKind, Label
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.makers.documents import LabelDoc
 from magflow.makers.judging import SEEN, Sibling, compared, far_from_others, judged
 from magflow.makers.label import LabelMaker, collect
 from magflow.makers.label_document import label_document
 from magflow.makers.packing import pack_frame
+from magflow.makers.tries import LOST
 
 FRAMES = frames(14, 3)
 ENGINE = SpinLatticeEngine()
@@ -143,6 +144,18 @@ def test_a_suspect_trains_nothing_and_a_second_calculation_confirms_it(store, mo
     second = made(store, "b")
     assert second.state == "ok"
     assert SEEN in second.details
+
+
+def test_what_killed_tries_have_cost_counts_as_the_label_s(store, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Doubtful, "off", 0.0)
+    token = LOST.set(Cost(cpu_seconds=100.0, wall_seconds=3600.0))
+    try:
+        label = made(store, "a")
+    finally:
+        LOST.reset(token)
+    assert label.core_hours == pytest.approx(label.cores, rel=0.01)
+    assert 100.0 <= label.cpu_seconds < 101.0
 
 
 def test_a_first_batch_is_held_against_itself(labels):

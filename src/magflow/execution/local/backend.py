@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from magflow.campaign.lock import Holder, holder_of
 from magflow.execution.backend import Backend
 
 if TYPE_CHECKING:
@@ -32,3 +33,7 @@ class LocalBackend(Backend):
         from magflow.execution.local.queue import JobQueue
 
         return JobQueue(directory.path)
+
+    def runner(self, directory: CampaignDirectory) -> Holder | None:
+        """Who holds the lock on the directory, or held it when it was killed."""
+        return holder_of(directory.path)

@@ -9,20 +9,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from magflow.campaign.lock import Lock, campaign_lock
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.execution.directories import remove_spares
 from magflow.execution.local.pool import Death, WorkerPool
-from magflow.execution.local.processes import campaign_lock, kill_tagged, tag
+from magflow.execution.local.processes import kill_tagged, tag
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
-from magflow.execution.states import JobRecord, JobState
+from magflow.execution.local.watch import Watch, costs_in
+from magflow.execution.states import Cost, JobRecord, JobState
 from magflow.stores import connection
 from magflow.stores.results import find_results, sync_results
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from jobflow import Flow, Job, JobStore
 
 _TICK = 0.03  # seconds between two looks at the workers and the queue
+
+QUIET_LIMIT = 1800.0
+"""Seconds after which a job whose processes use no CPU time is taken to hang."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ class LocalExecutor:
         Number of worker processes.
     threads
         Threads that each job's numerical libraries may use.
+    quiet_limit
+        Seconds after which a job whose processes use no CPU time is taken to hang: its worker is killed, as if it had
+        died. None: never.
     retries, max_crashes, synchronous
         As for :class:`~magflow.execution.local.queue.JobQueue`.
 
@@ -88,6 +96,7 @@ class LocalExecutor:
         retries: int = 1,
         max_crashes: int = 3,
         synchronous: str = "FULL",
+        quiet_limit: float | None = QUIET_LIMIT,
     ) -> None:
         if workers < 1:
             raise InputError("no job would ever run", where="workers", seen=workers, expected="at least 1")
@@ -100,6 +109,7 @@ class LocalExecutor:
                 "the campaign's directory cannot be created", where=str(directory), seen=str(error), hint=hint
             ) from error
         self.store, self.workers, self.threads = store, workers, threads
+        self.quiet_limit = quiet_limit
         self.queue = JobQueue(self.directory, retries, max_crashes, synchronous)
         self.reader = QueueReader(self.directory)
 
@@ -126,16 +136,17 @@ class LocalExecutor:
             offered again.
         """
         began = time.monotonic()
-        with campaign_lock(self.directory), _signals() as received:
-            self._recover()
+        with campaign_lock(self.directory) as lock, _signals() as received:
+            self._recover(lock)
             pool = WorkerPool(self.directory, self.workers, self.threads, self._worker_config())
+            watch = Watch()
             monitor = _Monitor(self.reader, progress, interval, began)
             try:
-                self._supervise(pool, monitor, received)
+                self._supervise(pool, watch, lock, monitor, received)
                 pool.finish()
             except BaseException:
                 pool.kill()
-                self._interrupted()
+                self._interrupted(watch.costs())
                 raise
             monitor.tell(force=True)
             connection.merge_log(self.queue.path)
@@ -149,38 +160,53 @@ class LocalExecutor:
             )
         return RunSummary(counts, tuple(self.reader.failed()), time.monotonic() - began, pool.deaths)
 
-    def _supervise(self, pool: WorkerPool, monitor: _Monitor, received: list[int]) -> None:
+    def _supervise(self, pool: WorkerPool, watch: Watch, lock: Lock, monitor: _Monitor, received: list[int]) -> None:
         version = -1
         while True:
             if received:
                 raise KeyboardInterrupt(signal.Signals(received[0]).name)
             deaths = pool.reap()
             for death in deaths:
-                self._bury(pool, death)
+                self._bury(pool, death, watch)
             if deaths or version != (version := self.queue.version()):
                 if self.queue.is_drained():
                     return
                 pool.fill()
+            if watch.is_due():
+                self._look(pool, watch, lock)
             monitor.tell()
             time.sleep(_TICK)
 
-    def _bury(self, pool: WorkerPool, death: Death) -> None:
+    def _look(self, pool: WorkerPool, watch: Watch, lock: Lock) -> None:
+        """See what the workers do, tell others of it, and give up those that hang."""
+        watch.look(pool.pids(), self.reader.tries())
+        lock.tell(watch.told())
+        for worker in [] if self.quiet_limit is None else watch.quiet(self.quiet_limit):
+            pool.give_up(worker, f"its processes used no CPU time for {self.quiet_limit:.0f} s")
+
+    def _bury(self, pool: WorkerPool, death: Death, watch: Watch) -> None:
         """After the death of a worker: kill what it left behind, then offer its job again."""
         kill_tagged(tag(self.directory, death.worker))
         if death.store_error is not None:
             raise death.store_error
-        held = self.queue.crashed(death.worker, death.cause)
+        held = self.queue.crashed(death.worker, death.cause, watch.costs())
+        for directory in held:
+            if directory is not None:
+                shutil.rmtree(directory, ignore_errors=True)
         pool.note_death(progress=bool(held))
 
-    def _recover(self) -> None:
+    def _recover(self, lock: Lock) -> None:
         """Under the lock: nobody else runs this campaign, so what is RUNNING was left by a dead run."""
         kill_tagged(tag(self.directory))
         if self.store is not None:
             sync_results(self.store, find_results([self.queue.results_directory]))
-        self._interrupted()
+        self._interrupted({} if lock.before is None else costs_in(lock.before.workers))
+        for directory in self.queue.abandoned():
+            shutil.rmtree(directory, ignore_errors=True)
+        lock.tell({})
 
-    def _interrupted(self) -> None:
-        for directory in self.queue.release():
+    def _interrupted(self, costs: Mapping[tuple[int, int], Cost]) -> None:
+        for directory in self.queue.release(costs=costs):
             shutil.rmtree(directory, ignore_errors=True)
         remove_spares(self.queue.jobs_directory)
 

@@ -37,6 +37,7 @@ class _Member:
     process: subprocess.Popen[bytes]
     lifeline: IO[bytes]
     report: int  # read end of the pipe on which it reports a broken store
+    cause: str = ""  # why it was killed, if this pool has done it
 
 
 class WorkerPool:
@@ -68,9 +69,21 @@ class WorkerPool:
             kill_group(member.process.pid)
             code = member.process.wait()
             self._members.remove(member)
-            deaths.append(Death(member.name, _cause(code), _store_error(member, code)))
+            deaths.append(Death(member.name, member.cause or _cause(code), _store_error(member, code)))
             self._close(member)
         return deaths
+
+    def pids(self) -> dict[str, int]:
+        """Process id of each member, by name."""
+        return {member.name: member.process.pid for member in self._members}
+
+    def give_up(self, name: str, cause: str) -> None:
+        """Kill a member and all that it has started; :meth:`reap` will tell of it."""
+        for member in self._members:
+            if member.name == name:
+                member.cause = cause
+                kill_group(member.process.pid)
+                kill_tagged(tag(self.directory, name))
 
     def note_death(self, progress: bool) -> None:
         """Count a death.

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from monty.json import MontyEncoder
@@ -28,6 +30,8 @@ from magflow.stores.jobstore import DATABASE
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, Response
+
+NO_COSTS: Mapping[tuple[int, int], Cost] = MappingProxyType({})
 
 
 class JobQueue:
@@ -105,14 +109,14 @@ class JobQueue:
                 return None
             found = con.execute(
                 "UPDATE jobs SET state = 'RUNNING', worker = ?, tries = tries + 1, started = ?, ended = NULL"
-                ' WHERE id = ? RETURNING id, uuid, "index", name, flow, worker, tries',
+                ' WHERE id = ? RETURNING id, uuid, "index", name, flow, worker, tries, wall, cpu',
                 (worker, time.time(), row[0]),
             ).fetchone()
             payload = con.execute("SELECT job FROM payloads WHERE id = ?", row).fetchone()[0]
             directory = self.jobs_directory / directory_name(found[1], found[2], found[3], found[6])
             con.execute("UPDATE jobs SET directory = ? WHERE id = ?", (directory.name, row[0]))
-        job_id, uuid, index, name, flow, owner, attempt = found
-        return Claim(job_id, uuid, index, name, flow, owner, attempt, payload, directory)
+        job_id, uuid, index, name, flow, owner, attempt, wall, cpu = found
+        return Claim(job_id, uuid, index, name, flow, owner, attempt, payload, directory, Cost(wall, cpu))
 
     def complete(self, claim: Claim, response: Response[Any], cost: Cost = NO_COST, kept: bool = False) -> bool:
         """Mark a job completed, insert what it returned, move its children; all in one transaction.
@@ -163,8 +167,13 @@ class JobQueue:
                 graph.settle(con, claim.uuid)
         return True
 
-    def release(self, worker: str | None = None) -> list[Path]:
+    def release(self, worker: str | None = None, costs: Mapping[tuple[int, int], Cost] = NO_COSTS) -> list[Path]:
         """Offer again what `worker` (or, if None, anyone) was running when it was stopped: not the jobs' fault.
+
+        Parameters
+        ----------
+        costs
+            What the interrupted tries had cost, by id of the job and number of the try.
 
         Returns
         -------
@@ -179,24 +188,40 @@ class JobQueue:
         with self._transaction() as con:
             rows = con.execute(
                 "UPDATE jobs SET state = 'READY', worker = NULL"
-                " WHERE state = 'RUNNING' AND worker = coalesce(?, worker) RETURNING directory",
+                " WHERE state = 'RUNNING' AND worker = coalesce(?, worker) RETURNING directory, id, tries",
                 (worker,),
             ).fetchall()
+            for _, job, attempt in rows:
+                self._charge(con, job, costs.get((job, attempt), NO_COST))
             return [named_directory(self.jobs_directory, row[0]) for row in rows if row[0]]
 
-    def crashed(self, worker: str, cause: str) -> int:
+    def crashed(self, worker: str, cause: str, costs: Mapping[tuple[int, int], Cost] = NO_COSTS) -> list[Path | None]:
         """Record that `worker` died: what it ran is offered again, or has failed if this happened too often.
 
         Returns
         -------
-        int
-            The number of jobs it was running.
+        list
+            For each job it was running the directory of the try that came to nothing; None if the job has failed.
         """
         with self._transaction() as con:
-            rows = con.execute("SELECT id FROM jobs WHERE state = 'RUNNING' AND worker = ?", (worker,)).fetchall()
-            for (job_id,) in rows:
-                self._crash(con, job_id, cause)
-        return len(rows)
+            sql = "SELECT id, tries, directory FROM jobs WHERE state = 'RUNNING' AND worker = ?"
+            left: list[Path | None] = []
+            for job, attempt, directory in con.execute(sql, (worker,)).fetchall():
+                failed = self._crash(con, job, cause, costs.get((job, attempt), NO_COST))
+                left.append(None if failed or not directory else named_directory(self.jobs_directory, directory))
+        return left
+
+    def abandoned(self) -> list[Path]:
+        """Directories of earlier tries of jobs: each job keeps that of its last try, the others came to nothing."""
+        if not self.jobs_directory.is_dir():
+            return []
+        there = {path.name for path in self.jobs_directory.iterdir()}
+        sql = 'SELECT uuid, "index", name, tries, directory FROM jobs WHERE tries > 0'
+        found = []
+        for uuid, index, name, tries, directory in self._all(sql) if there else ():
+            names = {directory_name(uuid, index, name, attempt) for attempt in range(1, tries + 1)}
+            found += [self.jobs_directory / name for name in (names & there) - {directory}]
+        return found
 
     def retry(self, which: JobFilter = ALL_JOBS) -> int:
         """Offer failed jobs again, with all their tries, and revive what was cancelled because of them.
@@ -226,22 +251,26 @@ class JobQueue:
         if response.addition is not None:
             graph.insert_flow(con, cast("Flow", response.addition), claim.flow)
 
-    def _crash(self, con: sqlite3.Connection, job_id: int, cause: str) -> None:
+    def _crash(self, con: sqlite3.Connection, job_id: int, cause: str, cost: Cost) -> bool:
         crashes, uuid = con.execute(
             "UPDATE jobs SET crashes = crashes + 1 WHERE id = ? RETURNING crashes, uuid", (job_id,)
         ).fetchone()
         failed = crashes >= self.max_crashes
         error = f"the worker died {crashes} time(s) while running this job ({cause})"
-        self._finish(con, job_id, JobState.FAILED if failed else JobState.READY, error, NO_COST)
+        self._finish(con, job_id, JobState.FAILED if failed else JobState.READY, error, cost)
         if failed:
             graph.settle(con, uuid)
+        return bool(failed)
+
+    def _charge(self, con: sqlite3.Connection, job_id: int, cost: Cost) -> None:
+        con.execute("UPDATE jobs SET wall = wall + ?, cpu = cpu + ? WHERE id = ?", (cost.wall, cost.cpu, job_id))
 
     def _finish(self, con: sqlite3.Connection, job_id: int, state: JobState, error: str | None, cost: Cost) -> None:
         con.execute(
-            "UPDATE jobs SET state = ?, error = ?, ended = ?, wall = wall + ?, cpu = cpu + ?, worker = NULL"
-            " WHERE id = ?",
-            (str(state), error, time.time(), cost.wall, cost.cpu, job_id),
+            "UPDATE jobs SET state = ?, error = ?, ended = ?, worker = NULL WHERE id = ?",
+            (str(state), error, time.time(), job_id),
         )
+        self._charge(con, job_id, cost)
 
     def _owned(self, con: sqlite3.Connection, claim: Claim) -> bool:
         sql = "SELECT 1 FROM jobs WHERE id = ? AND state = 'RUNNING' AND worker = ? AND tries = ?"
@@ -254,8 +283,13 @@ class JobQueue:
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return connection.transaction(self.path, self.synchronous)
 
-    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+    def _one(self, sql: str) -> tuple[Any, ...] | None:
         con = connection.connect(self.path, self.synchronous)
         with connection.explained(self.path):
-            row: tuple[Any, ...] | None = con.execute(sql, values).fetchone()
+            row: tuple[Any, ...] | None = con.execute(sql).fetchone()
             return row
+
+    def _all(self, sql: str) -> list[tuple[Any, ...]]:
+        con = connection.connect(self.path, self.synchronous)
+        with connection.explained(self.path):
+            return con.execute(sql).fetchall()

@@ -62,6 +62,10 @@ class QueueReader:
         jobs = self.jobs(JobFilter(states=(JobState.RUNNING,)))
         return [(job, now - (job.started or now)) for job in jobs]
 
+    def tries(self) -> list[tuple[str, int, int]]:
+        """What runs now: worker, id of the job, number of the try."""
+        return [tuple(row) for row in self._all("SELECT worker, id, tries FROM jobs WHERE state = 'RUNNING'")]
+
     def failed(self) -> list[JobRecord]:
         """The failed jobs, with their errors."""
         return self.jobs(JobFilter(states=(JobState.FAILED,)))

@@ -120,13 +120,18 @@ class Worker:
     def _execute(self, claim: Claim, output: HeldOutput) -> Response[Any]:
         from jobflow import CURRENT_JOB
 
+        from magflow.core.label import Cost
+        from magflow.makers.tries import LOST
+
         job = decoded(claim.payload)
         self.directories.make(claim.directory)
+        lost = LOST.set(Cost(claim.lost.cpu, claim.lost.wall))
         try:
             with contextlib.chdir(claim.directory):
                 return job.run(store=cast("JobStore", output), job_dir=claim.directory)
         finally:
             CURRENT_JOB.reset()
+            LOST.reset(lost)
 
 
 @contextlib.contextmanager

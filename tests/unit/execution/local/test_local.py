@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import pytest
 from jobflow import Flow
 
 import toy_jobs as toy
+from magflow.campaign.lock import campaign_lock, holder_of
 from magflow.errors import CampaignError, InputError, StoreError
-from magflow.execution.local import processes
+from magflow.execution.local import processes, watch
 from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
@@ -32,6 +33,8 @@ MAIN = """
     import sys
     sys.path.insert(0, sys.argv[2])
     import toy_jobs as toy
+    from magflow.execution.local import watch
+    watch.EVERY = 0.1
     from magflow.execution.local.executor import LocalExecutor
     executor = LocalExecutor(sys.argv[1], workers=1)
     executor.submit(toy.sleep_with_child(600, sys.argv[1] + "/note"))
@@ -50,6 +53,11 @@ def start_main(directory):
     note = directory / "note"
     wait_for(lambda: note.exists() and len(note.read_text().split()) == 2)
     return main, [int(p) for p in note.read_text().split()]
+
+
+def recover(executor):
+    with campaign_lock(executor.directory) as lock:
+        executor._recover(lock)
 
 
 def wait_for(condition, seconds=30.0):
@@ -123,13 +131,17 @@ def test_interruption_ends_everything_and_is_resumable(tmp_path, number):
 
 def test_workers_and_their_children_follow_a_killed_main_process(tmp_path):
     main, pids = start_main(tmp_path)
+    wait_for(lambda: any(w["wall"] > 0.2 for w in holder_of(tmp_path).workers.values()))
     main.kill()
     main.wait()
     wait_for(lambda: not any(map(is_alive, pids)), seconds=5)
-    executor = LocalExecutor(tmp_path, workers=1)
-    executor._recover()
+    (job,) = QueueReader(tmp_path).jobs()
+    assert (job.state, job.wall_seconds) == (JobState.RUNNING, 0.0)
+    recover(LocalExecutor(tmp_path, workers=1))
     (job,) = QueueReader(tmp_path).jobs()
     assert (job.state, job.crashes) == (JobState.READY, 0)
+    assert job.wall_seconds > 0.2, "the cost of the killed try"
+    assert list((tmp_path / "jobs").iterdir()) == []
 
 
 def test_children_of_a_killed_worker_are_ended_and_its_job_offered_again(tmp_path):
@@ -145,13 +157,13 @@ def test_children_of_a_killed_worker_are_ended_and_its_job_offered_again(tmp_pat
 
 def test_a_second_executor_is_refused(tmp_path):
     main, _ = start_main(tmp_path)
-    assert processes.is_running(tmp_path)
+    assert holder_of(tmp_path).alive
     with pytest.raises(CampaignError, match="another process") as caught:
         LocalExecutor(tmp_path, workers=1).run()
     assert caught.value.seen.startswith(f"process {main.pid} on ")
     main.terminate()
     main.wait(20)
-    assert not processes.is_running(tmp_path)
+    assert holder_of(tmp_path) is None
 
 
 def test_workers_that_cannot_start_end_the_run_with_the_reason(tmp_path, monkeypatch):
@@ -196,7 +208,7 @@ def test_what_a_dead_run_left_running_is_ended_before_anything_is_offered_again(
     executor, left = LocalExecutor(tmp_path, workers=1), tagged(tmp_path, "7.1")
     executor.submit(toy.add(1))
     executor.queue.claim("7.1")
-    executor._recover()
+    recover(executor)
     assert left.wait(10) == -signal.SIGKILL
     assert [job.state for job in executor.reader.jobs()] == [JobState.READY]
 
@@ -213,17 +225,35 @@ def test_a_copy_touches_nothing_of_its_original(tmp_path):
     connection.merge_log(queue.path)
     shutil.copytree(original, copy)
     executor = LocalExecutor(copy)
-    executor._recover()
+    recover(executor)
     assert executor.reader.counts()[JobState.READY] == 1
     assert list((copy / "jobs").iterdir()) == []
     assert (running / "half.done").exists()
     assert QueueReader(original).running()[0][0].directory == str(running)
 
 
-def test_the_lock_tells_who_holds_it(tmp_path):
-    with processes.campaign_lock(tmp_path):
-        assert json.loads((tmp_path / processes.LOCK).read_text())["pid"] == os.getpid()
-        with pytest.raises(CampaignError), processes.campaign_lock(tmp_path):
-            pass
-    with processes.campaign_lock(tmp_path):
-        pass
+def test_a_worker_that_hangs_is_told_of_given_up_and_its_job_done_by_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "EVERY", 0.1)
+    quiet, done = [0.0], threading.Event()
+
+    def look():
+        while not done.wait(0.05):
+            held = holder_of(tmp_path)
+            quiet.extend(w["quiet"] for w in (held.workers.values() if held else ()))
+
+    executor = LocalExecutor(tmp_path, workers=1, quiet_limit=1.5)
+    still = toy.stand_still_once(str(tmp_path / "marker"))
+    executor.submit(still)
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        summary = executor.run()
+    finally:
+        done.set()
+        looking.join()
+    assert summary.ok
+    assert campaign_store(tmp_path).get_output(still.uuid) == "went on"
+    (job,) = executor.reader.jobs()
+    assert (job.tries, job.crashes) == (2, 1)
+    assert max(quiet) > 0.5
+    assert list((tmp_path / "jobs").iterdir()) == []

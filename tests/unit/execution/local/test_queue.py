@@ -16,7 +16,7 @@ from magflow.execution.local.outputs import HeldOutput
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.worker import Worker
-from magflow.execution.states import JobFilter, JobState
+from magflow.execution.states import Cost, JobFilter, JobState
 from magflow.stores import connection
 from magflow.stores.jobstore import DATABASE, campaign_store
 
@@ -93,12 +93,12 @@ def test_claims_are_exclusive_until_their_worker_has_died(tmp_path):
     queue.submit(toy.add(1))
     claim = queue.claim("a")
     assert queue.claim("b") is None
-    assert queue.crashed("a", "signal SIGKILL") == 1
+    assert queue.crashed("a", "signal SIGKILL") == [claim.directory]
     again = queue.claim("b")
     assert (again.uuid, again.attempt) == (claim.uuid, 2)
     assert not queue.fail(claim, "too late")  # an error of a worker that is thought dead says nothing of the job
     assert QueueReader(tmp_path).running()[0][0].worker == "b"
-    assert queue.crashed("b", "signal SIGKILL") == 1
+    assert queue.crashed("b", "signal SIGKILL") == [None]
     (failed,) = QueueReader(tmp_path).failed()
     assert "died 2 time(s)" in failed.error
     assert "SIGKILL" in failed.error
@@ -268,6 +268,31 @@ def test_the_first_result_counts_whoever_holds_the_claim(tmp_path):
     assert not queue.complete(again, response)
     assert not queue.fail(again, "too late")
     assert sorted(j.state for j in QueueReader(tmp_path).jobs()) == ["COMPLETED", "READY", "READY"]
+
+
+def test_what_tries_have_cost_that_came_to_nothing_is_counted_and_told(queue, tmp_path):
+    queue.submit(toy.lost_seconds())
+    first = queue.claim("a")
+    queue.release(costs={(first.id, 1): Cost(20.0, 10.0), (first.id, 7): Cost(1e6, 1e6)})
+    second = queue.claim("a")
+    queue.crashed("a", "signal SIGKILL", {(second.id, 2): Cost(3.0, 4.0)})
+    store = campaign_store(tmp_path)
+    store.connect()
+    work(queue, store)
+    (job,) = QueueReader(tmp_path).jobs()
+    assert store.get_output(job.uuid) == [23.0, 14.0]
+    assert 23.0 < job.wall_seconds < 53.0
+
+
+def test_directories_of_tries_that_came_to_nothing_are_known_and_no_others(queue):
+    queue.submit(toy.add(1))
+    tries = []
+    for _ in range(3):
+        tries.append(queue.claim("a").directory)
+        tries[-1].mkdir(parents=True)
+        queue.release()
+    (queue.jobs_directory / "mine").mkdir()
+    assert sorted(queue.abandoned()) == sorted(tries[:2])
 
 
 def test_a_job_that_is_retried_has_all_its_tries_before_it(tmp_path):
