@@ -163,7 +163,7 @@ class CampaignDirectory:
         file = self.path / IDENTITY
         try:
             return read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             hint = f"`magflow run FILE --dir {self.path}` with the campaign's own file writes it anew"
             raise StoreError("the campaign's identity cannot be read", where=str(file), hint=hint) from error
 

@@ -25,6 +25,9 @@ SETTINGS: dict[Key, tuple[str, str]] = {
 }
 """Where a plug-in's settings stand, the key beside them that names the plug-in, and its group."""
 
+MOST = 200
+"""Problems of one file that are told."""
+
 _SHORT = 80
 
 
@@ -60,9 +63,13 @@ def _problems(error: ValidationError, source: Source) -> Iterator[Problem]:
     found: dict[Key, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         found.setdefault(_key(details["loc"], source.data), []).append(details)
-    for key, group in found.items():
-        below = any(other[: len(key)] == key and len(other) > len(key) for other in found)
-        if below and all(_is_union_branch(details, key) for details in group):
+    parents = {key[:n] for key in found for n in range(len(key))}
+    for number, (key, group) in enumerate(found.items()):
+        if number == MOST:
+            more = f"{len(found) - MOST} more problems"
+            yield Problem(source.line(key), "", more, "a campaign file", "`magflow init` writes one to begin with")
+            return
+        if key in parents and all(_is_union_branch(details, key) for details in group):
             continue
         problems = [_problem(key, details, source) for details in group]
         expected = " or ".join(dict.fromkeys(p.expected for p in problems))

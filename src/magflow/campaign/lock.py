@@ -155,5 +155,5 @@ def _read(handle: IO[str], *, alive: bool) -> Holder:
         handle.seek(0)
         held = json.JSONDecoder().raw_decode(handle.read())[0]  # a longer text may have stood there
         return Holder(int(held["pid"]), str(held["host"]), alive, held.get("since"), held.get("seen"), held["workers"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Holder(None, None, alive)

@@ -143,6 +143,13 @@ def _kind(node: Node) -> str:
     return "list" if isinstance(node, SequenceNode) else "single value"
 
 
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
 class _Builder:
     """Nodes to data, with lines; collects what is wrong instead of stopping at the first."""
 
@@ -191,7 +198,7 @@ class _Builder:
                 number = int(text)
             except ValueError:
                 return text
-        if not math.isfinite(number):
+        if not _is_finite(number):
             self.problems.append(Problem(self.lines[key], dotted(key), text, "a finite number"))
             return None
         return number

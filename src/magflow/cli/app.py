@@ -59,15 +59,20 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except MagflowError as error:
-            typer.echo(_traceback(error) if os.environ.get(DEBUG) else mask(str(error)), err=True)
+            _say(_traceback(error) if os.environ.get(DEBUG) else mask(str(error)))
             raise typer.Exit(error.exit_code) from None
         except (typer.Exit, typer.Abort, typer.TyperException, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
             text = " ".join(mask(f"{type(error).__name__}: {error}").split())
             hinted = f"internal error: {text}; hint: report it with what {DEBUG}=1 shows"
-            typer.echo(_traceback(error) if os.environ.get(DEBUG) else hinted, err=True)
+            _say(_traceback(error) if os.environ.get(DEBUG) else hinted)
             raise typer.Exit(INTERNAL_ERROR) from None
+
+
+def _say(text: str) -> None:
+    """On standard error; half characters, as in names of files that are not text, are written as escapes."""
+    typer.echo(text.encode(errors="backslashreplace").decode(), err=True)
 
 
 def _traceback(error: Exception) -> str:

@@ -158,25 +158,25 @@ def _tell(content: dict[str, Any], as_json: bool, words: str) -> None:
 
 
 def _show(cluster: ClusterDirectory, found: Holder | None, seen: dict[str, Any] | None) -> None:
-    from rich.console import Console
+    from rich.text import Text
 
-    from magflow.cli.printing import print_table
+    from magflow.cli.printing import console, print_table
     from magflow.execution.status import age
     from magflow.presentation.blocks import Table
 
-    console = Console()
+    out = console()
     if found is None:
-        console.print(f"cluster {cluster.spec.name}: no daemon at work; `magflow daemon start {cluster.path}`")
+        out.print(f"cluster {cluster.spec.name}: no daemon at work; `magflow daemon start {cluster.path}`")
     else:
         where = f"process {found.pid} on {found.host}"
-        console.print(f"cluster {cluster.spec.name}: {where}, for {age(time.time() - found.since)}")
+        out.print(f"cluster {cluster.spec.name}: {where}, for {age(time.time() - found.since)}")
     if seen is None:
         return
-    console.print(f"last round {age(time.time() - seen['at'])} ago", highlight=False)
+    out.print(f"last round {age(time.time() - seen['at'])} ago")
     if seen["categories"]:
         keys = ("ready", "running", "pilots_pending", "pilots_running", "sent")
         heads = ("category", "jobs ready", "running", "pilots waiting", "running", "sent")
         rows = [(name, *(row[key] for key in keys)) for name, row in seen["categories"].items()]
         print_table(Table(heads, rows, frozenset(range(1, len(heads)))))
     for line in (*seen["offered_again"], *seen["trouble"]):
-        console.print(f"[yellow]{line}[/yellow]", highlight=False)
+        out.print(Text(line, style="yellow"))

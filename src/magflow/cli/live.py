@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from magflow.cli.printing import console
 from magflow.execution.states import JobState
 from magflow.execution.status import CampaignStatus, age, campaign_status
 from magflow.presentation.quantities import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from magflow.campaign.directory import CampaignDirectory
     from magflow.execution.local.executor import RunProgress
@@ -31,16 +33,15 @@ _STATUS_EVERY = 2.0
 @contextmanager
 def display(directory: CampaignDirectory, *, quiet: bool = False) -> Iterator[Callable[[RunProgress], None] | None]:
     """What a run tells its progress: a live panel, a line per change of phase where there is no terminal, nothing."""
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
+    out = console(stderr=True)
     if quiet:
         yield None
-    elif not console.is_terminal:
-        yield _Lines(directory, console)
+    elif not out.is_terminal:
+        yield _Lines(directory, out)
     else:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
+        with Live(console=out, refresh_per_second=4, transient=True) as live:
             yield _Screen(directory, live)
 
 
@@ -70,9 +71,7 @@ class _Lines:
         now = (status.iteration, status.phase, labels // 20)
         if now != self.seen and status.phase is not None:
             self.seen = now
-            self.console.print(
-                f"[{age(progress.elapsed):>12}] {line(status)}", highlight=False, markup=False, soft_wrap=True
-            )
+            self.console.print(f"[{age(progress.elapsed):>12}] {line(status)}", soft_wrap=True)
 
 
 def line(status: CampaignStatus) -> str:
@@ -95,6 +94,7 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
@@ -103,11 +103,12 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     facts.add_row("iteration", where)
     done = status.jobs.get(JobState.COMPLETED, 0)
     open_ = sum(status.jobs.get(s, 0) for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
-    failed = f", [red]{status.jobs[JobState.FAILED]} failed[/red]" if status.jobs.get(JobState.FAILED) else ""
-    facts.add_row("jobs", f"{done} done, {open_} to do{failed}")
+    failed = f", {status.jobs[JobState.FAILED]} failed" if status.jobs.get(JobState.FAILED) else ""
+    facts.add_row("jobs", Text.assemble(f"{done} done, {open_} to do", (failed, "red")))
     failures = ", ".join(f"{n} {kind}" for kind, n in status.failures.items())
     budget = f" of {status.label_budget}" if status.label_budget else ""
-    facts.add_row("labels", f"{status.labels}{budget}" + (f", [yellow]failed: {failures}[/yellow]" if failures else ""))
+    told = f", failed: {failures}" if failures else ""
+    facts.add_row("labels", Text.assemble(f"{status.labels}{budget}", (told, "yellow")))
     if status.beside:
         texts = [f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items()]
         facts.add_row("beside", ", ".join(texts))
@@ -122,8 +123,8 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
         facts.add_row("left", f"at most {age(status.seconds_left or 0)} of labels")
     for job in status.running[:4]:
         quiet = job.get("quiet_seconds") or 0.0
-        still = f", [yellow]no CPU time for {age(quiet)}[/yellow]" if quiet >= _QUIET else ""
-        facts.add_row("running", f"{job['name']} ({age(job['seconds'])}{still})")
+        still = f", no CPU time for {age(quiet)}" if quiet >= _QUIET else ""
+        facts.add_row("running", Text.assemble(f"{job['name']} ({age(job['seconds'])}", (still, "yellow"), ")"))
     if status.label_budget:
         attempted = status.labels + status.labels_failed
         bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
@@ -132,12 +133,12 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     if status.queue is not None and status.queue.shared:
         parts += _queue_parts(status.queue)
     if status.note:
-        parts.append(f"[yellow]{status.note}[/yellow]")
+        parts.append(Text(status.note, "yellow"))
     if status.explanation:
-        parts.append(f"[bold]{status.reason}[/bold]: {status.explanation}")
+        parts.append(Text.assemble((status.reason or "", "bold"), f": {status.explanation}"))
     for job in status.failed_jobs[:5]:
-        parts.append(f"[red]{job['name']}[/red]: {job['error']}")
-    return Panel(Group(*parts), title=f"{status.name} - {status.state}", title_align="left")
+        parts.append(Text.assemble((job["name"], "red"), f": {job['error']}"))
+    return Panel(Group(*parts), title=Text(f"{status.name} - {status.state}"), title_align="left")
 
 
 def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
@@ -163,17 +164,17 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     return [table, Text(said, style="yellow" if queue.unattended else "")]
 
 
-def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> str:
+def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Text:
     """RMSE of each quantity, green where its target is met."""
+    from rich.text import Text
+
     if not errors:
-        return "not measured yet"
+        return Text("not measured yet")
     texts = []
     for name, value in errors.items():
-        text = shown(name, value)
-        if name in targets:
-            text = f"[{'green' if value <= targets[name] else 'yellow'}]{text}[/]"
-        texts.append(text)
-    return ", ".join(texts)
+        style = "" if name not in targets else "green" if value <= targets[name] else "yellow"
+        texts.append(Text(shown(name, value), style))
+    return Text(", ").join(texts)
 
 
 def show_ending(status: CampaignStatus, report: Path, models: Path | None, elapsed: float, *, as_json: bool) -> None:
@@ -189,12 +190,10 @@ def show_ending(status: CampaignStatus, report: Path, models: Path | None, elaps
 
 
 def _print_ending(status: CampaignStatus, report: Path, models: Path | None, elapsed: float) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=True)
-    console.print(panel(status, elapsed))
+    out = console(soft_wrap=True)
+    out.print(panel(status, elapsed))
     if models:
-        console.print(f"potential: {models}", highlight=False)
-    console.print(f"report:    {report}", highlight=False)
+        out.print(f"potential: {models}")
+    out.print(f"report:    {report}")
     if status.failed_jobs:
-        console.print("some jobs failed; when the cause is removed, `magflow retry` offers them again")
+        out.print("some jobs failed; when the cause is removed, `magflow retry` offers them again")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table as Grid
 
     from magflow.presentation.blocks import Table
@@ -26,12 +27,20 @@ def print_section(section: Section) -> None:
         typer.echo(f"{about}: {text}")
 
 
-def print_table(table: Table, title: str | None = None) -> None:
-    """Print the table of a page on the terminal; one with a title is followed by an empty line."""
+def console(**options: Any) -> Console:
+    """Where rich prints: no text is ever read as markup or coloured by guess, since it may come from data.
+
+    What is to be coloured is a :class:`rich.text.Text`.
+    """
     from rich.console import Console
 
-    out = Console(highlight=False)
-    out = out if out.is_terminal else Console(highlight=False, width=_WIDTH)
+    return Console(markup=False, highlight=False, emoji=False, **options)
+
+
+def print_table(table: Table, title: str | None = None) -> None:
+    """Print the table of a page on the terminal; one with a title is followed by an empty line."""
+    out = console()
+    out = out if out.is_terminal else console(width=_WIDTH)
     out.print(grid(table, title))
     if title is not None:
         out.print()
@@ -42,7 +51,7 @@ def grid(table: Table, title: str | None = None) -> Grid:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    drawn = Grid(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Grid(title=title and Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for k, head in enumerate(table.columns):
         lines = head.replace(": ", "\n").replace(" (", "\n(")
         drawn.add_column(Text(lines), justify="right" if k in table.numeric else "left", overflow="fold")

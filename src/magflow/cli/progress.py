@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from magflow.cli.printing import console
+
 if TYPE_CHECKING:
     from magflow.core.protocols import WorkProgress
 
@@ -13,21 +15,20 @@ if TYPE_CHECKING:
 @contextmanager
 def progress_bar() -> Iterator[WorkProgress]:
     """A bar on standard error; where that is no terminal, a line for each milestone."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    out = console(stderr=True)
+    if not out.is_terminal:
 
         def line(fraction: float, text: str, *, milestone: bool = False) -> None:
             if milestone:
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+                out.print(text, soft_wrap=True)
 
         yield line
         return
     text_column = TextColumn("{task.description}", markup=False)
     with Progress(
-        BarColumn(), TaskProgressColumn(), text_column, TimeElapsedColumn(), console=console, transient=True
+        BarColumn(), TaskProgressColumn(), text_column, TimeElapsedColumn(), console=out, transient=True
     ) as bar:
         task = bar.add_task("", total=1.0)
 

@@ -99,7 +99,7 @@ def query(
 
 def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Question, form: OutputFormat) -> None:
     from magflow.cli.printing import print_json, print_table
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.blocks import Table, no_formula
     from magflow.stores.questions import pick
 
     if form is OutputFormat.JSON:
@@ -108,7 +108,7 @@ def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Questi
     columns = question.fields or tuple(COLUMNS[what].split(","))
     cells = [[_cell(pick(row, column)) for column in columns] for row in found]
     if form is OutputFormat.CSV:
-        csv.writer(sys.stdout).writerows([columns, *cells])
+        csv.writer(sys.stdout).writerows([no_formula(cell) for cell in row] for row in [columns, *cells])
     else:
         print_table(Table(columns, cells))
         typer.echo(f"{len(found)} rows")

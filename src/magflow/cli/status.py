@@ -25,12 +25,11 @@ def status(
 
         magflow status runs/feal_quick --json | jq .errors
     """
-    from rich.console import Console
     from rich.live import Live
 
     from magflow.campaign.directory import CampaignDirectory
     from magflow.cli.live import panel
-    from magflow.cli.printing import print_json
+    from magflow.cli.printing import console, print_json
     from magflow.execution.status import campaign_status
 
     here = CampaignDirectory.existing(directory)
@@ -38,12 +37,12 @@ def status(
     if as_json:
         print_json(now.as_dict())
     elif watch:
-        with Live(panel(now), console=Console(), refresh_per_second=2) as live:
+        with Live(panel(now), console=console(), refresh_per_second=2) as live:
             while now.state in ("running", "queued"):
                 time.sleep(2.0)
                 now = campaign_status(here)
                 live.update(panel(now))
     else:
-        Console().print(panel(now))
+        console().print(panel(now))
     if not now.ok:
         raise typer.Exit(5)

@@ -8,11 +8,11 @@ headers of their own, which are most of it for a label of a few atoms.)
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import io
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,6 +20,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from magflow.errors import StoreError
+
+DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError),
+    *(RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+)
+"""What reading a damaged file of arrays or of JSON may raise: which of them is a matter of the byte that is wrong."""
 
 _KINDS = "?biufcSU"  # numbers, booleans and fixed-width strings: nothing that runs code when it is read
 _LENGTH = struct.Struct("<I")
@@ -62,9 +68,7 @@ def decode_arrays(text: str) -> dict[str, np.ndarray]:
             with np.load(io.BytesIO(raw), allow_pickle=False) as data:
                 return {name: data[name] for name in data.files}
         return _read(zlib.decompress(raw))
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, KeyError) as error:
-        raise StoreError("an array blob is damaged", seen=f"{len(text)} characters: {error}") from error
-    except (binascii.Error, zipfile.BadZipFile, zlib.error, struct.error) as error:
+    except DAMAGE as error:
         raise StoreError("an array blob is damaged", seen=f"{len(text)} characters: {error}") from error
 
 

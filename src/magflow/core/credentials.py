@@ -3,6 +3,10 @@
 Patterns (:mod:`magflow.core.masking`) know a credential by what stands around it. The message of a library may quote a
 part of it without that - ``Port could not be cast to integer value as 'SECRET'`` - so whoever reads an address or a
 password :func:`remember` s it.
+
+By where it stands a credential is always hidden. By its value only if that tells something: it has eight or more
+characters, or six with two kinds among letters, digits and other signs, and is no common word. To hide `test` wherever
+it stands would hide nothing of a password that everybody tries first, and spoil every page.
 """
 
 from __future__ import annotations
@@ -13,7 +17,13 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 MASK = "***"
 
-_SHORTEST = 4  # characters of a part that is hidden: a shorter one would hide words that have nothing to do with it
+_LONG, _MIXED = 8, 6  # characters of a value that is hidden wherever it stands: any, of two kinds of signs
+_WORDS = frozenset(
+    (
+        *("password", "passwort", "username", "database", "mongodb", "anonymous", "localhost"),
+        *("magflow", "fireworks", "launchpad", "campaign"),
+    )
+)
 KEY_PATTERN = (
     r"(?:pass|authorization|[\w.-]{0,60}?(?:passw(?:or)?d|passphrase|passcode|pwd|secret|credential|token|"
     r"api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]{0,60})[\"']?\s{0,9}"
@@ -69,12 +79,19 @@ def _in_address(text: str) -> list[str]:
     return found
 
 
+def _tells(part: str) -> bool:
+    """Whether text that holds `part` would give it away, rather than hold a word of the language."""
+    kinds = (str.isalpha, str.isdigit, lambda sign: not sign.isalnum())
+    mixed = sum(any(map(kind, part)) for kind in kinds) > 1
+    return (len(part) >= _LONG or (len(part) >= _MIXED and mixed)) and part.lower() not in _WORDS
+
+
 def _hide(secret: str) -> None:
     plain = unquote_plus(secret)
     whole = {secret, plain, quote(plain, safe=""), quote_plus(plain)}
     parts = whole | {part for text in whole for part in re.split(r"[^\w.!$*~+-]+", text)}
     for part in parts:
-        if len(part) >= _SHORTEST and part not in _known:
+        if _tells(part) and part not in _known:
             _known[part] = re.compile(rf"(?<!\w){re.escape(part)}(?!\w)")
     longest_first = sorted(_known.items(), key=lambda item: -len(item[0]))  # a part must not leave the rest standing
     _known.clear()

@@ -180,7 +180,7 @@ def backend_of(directory: CampaignDirectory) -> Backend:
         return backend_named(noted["kind"], noted.get("where", ""), noted.get("worker", ""))
     except FileNotFoundError:
         return backend_named(UNCLAIMED)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError) as error:
         raise StoreError("the campaign's backend cannot be read", where=str(path), seen=str(error)) from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from magflow.core.arrays import DAMAGE
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.files import replace_file
 from magflow.core.frame import frames_from_arrays, frames_to_arrays
@@ -19,7 +19,6 @@ from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
 
 FORMAT = Mark("state of a run", "magflow-motion")
-_READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile)
 
 
 def write_motion(path: Path, motion: Motion, facts: Mapping[str, Any]) -> None:
@@ -102,6 +101,6 @@ def motion_from_bytes(data: bytes, where: str) -> tuple[Motion, dict[str, Any]]:
             header["step"],
             listed,
         )
-    except _READ_ERRORS as error:
+    except DAMAGE as error:
         raise InputError("the state of the run is damaged", where=where, seen=str(error)) from error
     return motion, header["facts"]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 
+from magflow.core.arrays import DAMAGE
 from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
 from magflow.core.types import FloatArray, IntArray
@@ -107,8 +108,11 @@ def iter_deepmd(
 
 def _frame_count(system: Path) -> int:
     """Frames of a system that is not read."""
-    coordinates = [np.load(p, mmap_mode="r") for p in sorted(system.glob("set.*/coord.npy"))]
-    return sum(len(c) for c in coordinates) or 1
+    try:
+        coordinates = [np.load(p, mmap_mode="r") for p in sorted(system.glob("set.*/coord.npy"))]
+        return sum(len(c) for c in coordinates) or 1
+    except DAMAGE as error:
+        raise InputError(f"the file cannot be used: {error}", where=str(system), expected="coord.npy") from error
 
 
 def _system(system: Path, reading: _Reading) -> Iterator[Record]:
@@ -210,7 +214,7 @@ def _array(file: Path, width: int) -> FloatArray:
     try:
         values = np.loadtxt(file, ndmin=2) if file.suffix == ".raw" else np.load(file, allow_pickle=False)
         return values.reshape(len(values), width).astype(float)
-    except (ValueError, TypeError, OSError, EOFError) as error:
+    except DAMAGE as error:
         raise InputError(f"the file cannot be used: {error}", where=str(file), expected=f"(frames, {width})") from error
 
 

@@ -328,7 +328,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("no ensemble in this directory", where=str(path.parent), expected=MANIFEST) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
     types = {"format": str, "family": str, "members": list, "calibration": dict, "metadata": dict}
     wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]

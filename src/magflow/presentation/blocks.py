@@ -92,6 +92,15 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, (int, np.integer)):
         return str(value)
-    # a spreadsheet takes a text that starts like this for a formula
-    text = mask(str(value))
-    return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+    return str(no_formula(mask(str(value))))
+
+
+def no_formula(value: Any) -> Any:
+    """A cell of a CSV that no spreadsheet takes for a formula; numbers stay as they are."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return "'" + value
+    return value

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from magflow.core.files import replace_file
+from magflow.presentation.blocks import no_formula
 
 
 def as_csv(columns: Mapping[str, Sequence[Any]]) -> str:
     """Columns of equal length as a table with a head; numbers in full."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    writer.writerow(map(no_formula, columns))
+    writer.writerows(map(no_formula, row) for row in zip(*columns.values(), strict=True))
     return buffer.getvalue()
 
 

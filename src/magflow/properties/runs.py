@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import digest
+from magflow.core.arrays import DAMAGE, digest
 from magflow.core.dynamics import RECORD, Motion, at_rest
 from magflow.core.files import append_to_file, cut_file, replace_file, size_on_disk
 from magflow.core.frame import Frame
@@ -275,7 +274,7 @@ class _Runs:
                 arrays: Mapping[str, np.ndarray] = {name: file[name] for name in file.files}
             header = FORMAT.upgraded(json.loads(arrays["header"].tobytes().decode()), str(path))
             motions = [arrays[f"motion_{k}"].tobytes() for k in range(len(header["sizes"]))]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise InputError("the state of the runs is damaged", where=str(path), seen=str(error)) from error
         if header["identity"] != self.identity:
             raise InputError(

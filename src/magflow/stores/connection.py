@@ -12,6 +12,9 @@ transactions, never damage the file: the jobs concerned run again.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import mmap
 import os
 import shutil
 import sqlite3
@@ -20,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import psutil
 
@@ -31,7 +34,8 @@ BUSY_TIMEOUT = 60.0
 
 _NETWORK = (
     "nfs nfs3 nfs4 lustre gpfs beegfs cifs smb smb2 smb3 smbfs ceph afs 9p glusterfs orangefs panfs ncpfs wekafs "
-    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs"
+    "dvs virtiofs gfs gfs2 ocfs2 fhgfs vboxsf vmhgfs prl_fs juicefs davfs coda "
+    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.juicefs fuse.gpfs fuse.beegfs fuse.lustre fuse.rclone"
 )
 NETWORK_FILE_SYSTEMS = frozenset(_NETWORK.split())
 """File systems on which the shared memory of a write-ahead log does not work between machines."""
@@ -45,6 +49,8 @@ _HINTS = {
     "locked": "another process has held the store for over a minute; stop it, then run again",
     "other": "see the message of SQLite above",
 }
+
+_ELSEWHERE = "run the campaign in a directory on a local disk, or use a MongoDB store"
 
 _local = threading.local()
 _inherited: list[sqlite3.Connection] = []  # connections of a parent process: never used, never closed (see _forget)
@@ -95,7 +101,34 @@ def refuse_network_file_system(directory: str) -> None:
             where=directory,
             seen=f"a {mounts[mount]} file system mounted at {mount}",
             expected="a local file system such as ext4, xfs, btrfs or tmpfs",
-            hint="run the campaign in a directory on a local disk, or use a MongoDB store",
+            hint=_ELSEWHERE,
+        )
+    _require_locks_and_shared_memory(where)
+
+
+def _require_locks_and_shared_memory(directory: Path) -> None:
+    """Try what a write-ahead log stands on, whatever the file system calls itself; where nothing can be written, not.
+
+    It shows a file system that cannot do it at all; that it does not do so between machines only its name tells.
+    """
+    try:
+        with TemporaryFile(dir=directory) as file:
+            file.write(bytes(mmap.PAGESIZE))
+            file.flush()
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with mmap.mmap(file.fileno(), mmap.PAGESIZE) as one, mmap.mmap(file.fileno(), mmap.PAGESIZE) as other:
+                one[0] = 1
+                shared = other[0] == 1
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT):
+            return  # SQLite will say so
+        shared = False
+    if not shared:
+        raise StoreError(
+            "the embedded store needs a file system with locks and shared memory",
+            where=str(directory),
+            expected="a local file system such as ext4, xfs, btrfs or tmpfs",
+            hint=_ELSEWHERE,
         )
 
 

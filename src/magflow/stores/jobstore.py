@@ -115,7 +115,7 @@ def require_connection(store: MongoJobStore) -> str:
     """
     collection = store.docs_store.collection
     try:
-        version = collection.database.client.server_info()["version"]
+        version = collection.database.client.server_info().get("version", "of an unknown version")
         collection.find_one({}, {"_id": 1})
     except PyMongoError as error:
         raise explain(error, store.name) from error

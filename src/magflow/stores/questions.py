@@ -45,6 +45,8 @@ class Question:
             If a condition is not of the form KEY OP VALUE.
         """
         criteria: dict[str, Any] = {}
+        for option, given in (*(("--where", text) for text in where), ("--sort", sort), ("--fields", fields)):
+            _require_text(option, given or "")
         for text in where:
             key, condition = parse_condition(text)
             criteria.setdefault("$and", []).append({key: condition})
@@ -104,6 +106,13 @@ def parse_condition(text: str) -> tuple[str, Any]:
     return key, {_OPERATORS[operator]: _value(value)}
 
 
+def _require_text(option: str, given: str) -> None:
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("this is not text", where=option, seen=ascii(given), expected="UTF-8") from error
+
+
 def _value(text: str) -> Any:
     plain = text.strip().strip("'\"")
     words = {"true": True, "false": False, "null": None, "none": None}
@@ -111,8 +120,15 @@ def _value(text: str) -> Any:
         return words[plain.lower()]
     for kind in (int, float):
         with suppress(ValueError):
-            return kind(plain)
+            return _finite(kind(plain), text)
     return plain
+
+
+def _finite(number: float, text: str) -> float:
+    """SQLite, BSON and numbers of documents know integers of 64 bits."""
+    if isinstance(number, int) and not -(2**63) <= number < 2**63:
+        raise InputError("the number is too large", where="--where", seen=text, expected="an integer of 64 bits")
+    return number
 
 
 def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -> Iterator[dict[str, Any]]:
@@ -159,7 +175,21 @@ def _sorted(found: list[dict[str, Any]], sort: tuple[str, int] | None) -> list[d
     key, direction = sort
     with_value = [r for r in found if pick(r, key) is not None]
     without = [r for r in found if pick(r, key) is None]
+    kinds = {_sort_kind(pick(r, key)) for r in with_value}
+    if not kinds <= {"number"} and not kinds <= {"text"}:
+        inner = sorted({f"{key}.{k}" for r in with_value if isinstance(v := pick(r, key), Mapping) for k in v})
+        raise InputError(
+            "rows cannot be put into an order by this field",
+            where="--sort",
+            seen=f"{key}: {', '.join(sorted(kinds))}",
+            expected=", ".join(inner) or "a field of numbers, or of text",
+        )
     return sorted(with_value, key=lambda r: pick(r, key), reverse=direction < 0) + without
+
+
+def _sort_kind(value: Any) -> str:
+    kinds = {bool: "number", int: "number", float: "number", str: "text"}
+    return kinds.get(type(value), type(value).__name__)
 
 
 def pick(row: Mapping[str, Any], dotted: str) -> Any:

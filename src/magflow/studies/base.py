@@ -136,7 +136,7 @@ def read_result(path: Path, kind: type[R]) -> R | None:
     except MagflowError as error:
         error.where = error.where or str(path)
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             "results cannot be read", where=str(path), seen=str(error), hint="remove them, and ask again"
         ) from error

@@ -190,6 +190,15 @@ def test_no_piece_of_a_remembered_password_is_shown(scheme, user, password, host
         assert SECRET not in mask(message.format(text)), text
 
 
-def test_words_that_only_contain_a_password_stay():
-    remember("mongodb://test:test@localhost/db")
-    assert mask("the latest test of testing") == "the latest *** of testing"
+@pytest.mark.parametrize("word", ["test", "iron", "magflow", "database", "12345", "labels"])
+def test_a_password_that_is_a_word_is_hidden_where_it_stands_and_nowhere_else(word):
+    uri = f"mongodb://bob:{word}@h/db"
+    remember(uri)
+    assert mask(f"the latest {word} of {word}ing") == f"the latest {word} of {word}ing"
+    assert mask(f"cannot reach {uri}, {{'password': '{word}'}}") == "cannot reach mongodb://***@h/db, {'password': ***}"
+
+
+@pytest.mark.parametrize("word", ["Tr0mbone", "xkcdxkcd", "a1b2c3", "abc-12"])
+def test_one_that_is_none_is_hidden_everywhere(word):
+    remember(f"mongodb://bob:{word}@h/db")
+    assert mask(f"Port could not be cast from {word!r}; {word}s") == f"Port could not be cast from '***'; {word}s"

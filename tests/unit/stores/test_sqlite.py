@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import pickle
 import signal
@@ -487,3 +488,21 @@ def test_errors_of_sqlite_are_explained():
         assert word in error.message
         assert error.where == "f.db"
         assert error.hint
+
+
+def test_a_file_system_is_tried_not_only_asked_for_its_name(tmp_path, monkeypatch):
+    connection.refuse_network_file_system.cache_clear()
+    connection.refuse_network_file_system(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    for name in ("fcntl.lockf", "mmap.mmap"):
+        connection.refuse_network_file_system.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(name, without)
+            with pytest.raises(StoreError, match="locks and shared memory"):
+                connection.refuse_network_file_system(str(tmp_path))
+    for kind in ["dvs", "virtiofs", "gfs2", "ocfs2", "fhgfs", "vboxsf", "juicefs", "fuse.gpfs"]:
+        assert kind in connection.NETWORK_FILE_SYSTEMS

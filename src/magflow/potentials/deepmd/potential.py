@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import Calculator
 
+from magflow.core.arrays import DAMAGE
 from magflow.core.frame import Frame
 from magflow.core.moments import GivenMoments
 from magflow.core.prediction import Prediction
@@ -154,7 +154,7 @@ class DeepmdPotential:
             found = str(header["family"])
             potential = cls(checkpoint, header["model"])
             whole = whole and bool(potential.species) and potential.cutoff > 0.0
-        except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise InputError("not a DeePMD model", seen=f"{len(data)} bytes: {error}") from error
         if not whole:
             raise InputError("the DeePMD model is damaged", seen=f"{len(data)} bytes")

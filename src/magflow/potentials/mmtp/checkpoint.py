@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import digest
+from magflow.core.arrays import DAMAGE, digest
 from magflow.core.files import replace_file
 from magflow.core.label import Cost
 from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
-from magflow.potentials.mmtp.model import READ_ERRORS
 from magflow.potentials.mmtp.state import Ending, Stage, State
 
 
@@ -86,7 +85,7 @@ class Checkpoint:
         try:
             header, state = _decode(data, str(self.path))
             cost = Cost(**known_fields(Cost, header["cost"]))
-        except READ_ERRORS as error:
+        except DAMAGE as error:
             raise InputError(
                 "the checkpoint is damaged", where=str(self.path), seen=str(error), hint="remove it to start afresh"
             ) from error

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from magflow.core.arrays import DAMAGE
 from magflow.core.types import FloatArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
@@ -21,11 +19,6 @@ from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
 FORMAT = Mark("mMTP model", "magflow-mmtp", (dict,))  # 2: draws of the posterior may grade its frames
-READ_ERRORS = (
-    *(ValueError, OSError, EOFError, KeyError, IndexError, TypeError, AttributeError),
-    *(OverflowError, RuntimeError, zlib.error, struct.error, zipfile.BadZipFile),
-)
-"""What reading a damaged ``.npz`` and its header can raise."""
 
 
 class Form(StrEnum):
@@ -194,7 +187,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         model = MmtpModel(**header, basis=basis, **rest)
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")
-    except READ_ERRORS as error:
+    except DAMAGE as error:
         raise InputError(
             "not a usable mMTP model", seen=f"{len(data)} bytes: {error}", hint="the file may be damaged"
         ) from error
