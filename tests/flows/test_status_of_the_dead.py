@@ -23,7 +23,7 @@ def here(tmp_path):
     path = unpacked("0.1-half-done", tmp_path / "campaign")
     with sqlite3.connect(path / "campaign.db") as con:
         sql = "UPDATE jobs SET state = 'RUNNING', worker = '7.0', tries = 1, started = ? WHERE id ="
-        con.execute(sql + " (SELECT id FROM jobs WHERE state = 'READY' LIMIT 1)", (time.time() - 500,))
+        con.execute(sql + " (SELECT id FROM jobs WHERE state IN ('READY', 'RUNNING') LIMIT 1)", (time.time() - 500,))
     con.close()
     note = {"pid": 7, "host": "there", "since": 1.0, "seen": 2.0, "workers": {}}
     (path / LOCK).write_text(json.dumps(note))
