@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-all reference-data lint benchmarks hooks clean
+.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -16,6 +16,8 @@ help:
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
+	@echo "make test-nx  nx-27017, a server of others that speaks as MongoDB does, in an environment of its own; the stores on it"
+	@echo "make test-mongodb  a real MongoDB in a container (replica set, users, TLS); the stores on it"
 	@echo "make reference-data  fetch the numbers of other projects that some tests are held against (10 MB)"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make hooks      have git run these before each commit"
@@ -68,6 +70,18 @@ test-remote:
 	$(MAKE) VENV=$(VENV)-remote $(VENV)-remote/.installed-test
 	$(VENV)-remote/bin/python -m pip install --quiet --editable '.[remote]'
 	$(VENV)-remote/bin/python -m pytest -m slow tests/flows/test_remote_campaign.py --timeout 3600
+
+test-nx: $(VENV)/.installed-test
+	$(PYTHON) -m venv $(VENV)-nx
+	$(VENV)-nx/bin/python -m pip install --quiet nx-27017
+	MAGFLOW_TEST_NX=$(VENV)-nx/bin/nx-27017 $(BIN)/python -m pytest -n0 -k nx tests/unit/stores tests/unit/doubles
+
+# the certificate is made anew each time, for localhost alone
+test-mongodb: $(VENV)/.installed-test
+	sh scripts/mongodb/certificate.sh
+	docker compose -f scripts/mongodb/compose.yaml up --wait --wait-timeout 120
+	MAGFLOW_TEST_MONGO_URI="$$(cat scripts/mongodb/uri)" $(BIN)/python -m pytest -n0 -k mongodb tests/unit/stores tests/unit/doubles; \
+	  code=$$?; docker compose -f scripts/mongodb/compose.yaml down --volumes; exit $$code
 
 test-all: test test-slow test-random test-deepmd test-remote
 

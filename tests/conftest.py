@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from doubles import nx_27017
 from doubles.databases import fresh_database
 from magflow.core import credentials
 from reference_data import data_folder
@@ -113,10 +114,32 @@ def server_uri(mongodb_server: str) -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["wire-double", "mongodb"])
+@pytest.fixture(scope="session")
+def nx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of an nx-27017; the test is skipped, visibly, without it."""
+    if nx_27017.program() is None:
+        pytest.skip(f"no nx-27017; `make test-nx`, or set {nx_27017.PROGRAM}")
+    with nx_27017.served(tmp_path_factory.mktemp("nx")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def nx_uri(nx_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URI of a database of the test's own on nx-27017; what that cannot do is expected to fail."""
+    gap = nx_27017.GAPS.get(request.node.name)
+    if gap is not None:
+        request.applymarker(pytest.mark.xfail(reason=gap, strict=True))
+    with fresh_database(nx_server) as uri:
+        yield uri
+
+
+TIERS = {"wire-double": "wire_uri", "nx-27017": "nx_uri", "mongodb": "server_uri"}
+
+
+@pytest.fixture(params=TIERS)
 def mongo_uri(request: pytest.FixtureRequest) -> str:
     """URI of a database of the test's own, on each tier."""
-    return request.getfixturevalue("wire_uri" if request.param == "wire-double" else "server_uri")
+    return request.getfixturevalue(TIERS[request.param])
 
 
 @pytest.fixture(scope="session")
