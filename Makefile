@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-FILE   ?= workflows/feal_quick.yaml
+FILE   ?= workflows/feal.yaml
 DIR    ?= runs/$(basename $(notdir $(FILE)))
 TEST_JOBS ?= 2
 
