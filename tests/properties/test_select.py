@@ -79,7 +79,7 @@ def pool(seed: int, n: int = 24, graded: bool = False) -> Offered:
 
 
 def make_settings(**changes: object) -> SelectSettings:
-    return SelectSettings(**({"batch": 6, "initial": 6} | changes))
+    return SelectSettings(**({"batch": 6, "initial": 6, "random_share": 0.0} | changes))
 
 
 TARGETS = {"energy": 0.005, "forces": 0.04}
@@ -301,3 +301,29 @@ def test_a_batch_keeps_to_its_quotas(seed, minimum):
     wanted = allocate(6, candidates, minimum_share=minimum)
     got = Counter(found.strata[i] for i in found.selected)
     assert {s: n for s, n in wanted.items() if n} == dict(got)
+
+
+@FAST
+@given(SEEDS, st.sampled_from([0.0, 0.3, 1.0]))
+def test_the_random_part_is_one_of_the_domain_whatever_is_certain(seed, share):
+    offered = pool(seed)
+    found = select(offered, settings=make_settings(random_share=share, batch=10), targets=TARGETS, seed=seed)
+    drawn = [i for i in found.selected if found.reasons[i] is Reason.DRAWN]
+    assert len(found.selected) <= 10 and len(set(found.selected.tolist())) == len(found.selected)
+    of_domain = {Reason.SELECTED, Reason.DRAWN, Reason.BELOW_TRUST, Reason.OUTRANKED, Reason.NOT_DIVERSE}
+    there = sum(r in of_domain or r is Reason.QUOTA_FULL for r in found.reasons)
+    assert len(drawn) == (min(round(share * 10), there) if len(found.selected) else 0)
+    assert found.selected[: len(drawn)].tolist() == drawn
+
+
+def test_a_random_part_is_unbiased_and_ends_with_the_candidates():
+    energy = np.where(np.arange(300) < 30, 0.02, 0.001)
+    rng = np.random.default_rng(4)
+    offered = Offered([random_frame(rng, 2) for _ in range(300)], [""] * 300, {"energy": energy})
+    targets = {"energy": 0.005}
+    half = make_settings(random_share=0.5, batch=100, sanity={"min_distance": 0.5})
+    found = select(offered, settings=half, targets=targets)
+    drawn = [i for i in found.selected if found.reasons[i] is Reason.DRAWN]
+    assert len(drawn) == 50 and 1 <= sum(i < 30 for i in drawn) <= 12
+    certain = Offered(offered.frames, offered.sources, {"energy": np.full(300, 0.001)})
+    assert select(certain, settings=half, targets=targets).exhausted

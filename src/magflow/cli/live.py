@@ -81,7 +81,8 @@ def line(status: CampaignStatus) -> str:
     if status.labels_failed:
         parts.append(f"{status.labels_failed} failed")
     parts += [f"{purpose} {done}/{wanted}" for purpose, (done, wanted) in status.beside.items()]
-    parts += [shown(q, v) for q, v in status.errors.items()]
+    of_domain = {q: e["rmse"] for q, e in status.domain.items() if e["rmse"] is not None}
+    parts += [shown(q, v) for q, v in (of_domain or status.errors).items()]
     parts.append(f"{status.core_hours:.2f} core-h")
     if (status.seconds_left or 0) >= 1:
         parts.append(f"at most {age(status.seconds_left or 0)} of labels left")
@@ -112,7 +113,9 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     if status.beside:
         texts = [f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items()]
         facts.add_row("beside", ", ".join(texts))
-    facts.add_row("errors", errors_text(status.errors, status.targets))
+    if status.domain:
+        facts.add_row("domain", domain_text(status.domain, status.targets))
+    facts.add_row("chosen, hard" if status.domain else "errors", errors_text(status.errors, status.targets))
     cost = f"{status.core_hours:.3f} core-hours"
     if status.cpu_seconds_per_label:
         cost += f", {status.cpu_seconds_per_label:.1f} CPU s per label"
@@ -162,6 +165,21 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     if queue.unattended:
         said += "; no daemon at work: `magflow daemon start`"
     return [table, Text(said, style="yellow" if queue.unattended else "")]
+
+
+def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mapping[str, float]) -> Text:
+    """RMSE of each quantity over the domain and how large it may be, green where that is within its target."""
+    from rich.text import Text
+
+    texts = []
+    for name, error in domain.items():
+        rmse, high = error["rmse"], error["high"]
+        if rmse is None:
+            continue
+        up_to = "" if high is None else f" (up to {shown(name, high)})"
+        style = "" if high is None or name not in targets else "green" if high <= targets[name] else "yellow"
+        texts.append(Text(f"{shown(name, rmse)}{up_to}", style))
+    return Text(", ").join(texts)
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Text:

@@ -28,7 +28,9 @@ SILENT = 120.0
 
 @dataclass(frozen=True)
 class CampaignStatus:
-    """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels, house units.
+    """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels that were chosen, and so
+    are hard, `domain` those over the domain with their 90 % confidence interval, as far as labels were drawn at random;
+    house units.
 
     `note` is what is to be known of the process that runs it: that it was killed, or is silent. `labels` counts what
     the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
@@ -58,6 +60,7 @@ class CampaignStatus:
     note: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     queue: QueueStatus | None = None
+    domain: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -145,6 +148,7 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         note=None if runner is None else _note(runner, unfinished),
         history=[_row(d) for d in history],
         queue=standing,
+        domain=dict(newest.domain) if newest else {},
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from magflow.core.arrays import encode_arrays
 from magflow.core.comparison import parity
 from magflow.core.label import LabeledFrame, LevelOfTheory
 from magflow.core.prediction import QUANTITIES
+from magflow.core.types import FloatArray
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import as_labelled
-from magflow.select.calibration import assess
+from magflow.select.calibration import Assessment, assess
+from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
 from magflow.select.stopping import Progress, StopRules, decide
 
 
@@ -53,17 +55,19 @@ class AssessMaker(PluginMaker):
         Parameters
         ----------
         selection
-            ``offered``, ``selected``, ``exhausted``, and wall seconds of exploration and selection: ``seconds``.
+            ``offered``, ``selected``, ``drawn``, ``exhausted``, and wall seconds of exploration and selection:
+            ``explore_seconds``, ``select_seconds``.
         """
         items = unpack_labelled(batch.arrays)
         before = {} if previous is None else previous.calibration
-        assessment, arrays = None, {}
+        judged = [Judged.from_dict(j) for j in previous.judged] if previous else []
+        found = None
         if items and _comparable(old_models, items):
-            prediction = as_labelled(ensemble_of(old_models), items)
-            assessment = assess(prediction, items, previous=before)
-            arrays = parity(prediction, items)
-        rmse = {} if assessment is None else dict(assessment.rmse)
-        streak = self.stop.streak(rmse, previous.streak if previous else 0)
+            found = _judge(old_models, items, selection.get("drawn", ()), before, iteration)
+            judged = newest([*judged, *found.drawn])
+        rmse, domain = {} if found is None else found.rmse, domain_errors(judged)
+        within = found is not None and (self.stop.within(rmse) or self.stop.within(upper_ends(domain)))
+        streak = (previous.streak if previous else 0) + 1 if within else 0
         hours = {
             "explore": selection["explore_seconds"] / 3600,
             "select": selection["select_seconds"] / 3600,
@@ -85,17 +89,19 @@ class AssessMaker(PluginMaker):
             labels_attempted=attempted,
             failures=dict(Counter(batch.failed.values())),
             exhausted=selection["exhausted"],
-            assessment=None if assessment is None else assessment.as_dict(),
-            calibration=before if assessment is None else assessment.factors,
+            assessment=None if found is None else found.assessment.as_dict(),
+            calibration=before if found is None else found.assessment.factors,
             rmse=rmse,
-            within_target=self.stop.within(rmse),
+            judged=[asdict(j) for j in judged],
+            domain={q: asdict(e) for q, e in domain.items()},
+            within_target=within,
             streak=streak,
             train_rmse=_mean_rmse(new_models),
             core_hours=hours,
             core_hours_total=total,
             stop=None if decision is None else decision[0],
             explanation=None if decision is None else decision[1],
-            arrays=encode_arrays(arrays),
+            arrays=encode_arrays({} if found is None else found.arrays),
         )
 
     def after(
@@ -112,6 +118,7 @@ class AssessMaker(PluginMaker):
         selection = {
             "offered": select.output.offered,
             "selected": select.output.selected,
+            "drawn": select.output.drawn,
             "exhausted": select.output.exhausted,
             "explore_seconds": explore.output.wall_seconds,
             "select_seconds": select.output.wall_seconds,
@@ -125,6 +132,38 @@ class AssessMaker(PluginMaker):
             iteration,
         )
         return prepare(made, self.campaign, roles.assess(iteration))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What an ensemble was off by on new labels.
+
+    `rmse` is of the chosen ones, of all where none was drawn; `drawn`: of each of the random ones.
+    """
+
+    assessment: Assessment
+    rmse: dict[str, float]
+    drawn: list[Judged]
+    arrays: dict[str, FloatArray]
+
+
+def _judge(
+    models: Sequence[ModelDoc],
+    items: Sequence[LabeledFrame],
+    drawn: Collection[str],
+    before: Mapping[str, float],
+    iteration: int,
+) -> _Found:
+    prediction = as_labelled(ensemble_of(models), items)
+    judged = judge_labels(prediction, items, iteration)
+    at_random = [item.frame.frame_id in drawn for item in items]
+    chosen = [j for j, r in zip(judged, at_random, strict=True) if not r]
+    return _Found(
+        assess(prediction, items, previous=before),
+        {q: e.rmse for q, e in domain_errors(chosen or judged).items()},
+        [j for j, r in zip(judged, at_random, strict=True) if r],
+        parity(prediction, items),
+    )
 
 
 def _comparable(models: Sequence[ModelDoc], items: Sequence[LabeledFrame]) -> bool:

@@ -113,6 +113,7 @@ class SelectionDoc(CampaignDocument):
         default_factory=list, description="The selected frames, as encoded arrays: of magflow 0.1, for its label jobs"
     )
     sources: list[str] = Field(description="Where each selected frame came from")
+    drawn: list[str] = Field(default_factory=list, description="frame_ids of those drawn at random from the domain")
     reasons: dict[str, int] = Field(description="Number of frames by reason; the sum is `offered`")
     strata: dict[str, int] = Field(description="Selected frames by composition x magnetic state")
     trust: dict[str, tuple[float, float]] = Field(
@@ -234,8 +235,22 @@ class IterationDoc(CampaignDocument):
     exhausted: bool = Field(description="The pool held no candidate above the lower trust level")
     assessment: dict[str, Any] | None = Field(description="magflow.select.calibration.Assessment; None at iteration 0")
     calibration: dict[str, float] = Field(description="Factor by quantity: deviation x factor ~ error")
-    rmse: dict[str, float] = Field(description="RMSE of the old ensemble on the new labels, by quantity; house units")
-    within_target: bool
+    rmse: dict[str, float] = Field(
+        description="RMSE of the old ensemble on the new labels that were chosen, and so are hard, by quantity; house "
+        "units; of all new labels where none was drawn at random"
+    )
+    judged: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="magflow.select.domain_error.Judged of the random labels that the domain's error rests on",
+    )
+    domain: dict[str, dict[str, float | None]] = Field(
+        default_factory=dict,
+        description="magflow.select.domain_error.DomainError by quantity: RMSE over the domain, 90 % confidence "
+        "interval, random labels; house units",
+    )
+    within_target: bool = Field(
+        description="Chosen labels, or the upper end of the domain's errors, within every target"
+    )
     streak: int = Field(description="Iterations in a row within the target, this one included")
     train_rmse: dict[str, float] = Field(description="Mean over the new members")
     core_hours: dict[str, float] = Field(description="This iteration, by phase: explore, select, label, train")

@@ -27,6 +27,7 @@ from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.select.offered import Offered
 from magflow.select.pipeline import select
+from magflow.select.reasons import Reason
 from magflow.select.sanity import insane
 from magflow.select.settings import SelectSettings, Strategy
 
@@ -108,6 +109,7 @@ class SelectMaker(PluginMaker):
             selected=[frames[i].frame_id for i in chosen],
             rows=chosen,
             sources=[sources[i] for i in chosen],
+            drawn=[frames[i].frame_id for i in chosen if selection.reasons[i] is Reason.DRAWN],
             reasons=dict(Counter(str(r) for r in selection.reasons)),
             strata=dict(Counter(selection.strata[i] for i in chosen)),
             trust={q: (float(lo), float(hi)) for q, (lo, hi) in selection.trust.items()},

@@ -24,10 +24,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Goal:
-    """One quantity against its target, in the unit of the quantity; `met` is None without a target or an error."""
+    """One quantity against its target, in the unit of the quantity; `met` is None without a target or an error.
+
+    `error` is on chosen frames, `domain` over the domain, with its confidence interval: the target is met where the
+    one or the upper end of the other is within it.
+    """
 
     title: str
     error: str
+    domain: str
     train: str
     target: str
     unit: str
@@ -94,17 +99,29 @@ def _final_errors(record: CampaignRecord) -> Mapping[str, float]:
 def goals(record: CampaignRecord) -> list[Goal]:
     """The last errors against the targets; a target nobody measured stays in the table, open."""
     errors = _final_errors(record)
+    last = last_assessed(record)
+    domain = {} if last is None else last.domain
     train = record.iterations[-1].train_rmse if record.iterations else {}
     names = [q.name for q in SHOWN if q.name in errors or q.name in record.targets]
     names += sorted((set(errors) | set(record.targets)) - set(names))
     rows = []
     for name in names:
         q, error, target = quantity(name), errors.get(name), record.targets.get(name)
-        met = None if error is None or target is None else error <= target
+        found = domain.get(name, {})
+        best = min((e for e in (error, found.get("high")) if e is not None), default=None)
+        met = None if best is None or target is None else best <= target
         values = (error, train.get(name), target)
         shown = [number(None if x is None else x * q.factor) for x in values]
-        rows.append(Goal(q.title, shown[0], shown[1], shown[2], q.unit, met))
+        rows.append(Goal(q.title, shown[0], _with_interval(found, q.factor), shown[1], shown[2], q.unit, met))
     return rows
+
+
+def _with_interval(found: Mapping[str, float | None], factor: float) -> str:
+    error, low, high = (found.get(name) for name in ("rmse", "low", "high"))
+    if error is None:
+        return NONE
+    interval = "" if low is None or high is None else f" ({number(low * factor)} to {number(high * factor)})"
+    return f"{number(error * factor)}{interval}"
 
 
 def core_hours(record: CampaignRecord) -> float:

@@ -1,8 +1,8 @@
 """Selection: which of the frames offered to label, in which order, and why or why not.
 
-    sanity -> duplicates -> trust levels and score -> the batch, within quotas over strata -> budget
+    sanity -> duplicates -> trust levels and score -> a random part -> the rest, within quotas over strata -> budget
 
-The batch is the one that lowers the expected error over the domain most (:mod:`magflow.select.expected`) or, where
+The rest of the batch is what lowers the expected error over the domain most (:mod:`magflow.select.expected`) or, where
 nobody can tell that, a mix of the uncertain and the different (:mod:`magflow.select.batch`).
 
 A pure function of its arguments: the set of frames chosen does not depend on the order they are offered in.
@@ -144,11 +144,27 @@ def _decide(
             _mark(reasons, alive[mask], reason)
         candidates, accurate = alive[verdict.candidate], alive[verdict.accurate]
     batch = settings.initial if offered.deviations is None else settings.batch
-    picks = _batch(offered, known, settings, batch, (candidates, accurate, score), reasons)
+    drawn = _drawn(settings, batch, candidates, accurate) if offered.deviations is not None else candidates[:0]
+    rest = (np.setdiff1d(candidates, drawn), np.setdiff1d(accurate, drawn), score)
+    picks = _batch(offered, known, settings, batch - len(drawn), rest, reasons)
+    _mark(reasons, drawn, Reason.DRAWN)
+    picks = np.concatenate([drawn, picks])
     if budget is not None and budget < len(picks):
         _mark(reasons, picks[budget:], Reason.OVER_BUDGET)
         picks = picks[:budget]
     return _Decision(picks, [r for r in reasons if r is not None], score, trust)
+
+
+def _drawn(settings: SelectSettings, batch: int, candidates: IntArray, accurate: IntArray) -> IntArray:
+    """The random part of a batch: of the domain, as far as frames are sane, new and not beyond all trust.
+
+    None where nothing is worth a label: then the campaign has come to its end.
+    """
+    if settings.strategy is not Strategy.ACTIVE or not len(candidates):
+        return candidates[:0]
+    # The canonical order is a random one.
+    domain = np.sort(np.concatenate([candidates, accurate]))
+    return domain[: round(settings.random_share * batch)]
 
 
 def _mark(reasons: list[Reason | None], indices: IntArray, reason: Reason) -> None:

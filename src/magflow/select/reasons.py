@@ -10,6 +10,7 @@ class Reason(StrEnum):
 
     SELECTED = "selected"
     FILLED = "selected-to-fill"
+    DRAWN = "selected-at-random"
     TOO_CLOSE = "atoms-too-close"
     BAD_VOLUME = "volume-out-of-range"
     BAD_MOMENT = "moment-out-of-range"
@@ -28,4 +29,4 @@ class Reason(StrEnum):
     @property
     def selected(self) -> bool:
         """True for the frames that are to be labelled."""
-        return self in (Reason.SELECTED, Reason.FILLED)
+        return self in (Reason.SELECTED, Reason.FILLED, Reason.DRAWN)

@@ -27,7 +27,8 @@ class StopRules:
     targets
         RMSE by quantity, house units (energy in eV/atom).
     consecutive
-        Iterations in a row whose new labels the old ensemble must predict within all targets.
+        Iterations in a row in which the old ensemble must predict the chosen labels within all targets, or the random
+        ones so that the error over the domain is within all of them with 95 % confidence.
     labels, core_hours, iterations
         Budgets: usable and failed labels together, core-hours of all phases, iterations with iteration 0 counted.
     """
@@ -41,10 +42,6 @@ class StopRules:
     def within(self, rmse: Mapping[str, float]) -> bool:
         """True if there are targets and every one of them is met; a quantity without a figure is not met."""
         return bool(self.targets) and all(rmse.get(q, float("inf")) <= t for q, t in self.targets.items())
-
-    def streak(self, rmse: Mapping[str, float], before: int) -> int:
-        """Iterations in a row within the targets, this one included; a miss ends the row."""
-        return before + 1 if self.within(rmse) else 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def decide(progress: Progress, rules: StopRules) -> tuple[StopReason, str] | Non
     if progress.streak >= rules.consecutive and rules.targets:
         return (
             StopReason.TARGET_REACHED,
-            f"the ensemble predicted the new labels of {progress.streak} iterations in a row within every target",
+            f"the ensemble predicted new labels of {progress.streak} iterations in a row within every target",
         )
     if progress.exhausted:
         explanation = "nothing offered was worth a label: below the lower trust level, a duplicate or unphysical"

@@ -69,3 +69,33 @@ def test_an_exhausted_pool_ends_it_and_the_error_in_training_is_the_members_mean
     assert run(StopRules(EASY, labels=100), exhausted=True).stop == "pool-exhausted"
     mean = np.mean([m.rmse["train"]["forces"] for m in models])
     assert run(StopRules(EASY, labels=100)).train_rmse["forces"] == pytest.approx(mean)
+
+
+def test_random_labels_speak_for_the_domain_and_the_others_for_hard_frames(run):
+    ids = [item.frame.frame_id for item in labelled(4, 9)]
+    plain = run(StopRules(EASY, labels=100))
+    assert plain.judged == [] and plain.domain == {}
+    first = run(StopRules(EASY, labels=100), drawn=ids[:2])
+    assert len(first.judged) == 2 and first.domain["energy"]["labels"] == 2 and first.domain["energy"]["high"] is None
+    squares = (2 * first.rmse["energy"] ** 2 + 2 * first.domain["energy"]["rmse"] ** 2) / 4
+    assert np.sqrt(squares) == pytest.approx(plain.rmse["energy"])
+    second = run(StopRules(EASY, labels=100), first, drawn=ids[:2])
+    assert sorted(j["iteration"] for j in second.judged) == [0, 0, 1, 1]
+    assert second.domain["energy"]["low"] < second.domain["energy"]["rmse"] < second.domain["energy"]["high"]
+    assert IterationDoc(**second.model_dump()).domain == second.domain
+
+
+def test_an_error_over_the_domain_is_evidence_once_its_upper_end_is_within_the_target(run):
+    hard = run(StopRules(EASY, labels=100)).rmse["energy"]
+    rules = StopRules({"energy": 0.5 * hard}, labels=100)
+
+    def known(labels: int, share: float) -> IterationDoc:
+        """An iteration before which had judged that many random labels, each off by a share of the hard ones' error."""
+        judged = [{"iteration": 0, "errors": {"energy": (share * hard, 1)}}] * labels
+        return run(rules).model_copy(update={"judged": judged})
+
+    assert not run(rules).within_target
+    assert run(rules, known(8, 0.2)).within_target
+    assert not run(rules, known(8, 0.45)).within_target, "0.45 may as well be 0.7"
+    assert not run(rules, known(2, 0.2)).within_target, "two labels are no evidence"
+    assert run(rules, known(8, 0.2), old=[]).streak == 0

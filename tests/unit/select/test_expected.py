@@ -46,7 +46,9 @@ def offered(pool: list[Frame], energy: np.ndarray | None = None, **known: object
 
 
 def choose(pool: Offered, **changes: object):
-    settings = SelectSettings(**({"batch": 5, "initial": 5, "quotas": {"minimum_share": 0.2}} | changes))
+    settings = SelectSettings(
+        **({"batch": 5, "initial": 5, "random_share": 0.0, "quotas": {"minimum_share": 0.2}} | changes)
+    )
     return select(pool, settings=settings, targets=TARGETS, seed=1)
 
 

@@ -1,0 +1,58 @@
+"""The error over the domain from random labels: its interval holds the truth as often as it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from test_calibration import labels_and_prediction
+
+from magflow.core.comparison import rmse
+from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
+
+
+def forces(sizes, weights=None, iteration=1) -> list[Judged]:
+    weights = np.full(len(sizes), 6) if weights is None else weights
+    return [Judged(iteration, {"forces": (float(e), int(n))}) for e, n in zip(sizes, weights, strict=True)]
+
+
+def test_the_rmse_is_that_of_all_components_together():
+    prediction, items = labels_and_prediction(12, 3)
+    found = domain_errors(judge_labels(prediction, items, 1))
+    assert {q: e.rmse for q, e in found.items()} == pytest.approx(rmse(prediction, items))
+    assert {e.labels for e in found.values()} == {12}
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    scale = rng.lognormal(0.0, 0.5, (2000, 10))  # frames differ, as they do
+    squares = scale**2 * rng.chisquare(6, (2000, 10)) / 6
+    truth = np.sqrt(np.exp(2 * 0.5**2))
+    found = [domain_errors(forces(np.sqrt(m)))["forces"] for m in squares]
+    inside = np.mean([e.low < truth < e.high for e in found])
+    assert inside == pytest.approx(0.9, abs=0.04)
+
+
+def test_frames_count_by_their_components():
+    (found,) = domain_errors(forces([1.0, 3.0, 3.0], [30, 5, 5])).values()
+    assert found.rmse == pytest.approx(np.sqrt((30 + 5 * 9 + 5 * 9) / 40))
+
+
+def test_two_labels_give_no_interval_and_no_evidence():
+    found = domain_errors(forces([0.01, 0.02]))
+    assert found["forces"].high is None and upper_ends(found) == {}
+    assert 0.02 < upper_ends(domain_errors(forces([0.02] * 12)))["forces"] < 0.03
+    assert domain_errors([]) == {}
+
+
+def test_the_oldest_iterations_are_left_out():
+    judged = [j for i in range(8) for j in forces([0.1, 0.1], iteration=i)]
+    assert sorted({j.iteration for j in newest(judged)}) == [3, 4, 5, 6, 7]
+    assert len(newest(judged[:6])) == 6
+
+
+def test_what_is_stored_comes_back():
+    (judged,) = forces([0.25])
+    assert Judged.from_dict(json.loads(json.dumps(asdict(judged)))) == judged
