@@ -13,6 +13,8 @@ from magflow.dft.spin_lattice import FE_AL, SpinLatticeModel, like_iron
 
 ALIKE = 60
 """Frames that the model Hamiltonian labels before there is any label."""
+CHEAP = 1.0
+"""Core-seconds below which nobody counts what a label takes."""
 _GROWTH = 2.0
 """Power of the number of atoms that costs are taken to grow with, for compositions of which none is known."""
 
@@ -51,17 +53,20 @@ def label_costs(
     """(n,) core-seconds a label of each frame is expected to take; None if nothing tells frames apart.
 
     The mean of the finished labels of its composition, or what was `declared` for that; for other compositions what
-    the known ones take per atom squared. One declared number says that all cost the same.
+    the known ones take per atom squared. One declared number tells no frames apart. No two runs of a program take the
+    same time, but the same campaign has to choose the same frames: means are rounded to powers of the root of two, and
+    those below :data:`CHEAP` are not looked at.
     """
     seconds: dict[str, list[float]] = {}
     for item in labels:
         if item.label.cost.wall_seconds > 0.0:
             seconds.setdefault(item.frame.formula, []).append(3600.0 * item.label.cost.core_hours)
+    means = {formula: float(np.mean(values)) for formula, values in seconds.items()}
     known = dict(declared) if isinstance(declared, Mapping) else {}
-    known |= {formula: float(np.mean(values)) for formula, values in seconds.items()}
+    known |= {formula: 2.0 ** (np.round(2.0 * np.log2(m)) / 2.0) for formula, m in means.items() if m >= CHEAP}
     sizes = {item.frame.formula: len(item.frame) for item in labels} | {f.formula: len(f) for f in frames}
     per_size = [np.log(known[f]) - _GROWTH * np.log(sizes[f]) for f in known if f in sizes]
-    if not per_size or isinstance(declared, float):
+    if not per_size:
         return None
     other = float(np.exp(np.mean(per_size)))
     return np.array([known.get(f.formula, other * len(f) ** _GROWTH) for f in frames])

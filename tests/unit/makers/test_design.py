@@ -83,8 +83,19 @@ def test_costs_are_those_of_finished_labels_then_what_is_declared_then_by_size()
     assert label_costs(pool, None, free) is None  # imported, or found in the store
     assert label_costs(pool, 12.0, free) is None
     done = [cost(labelled(1, 1)[0], 10.0, 2), cost(labelled(1, 2)[0], 30.0, 2)]
-    np.testing.assert_allclose(label_costs([pool[0], large], {small: 5.0}, done), [40.0, 160.0])
+    near = 2.0**5.5  # 45 s, of 40
+    np.testing.assert_allclose(label_costs([pool[0], large], {small: 5.0}, done), [near, 4 * near])
+    np.testing.assert_allclose(label_costs([pool[0], large], 12.0, done), [near, 4 * near])
     np.testing.assert_allclose(label_costs([pool[0], large], {large.formula: 8.0}, []), [2.0, 8.0])
+
+
+def test_the_time_a_fast_engine_happens_to_take_chooses_no_frames():
+    done = [cost(item, 0.01 * (1 + k), 1) for k, item in enumerate(labelled(3, 1))]
+    assert label_costs(frames(2, 1), None, done) is None
+    small = frames(1, 1)[0]
+    other = type(small)(("Fe", "Fe"), small.cell, small.positions, small.magmoms)
+    one, two = ([cost(i, 30.0 * noise, 1) for i in labelled(2, 1)] for noise in (0.97, 1.03))
+    np.testing.assert_array_equal(label_costs([small, other], None, one), label_costs([small, other], None, two))
 
 
 def _doubled(frame):
