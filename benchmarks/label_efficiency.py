@@ -106,6 +106,8 @@ def curve(pool: list[LabeledFrame], test: list[LabeledFrame], way: str, args: ar
         new = choose(
             [pool[i] for i in left], known, ensemble, calibration, family, settings, size - len(taken), way, seed
         )
+        if not new:  # nothing left that the ensemble is not sure of
+            break
         new = [left[i] for i in new]
         if ensemble is not None:
             items = [pool[i] for i in new]
@@ -173,7 +175,7 @@ def report(results: list[dict], ways: list[str]) -> None:
             said = [f"{np.mean(x):.2f} ({min(x):.2f}-{max(x):.2f})" for x in ([a[m] for a in at] for m in MEASURES)]
             rmse = "  ".join(f"{1e3 * np.mean([a[q] for a in at]):.2f}" for q in TARGETS)
             print(f"{at[0]['labels']:5d}  {'  '.join(said)}  {rmse} m[unit]")
-    for way in [w for w in ways if w != "random"]:
+    for way in [w for w in ways if w != "random" and "random" in ways]:
         print(f"\n{way}: random labels that equal n chosen ones, over n; geometric mean (range over seeds)")
         for k in range(min(len(r["rows"][way]) for r in results)):
             n, said = results[0]["rows"][way][k]["labels"], []
@@ -192,7 +194,7 @@ def main() -> None:
     parser.add_argument("--initial", type=int, default=20)
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--labels", type=int, default=100)
-    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--members", type=int, default=3, help="at least two: one has no deviation")
     parser.add_argument("--size", type=int, default=1600, help="pool and test frames together")
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--json", type=Path)
