@@ -13,7 +13,7 @@ import typer
 from magflow.cli.printing import console
 from magflow.execution.states import JobState
 from magflow.execution.status import CampaignStatus, age, campaign_status
-from magflow.presentation.quantities import shown
+from magflow.presentation.quantities import quantity, shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -176,10 +176,10 @@ def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mappi
         rmse, high = error["rmse"], error["high"]
         if rmse is None:
             continue
-        up_to = "" if high is None else f" (up to {shown(name, high)})"
+        up_to = "" if high is None else f", at most {high * quantity(name).factor:.3g}"
         style = "" if high is None or name not in targets else "green" if high <= targets[name] else "yellow"
         texts.append(Text(f"{shown(name, rmse)}{up_to}", style))
-    return Text(", ").join(texts)
+    return Text("; ").join(texts)
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Text:
