@@ -17,11 +17,11 @@ from magflow.makers.iteration import progress_of
 from magflow.makers.packing import pack_batch, pack_candidates, unpack_candidates
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker, ensemble_of
-from magflow.select.settings import SelectSettings
+from magflow.select.settings import SelectSettings, Strategy
 from magflow.select.stopping import StopRules
 
 ACTIVE = SelectSettings(initial=4, batch=3, sanity={"min_distance": 1.0}, trust={"energy": {"low": 1e-9, "high": 1e9}})
-RANDOM = ACTIVE.model_copy(update={"strategy": "random"})
+RANDOM = ACTIVE.model_copy(update={"strategy": Strategy.RANDOM})
 
 
 def candidates(pool) -> CandidatesDoc:
