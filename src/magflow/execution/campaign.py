@@ -109,7 +109,7 @@ def _extra_iteration(
     maker: ActiveLearningMaker, directory: CampaignDirectory, last: IterationDoc | None, reached: int, batch: str
 ) -> Flow:
     """The iteration after the last one that was begun, with one more batch to learn from."""
-    done = [i for i in range(reached + 1) if last is not None and i <= last.iteration]
+    done = range(0 if last is None else last.iteration + 1)
     batches = [*maker.given, *(roles.batch(i).uuid(maker.campaign.id) for i in done)]
     models = maker.first_models
     previous = None
