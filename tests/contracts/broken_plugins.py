@@ -216,6 +216,12 @@ def halved(p: Prediction, frames: Sequence[Frame]) -> Prediction:
     return replace(p, magnetic_forces=None if p.magnetic_forces is None else p.magnetic_forces / 2)
 
 
+def product_at_clamped_moments(self, frame, vectors):
+    along = np.array(vectors)
+    along[..., 3] = 0.0
+    return MmtpPotential.hessian_vector_product(self, frame, along)
+
+
 POTENTIALS: dict[str, tuple[Callable[[], Any], str]] = {
     "cannot be saved": (lambda: PotentialWithoutBytes(), "is_a_potential"),
     "one force for all": (lambda: predicting(lambda p, f: replace(p, forces=p.forces[:1])), "shapes"),
@@ -238,6 +244,10 @@ POTENTIALS: dict[str, tuple[Callable[[], Any], str]] = {
         "stress_is_the_derivative_by_the_strain",
     ),
     "not even under M -> -M": (lambda: predicting(uneven), "time_reversal"),
+    "Hessian of the positions alone": (
+        lambda: spoilt(hessian_vector_product=product_at_clamped_moments),
+        "second_derivatives",
+    ),
     "saves another model": (lambda: spoilt(to_bytes=bytes_of_another), "goes_through_bytes"),
     "takes xenon for iron": (lambda: reading(as_iron), "an_unknown_species_is_an_input_error"),
     "takes no moments for zero": (lambda: reading(with_zero_moments), "missing_moments_are_an_input_error"),

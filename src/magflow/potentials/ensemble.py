@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator
+from numpy.typing import ArrayLike
 
 from magflow.core import plugins
 from magflow.core.arrays import digest
@@ -19,6 +20,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
+from magflow.core.hessian import GivesHessian
 from magflow.core.label import LabeledFrame
 from magflow.core.moments import GivenMoments
 from magflow.core.notebook import facts_html
@@ -244,6 +246,28 @@ class PotentialEnsemble:
             raise InputError(f"potentials of family {self.family_name} have no energies of atoms")
         energies: FloatArray = np.mean([m.atomic_energies(frames) for m in able], axis=0)
         return energies
+
+    @property
+    def gives_hessian(self) -> bool:
+        """Whether all members differentiate their energy twice."""
+        return all(isinstance(m, GivesHessian) for m in self.members)
+
+    def member_hessian_vector_products(self, frame: Frame, vectors: ArrayLike) -> list[FloatArray]:
+        """:meth:`hessian_vector_product` of each member."""
+        able = [m for m in self.members if isinstance(m, GivesHessian)]
+        if len(able) < len(self.members):
+            raise InputError(f"potentials of family {self.family_name} have no second derivatives")
+        return [m.hessian_vector_product(frame, vectors) for m in able]
+
+    def hessian_vector_product(self, frame: Frame, vectors: ArrayLike) -> FloatArray:
+        """(k, N, 4) products with the Hessian of the mean energy; see :class:`~magflow.core.hessian.GivesHessian`.
+
+        Raises
+        ------
+        InputError
+            If the family has no second derivatives.
+        """
+        return np.asarray(np.mean(self.member_hessian_vector_products(frame, vectors), axis=0))
 
     def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
         """ASE calculator of the mean; ``results["deviations"]`` holds the deviations.

@@ -13,6 +13,7 @@ from unittest import SkipTest
 import numpy as np
 
 from magflow.core.frame import Frame
+from magflow.core.hessian import GivesHessian, hessian
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import Potential, SupportsGrades
 from magflow.core.types import FloatArray
@@ -137,6 +138,34 @@ class PotentialContract(Contract):
             agree(reverse[2:], -reverse[:2], "magnetic forces of -M, eV/muB", atol=1e-7)
 
     @clause
+    def second_derivatives(self) -> None:
+        """If it gives products with the Hessian: those of the derivatives of forces and magnetic forces, symmetric, zero
+        for a shift of all atoms, and for -M the same but for the sign of the coupling.
+        """
+        if not isinstance(self.potential, GivesHessian):
+            raise SkipTest("no second derivatives")
+        frame, h = self._here[0], 1e-4
+        along = np.random.default_rng(0).normal(size=(2, 4))
+        if not self.magnetic:
+            along[:, 3] = 0.0
+        found = hessian(self.potential, frame).array
+        size = max(float(np.abs(found).max()), 1.0)
+        agree(found, found.transpose(2, 3, 0, 1), "Hessian and its transpose, eV/A^2", atol=1e-8 * size)
+        agree(found[..., :3].sum(axis=2), np.zeros((2, 4, 3)), "sum rule, eV/A^2", atol=1e-8 * size)
+        up, down = (self._gradient(_moved(frame, s * h * along)) for s in (1.0, -1.0))
+        product = self.potential.hessian_vector_product(frame, along[None])[0]
+        agree(product, (up - down) / (2 * h), "product with the Hessian, eV/A", atol=1e-5 * size)
+        agree(product, np.einsum("iajb,jb", found, along), "Hessian times the vector, eV/A", atol=1e-8 * size)
+        sign = np.array([1.0, 1.0, 1.0, -1.0])
+        turned = hessian(self.potential, frame.time_reversed()).array
+        agree(turned, found * sign[:, None, None] * sign, "Hessian of -M, eV/A^2", atol=1e-7 * size)
+
+    def _gradient(self, frame: Frame) -> FloatArray:
+        said = self.potential.predict([frame])
+        magnetic = np.zeros(2) if said.magnetic_forces is None else said.magnetic_forces[:, 2]
+        return -np.column_stack([said.forces, magnetic])
+
+    @clause
     def goes_through_bytes(self) -> None:
         """The bytes hold the whole model: loaded again it predicts the same numbers."""
         data = self.potential.to_bytes()
@@ -254,6 +283,11 @@ def _displaced(frame: Frame, along: FloatArray, h: float) -> Frame:
 
 def _magnetised(frame: Frame, along: FloatArray, h: float) -> Frame:
     return frame.replace(magmoms=given(frame.magmoms, "moments") + h * along)
+
+
+def _moved(frame: Frame, by: FloatArray) -> Frame:
+    moved = frame.replace(positions=frame.positions + by[:, :3])
+    return moved if frame.magmoms is None else moved.replace(magmoms=frame.magmoms + by[:, 3:] * [0.0, 0.0, 1.0])
 
 
 def _unit(atom: int, axis: int) -> np.ndarray:

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator
+from numpy.typing import ArrayLike
 
 from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
+from magflow.core.hessian import checked_vectors
 from magflow.core.moments import GivenMoments
 from magflow.core.prediction import Prediction, concatenate
 from magflow.core.protocols import Propagator
@@ -155,6 +157,23 @@ class MmtpPotential:
             for name, values in flipped.items():
                 raw[name] = 0.5 * (raw[name] + (values * _REVERSAL if name == "gradient" else values))
         return raw
+
+    def hessian_vector_product(self, frame: Frame, vectors: ArrayLike) -> FloatArray:
+        """(k, N, 4) products with d2E/d(r, m)2: the kernel of the forces, differentiated along each vector.
+
+        Exact (forward-mode automatic differentiation). The second derivative jumps where a neighbour crosses the cutoff
+        and where the tangents beyond the fitted range set in: it is that of the side the atoms are on.
+        """
+        along = checked_vectors(vectors, len(frame))
+        geometry, model = self.geometry([frame]), self.model
+        packing = geometry.packing(len(self.species))
+        here = (model.spec, model.parameters, packing, geometry.moment, geometry.vector)
+        products: FloatArray = kernel().hessian_products(*here, 1.0, along)
+        if model.symmetrise and self.magnetic:
+            products = 0.5 * (products + kernel().hessian_products(*here, -1.0, along) * _REVERSAL)
+        if not np.isfinite(products).all():
+            raise InputError("the second derivatives are not finite")
+        return products
 
     def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, each atom's share."""

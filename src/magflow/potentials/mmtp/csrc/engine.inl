@@ -10,6 +10,8 @@
 namespace mmtp {
 namespace {
 
+#include "dual.inl"
+
 #include "simd.inl"
 
 #include "evaluate.inl"
@@ -19,22 +21,24 @@ namespace {
 // Slots handled at a time: as many as keep their monomials in the first cache.
 inline bool wide(const Spec& s) { return int64_t(s.n_inner) * W * 8 * 4 <= 16 * 1024; }
 
-template <int NPHI, int NPSI>
+template <typename T, int NPHI, int NPSI>
 void evaluate_sized(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,
                     const Output& out) {
+    constexpr int most = has_tangent<T> ? 2 : 4;  // a Dual is twice as large
     if (wide(s))
-        evaluate_block<NPHI, NPSI, 4>(s, p, lanes, block, state, work, out);
+        evaluate_block<T, NPHI, NPSI, most>(s, p, lanes, block, state, work, out);
     else
-        evaluate_block<NPHI, NPSI, 2>(s, p, lanes, block, state, work, out);
+        evaluate_block<T, NPHI, NPSI, 2>(s, p, lanes, block, state, work, out);
 }
 
 // The usual sizes are compiled with constant loop bounds.
+template <typename T>
 void evaluate(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work, const Output& out) {
-    const auto chosen = s.n_phi != 8   ? evaluate_sized<0, 0>
-                        : s.n_psi == 1 ? evaluate_sized<8, 1>
-                        : s.n_psi == 2 ? evaluate_sized<8, 2>
-                        : s.n_psi == 3 ? evaluate_sized<8, 3>
-                                       : evaluate_sized<0, 0>;
+    const auto chosen = s.n_phi != 8   ? evaluate_sized<T, 0, 0>
+                        : s.n_psi == 1 ? evaluate_sized<T, 8, 1>
+                        : s.n_psi == 2 ? evaluate_sized<T, 8, 2>
+                        : s.n_psi == 3 ? evaluate_sized<T, 8, 3>
+                                       : evaluate_sized<T, 0, 0>;
     chosen(s, p, lanes, block, state, work, out);
 }
 
@@ -48,11 +52,9 @@ void gradient(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t bl
     chosen(s, p, lanes, block, state, tangent, work, out);
 }
 
-int64_t workspace_to_evaluate(const Spec& s, int most_slots) { return evaluate_workspace(s, most_slots); }
-int64_t workspace_of_gradient(const Spec& s, int most_slots) { return gradient_workspace(s, most_slots); }
-
 }  // namespace
 
-const Engine MMTP_ENGINE = {MMTP_NAME, W, evaluate, gradient, workspace_to_evaluate, workspace_of_gradient};
+const Engine MMTP_ENGINE = {
+    MMTP_NAME, W, evaluate<V>, evaluate<Dual>, gradient, evaluate_workspace<V>, evaluate_workspace<Dual>, gradient_workspace};
 
 }  // namespace mmtp

@@ -1,16 +1,19 @@
-// Energy, forces, virial and dE/dm of one block of atoms. Included inside an anonymous namespace, after simd.inl.
+// Energy, forces, virial and dE/dm of one block of atoms; with T = Dual their derivatives along the state's tangent.
+// Included inside an anonymous namespace, after simd.inl.
 
 // What the sweep over the neighbours keeps of one slot: unit vector, 1/d, d, then f, df/dd, df/dm_j, df/dm_i per mu.
 inline int record_size(const Spec& s) { return 5 + 4 * s.n_mu; }
 
+template <typename T>
 inline int64_t evaluate_workspace(const Spec& s, int most_slots) {
-    const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
-    return W * (2 * fold + 2 * int64_t(s.n_moments) + 4 * int64_t(s.n_inner) + 4 * int64_t(s.slopes.size()) + int64_t(most_slots) * (record_size(s) + 4));
+    const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi, slots = most_slots;
+    const int64_t kept = 2 * fold + 2 * int64_t(s.n_moments) + 4 * int64_t(s.n_inner) + 4 * int64_t(s.slopes.size()) + slots * record_size(s);
+    return W * (kept * int64_t(sizeof(T) / sizeof(V)) + 8 * slots);
 }
 
 // f_mu = fc sum_{gamma,zeta} c psi_gamma(m_j) phi_zeta(d) of one slot, and its derivatives.
-template <int NPHI, int NPSI>
-inline void radial_record(const Spec& s, const Neighbour<NPHI, NPSI>& n, const V* c, const V* dc, V* record) {
+template <typename T, int NPHI, int NPSI>
+inline void radial_record(const Spec& s, const Neighbour<T, NPHI, NPSI>& n, const T* c, const T* dc, T* record) {
     const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
     record[0] = n.u[0];
     record[1] = n.u[1];
@@ -19,9 +22,9 @@ inline void radial_record(const Spec& s, const Neighbour<NPHI, NPSI>& n, const V
     record[4] = n.d;
     record += 5;
     for (int mu = 0; mu < s.n_mu; ++mu, record += 4) {
-        V f = V{}, df = V{}, fj = V{}, fi = V{};
+        T f = T{}, df = T{}, fj = T{}, fi = T{};
         for (int b = 0; b < n_psi; ++b, c += n_phi, dc += n_phi) {
-            V r = c[0] * n.phi[0], dr = c[0] * n.dphi[0], ri = dc[0] * n.phi[0];
+            T r = c[0] * n.phi[0], dr = c[0] * n.dphi[0], ri = dc[0] * n.phi[0];
 #pragma GCC unroll 24
             for (int q = 1; q < n_phi; ++q) {
                 r += c[q] * n.phi[q];
@@ -41,15 +44,15 @@ inline void radial_record(const Spec& s, const Neighbour<NPHI, NPSI>& n, const V
 }
 
 // Basic moments: M_k += f_mu * monomial, G slots at a time so that each M_k is loaded and stored once for all.
-template <int G>
-inline void add_moments(const Spec& s, const V* record, int step, V (*mono)[G], V* moment) {
-    V u[3][G];
+template <typename T, int G>
+inline void add_moments(const Spec& s, const T* record, int step, T (*mono)[G], T* moment) {
+    T u[3][G];
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
-    monomials<G>(s, u, mono);
+    monomials<T, G>(s, u, mono);
     const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V f[G], along[3][G];
+        T f[G], along[3][G];
         for (int g = 0; g < G; ++g) {
             f[g] = record[g * step + 5 + 4 * mu];
             for (int a = 0; a < 3; ++a) along[a][g] = f[g] * u[a][g];
@@ -57,14 +60,14 @@ inline void add_moments(const Spec& s, const V* record, int step, V (*mono)[G], 
         const int edge = s.edge_basic.data()[mu], end = s.basic_begin.data()[mu + 1];
         int k = s.basic_begin.data()[mu];
         for (; k < edge; ++k) {
-            V total = moment[k];
-            const V* m = mono[of[k]];
+            T total = moment[k];
+            const T* m = mono[of[k]];
             for (int g = 0; g < G; ++g) total += f[g] * m[g];
             moment[k] = total;
         }
         for (; k < end; ++k) {
-            V total = moment[k];
-            const V *m = mono[parent[of[k]]], *w = along[axis[of[k]]];
+            T total = moment[k];
+            const T *m = mono[parent[of[k]]], *w = along[axis[of[k]]];
             for (int g = 0; g < G; ++g) total += w[g] * m[g];
             moment[k] = total;
         }
@@ -76,101 +79,111 @@ struct Sums {
 };
 
 // dE/dr_ij, dE/dm_j and dE/dm_i of G slots from the adjoints of the basic moments.
-template <int G>
-inline void add_gradients(const Spec& s, const V* record, int step, V (*mono)[G], const V (*coefficient)[4], const int32_t* neighbour,
+template <typename T, int G>
+inline void add_gradients(const Spec& s, const T* record, int step, T (*mono)[G], const T (*coefficient)[4], const int32_t* neighbour,
                           double* gradient, Sums& sums) {
-    V u[3][G], radial[G], by_j[G], gu[3][G];
+    T u[3][G], radial[G], by_j[G], gu[3][G];
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
-    monomials<G>(s, u, mono);
-    for (int g = 0; g < G; ++g) radial[g] = by_j[g] = gu[0][g] = gu[1][g] = gu[2][g] = V{};
+    monomials<T, G>(s, u, mono);
+    for (int g = 0; g < G; ++g) radial[g] = by_j[g] = gu[0][g] = gu[1][g] = gu[2][g] = T{};
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V p[G], slope[3][G];
-        polynomial<G>(s, mu, u, mono, coefficient, p, slope);
+        T p[G], slope[3][G];
+        polynomial<T, G>(s, mu, u, mono, coefficient, p, slope);
         for (int g = 0; g < G; ++g) {
-            const V* r = record + g * step + 5 + 4 * mu;
+            const T* r = record + g * step + 5 + 4 * mu;
             for (int a = 0; a < 3; ++a) gu[a][g] += r[0] * slope[a][g];
             radial[g] += p[g] * r[1];
             by_j[g] += p[g] * r[2];
-            sums.moment += p[g] * r[3];
+            sums.moment += told(p[g] * r[3]);
         }
     }
     for (int g = 0; g < G; ++g) {
-        const V* r = record + g * step;
-        const V along = u[0][g] * gu[0][g] + u[1][g] * gu[1][g] + u[2][g] * gu[2][g];
-        V e[3], x[3];
+        const T* r = record + g * step;
+        const T along = u[0][g] * gu[0][g] + u[1][g] * gu[1][g] + u[2][g] * gu[2][g];
+        T e[3], x[3];
         for (int a = 0; a < 3; ++a) {
             e[a] = radial[g] * u[a][g] + (gu[a][g] - along * u[a][g]) * r[3];
-            sums.gradient[a] -= e[a];
+            sums.gradient[a] -= told(e[a]);
             x[a] = u[a][g] * r[4];
         }
-        for (int a = 0; a < 3; ++a) sums.virial[a] += x[a] * e[a];
-        sums.virial[3] += 0.5 * (x[1] * e[2] + x[2] * e[1]);
-        sums.virial[4] += 0.5 * (x[0] * e[2] + x[2] * e[0]);
-        sums.virial[5] += 0.5 * (x[0] * e[1] + x[1] * e[0]);
-        scatter(e[0], e[1], e[2], by_j[g], neighbour + g * W, gradient);
+        for (int a = 0; a < 3; ++a) sums.virial[a] += told(x[a] * e[a]);
+        sums.virial[3] += 0.5 * told(x[1] * e[2] + x[2] * e[1]);
+        sums.virial[4] += 0.5 * told(x[0] * e[2] + x[2] * e[0]);
+        sums.virial[5] += 0.5 * told(x[0] * e[1] + x[1] * e[0]);
+        scatter(told(e[0]), told(e[1]), told(e[2]), told(by_j[g]), neighbour + g * W, gradient);
     }
 }
 
-template <int NPHI, int NPSI, int G>
+template <typename T, int NPHI, int NPSI, int G>
 void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,
                     const Output& out) {
     const int count = lanes.count[block], step = record_size(s);
     const int32_t* type = lanes.type + block * W;
     const int64_t n_fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
     const int32_t* atom = lanes.atom + block * W;
-    V* c = reinterpret_cast<V*>(work);
-    V* dc = c + n_fold;
-    V* moment = dc + n_fold;
-    V* adjoint = moment + s.n_moments;
-    V* mono = adjoint + s.n_moments;
-    V(*coefficient)[4] = reinterpret_cast<V(*)[4]>(mono + 4 * int64_t(s.n_inner));
-    V* records = reinterpret_cast<V*>(coefficient + s.slopes.size());
+    T* c = reinterpret_cast<T*>(work);
+    T* dc = c + n_fold;
+    T* moment = dc + n_fold;
+    T* adjoint = moment + s.n_moments;
+    T* mono = adjoint + s.n_moments;
+    T(*coefficient)[4] = reinterpret_cast<T(*)[4]>(mono + 4 * int64_t(s.n_inner));
+    T* records = reinterpret_cast<T*>(coefficient + s.slopes.size());
 
-    V psi[kMaxPsi], dpsi[kMaxPsi];
+    T psi[kMaxPsi], dpsi[kMaxPsi];
     own_moments(s, lanes, state, block, psi, dpsi);
     fold(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
-    Neighbour<NPHI, NPSI> n;
+    Neighbour<T, NPHI, NPSI> n;
     const int total = int(begin[s.n_types] - begin[0]);
-    V* where = records + int64_t(total) * step;
+    V* where = reinterpret_cast<V*>(records + int64_t(total) * step);
+    V* change = where + 4 * int64_t(total);
+    V own[4] = {};
     gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, reinterpret_cast<double*>(where));
-    V* record = records;
+    if (has_tangent<T>) {
+        gather_tangents(lanes.neighbour + begin[0] * W, total, state.tangent, reinterpret_cast<double*>(change));
+        for (int l = 0; l < W; ++l)
+            for (int a = 0; a < 3; ++a) own[a][l] = state.tangent[4 * int64_t(atom[l]) + a];
+    }
+    T* record = records;
     for (int tj = 0; tj < s.n_types; ++tj) {
         const int64_t row = int64_t(tj) * s.n_mu * s.n_psi * s.n_phi;
         const double scale = moment_scale(s, tj);
-        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += step, where += 4) {
-            n.load(s, radial, state, where, scale);
-            radial_record<NPHI, NPSI>(s, n, c + row, dc + row, record);
+        for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += step, where += 4, change += 4) {
+            T there[4];
+            for (int a = 0; a < 4; ++a) there[a] = has_tangent<T> ? moving<T>(where[a], change[a] - own[a]) : moving<T>(where[a], own[a]);
+            n.load(s, radial, state, there, scale);
+            radial_record<T, NPHI, NPSI>(s, n, c + row, dc + row, record);
         }
     }
 
-    for (int k = 0; k < s.n_basic; ++k) moment[k] = V{};
+    for (int k = 0; k < s.n_basic; ++k) moment[k] = T{};
     int done = 0;
-    for (; done + G <= total; done += G) add_moments<G>(s, records + done * step, step, reinterpret_cast<V(*)[G]>(mono), moment);
-    for (; done < total; ++done) add_moments<1>(s, records + done * step, step, reinterpret_cast<V(*)[1]>(mono), moment);
+    for (; done + G <= total; done += G) add_moments<T, G>(s, records + done * step, step, reinterpret_cast<T(*)[G]>(mono), moment);
+    for (; done < total; ++done) add_moments<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), moment);
     contract(s, moment);
-    for (int k = 0; k < s.n_moments; ++k) adjoint[k] = V{};
-    V energy;
-    for (int l = 0; l < W; ++l) energy[l] = p.species[type[l]];
+    for (int k = 0; k < s.n_moments; ++k) adjoint[k] = T{};
+    V alone;
+    for (int l = 0; l < W; ++l) alone[l] = p.species[type[l]];
+    T energy = moving<T>(alone, V{});
     for (int a = 0; a < s.n_scalar; ++a) {
         const int k = s.scalar.data()[a];
         energy += p.linear[a] * moment[k];
         adjoint[k] += p.linear[a];
     }
-    for (int l = 0; l < count; ++l) out.energy[atom[l]] = energy[l];
+    for (int l = 0; l < count; ++l) out.energy[atom[l]] = told(energy)[l];
     if (out.basis)
         for (int l = 0; l < count; ++l)
             for (int a = 0; a < s.n_scalar; ++a)
-                out.basis[int64_t(atom[l]) * s.n_scalar + a] = moment[s.scalar.data()[a]][l];
+                out.basis[int64_t(atom[l]) * s.n_scalar + a] = told(moment[s.scalar.data()[a]])[l];
     if (!out.gradient) return;
 
     const Times* times = s.times.data();
     for (int64_t k = int64_t(s.times.size()) - 1; k >= 0; --k) {
-        const V w = times[k].mult * adjoint[times[k].out];
-        const V left = moment[times[k].left];
+        const T w = times[k].mult * adjoint[times[k].out];
+        const T left = moment[times[k].left];
         adjoint[times[k].left] += w * moment[times[k].right];
         adjoint[times[k].right] += w * left;
     }
@@ -179,9 +192,9 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     slope_coefficients(s, adjoint, coefficient);
     done = 0;
     for (; done + G <= total; done += G)
-        add_gradients<G>(s, records + done * step, step, reinterpret_cast<V(*)[G]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
+        add_gradients<T, G>(s, records + done * step, step, reinterpret_cast<T(*)[G]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
     for (; done < total; ++done)
-        add_gradients<1>(s, records + done * step, step, reinterpret_cast<V(*)[1]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
+        add_gradients<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
     for (int l = 0; l < count; ++l) {
         double* target = out.gradient + 4 * int64_t(atom[l]);
         for (int a = 0; a < 3; ++a) target[a] += sums.gradient[a][l];

@@ -16,14 +16,8 @@ inline int64_t gradient_workspace(const Spec& s, int most_slots) {
     return W * (4 * fold + 4 * int64_t(s.n_moments) + 8 * int64_t(s.n_inner) + 8 * int64_t(s.slopes.size()) + int64_t(most_slots) * (TangentRecord(s).size + 8));
 }
 
-inline void gather_tangents(const int32_t* atom, int64_t slots, const double* tangent, double* out) {
-    for (int64_t k = 0; k < slots; ++k, atom += W, out += 4 * W)
-        for (int l = 0; l < W; ++l)
-            for (int x = 0; x < 4; ++x) out[x * W + l] = tangent[4 * int64_t(atom[l]) + x];
-}
-
 template <int NPHI, int NPSI>
-inline void tangent_record(const Spec& s, const TangentRecord& at, const Neighbour<NPHI, NPSI>& n, const V* dr, V dm, const V* c,
+inline void tangent_record(const Spec& s, const TangentRecord& at, const Neighbour<V, NPHI, NPSI>& n, const V* dr, V dm, const V* c,
                            const V* dc, V* record) {
     const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
     const V dd = n.u[0] * dr[0] + n.u[1] * dr[1] + n.u[2] * dr[2];
@@ -68,7 +62,7 @@ inline void add_tangent_moments(const Spec& s, const TangentRecord& at, const V*
             u[x][g] = record[g * at.size + x];
             du[x][g] = record[g * at.size + 3 + x];
         }
-    monomials<G>(s, u, mono);
+    monomials<V, G>(s, u, mono);
     const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
     for (int g = 0; g < G; ++g) dmono[0][g] = V{};
     for (int k = 1; k < s.n_inner; ++k)
@@ -108,17 +102,17 @@ inline void add_coefficients(const Spec& s, const TangentRecord& at, const V* re
     V u[3][G];
     for (int x = 0; x < 3; ++x)
         for (int g = 0; g < G; ++g) u[x][g] = record[g * at.size + x];
-    monomials<G>(s, u, mono);
+    monomials<V, G>(s, u, mono);
     for (int mu = 0; mu < s.n_mu; ++mu) {
         V p[G], q[G], slope[3][G];
-        polynomial<G>(s, mu, u, mono, a, q, slope);
+        polynomial<V, G>(s, mu, u, mono, a, q, slope);
         for (int g = 0; g < G; ++g) {
             const V* r = record + g * at.size;
             p[g] = slope[0][g] * r[3] + slope[1][g] * r[4] + slope[2][g] * r[5];
         }
         for (int k = s.slope_begin.data()[mu]; k < s.leaf_begin.data()[mu]; ++k)
             for (int g = 0; g < G; ++g) p[g] += b[k][0] * mono[s.slopes.data()[k].mono][g];
-        add_leaves<G>(s, mu, s.leaf_begin.data()[mu], u, mono, b, p);
+        add_leaves<V, G>(s, mu, s.leaf_begin.data()[mu], u, mono, b, p);
         for (int y = 0; y < n_psi; ++y, gc += n_phi, gd += n_phi) {
             V by_phi[G], by_dphi[G], by_own[G];
             for (int g = 0; g < G; ++g) {
@@ -181,7 +175,7 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
-    Neighbour<NPHI, NPSI> n;
+    Neighbour<V, NPHI, NPSI> n;
     const int total = int(begin[s.n_types] - begin[0]);
     V* where = records + int64_t(total) * at.size;
     V* change = where + 4 * int64_t(total);

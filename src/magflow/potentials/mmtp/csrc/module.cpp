@@ -197,6 +197,22 @@ nb::dict evaluate(const Spec& s, Doubles p, const Packed& packed, Doubles moment
     return result;
 }
 
+nb::ndarray<nb::numpy, double> hessian_products(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign,
+                                                Doubles along) {
+    const mmtp::Parameters q = parameters(s, p);
+    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::State where = state(lanes, moment, vector, sign);
+    require(lanes.n_types == s.n_types, "neighbours of another number of species");
+    const std::size_t n = lanes.n_atoms, count = along.ndim() == 3 ? along.shape(0) : 0;
+    require(along.ndim() == 3 && along.size() == 4 * n * count, "vectors of another number of atoms");
+    std::vector<double> out(along.size());
+    {
+        nb::gil_scoped_release release;
+        mmtp::hessian_products(packed.engine, s, q, lanes, where, std::int64_t(count), along.data(), out.data());
+    }
+    return owned(std::move(out), {count, n, 4});
+}
+
 nb::ndarray<nb::numpy, double> parameter_gradient(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign,
                                                   Doubles energy, Doubles atom, Doubles strain) {
     const mmtp::Parameters q = parameters(s, p);
@@ -246,6 +262,7 @@ NB_MODULE(_kernel, m) {
             "n_types"_a, "n_frames"_a, "type"_a, "frame"_a, "first"_a, "neighbour"_a, "instruction_set"_a = "");
     m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, nb::kw_only(), "sign"_a = 1.0,
           "gradients"_a = true, "basis"_a = false);
+    m.def("hessian_products", &hessian_products, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, "sign"_a, "along"_a);
     m.def("parameter_gradient", &parameter_gradient, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, "sign"_a, "energy"_a,
           "atom"_a, "strain"_a);
 

@@ -126,6 +126,20 @@ void evaluate(const Engine& e, const Spec& s, const Parameters& p, const Lanes& 
     for (std::int64_t b = 0; b < lanes.n_blocks; ++b) e.evaluate(s, p, lanes, b, state, work.data(), out);
 }
 
+void hessian_products(const Engine& e, const Spec& s, const Parameters& p, const Lanes& lanes, const State& state, std::int64_t count,
+                      const double* vectors, double* out) {
+    const Room work(e.along_workspace(s, lanes.most_slots));
+    const std::int64_t size = 4 * lanes.n_atoms;
+    std::vector<double> slope(lanes.n_atoms), virial(6 * lanes.n_frames);  // along the vector: not asked for
+    State along = state;
+    std::fill(out, out + count * size, 0.0);
+    for (std::int64_t k = 0; k < count; ++k) {
+        along.tangent = vectors + k * size;
+        for (std::int64_t b = 0; b < lanes.n_blocks; ++b)
+            e.along(s, p, lanes, b, along, work.data(), {slope.data(), out + k * size, virial.data(), nullptr});
+    }
+}
+
 void gradient(const Engine& e, const Spec& s, const Parameters& p, const Lanes& lanes, const State& state, const Tangent& tangent,
               double* out) {
     const std::int64_t size = std::int64_t(s.n_parameters()) * e.lanes;

@@ -26,6 +26,9 @@ class Packing {
 
 // All blocks, one after the other: the same answer on every run. `out` is overwritten.
 void evaluate(const Engine&, const Spec&, const Parameters&, const Lanes&, const State&, const Output& out);
+// Products of d2E/d(r, m)2 with `count` vectors [atom][4] of positions and moment: out[vector][atom][4].
+void hessian_products(const Engine&, const Spec&, const Parameters&, const Lanes&, const State&, std::int64_t count, const double* vectors,
+                      double* out);
 void gradient(const Engine&, const Spec&, const Parameters&, const Lanes&, const State&, const Tangent&, double* out);
 
 }  // namespace mmtp

@@ -1,27 +1,7 @@
-// Vectors of MMTP_LANES doubles, Chebyshev polynomials on them, and the neighbours of a block as such vectors.
+// Chebyshev polynomials, the neighbours of a block and polynomials of their unit vectors, in lanes: for T see dual.inl.
 //
-// Included once per instruction set, inside an anonymous namespace. No standard-library templates here: one that is
+// Included once per instruction set, inside an anonymous namespace, after dual.inl. No standard-library templates here: one that is
 // instantiated with wider instructions must not be shared with the baseline.
-
-constexpr int W = MMTP_LANES;
-typedef double V __attribute__((vector_size(8 * MMTP_LANES)));
-typedef double Pair __attribute__((vector_size(16)));
-
-inline V splat(double x) { return x - V{}; }
-
-inline V root(V x) {
-#if MMTP_LANES == 8 && defined(__AVX512F__)
-    return (V)_mm512_sqrt_pd((__m512d)x);
-#elif MMTP_LANES == 4 && defined(__AVX__)
-    return (V)_mm256_sqrt_pd((__m256d)x);
-#else
-    V v;
-    for (int l = 0; l < W; ++l) v[l] = sqrt(x[l]);
-    return v;
-#endif
-}
-
-inline V positive(V x) { return x > V{} ? x : V{}; }
 
 inline double sum(V x) {
     double s = 0.0;
@@ -30,21 +10,22 @@ inline double sum(V x) {
 }
 
 // T_n(x) and T_n'(x); beyond [-1, 1] the tangent at the end is followed when `extend` is set.
-inline void chebyshev(V x, int n, bool extend, V* t, V* dt) {
-    const V one = splat(1.0);
-    V beyond = V{};
+template <typename T>
+inline void chebyshev(T x, int n, bool extend, T* t, T* dt) {
+    const T one = constant<T>(1.0);
+    T beyond = T{};
     if (extend) {
-        const V clamped = x > one ? one : (x < -one ? -one : x);
+        const T clamped = within_one(x);
         beyond = x - clamped;
         x = clamped;
     }
     t[0] = one;
-    dt[0] = V{};
+    dt[0] = T{};
     if (n > 1) {
         t[1] = x;
         dt[1] = one;
     }
-    const V twice = 2.0 * x;
+    const T twice = 2.0 * x;
     for (int k = 2; k < n; ++k) {
         t[k] = twice * t[k - 1] - t[k - 2];
         dt[k] = twice * dt[k - 1] + (2.0 * t[k - 1] - dt[k - 2]);
@@ -85,22 +66,24 @@ inline bool lanes_of(const int32_t* type, int wanted, V& mask) {
 }
 
 // psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i. `type`: of each lane.
-inline void fold(const Spec& s, const Parameters& p, const int32_t* type, const V* psi, const V* dpsi, V* c, V* d) {
+template <typename T>
+inline void fold(const Spec& s, const Parameters& p, const int32_t* type, const T* psi, const T* dpsi, T* c, T* d) {
     const int32_t *beta = s.pair_beta.data(), *of = s.of_gamma.data(), *begin = s.gamma_begin.data();
     bool first = true;
     for (int t = 0; t < s.n_types; ++t) {
-        V mask, mine[kMaxPsi], dmine[kMaxPsi];
+        V mask;
+        T mine[kMaxPsi], dmine[kMaxPsi];
         if (!lanes_of(type, t, mask)) continue;
         for (int b = 0; b < s.n_psi; ++b) {
             mine[b] = mask * psi[b];
             dmine[b] = mask * dpsi[b];
         }
-        V *value = c, *slope = d;
+        T *value = c, *slope = d;
         const double* q = p.radial + int64_t(t) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
         for (int tm = 0; tm < s.n_types * s.n_mu; ++tm, q += int64_t(s.n_phi) * s.n_pairs)
             for (int g = 0; g < s.n_psi; ++g)
                 for (int z = 0; z < s.n_phi; ++z, ++value, ++slope) {
-                    V x = first ? V{} : *value, dx = first ? V{} : *slope;
+                    T x = first ? T{} : *value, dx = first ? T{} : *slope;
                     for (int k = begin[g]; k < begin[g + 1]; ++k) {
                         const double w = q[z * s.n_pairs + of[k]];
                         x += w * mine[beta[of[k]]];
@@ -127,33 +110,40 @@ inline void gather(const Spec& s, const State& state, const int32_t* pair, const
         }
 }
 
+// The tangents of the same numbers, [slot][x, y, z, m]: those of the neighbours.
+inline void gather_tangents(const int32_t* atom, int64_t slots, const double* tangent, double* out) {
+    for (int64_t k = 0; k < slots; ++k, atom += W, out += 4 * W)
+        for (int l = 0; l < W; ++l)
+            for (int x = 0; x < 4; ++x) out[x * W + l] = tangent[4 * int64_t(atom[l]) + x];
+}
+
 struct Radial {
     double slope, shift;
     explicit Radial(const Spec& s) : slope(2.0 / (s.cutoff - s.r_min)), shift((s.cutoff + s.r_min) / (s.cutoff - s.r_min)) {}
 };
 
 // One neighbour per lane: unit vector u, distance d, moment; (R_cut - d)^2 = fc; phi, psi and their derivatives.
-template <int NPHI, int NPSI>
+template <typename T, int NPHI, int NPSI>
 struct Neighbour {
-    V u[3], r[3], d, inverse, fc, dfc;
-    V phi[NPHI ? NPHI : kMaxPhi], dphi[NPHI ? NPHI : kMaxPhi], psi[NPSI ? NPSI : kMaxPsi], dpsi[NPSI ? NPSI : kMaxPsi];
+    T u[3], r[3], d, inverse, fc, dfc;
+    T phi[NPHI ? NPHI : kMaxPhi], dphi[NPHI ? NPHI : kMaxPhi], psi[NPSI ? NPSI : kMaxPsi], dpsi[NPSI ? NPSI : kMaxPsi];
 
-    // `where` is a slot of `gather`. dphi and dpsi are by distance (A) and moment (muB).
-    inline void load(const Spec& s, const Radial& radial, const State& state, const V* where, double scale) {
+    // `where`: vector and moment. dphi and dpsi are by distance (A) and moment (muB).
+    inline void load(const Spec& s, const Radial& radial, const State& state, const T* where, double scale) {
         const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
         for (int a = 0; a < 3; ++a) r[a] = where[a];
         d = root(r[0] * r[0] + r[1] * r[1] + r[2] * r[2]);
-        inverse = 1.0 / d;
+        inverse = reciprocal(d);
         for (int a = 0; a < 3; ++a) u[a] = r[a] * inverse;
-        const V t = positive(s.cutoff - d);
+        const T t = positive(s.cutoff - d);
         fc = t * t;
         dfc = -2.0 * t;
-        const V reach = d < s.cutoff ? d : splat(s.cutoff);
+        const T reach = at_most(d, s.cutoff);
         chebyshev(reach * radial.slope - radial.shift, n_phi, s.extend, phi, dphi);
         for (int k = 0; k < n_phi; ++k) dphi[k] *= radial.slope;
         if (n_psi == 1) {
-            psi[0] = splat(1.0);
-            dpsi[0] = V{};
+            psi[0] = constant<T>(1.0);
+            dpsi[0] = T{};
             return;
         }
         chebyshev(where[3] * (state.sign * scale), n_psi, s.extend, psi, dpsi);
@@ -164,66 +154,71 @@ struct Neighbour {
 inline double moment_scale(const Spec& s, int type) { return s.n_psi > 1 ? 1.0 / s.max_moment.data()[type] : 0.0; }
 
 // psi_beta(m_i) of the atoms of a block and the derivative by m_i.
-inline void own_moments(const Spec& s, const Lanes& lanes, const State& state, int64_t block, V* psi, V* dpsi) {
-    V m, scale;
+template <typename T>
+inline void own_moments(const Spec& s, const Lanes& lanes, const State& state, int64_t block, T* psi, T* dpsi) {
+    V m, dm = V{}, scale;
     for (int l = 0; l < W; ++l) {
-        m[l] = state.sign * state.moment[lanes.atom[block * W + l]];
+        const int64_t atom = lanes.atom[block * W + l];
+        m[l] = state.sign * state.moment[atom];
+        if (has_tangent<T>) dm[l] = state.sign * state.tangent[4 * atom + 3];
         scale[l] = moment_scale(s, lanes.type[block * W + l]);
     }
-    chebyshev(m * scale, s.n_psi, s.extend, psi, dpsi);
-    for (int b = 0; b < s.n_psi; ++b) dpsi[b] *= scale;
+    chebyshev(scale * moving<T>(m, dm), s.n_psi, s.extend, psi, dpsi);
+    for (int b = 0; b < s.n_psi; ++b) dpsi[b] = scale * dpsi[b];
 }
 
 // The products that lead from the basic moments to the basis functions.
-inline void contract(const Spec& s, V* moment) {
-    for (int k = s.n_basic; k < s.n_moments; ++k) moment[k] = V{};
+template <typename T>
+inline void contract(const Spec& s, T* moment) {
+    for (int k = s.n_basic; k < s.n_moments; ++k) moment[k] = T{};
     const Times* times = s.times.data();
     const int64_t n = int64_t(s.times.size());
     for (int64_t k = 0; k < n; ++k) moment[times[k].out] += times[k].mult * moment[times[k].left] * moment[times[k].right];
 }
 
 // Monomials below the highest rank of G unit vectors: mono[k][g].
-template <int G>
-inline void monomials(const Spec& s, const V (*u)[G], V (*mono)[G]) {
+template <typename T, int G>
+inline void monomials(const Spec& s, const T (*u)[G], T (*mono)[G]) {
     const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
-    for (int g = 0; g < G; ++g) mono[0][g] = splat(1.0);
+    for (int g = 0; g < G; ++g) mono[0][g] = constant<T>(1.0);
     for (int k = 1; k < s.n_inner; ++k) {
-        const V* above = mono[parent[k]];
-        const V* along = u[axis[k]];
+        const T* above = mono[parent[k]];
+        const T* along = u[axis[k]];
         for (int g = 0; g < G; ++g) mono[k][g] = above[g] * along[g];
     }
 }
 
 // Adjoints of the basic moments in the order of the slopes: [slope][value, d/dx, d/dy, d/dz].
-inline void slope_coefficients(const Spec& s, const V* adjoint, V (*out)[4]) {
+template <typename T>
+inline void slope_coefficients(const Spec& s, const T* adjoint, T (*out)[4]) {
     const Slope* slope = s.slopes.data();
     for (int k = 0; k < s.slope_begin.data()[s.n_mu]; ++k)
-        for (int a = 0; a < 4; ++a) out[k][a] = slope[k].basic[a] < 0 ? V{} : slope[k].power[a] * adjoint[slope[k].basic[a]];
+        for (int a = 0; a < 4; ++a) out[k][a] = slope[k].basic[a] < 0 ? T{} : slope[k].power[a] * adjoint[slope[k].basic[a]];
 }
 
 // Adds the values of the polynomial of one mu at G unit vectors, from the given slope on: terms without slopes.
-template <int G>
-inline void add_leaves(const Spec& s, int mu, int k, const V (*u)[G], const V (*mono)[G], const V (*coefficient)[4], V* value) {
+template <typename T, int G>
+inline void add_leaves(const Spec& s, int mu, int k, const T (*u)[G], const T (*mono)[G], const T (*coefficient)[4], T* value) {
     const Slope* of = s.slopes.data();
     const int edge = s.edge_begin.data()[mu], end = s.slope_begin.data()[mu + 1];
     for (; k < edge; ++k)
         for (int g = 0; g < G; ++g) value[g] += coefficient[k][0] * mono[of[k].mono][g];
     if (k == end) return;
-    V along[3][G];
-    for (int g = 0; g < G; ++g) along[0][g] = along[1][g] = along[2][g] = V{};
+    T along[3][G];
+    for (int g = 0; g < G; ++g) along[0][g] = along[1][g] = along[2][g] = T{};
     for (; k < end; ++k)
         for (int g = 0; g < G; ++g) along[of[k].axis][g] += coefficient[k][0] * mono[of[k].mono][g];
     for (int g = 0; g < G; ++g) value[g] += u[0][g] * along[0][g] + u[1][g] * along[1][g] + u[2][g] * along[2][g];
 }
 
 // Value and gradient of the polynomial of one mu at G unit vectors.
-template <int G>
-inline void polynomial(const Spec& s, int mu, const V (*u)[G], const V (*mono)[G], const V (*coefficient)[4], V* value, V (*slope)[G]) {
-    for (int g = 0; g < G; ++g) value[g] = slope[0][g] = slope[1][g] = slope[2][g] = V{};
+template <typename T, int G>
+inline void polynomial(const Spec& s, int mu, const T (*u)[G], const T (*mono)[G], const T (*coefficient)[4], T* value, T (*slope)[G]) {
+    for (int g = 0; g < G; ++g) value[g] = slope[0][g] = slope[1][g] = slope[2][g] = T{};
     const Slope* of = s.slopes.data();
     const int inner = s.leaf_begin.data()[mu];
     for (int k = s.slope_begin.data()[mu]; k < inner; ++k) {
-        const V *m = mono[of[k].mono], *c = coefficient[k];
+        const T *m = mono[of[k].mono], *c = coefficient[k];
         for (int g = 0; g < G; ++g) {
             value[g] += c[0] * m[g];
             slope[0][g] += c[1] * m[g];
@@ -231,5 +226,5 @@ inline void polynomial(const Spec& s, int mu, const V (*u)[G], const V (*mono)[G
             slope[2][g] += c[3] * m[g];
         }
     }
-    add_leaves<G>(s, mu, inner, u, mono, coefficient, value);
+    add_leaves<T, G>(s, mu, inner, u, mono, coefficient, value);
 }

@@ -92,6 +92,7 @@ struct State {
     const double* vector = nullptr;  // [pair][3] A
     const double* moment = nullptr;  // [atom] muB
     double sign = 1.0;               // factor on every moment
+    const double* tangent = nullptr;  // [atom][4] changes of positions and moment, where derivatives along them are wanted
 };
 
 struct Output {
@@ -118,9 +119,9 @@ using WorkspaceFunction = std::int64_t (*)(const Spec&, int most_slots);
 struct Engine {
     const char* name;
     int lanes;
-    EvaluateFunction evaluate;
+    EvaluateFunction evaluate, along;  // `along`: the derivative along the state's tangent of all that `evaluate` gives
     GradientFunction gradient;
-    WorkspaceFunction evaluate_workspace, gradient_workspace;  // doubles
+    WorkspaceFunction evaluate_workspace, along_workspace, gradient_workspace;  // doubles
 };
 
 extern const Engine engine_baseline;

@@ -1,0 +1,124 @@
+"""Second derivatives of the energy of one frame by positions and moments together.
+
+A vector in this space is (N, 4): x, y and z of every atom, A, and its moment along z, muB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from magflow.core.frame import Frame
+from magflow.core.types import FloatArray
+from magflow.errors import InputError
+
+BATCH = 2**21
+"""Numbers in the vectors that are multiplied at once: bounds the memory."""
+
+
+@runtime_checkable
+class GivesHessian(Protocol):
+    """A potential, or an ensemble, that differentiates its energy twice."""
+
+    def hessian_vector_product(self, frame: Frame, vectors: ArrayLike) -> FloatArray:
+        """(k, N, 4) products of the Hessian d2E/d(r, m)2 of one frame with each of `vectors` (k, N, 4).
+
+        Components as in :mod:`magflow.core.hessian`, energies in eV. Where moments are not read, those of the vectors
+        do not count and those of the products are zero. Raises InputError on what `predict` refuses and on vectors of
+        another shape or that are not finite.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Hessian:
+    """The Hessian of one frame.
+
+    Parameters
+    ----------
+    array
+        (N, 4, N, 4), as the products gave it: symmetric to rounding.
+    """
+
+    array: FloatArray
+
+    @property
+    def positions(self) -> FloatArray:
+        """(3N, 3N) eV/A^2, E_rr: the force constants at clamped moments."""
+        return self._block(slice(3), slice(3))
+
+    @property
+    def coupling(self) -> FloatArray:
+        """(3N, N) eV/(A muB), E_rm: spin-lattice coupling, how forces change with moments (with the sign of dE/dr)."""
+        return self._block(slice(3), slice(3, 4))
+
+    @property
+    def stiffness(self) -> FloatArray:
+        """(N, N) eV/muB^2, E_mm: stiffness of the lengths of the local moments."""
+        return self._block(slice(3, 4), slice(3, 4))
+
+    def _block(self, rows: slice, columns: slice) -> FloatArray:
+        n = len(self.array)
+        block = self.array[:, rows, :, columns].reshape(n * len(range(4)[rows]), n * len(range(4)[columns]))
+        other = self.array[:, columns, :, rows].reshape(block.shape[::-1])
+        return np.asarray(0.5 * (block + other.T))
+
+    def adiabatic(self) -> FloatArray:
+        """(3N, 3N) eV/A^2, E_rr - E_rm E_mm^-1 E_mr: the force constants where the moments follow the atoms.
+
+        The derivative of the forces along dm = -E_mm^-1 E_mr dr, which keeps dE/dm. It is what displacements give
+        whose moments are brought to rest.
+
+        Raises
+        ------
+        InputError
+            If E_mm is not positive definite: the moments are at no minimum, and would not follow but leave.
+        """
+        values, vectors = np.linalg.eigh(self.stiffness)
+        if values[0] <= 1e-9 * max(values[-1], 1.0):
+            raise InputError(
+                "the moments are at no minimum of the energy",
+                seen=f"least stiffness {values[0]:.3g} eV/muB^2",
+                expected="a positive definite d2E/dm2",
+                hint="clamp the moments, or start from another magnetic state",
+            )
+        modes = self.coupling @ vectors
+        return np.asarray(self.positions - (modes / values) @ modes.T)
+
+
+def checked_vectors(vectors: ArrayLike, n_atoms: int) -> FloatArray:
+    """(k, N, 4) contiguous.
+
+    Raises
+    ------
+    InputError
+        Another shape, or a number that is not finite.
+    """
+    found = np.ascontiguousarray(vectors, dtype=float)
+    if found.ndim != 3 or found.shape[1:] != (n_atoms, 4):
+        raise InputError(
+            "vectors of another shape", seen=found.shape, expected=f"(k, {n_atoms}, 4): x, y, z and moment of each atom"
+        )
+    if not np.isfinite(found).all():
+        raise InputError("a vector is not finite")
+    return found
+
+
+def hessian(potential: GivesHessian, frame: Frame) -> Hessian:
+    """All second derivatives of the energy of one frame: the products with every unit vector.
+
+    Raises
+    ------
+    InputError
+        What `predict` refuses.
+    """
+    n = len(frame)
+    size = 4 * n
+    at_once = max(1, BATCH // max(size, 1))
+    columns = [
+        potential.hessian_vector_product(frame, np.eye(size)[k : k + at_once].reshape(-1, n, 4))
+        for k in range(0, size, at_once)
+    ]
+    return Hessian(np.concatenate(columns).reshape(n, 4, n, 4).transpose(2, 3, 0, 1))
