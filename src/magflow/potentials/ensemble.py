@@ -252,12 +252,18 @@ class PotentialEnsemble:
         """Whether all members differentiate their energy twice."""
         return all(isinstance(m, GivesHessian) for m in self.members)
 
-    def member_hessian_vector_products(self, frame: Frame, vectors: ArrayLike) -> list[FloatArray]:
-        """:meth:`hessian_vector_product` of each member."""
-        able = [m for m in self.members if isinstance(m, GivesHessian)]
+    def twice_differentiable(self) -> list[GivesHessian]:
+        """The members, as what gives their Hessians.
+
+        Raises
+        ------
+        InputError
+            If the family has no second derivatives.
+        """
+        able: list[GivesHessian] = [m for m in self.members if isinstance(m, GivesHessian)]
         if len(able) < len(self.members):
             raise InputError(f"potentials of family {self.family_name} have no second derivatives")
-        return [m.hessian_vector_product(frame, vectors) for m in able]
+        return able
 
     def hessian_vector_product(self, frame: Frame, vectors: ArrayLike) -> FloatArray:
         """(k, N, 4) products with the Hessian of the mean energy; see :class:`~magflow.core.hessian.GivesHessian`.
@@ -267,7 +273,9 @@ class PotentialEnsemble:
         InputError
             If the family has no second derivatives.
         """
-        return np.asarray(np.mean(self.member_hessian_vector_products(frame, vectors), axis=0))
+        return np.asarray(
+            np.mean([m.hessian_vector_product(frame, vectors) for m in self.twice_differentiable()], axis=0)
+        )
 
     def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
         """ASE calculator of the mean; ``results["deviations"]`` holds the deviations.

@@ -176,8 +176,8 @@ class PointProperty(PropertySettings, ABC):
         reading, members, failure = Reading(()), list[Reading](), ""
         try:
             frames = self.frames(subject, work.progress)
-            reading = self.read(subject, frames, subject.ensemble.predict(frames).mean) + self.describe(subject, frames)
-            members = self.by_member(subject, frames) if len(subject.ensemble.members) > 1 else []
+            reading, members = self.answers(subject, frames)
+            reading += self.describe(subject, frames)
         except UnmeasurableError as error:
             failure = str(error)
         outside, values = subject.outside(frames), with_spread(reading, members)
@@ -191,6 +191,11 @@ class PointProperty(PropertySettings, ABC):
             outside=None if outside is None else float(outside.mean()),
             cpu_seconds=time.process_time() - begin,
         )
+
+    def answers(self, subject: Subject, frames: Sequence[Frame]) -> tuple[Reading, list[Reading]]:
+        """What the mean of the ensemble says of `frames`, and what each member says where there are several."""
+        reading = self.read(subject, frames, subject.ensemble.predict(frames).mean)
+        return reading, self.by_member(subject, frames) if len(subject.ensemble.members) > 1 else []
 
     def by_member(self, subject: Subject, frames: Sequence[Frame]) -> list[Reading]:
         """What each member says by itself of the same configurations; a member without an answer is left out."""

@@ -1,18 +1,21 @@
-"""Phonons by finite displacements: phonopy chooses the displacements and does all that follows from the forces."""
+"""Phonons by finite displacements or by the Hessian: phonopy chooses the displacements and does all that follows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from magflow.core.frame import Frame
+from magflow.core.hessian import Hessian, hessian
 from magflow.core.moments import is_collinear
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import WorkProgress, silent
 from magflow.core.types import FloatArray
+from magflow.errors import InputError
 from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.settings import TOLERANCE
 from magflow.presentation.blocks import Plot
@@ -31,9 +34,13 @@ from magflow.properties.harmonic import (
     states_of,
     thermodynamics_of,
 )
-from magflow.properties.measurement import Curve, Measurement, Reading, Value
+from magflow.properties.measurement import Curve, Measurement, Moments, Reading, Value
+from magflow.properties.moment_response import response_of
 from magflow.properties.phonon_plots import figures
 from magflow.properties.subject import Subject, UnmeasurableError
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
 
 FINER = 100.0
 """Divides the tolerances of the relaxations: a displacement of 0.01 A moves a magnetic force by some meV/muB."""
@@ -43,11 +50,25 @@ IMAGINARY = 0.05
 """THz; imaginary frequencies below it are the noise of the acoustic modes at Gamma."""
 
 
+ADIABATIC = "moments follow the atoms: force constants E_rr - E_rm E_mm^-1 E_mr"
+CLAMPED = "moments clamped: force constants E_rr"
+
+
+class ForceConstants(StrEnum):
+    """Where force constants come from."""
+
+    DISPLACEMENTS = "displacements"
+    """Forces of supercells with one atom displaced."""
+    HESSIAN = "hessian"
+    """Second derivatives of the energy, where the family gives them."""
+
+
 class Phonons(PointProperty):
     """Harmonic phonons of the crystal at rest.
 
-    The moments of a displaced supercell are at rest or those of the perfect crystal, as the subject says. The first
-    frame is the perfect supercell, whose forces are subtracted. Thermodynamic functions are per mole of atoms.
+    The moments of a displaced supercell are at rest or those of the perfect crystal, as the subject says; from the
+    Hessian they follow the atoms by algebra or are clamped. The first frame is the perfect supercell, whose forces are
+    subtracted. Thermodynamic functions are per mole of atoms.
     """
 
     name: ClassVar[str] = "phonons"
@@ -60,6 +81,10 @@ class Phonons(PointProperty):
     cutoffs: float = Field(
         default=2.0, ge=1, le=6, description="least width of the supercell, in cutoffs of the potential"
     )
+    force_constants: ForceConstants = Field(
+        default=ForceConstants.DISPLACEMENTS,
+        description="from displacements, or from the Hessian, where stiffness and coupling of the moments are told too",
+    )
     displacement: float = Field(default=0.01, gt=0, le=0.2, description="of an atom, A")
     mesh: float = Field(default=100.0, ge=10, le=500, description="density of the q-point mesh as phonopy counts it, A")
     temperatures: tuple[float, ...] = Field(
@@ -71,7 +96,9 @@ class Phonons(PointProperty):
         return self.model_copy(update={"cutoffs": 1.5, "mesh": 40.0})
 
     def obstacle(self, subject: Subject) -> str:
-        """The supercell is wider than the reach of the potential, and its moments are along one axis."""
+        """Wider than the reach of the potential, moments along one axis, a Hessian where one is asked for."""
+        if self.force_constants is ForceConstants.HESSIAN and not subject.ensemble.gives_hessian:
+            return f"potentials of family {subject.ensemble.family_name} have no second derivatives"
         if subject.ensemble.magnetic and subject.frame.magmoms is not None and not is_collinear(subject.frame.magmoms):
             return "its moments are not collinear"
         width = _widths(subject.frame, self._repeats(subject)).min()
@@ -90,8 +117,16 @@ class Phonons(PointProperty):
         return a, b, c
 
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
-        """The perfect supercell and those with one atom displaced."""
+        """The perfect supercell; without the Hessian those with one atom displaced, too."""
         perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
+        return [perfect] if self.force_constants is ForceConstants.HESSIAN else self._displaced(subject, perfect)
+
+    def for_labels(self, subject: Subject) -> list[Frame]:
+        """DFT gives forces: the perfect supercell and those with one atom displaced."""
+        perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
+        return self._displaced(subject, perfect)
+
+    def _displaced(self, subject: Subject, perfect: Frame) -> list[Frame]:
         phonons = phonopy_of(perfect)
         phonons.generate_displacements(distance=self.displacement)
         displaced = [perfect.replace(positions=s.positions) for s in phonons.supercells_with_displacements or ()]
@@ -102,6 +137,40 @@ class Phonons(PointProperty):
         phonons = phonopy_of(frames[0])
         phonons.dataset = _displacements(frames, points)
         phonons.produce_force_constants(show_drift=False)
+        return self._derived(subject, phonons)
+
+    def answers(self, subject: Subject, frames: Sequence[Frame]) -> tuple[Reading, list[Reading]]:
+        """From the Hessian of the mean energy and of each member's, where that is asked for."""
+        if self.force_constants is ForceConstants.DISPLACEMENTS:
+            return super().answers(subject, frames)
+        if subject.moments is Moments.RELAXED:
+            _check_free(subject, frames[0])
+        own = [hessian(m, frames[0]) for m in subject.ensemble.twice_differentiable()]
+        mean = Hessian(np.asarray(np.mean([h.array for h in own], axis=0)))
+        reading, members = self._from_hessian(subject, frames[0], mean), list[Reading]()
+        for one in own if len(own) > 1 else ():
+            try:
+                members.append(self._from_hessian(subject, frames[0], one))
+            except UnmeasurableError:
+                continue
+        return reading, members
+
+    def _from_hessian(self, subject: Subject, perfect: Frame, found: Hessian) -> Reading:
+        follow = subject.moments is Moments.RELAXED
+        try:
+            constants = found.adiabatic() if follow else found.positions
+        except InputError as error:
+            raise UnmeasurableError("moments cannot follow the atoms", where=subject.name, seen=str(error)) from error
+        phonons, n = phonopy_of(perfect), len(perfect)
+        phonons.force_constants = np.ascontiguousarray(constants.reshape(n, 3, n, 3).transpose(0, 2, 1, 3))
+        reading = self._derived(subject, phonons)
+        if not subject.ensemble.magnetic:
+            return reading
+        response = response_of(perfect, found, phonons.primitive.p2s_map)
+        return reading + response + Reading((), {}, (ADIABATIC if follow else CLAMPED,))
+
+    def _derived(self, subject: Subject, phonons: Phonopy) -> Reading:
+        """What phonopy derives from its force constants."""
         phonons.symmetrize_force_constants(show_drift=False)
         if not np.isfinite(np.asarray(phonons.force_constants, float)).all():
             raise UnmeasurableError("the forces give no force constants", where=subject.name)
@@ -120,6 +189,22 @@ class Phonons(PointProperty):
     def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
         """Bands with the density of states, and the thermodynamic functions."""
         return figures(found)
+
+
+def _check_free(subject: Subject, frame: Frame) -> None:
+    """Whether nothing but the energy holds the moments.
+
+    Raises
+    ------
+    UnmeasurableError
+        If a moment lies at the bound of its range, where it cannot follow.
+    """
+    left = subject.ensemble.predict([frame]).mean.magnetic_forces
+    worst = 0.0 if left is None else float(np.abs(left).max())
+    if worst > TOLERANCE:
+        raise UnmeasurableError(
+            "a moment is held by the bound of its range", where=subject.name, seen=f"{worst:.2g} eV/muB left"
+        )
 
 
 def _widths(frame: Frame, repeats: tuple[int, int, int]) -> FloatArray:

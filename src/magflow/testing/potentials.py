@@ -139,8 +139,8 @@ class PotentialContract(Contract):
 
     @clause
     def second_derivatives(self) -> None:
-        """If it gives products with the Hessian: those of the derivatives of forces and magnetic forces, symmetric, zero
-        for a shift of all atoms, and for -M the same but for the sign of the coupling.
+        """If it gives products with the Hessian: the derivatives of forces and magnetic forces, symmetric, zero for a
+        shift of all atoms, and for -M the same but for the sign of the coupling.
         """
         if not isinstance(self.potential, GivesHessian):
             raise SkipTest("no second derivatives")
@@ -155,7 +155,7 @@ class PotentialContract(Contract):
         up, down = (self._gradient(_moved(frame, s * h * along)) for s in (1.0, -1.0))
         product = self.potential.hessian_vector_product(frame, along[None])[0]
         agree(product, (up - down) / (2 * h), "product with the Hessian, eV/A", atol=1e-5 * size)
-        agree(product, np.einsum("iajb,jb", found, along), "Hessian times the vector, eV/A", atol=1e-8 * size)
+        agree(product, np.einsum("iajb,jb->ia", found, along), "Hessian times the vector, eV/A", atol=1e-8 * size)
         sign = np.array([1.0, 1.0, 1.0, -1.0])
         turned = hessian(self.potential, frame.time_reversed()).array
         agree(turned, found * sign[:, None, None] * sign, "Hessian of -M, eV/A^2", atol=1e-7 * size)
