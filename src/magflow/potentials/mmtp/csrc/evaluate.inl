@@ -140,7 +140,7 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     const int total = int(begin[s.n_types] - begin[0]);
     V* where = reinterpret_cast<V*>(records + int64_t(total) * step);
     V* change = where + 4 * int64_t(total);
-    V own[4] = {};
+    V own[4] = {};  // tangents of the atoms' positions; a moment's is no difference
     gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, reinterpret_cast<double*>(where));
     if (has_tangent<T>) {
         gather_tangents(lanes.neighbour + begin[0] * W, total, state.tangent, reinterpret_cast<double*>(change));
@@ -153,7 +153,7 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         const double scale = moment_scale(s, tj);
         for (int64_t k = begin[tj]; k < begin[tj + 1]; ++k, record += step, where += 4, change += 4) {
             T there[4];
-            for (int a = 0; a < 4; ++a) there[a] = has_tangent<T> ? moving<T>(where[a], change[a] - own[a]) : moving<T>(where[a], own[a]);
+            for (int a = 0; a < 4; ++a) there[a] = moving<T>(where[a], change[a] - own[a]);
             n.load(s, radial, state, there, scale);
             radial_record<T, NPHI, NPSI>(s, n, c + row, dc + row, record);
         }
