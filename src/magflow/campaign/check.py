@@ -186,7 +186,7 @@ def _elements(spec: CampaignSpec) -> str:
 
 def _targets(spec: CampaignSpec) -> str:
     targets = spec.targets()
-    if not targets and spec.select.trust == "auto" and spec.select.strategy is Strategy.ACTIVE:
+    if not targets and spec.select.trust == "auto" and spec.select.strategy is not Strategy.RANDOM:
         raise InputError(
             "trust: auto takes its levels from the targets, and there are none",
             where="stop.targets",
@@ -200,7 +200,7 @@ def _targets(spec: CampaignSpec) -> str:
 
 
 def _ensemble(spec: CampaignSpec) -> str:
-    if spec.train.ensemble < 2 and spec.select.strategy is Strategy.ACTIVE:
+    if spec.train.ensemble < 2 and spec.select.strategy is not Strategy.RANDOM:
         raise InputError(
             "one potential has no deviation to select by",
             where="train.ensemble",

@@ -47,7 +47,7 @@ def _mean_of_a_label(spec: CampaignSpec, seconds: Mapping[str, float], labels: i
     frames = [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, _DRAWN, spec.seed)]
     drawn = Counter(stratum(frame) for frame in frames)
     shares: Mapping[str, float] = drawn
-    if quotas.enabled and spec.select.strategy is Strategy.ACTIVE:
+    if quotas.enabled and spec.select.strategy is not Strategy.RANDOM:
         offered = {name: max(1, n * spec.explore.candidates // _DRAWN) for name, n in drawn.items()}
         shares = allocate(labels, offered, minimum_share=quotas.minimum_share, shares=quotas.shares)
     compositions = {name: name.split()[0] for name in shares}

@@ -132,7 +132,7 @@ def _decide(
     trust: Mapping[str, tuple[float, float]] = {}
     accurate = np.zeros(0, dtype=np.int64)
     candidates = alive
-    if settings.strategy is Strategy.ACTIVE and offered.deviations is not None:
+    if settings.strategy is not Strategy.RANDOM and offered.deviations is not None:
         pool = offered.take(alive)
         verdict = judge(pool.deviations or {}, pool.grades, settings, targets, calibration)
         score[alive], trust = verdict.score, verdict.trust
@@ -160,7 +160,7 @@ def _drawn(settings: SelectSettings, batch: int, candidates: IntArray, accurate:
 
     None where nothing is worth a label: then the campaign has come to its end.
     """
-    if settings.strategy is not Strategy.ACTIVE or not len(candidates):
+    if settings.strategy is Strategy.RANDOM or not len(candidates):
         return candidates[:0]
     # The canonical order is a random one.
     domain = np.sort(np.concatenate([candidates, accurate]))

@@ -22,6 +22,9 @@ class Strategy(StrEnum):
     """How frames are chosen among those that pass the sanity filters and are no duplicates."""
 
     ACTIVE = "active"
+    """What teaches most about the domain; by deviation where the family cannot tell."""
+    DEVIATION = "deviation"
+    """Where the members disagree most, diversely."""
     RANDOM = "random"
 
 
@@ -142,13 +145,13 @@ class SelectSettings(_Model):
     strategy: Strategy = Field(
         Strategy.ACTIVE,
         description="active: what lowers the expected error over the domain most per core-second, or, of a family that "
-        "cannot tell that, what is most uncertain and different; random for control experiments",
+        "cannot tell that, what is most uncertain and different, as `deviation` does; random for control experiments",
     )
     batch: int = Field(20, ge=1, description="frames labelled per iteration")
     initial: int = Field(40, ge=1, description="frames of the first iteration, before there is an ensemble")
     random_share: Fraction = Field(
         0.1,
-        description="share of a batch of the active strategy that is drawn from the domain at random: what the error "
+        description="share of a batch that is drawn from the domain at random: what the error "
         "over the domain is known by, whether frames are accurate or not",
     )
     trust: Literal["auto"] | TrustLevels = Field(

@@ -66,7 +66,7 @@ def test_nothing_above_the_lower_level_means_exhausted():
 
 def test_fill_completes_a_short_batch_with_accurate_frames():
     pool = offered([0.01] * 3 + [0.001] * 20)
-    found = select(pool, settings=SelectSettings(batch=8, fill=True), targets=TARGETS)
+    found = select(pool, settings=SelectSettings(batch=8, fill=True, random_share=0.0), targets=TARGETS)
     assert sorted(found.selected.tolist())[:3] == [0, 1, 2]
     assert [found.reasons[i] for i in found.selected].count(Reason.FILLED) == 5
 
@@ -98,7 +98,7 @@ def test_of_two_alike_one_is_labelled_and_the_other_told_apart():
     one, other = frames(2)
     twin = one.replace(positions=one.positions + 0.3)
     pool = Offered([one, other, twin], ["test"] * 3, {"energy": np.full(3, 0.01)})
-    found = select(pool, settings=SelectSettings(), targets=TARGETS)
+    found = select(pool, settings=SelectSettings(random_share=0.0), targets=TARGETS)
     assert sorted(map(str, found.reasons)) == ["duplicate-in-pool", "selected", "selected"]
     assert found.reasons[1] is Reason.SELECTED and len(found.selected) == 2
 
@@ -111,7 +111,7 @@ def test_calibration_decides_who_is_a_candidate():
 
 
 def test_nan_is_never_certain():
-    found = select(offered([np.nan, 0.01, np.inf, 0.001]), settings=SelectSettings(), targets=TARGETS)
+    found = select(offered([np.nan, 0.01, np.inf, 0.001]), settings=SelectSettings(random_share=0.0), targets=TARGETS)
     assert found.reasons[0] is found.reasons[2] is Reason.UNKNOWN_DEVIATION
     assert found.selected.tolist() == [1]
 
