@@ -42,7 +42,9 @@ def test_where_nobody_can_tell_deviation_and_diversity_choose(models):
     assert choose(pool, family=None).criterion == "diversity"
     assert choose(pool, labels, models, 1, family=None).criterion == "deviation"
     assert choose(pool, [], models).criterion == "deviation"  # models of another level of theory alone
-    assert choose(pool, settings=SETTINGS.model_copy(update={"strategy": Strategy.RANDOM})).criterion == "random"
+    for strategy, criterion in ((Strategy.RANDOM, "random"), (Strategy.DEVIATION, "deviation")):
+        settings = SETTINGS.model_copy(update={"strategy": strategy})
+        assert choose(pool, labels, models, 1, settings=settings).criterion == criterion
     bare = [frame.non_magnetic() for frame in pool[:3]]
     assert choose([*pool, *bare]).criterion == "diversity"
     assert choose(pool, kind="non-magnetic").criterion == "expected-error"
