@@ -55,7 +55,7 @@ def retry(here: CampaignDirectory) -> None:
 SORTS = {
     "plain": Sort(),
     "transfer": Sort({"transfer": {"non_magnetic": 6, "test": 4}}),
-    "retried": Sort({"label": {"settings": {"failure_rate": 0.4}}}, then=retry),
+    "retried": Sort({"label": {"settings": {"failure_rate": 0.5}}}, then=retry),
     "atomate": Sort(swap=with_atomate),
     "warm": Sort({"labels": ["given.extxyz"]}, files=lambda folder: write_labels(folder / "given.extxyz", 8)),
 }

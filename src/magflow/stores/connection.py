@@ -237,11 +237,18 @@ def transaction(path: str | Path, synchronous: str = "FULL") -> Iterator[sqlite3
     """One write transaction; nested calls in the same thread join the outermost one.
 
     All or nothing: any exception undoes everything written since the outermost call.
+
+    Raises
+    ------
+    StoreError
+        If the file may only be read, even where a reader's temporary table would take what is written.
     """
     con = connect(path, synchronous)
     if con.in_transaction:
         yield con
         return
+    if not is_writable(path):
+        raise explain(sqlite3.OperationalError("attempt to write a readonly database"), path)
     with explained(path):
         con.execute("BEGIN IMMEDIATE")
     try:

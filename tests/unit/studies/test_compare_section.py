@@ -69,7 +69,7 @@ def test_the_section_of_a_page(comparison):
     for word in ('id="families"', "Families side by side", "reads no moments", "40 (20 to 60)", "same 30 labels"):
         assert word in html
     assert "<b>no disk</b>" not in html and "&lt;b&gt;no disk" in html
-    assert html.index("Mean absolute error") < html.index("reads no moments") < html.index("(meV/Å) by stratum")
+    assert html.index("reads no moments") < html.index("Mean absolute error") < html.index("(meV/Å) by stratum")
 
 
 def test_it_is_found_in_the_directory_of_a_campaign(comparison, tmp_path):
