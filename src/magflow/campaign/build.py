@@ -84,6 +84,7 @@ def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLea
         If a prototype cannot be built.
     """
     campaign = Campaign(known_as or campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
+    engine = spec.engine()
     iteration = IterationMaker(
         explore=ExploreMaker(
             settings=spec.explore, campaign=campaign, prototypes=_prototypes(spec), moments=dict(spec.system.moments)
@@ -94,10 +95,10 @@ def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLea
             targets=spec.targets(),
             label_budget=spec.stop.labels,
             family=spec.family(),
-            kind=str(spec.engine().kind),
+            kind=str(engine.kind),
             core_seconds=spec.label.core_seconds,
         ),
-        label=LabelMaker(engine=spec.engine(), campaign=campaign),
+        label=LabelMaker(engine=engine, campaign=campaign),
         train=TrainMaker(campaign=campaign, warm_start=spec.train.warm_start, **_training(spec)),
         assess=AssessMaker(campaign=campaign, stop=spec.stop.rules()),
     )

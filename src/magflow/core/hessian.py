@@ -117,8 +117,6 @@ def hessian(potential: GivesHessian, frame: Frame) -> Hessian:
     n = len(frame)
     size = 4 * n
     at_once = max(1, BATCH // max(size, 1))
-    columns = [
-        potential.hessian_vector_product(frame, np.eye(size)[k : k + at_once].reshape(-1, n, 4))
-        for k in range(0, size, at_once)
-    ]
+    units = np.eye(size).reshape(size, n, 4)
+    columns = [potential.hessian_vector_product(frame, units[k : k + at_once]) for k in range(0, size, at_once)]
     return Hessian(np.concatenate(columns).reshape(n, 4, n, 4).transpose(2, 3, 0, 1))
