@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,6 +27,8 @@ from magflow.explore.prototypes import Prototype
 _GOLDEN = (5**0.5 - 1) / 2
 _MAX_HALVINGS = 30
 
+Displacement = Annotated[float, Field(ge=0.0, le=1.0)]
+
 
 class DomainSettings(BaseModel):
     """The domain of configurations a potential is to be good for."""
@@ -40,8 +42,10 @@ class DomainSettings(BaseModel):
         le=0.3,
         description="largest component of the symmetric strain applied to the scaled cell, uniform in +-",
     )
-    displacement: float = Field(
-        default=0.1, ge=0, le=1.0, description="displacement of each atom, A rms: sqrt(<|u|^2>), Gaussian"
+    displacement: Displacement | tuple[Displacement, Displacement] = Field(
+        default=0.1,
+        description="displacement of each atom, A rms: sqrt(<|u|^2>), Gaussian; [low, high]: uniform over the frames, "
+        "so that some are near rest",
     )
     spin_flip: float = Field(default=0.05, ge=0, le=1, description="fraction of samples with one moment reversed")
     disordered: float = Field(default=0.1, ge=0, le=1, description="fraction of samples with random signs")
@@ -54,6 +58,8 @@ class DomainSettings(BaseModel):
         low, high = self.volume
         if not -0.9 < low <= high < 3.0:
             raise ValueError("volume needs two numbers, -0.9 < low <= high < 3")
+        if isinstance(self.displacement, tuple) and self.displacement[0] > self.displacement[1]:
+            raise ValueError("displacement needs one number, or two with low <= high")
         return self
 
 
@@ -128,6 +134,8 @@ def _frames(
     prototype: Prototype, domain: DomainSettings, moments: MomentRanges, n: int, seed: int, skip: int, shortest: float
 ) -> tuple[list[Frame], int]:
     """Samples `skip` to `skip` + `n` of one prototype, and how many of them were pulled in."""
+    from scipy.special import ndtri
+
     if n == 0:
         return [], 0
     atoms = len(prototype.frame)
@@ -135,8 +143,11 @@ def _frames(
     widths = [1, 6, 3 * atoms]
     if prototype.ordering is not PrototypeOrdering.NM:
         widths += [atoms, 2, int(magnetic.sum())]
+    if isinstance(domain.displacement, tuple):
+        widths += [1]
     u = np.split(_points(sum(widths), n, skip, _stream(seed, prototype)), np.cumsum(widths)[:-1], axis=1)
-    geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], u[2].reshape(n, atoms, 3))
+    displaced = _displacement(domain, u[-1])[:, None, None] / np.sqrt(3.0) * ndtri(u[2].reshape(n, atoms, 3))
+    geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], displaced)
     cells, positions, pulled = geometry.guarded(shortest)
     if prototype.ordering is PrototypeOrdering.NM:
         return [Frame(prototype.frame.species, c, x) for c, x in zip(cells, positions, strict=True)], pulled
@@ -145,6 +156,14 @@ def _frames(
     magmoms[:, :, 2] = _collinear(prototype, moments, u[3], signs)
     species = prototype.frame.species
     return [Frame(species, c, x, m) for c, x, m in zip(cells, positions, magmoms, strict=True)], pulled
+
+
+def _displacement(domain: DomainSettings, u: FloatArray) -> FloatArray:
+    """(n,) displacement of the atoms of each sample, A rms; the first column of `u` in (0, 1) says where in a range."""
+    if not isinstance(domain.displacement, tuple):
+        return np.full(len(u), domain.displacement)
+    low, high = domain.displacement
+    return low + (high - low) * u[:, 0]
 
 
 def _stream(seed: int, prototype: Prototype) -> int:
@@ -169,7 +188,7 @@ def _points(dimensions: int, n: int, skip: int, seed: int) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class _Geometry:
-    """n deformed copies of `frame`: `volume` (n,), `strain` (n, 6) and `displacement` (n, N, 3) in (0, 1)."""
+    """n deformed copies of `frame`: `volume` (n,) and `strain` (n, 6) in (0, 1), `displacement` (n, N, 3) in A."""
 
     frame: Frame
     domain: DomainSettings
@@ -179,14 +198,12 @@ class _Geometry:
 
     def build(self, rows: IntArray, amplitude: float = 1.0) -> tuple[FloatArray, FloatArray]:
         """Cells (k, 3, 3) and positions (k, N, 3) of some rows, deformed by `amplitude` times the sample, A."""
-        from scipy.special import ndtri
-
         low, high = self.domain.volume
         scale = np.cbrt(1.0 + amplitude * (low + (high - low) * self.volume[rows]))
         e = amplitude * self.domain.strain * (2.0 * self.strain[rows] - 1.0)
         deformation = np.array([np.eye(3) + tensor(six) for six in e]) * scale[:, None, None]
-        u = amplitude * self.domain.displacement / np.sqrt(3.0) * ndtri(self.displacement[rows])
-        return self.frame.cell @ deformation, self.frame.positions @ deformation + u
+        positions = self.frame.positions @ deformation + amplitude * self.displacement[rows]
+        return self.frame.cell @ deformation, positions
 
     def guarded(self, shortest: float) -> tuple[FloatArray, FloatArray, int]:
         """Cells and positions of all rows, none with atoms closer than `shortest` A, and how many were pulled in."""

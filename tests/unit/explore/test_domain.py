@@ -53,6 +53,14 @@ class TestCoordinates:
         independent = np.corrcoef(u.reshape(1024, 6).T) - np.eye(6)
         assert abs(independent).max() < 0.1
 
+    def test_a_range_of_displacements_is_covered_evenly(self, build, b2_feal, moments):
+        (p,) = build(b2_feal(supercell=[2, 2, 2]))
+        ranged = PLAIN.model_copy(update={"displacement": (0.02, 0.18)})
+        u = displacements(sample([p], ranged, moments, 512, 1), p)
+        rms = np.sqrt((u**2).sum(axis=2).mean(axis=1))  # of 16 atoms: within a tenth of its frame's amplitude
+        assert kstest((rms - 0.02) / 0.16, "uniform").statistic < 0.06
+        assert (rms < 0.04).sum() > 40
+
     def test_moments_are_uniform_in_their_ranges_and_induced_ones_take_either_sign(self, build, b2_feal, moments):
         (p,) = build(b2_feal())
         fe, al = moments_of(sample([p], PLAIN, moments, 512, 1)).T
@@ -180,6 +188,8 @@ class TestMinDistance:
         {"volume": (-1.5, 0.1)},
         {"strain": -0.1},
         {"displacement": -0.1},
+        {"displacement": (0.2, 0.1)},
+        {"displacement": (-0.1, 0.1)},
         {"spin_flip": 1.5},
         {"min_distance": 0.0},
         {"strains": 0.1},
