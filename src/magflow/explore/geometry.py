@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import BoolArray, FloatArray
 
 

@@ -91,7 +91,7 @@ def _correlated(frame: Frame, sites: IntArray, chosen: IntArray) -> list[int]:
     The group of a large supercell has too many elements to go through; equivalent patterns share their correlations,
     and layered orders that share them up to :data:`_REACH` are alike enough to keep one.
     """
-    from vesin import NeighborList
+    from magflow.core.neighbours import NeighborList
 
     number = np.full(len(frame), -1)
     number[sites] = np.arange(sites.size)

@@ -72,7 +72,7 @@ def substituted(frame: Frame, settings: Substitution, where: str) -> list[Frame]
 
 def _pairs(frame: Frame, sites: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Pairs of `sites` within reach, periodic images included: both sites (by their number in `sites`), the shell."""
-    from vesin import NeighborList
+    from magflow.core.neighbours import NeighborList
 
     search = NeighborList(cutoff=_REACH, full_list=False, n_threads=1)
     i, j, d = search.compute(points=frame.positions[sites], box=frame.cell, periodic=True, quantities="ijd")

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray
 
 BLOCKS = 4

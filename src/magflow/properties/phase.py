@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray
 from magflow.properties.subject import UnmeasurableError
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
+from magflow.core.neighbours import NeighborList
 from magflow.core.prediction import Prediction
 from magflow.core.types import FloatArray, IntArray
 from magflow.dft.spin_lattice.parameters import FE_AL, SpinLatticeParameters

@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA, HARTREE
 from magflow.io.importing.consistency import slopes

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
+from magflow.core.neighbours import NeighborList
 from magflow.errors import InputError
 from magflow.io.deepmd_writer import write_deepmd
 

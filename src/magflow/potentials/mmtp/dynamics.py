@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.dynamics import RECORD, Motion, Observation, Stop
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import KB
 from magflow.potentials.mmtp.geometry import collinear_moments, type_indices

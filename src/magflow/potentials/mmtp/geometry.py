@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.native import kernel
