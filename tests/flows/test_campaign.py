@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
+from running import run, work
 from typer.testing import CliRunner
 
 from magflow.campaign.build import campaign_maker
@@ -24,13 +24,6 @@ from magflow.stores import queries
 pytestmark = pytest.mark.timeout(300)
 
 
-def run(file: Path, directory: Path) -> CampaignDirectory:
-    here = CampaignDirectory.prepare(directory, file, load_campaign(file))
-    submit_campaign(here)
-    LocalExecutor(directory, workers=2).run()
-    return here
-
-
 def science(store: JobStore) -> dict[str, object]:
     """What must not depend on where the campaign ran."""
     return {
@@ -44,10 +37,13 @@ def science(store: JobStore) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, write_campaign):
-    """One finished tiny campaign, for tests that only read."""
+    """One tiny campaign finished by worker processes, for tests that only read."""
     folder = tmp_path_factory.mktemp("finished")
     file = write_campaign(folder / "tiny.yaml")
-    return file, run(file, folder / "run")
+    here = CampaignDirectory.prepare(folder / "run", file, load_campaign(file))
+    submit_campaign(here)
+    LocalExecutor(here.path, workers=2).run()
+    return file, here
 
 
 def test_the_budget_ends_it_and_every_frame_offered_has_a_reason(finished):
@@ -115,7 +111,7 @@ def test_failed_labels_are_data_and_can_be_offered_again(campaign_file, tmp_path
     assert retry_campaign(here, "time-limit") == (0, 0)
     assert retry_campaign(here, "scf-unconverged")[0] == len(failed)
     # this engine fails the same frames again: the retry is recorded, and the outcome says what happened
-    LocalExecutor(here.path, workers=2).run()
+    work(here)
     retried = [d for d in queries.batches(here.store) if d.retried]
     assert len(retried) == 1
     assert set(retried[0].failed) == {d.label_id for d in failed}
@@ -130,7 +126,7 @@ def test_retried_labels_that_succeed_are_learnt_from(campaign_file, tmp_path, mo
     from magflow.dft.spin_lattice import SpinLatticeEngine
 
     monkeypatch.setattr(SpinLatticeEngine, "_draw", lambda self, frame: 1.0)
-    _work_here(here)
+    work(here)
     after = queries.outcome(here.store)
     assert after.iteration == before.iteration + 1
     assert not failed_labels(here)
@@ -157,14 +153,6 @@ def test_a_campaign_that_goes_on_is_not_continued_a_second_time(campaign_file, t
     assert counts[JobState.READY] == 1
     assert submit_campaign(here) == 0
     assert QueueReader(here.path).counts() == counts
-
-
-def _work_here(here: CampaignDirectory) -> None:
-    """Work the queue off in this process, so that patches hold."""
-    from magflow.execution.local.queue import JobQueue
-    from magflow.execution.local.worker import Worker
-
-    Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
 
 
 def test_a_batch_that_fails_whole_stops_the_campaign_with_its_reason(campaign_file, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from atomate_static import SpinLatticeStaticMaker
 from given_labels import write_labels
+from running import work
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
@@ -18,7 +19,6 @@ from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
-from magflow.execution.local.worker import Worker
 from magflow.makers.documents import Purpose
 from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
@@ -59,10 +59,6 @@ SORTS = {
     "atomate": Sort(swap=with_atomate),
     "warm": Sort({"labels": ["given.extxyz"]}, files=lambda folder: write_labels(folder / "given.extxyz", 8)),
 }
-
-
-def work(here: CampaignDirectory) -> None:
-    Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from running import run
 from typer.testing import CliRunner
 
 from clusters import assert_same_science, run_pilot, store_section, write_launchpad
 from magflow.campaign.directory import CampaignDirectory
-from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
-from magflow.execution.campaign import failed_labels, submit_campaign
-from magflow.execution.local.executor import LocalExecutor
+from magflow.execution.campaign import failed_labels
 from magflow.stores import queries
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
@@ -25,11 +24,7 @@ SPEC_LIMIT = 20_000
 @pytest.fixture
 def local(campaign_file, tmp_path):
     """The same campaign on this machine."""
-    file = campaign_file()
-    here = CampaignDirectory.prepare(tmp_path / "local", file, load_campaign(file))
-    submit_campaign(here)
-    LocalExecutor(here.path, workers=2).run()
-    return here
+    return run(campaign_file(), tmp_path / "local")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from running import run
 
 from magflow.campaign.directory import IDENTITY, CampaignDirectory
 from magflow.errors import StoreError
@@ -82,10 +83,9 @@ def _gone(run: subprocess.Popen) -> bool:
 
 
 def rounds(number: int, file: Path, tmp_path: Path) -> None:
-    reference = tmp_path / "undisturbed"
-    assert start(file, reference).wait(timeout=300) == 0
-    expected = set(acknowledged(reference))
-    selections = [d.selected for d in queries.selections(CampaignDirectory.existing(reference).store)]
+    undisturbed = run(file, tmp_path / "undisturbed")
+    expected = {d.label_id for d in queries.labels(undisturbed.store)}
+    selections = [d.selected for d in queries.selections(undisturbed.store)]
     rng, total, campaign = random.Random(11), 0, 0
     while total < number:
         directory = tmp_path / f"run{campaign}"

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from running import run
 from typer.testing import CliRunner
 
-from magflow.campaign.directory import CampaignDirectory
-from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.errors import InputError, StoreError
-from magflow.execution.campaign import submit_campaign
-from magflow.execution.local.queue import JobQueue
-from magflow.execution.local.worker import Worker
 from magflow.stores import queries
 from magflow.stores.builders import IterationSummaries, update_summaries
 from magflow.stores.move import campaigns_in, copy_campaign
@@ -35,10 +31,7 @@ def finished(write_campaign, uri, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     store = {"mongodb": {"uri": uri, "patience": 20.0}}
     file = write_campaign(folder / "tiny.yaml", stop={"labels": 12}, store=store)
-    here = CampaignDirectory.prepare(folder / "run", file, load_campaign(file))
-    submit_campaign(here)
-    Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
-    return here
+    return run(file, folder / "run")
 
 
 def content(store):

@@ -103,7 +103,7 @@ def test_it_goes_on_to_its_end_and_no_label_is_computed_again(name, tmp_path):
     file = directory / "campaign.yaml"
     here = CampaignDirectory.prepare(directory, file, load_campaign(file))
     submit_campaign(here)
-    summary = LocalExecutor(directory).run()
+    summary = LocalExecutor(directory, workers=1).run()
     assert summary.ok
     assert queries.outcome(here.store, here.id) is not None
     assert before.items() <= labels(directory).items(), "a label that was there was made again"

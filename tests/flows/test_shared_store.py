@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 from bson import encode
+from running import run
 from typer.testing import CliRunner
 
 from doubles.mongo_wire import WireMongo
@@ -30,14 +30,6 @@ MOST_BYTES = 256 * 1024
 """Of a document without its arrays: MongoDB refuses 16 MB, and what is listed often should be far below."""
 
 
-def work(file: Path, directory: Path) -> CampaignDirectory:
-    """Run a campaign in this process."""
-    here = CampaignDirectory.prepare(directory, file, load_campaign(file))
-    submit_campaign(here)
-    Worker(JobQueue(here.path), here.store, "test").run(until_drained=True)
-    return here
-
-
 @pytest.fixture(scope="module")
 def two(write_campaign, wire_mongo, tmp_path_factory):
     """Two finished campaigns in one database: the second fits a smaller model to the same frames."""
@@ -45,7 +37,7 @@ def two(write_campaign, wire_mongo, tmp_path_factory):
     for name, change in {"first": {}, "second": {"train": {"settings": {"level": 4}}}}.items():
         store = {"mongodb": {"uri": f"{wire_mongo.uri}two_campaigns", "patience": 20.0}}
         file = write_campaign(folder / f"{name}.yaml", name=name, stop={"labels": 12}, store=store, **change)
-        found.append(work(file, folder / name))
+        found.append(run(file, folder / name))
     return found
 
 

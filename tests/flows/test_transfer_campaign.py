@@ -11,6 +11,7 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from ruamel.yaml import YAML
+from running import run
 from typer.testing import CliRunner
 
 from magflow.api.opening import labels_of_file
@@ -21,7 +22,6 @@ from magflow.campaign.source import CampaignFileError
 from magflow.cli.app import app
 from magflow.core.label import LabelKind
 from magflow.execution.campaign import failed_labels, retry_campaign, submit_campaign
-from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.status import campaign_status
 from magflow.makers.documents import Purpose
@@ -34,13 +34,6 @@ pytestmark = pytest.mark.timeout(300)
 
 TRANSFER = {"non_magnetic": 12, "test": 8}
 REPLAYED = TRANSFER | {"replay": 0.5}
-
-
-def run(file: Path, directory: Path) -> CampaignDirectory:
-    here = CampaignDirectory.prepare(directory, file, load_campaign(file))
-    submit_campaign(here)
-    LocalExecutor(directory, workers=2).run()
-    return here
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from running import work
 from typer.testing import CliRunner
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import submit_campaign
-from magflow.execution.local.executor import LocalExecutor
 from magflow.makers.documents import Purpose
 from magflow.stores import queries
 
@@ -32,7 +32,7 @@ VALIDATION = {
 def run(file, directory):
     here = CampaignDirectory.prepare(directory, file, load_campaign(file))
     new = submit_campaign(here)
-    LocalExecutor(directory, workers=2).run()
+    work(here)
     return here, new
 
 

@@ -8,6 +8,7 @@ import pytest
 from given_labels import labels, write_labels
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
+from running import run, work
 from test_killed_campaign import acknowledged, start
 
 from magflow.campaign.build import campaign_id, campaign_maker
@@ -43,10 +44,7 @@ def own(tmp_path_factory, write_campaign):
     folder = tmp_path_factory.mktemp("own")
     write_labels(folder / "given.extxyz", 8)
     file = write_campaign(folder / "tiny.yaml", labels=["given.extxyz"], stop={"labels": 6}, **SMALL)
-    here = CampaignDirectory.prepare(folder / "run", file, load_campaign(file))
-    submit_campaign(here)
-    LocalExecutor(here.path, workers=2).run()
-    return file, here
+    return file, run(file, folder / "run")
 
 
 def test_the_first_batch_is_chosen_by_an_ensemble_and_held_against_it(own):
@@ -77,21 +75,23 @@ def test_a_larger_budget_goes_on_with_the_labels_from_files(own, write_campaign)
     larger = write_campaign(file, labels=["given.extxyz"], stop={"labels": 9}, **SMALL)
     longer = CampaignDirectory.prepare(here.path, larger, load_campaign(larger))
     assert submit_campaign(longer) > 0
-    LocalExecutor(here.path, workers=2).run()
+    work(longer)
     assert {m.n_labels for m in queries.latest_models(longer.store)} == {8 + 9}
 
 
 def test_after_a_kill_nothing_is_taken_in_twice(tmp_path, write_campaign):
     write_labels(tmp_path / "given.extxyz", 8)
-    file = write_campaign(tmp_path / "tiny.yaml", labels=["given.extxyz"], stop={"labels": 3}, **SMALL)
-    run, place = start(file, tmp_path / "run"), tmp_path / "run"
-    while run.poll() is None and not acknowledged(place):
+    alone = {"labels": ["given.extxyz"], "stop": {"labels": 3}, "execution": {"workers": 1}}
+    file, place = write_campaign(tmp_path / "tiny.yaml", **alone, **SMALL), tmp_path / "run"
+    killed = start(file, place)
+    while killed.poll() is None and not acknowledged(place):
         time.sleep(0.05)
-    run.kill()
-    run.wait()
+    killed.kill()
+    killed.wait()
     before = acknowledged(place)
     assert 0 < len(before) <= 8 + 3
-    assert start(file, place).wait(timeout=120) == 0
+    submit_campaign(CampaignDirectory.prepare(place, file, load_campaign(file)))
+    assert LocalExecutor(place, workers=1).run().ok
     after = acknowledged(place)
     assert before.items() <= after.items() and len(after) == 8 + 3
 
