@@ -37,7 +37,7 @@ def magflow():
     return call
 
 
-def test_a_campaign_gives_the_same_science_as_on_one_machine(local, write_campaign, tmp_path, mongo_uri, magflow):
+def test_a_campaign_gives_the_same_science_as_on_one_machine(mongo_uri, local, write_campaign, tmp_path, magflow):
     launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
     file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri))
     words = ["submit", file, "--launchpad", launchpad, "--dir", tmp_path / "cluster"]
@@ -75,7 +75,7 @@ def _one_workflow_per_iteration_without_data(launchpad) -> None:
     assert max(len(bson.encode(d["spec"])) for d in pad.fireworks.find({})) < SPEC_LIMIT
 
 
-def test_what_cannot_be_submitted_is_refused(local, campaign_file, write_campaign, tmp_path, mongo_uri, magflow):
+def test_what_cannot_be_submitted_is_refused(mongo_uri, local, campaign_file, write_campaign, tmp_path, magflow):
     launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
     words = ["--launchpad", launchpad, "--dir"]
     assert "the jobs of this campaign are in another queue" in magflow(
