@@ -32,6 +32,25 @@ class Probe:
     hint: str = ""
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """Something that is allowed and more likely a slip than meant.
+
+    Parameters
+    ----------
+    setting
+        Which one.
+    detail
+        What is odd about it.
+    hint
+        What was meant, perhaps.
+    """
+
+    setting: str
+    detail: str
+    hint: str = ""
+
+
 class LabelSource(Protocol):
     """Where labels come from: an engine of one's own, or the jobs of another package."""
 
@@ -66,6 +85,23 @@ class LabelEngine(LabelSource, Protocol):
         What can go wrong with a calculation comes back as a failed label; only a broken
         installation raises MissingToolError.
         """
+
+
+@runtime_checkable
+class HasDoubts(Protocol):
+    """An engine, or a family, that knows what its settings usually are."""
+
+    def doubts(self, frames: Sequence[Frame]) -> list[Doubt]:
+        """About its settings, for such frames; never raises."""
+
+
+@runtime_checkable
+class HasCutoff(Protocol):
+    """A family whose potentials see no farther than a distance that is one of its settings."""
+
+    @property
+    def cutoff(self) -> float:
+        """A."""
 
 
 @runtime_checkable

@@ -15,10 +15,11 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.label import Failure, FailureKind, Label, LevelOfTheory
-from magflow.core.protocols import Probe
+from magflow.core.protocols import Doubt, Probe
 from magflow.dft.calculation import Calculation
 from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.dft.frames import lacks_moments
+from magflow.dft.kpoints import uneven_mesh
 from magflow.dft.levels import check_level
 from magflow.dft.probing import on_path
 from magflow.dft.settings import CodeSettings
@@ -100,6 +101,15 @@ class CodeEngine(CodeSettings, ABC):
         if self.cores > 1:
             found.append(on_path("mpirun", installation.mpirun_command, "install an MPI"))
         return found + [self.probe_dataset(element, installation) for element in sorted(set(elements))]
+
+    def doubts(self, frames: Sequence[Frame]) -> list[Doubt]:
+        """See :class:`magflow.core.protocols.HasDoubts`."""
+        kpoints = getattr(self, "kpoints", None)
+        return self.setting_doubts() + (uneven_mesh(kpoints, frames) if isinstance(kpoints, tuple) else [])
+
+    def setting_doubts(self) -> list[Doubt]:
+        """About settings whose unit may have been mistaken."""
+        return []
 
     def label(self, frame: Frame, level_of_theory: LevelOfTheory, workdir: Path) -> Label:
         """See :class:`magflow.core.protocols.LabelEngine`.

@@ -8,12 +8,15 @@ Phys. Rev. B 93, 155109 (2016)): the same R for every cell that fits into it a w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from magflow.core.frame import Frame
+from magflow.core.protocols import Doubt
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 
@@ -22,6 +25,10 @@ Spacing = Annotated[float, Field(gt=0.0, le=1.0)]
 """1/A; the upper bound keeps ``kpoints: 4`` from being taken for a spacing."""
 
 _MISFIT = 0.12  # of the cube's edge; a strain of a tenth is no misfit, a third of a lattice constant in four is
+
+
+_UNEVEN = 1.9
+"""Between the coarsest and the finest spacing of one mesh. Primitive and cubic cells of a metal differ by 1.4."""
 
 
 class Shared(BaseModel):
@@ -64,9 +71,33 @@ def kpoint_mesh(cell: FloatArray, kpoints: tuple[int, int, int] | float) -> tupl
     """The mesh itself, or the smallest one whose spacing |b_i| / n_i is not above `kpoints` (1/A, 2 pi included)."""
     if isinstance(kpoints, tuple):
         return kpoints
-    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    a, b, c = (max(1, ceil(length / kpoints - 1e-8)) for length in lengths)
+    a, b, c = (max(1, ceil(length / kpoints - 1e-8)) for length in _reciprocal_lengths(cell))
     return a, b, c
+
+
+def uneven_mesh(mesh: tuple[int, int, int], frames: Sequence[Frame]) -> list[Doubt]:
+    """Doubts about one mesh for cells, or edges of a cell, of such different lengths that some are sampled coarsely."""
+    spacings = {frame.formula: mesh_spacings(mesh, frame.cell) for frame in frames}
+    if not spacings:
+        return []
+    coarse = max(spacings, key=lambda name: max(spacings[name]))
+    fine = min(spacings, key=lambda name: min(spacings[name]))
+    most, least = max(spacings[coarse]), min(spacings[fine])
+    if most <= _UNEVEN * least:
+        return []
+    both = f"{most:.2g} 1/A in {coarse}" + f" and {least:.2g} 1/A" + ("" if fine == coarse else f" in {fine}")
+    hint = "give one spacing for all cells, or `cube`: energies from unlike meshes do not compare"
+    return [Doubt("kpoints", f"the mesh {'x'.join(map(str, mesh))} is a spacing of {both}", hint)]
+
+
+def mesh_spacings(mesh: tuple[int, int, int], cell: FloatArray) -> tuple[float, float, float]:
+    """Between k-points along each reciprocal vector, 1/A, 2 pi included."""
+    a, b, c = (float(length) / n for length, n in zip(_reciprocal_lengths(cell), mesh, strict=True))
+    return a, b, c
+
+
+def _reciprocal_lengths(cell: FloatArray) -> FloatArray:
+    return np.asarray(2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0))
 
 
 def kpoint_parameters(kpoints: tuple[int, int, int] | float | Shared) -> dict[str, Any]:

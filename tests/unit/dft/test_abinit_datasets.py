@@ -6,11 +6,16 @@ import gzip
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
-from magflow.dft.abinit.datasets import find_datasets, unpacked
+from magflow.core.frame import Frame
+from magflow.core.units import BOHR
+from magflow.dft.abinit.datasets import datasets_of, find_datasets, unpacked
+from magflow.dft.abinit.inputs import input_text
 from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.errors import InputError, MissingToolError
+from magflow.settings import load_settings
 
 
 def test_found_in_a_folder(datasets):
@@ -107,6 +112,23 @@ def test_sphere_radii_are_checked_before_the_first_label(fake):
     with pytest.raises(InputError, match="no sphere radius for Al"):
         fake(ratsph_bohr={"Fe": 2.2}).level_of_theory(["Fe", "Al"])
     assert "ratsph_bohr" not in fake(kind="non-magnetic", ratsph_bohr=1.0).level_of_theory(["Fe"]).parameters
+
+
+def test_spheres_that_nobody_states_are_as_large_as_the_dataset_needs(fake, datasets):
+    """Those of Cr, Mn and Ni are larger than that of iron; smaller ones keep it."""
+    iron = gzip.decompress((datasets / "Fe.PBE.gz").read_bytes()).decode()
+    for element, radius in (("Cr", "2.300"), ("Al", "2.050")):
+        text = iron.replace('symbol="Fe"', f'symbol="{element}"').replace("2.200", radius)
+        (datasets / f"{element}.PBE.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    level = fake().level_of_theory(["Fe", "Cr", "Al"])
+    assert level.parameters["ratsph_bohr"] == {"Al": 2.2, "Cr": 2.3, "Fe": 2.2}
+    assert fake().sphere_radii(["Cr"])["Cr"] == pytest.approx(2.3 * BOHR)
+    assert "2.3 bohr" in next(p.detail for p in fake().probe(["Cr"]) if p.name == "PAW dataset Cr")
+    frame = Frame(("Fe", "Cr"), 2.9 * np.eye(3), [[0, 0, 0], [1.45] * 3], [2.2, -0.5])
+    found = datasets_of(fake(), frame.species, load_settings())
+    assert "ratsph 2.2 2.3\n" in input_text(fake(), frame, found, {})
+    with pytest.raises(InputError, match="or leave it out"):
+        fake(ratsph_bohr=2.2).level_of_theory(["Cr"])
 
 
 def test_probe_says_what_is_missing_and_how_to_get_it(fake, tmp_path, monkeypatch):

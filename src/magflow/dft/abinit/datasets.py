@@ -33,6 +33,9 @@ _SAME_FUNCTIONAL = {
 
 _MAX_BYTES = 64 * 2**20
 
+USUAL_RADIUS_BOHR = 2.2
+"""Of spheres that nobody states: that of the datasets of iron."""
+
 
 @dataclass(frozen=True)
 class PawDataset:
@@ -73,19 +76,29 @@ def datasets_of(
     return find_datasets(sorted(set(elements)), settings.functional, folders, settings.datasets)
 
 
-def check_radii(settings: AbinitSettings, datasets: Mapping[str, PawDataset]) -> None:
-    """ABINIT refuses spheres smaller than the augmentation spheres; say so before the first label."""
+def sphere_radii(settings: AbinitSettings, datasets: Mapping[str, PawDataset]) -> dict[str, float]:
+    """Element to the radius of the sphere its moment is integrated in, bohr; empty if there are no moments.
+
+    Raises
+    ------
+    InputError
+        If one is smaller than the augmentation sphere, which ABINIT refuses: said before the first label.
+    """
     if not settings.polarised:
-        return
+        return {}
+    radii = {}
     for element, dataset in datasets.items():
-        if settings.radius_bohr(element) < dataset.radius_bohr - 1e-9:
+        stated = settings.stated_radius(element)
+        radii[element] = max(USUAL_RADIUS_BOHR, dataset.radius_bohr) if stated is None else stated
+        if radii[element] < dataset.radius_bohr - 1e-9:
             raise InputError(
                 f"the moment sphere of {element} is smaller than its PAW sphere",
                 where="ratsph_bohr",
-                seen=settings.radius_bohr(element),
+                seen=stated,
                 expected=f"at least {dataset.radius_bohr:g} bohr",
-                hint=f"set ratsph_bohr: {{{element}: {dataset.radius_bohr:g}, ...}}",
+                hint=f"set ratsph_bohr: {{{element}: {dataset.radius_bohr:g}, ...}}, or leave it out",
             )
+    return radii
 
 
 def find_datasets(

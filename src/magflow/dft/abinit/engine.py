@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
 from magflow.core.moments import is_collinear
-from magflow.core.protocols import Probe
+from magflow.core.protocols import Doubt, Probe
 from magflow.core.units import BOHR
 from magflow.dft.abinit import probing
 from magflow.dft.abinit.calculation import AbinitCalculation
-from magflow.dft.abinit.datasets import check_radii, datasets_of
+from magflow.dft.abinit.datasets import datasets_of, sphere_radii
 from magflow.dft.abinit.program import executable, version_of
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.base import CodeEngine
 from magflow.dft.kpoints import kpoint_parameters
-from magflow.settings import MagflowSettings
+from magflow.settings import MagflowSettings, load_settings
 
 
 class AbinitEngine(AbinitSettings, CodeEngine):
@@ -38,7 +38,7 @@ class AbinitEngine(AbinitSettings, CodeEngine):
     def checksums(self, elements: Sequence[str], installation: MagflowSettings) -> dict[str, str]:
         """See :class:`magflow.dft.base.CodeEngine`."""
         datasets = datasets_of(self, elements, installation)
-        check_radii(self, datasets)
+        sphere_radii(self, datasets)
         return {element: dataset.md5 for element, dataset in datasets.items()}
 
     def parameters(self, elements: Sequence[str]) -> dict[str, Any]:
@@ -57,13 +57,14 @@ class AbinitEngine(AbinitSettings, CodeEngine):
         if self.ecutsm_ha:
             parameters["ecutsm_ha"] = self.ecutsm_ha
         if self.polarised:
-            parameters["ratsph_bohr"] = {e: self.radius_bohr(e) for e in elements}
+            parameters["ratsph_bohr"] = sphere_radii(self, datasets_of(self, elements, load_settings()))
             parameters["ratsm_bohr"] = self.ratsm_bohr
         return parameters
 
     def sphere_radii(self, elements: Sequence[str]) -> Mapping[str, float]:
         """See :class:`magflow.dft.base.CodeEngine`."""
-        return {element: self.radius_bohr(element) * BOHR for element in elements}
+        radii = sphere_radii(self, datasets_of(self, elements, load_settings()))
+        return {element: radius * BOHR for element, radius in radii.items()}
 
     def refusal(self, frame: Frame) -> str | None:
         """See :class:`magflow.dft.base.CodeEngine`."""
@@ -77,6 +78,10 @@ class AbinitEngine(AbinitSettings, CodeEngine):
         """See :class:`magflow.dft.base.CodeEngine`."""
         datasets = datasets_of(self, frame.species, installation)
         return AbinitCalculation(self, frame, level_of_theory, installation, datasets)
+
+    def setting_doubts(self) -> list[Doubt]:
+        """See :class:`magflow.dft.base.CodeEngine`."""
+        return probing.unit_doubts(self)
 
     def probe_code(self, installation: MagflowSettings) -> list[Probe]:
         """See :class:`magflow.dft.base.CodeEngine`."""

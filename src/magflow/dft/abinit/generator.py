@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pymatgen.core import Structure
 from pymatgen.io.core import InputFile, InputGenerator, InputSet
 
-from magflow.dft.abinit.datasets import check_radii, datasets_of, unpacked
+from magflow.dft.abinit.datasets import datasets_of, unpacked
 from magflow.dft.abinit.inputs import input_text
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.errors import InputError
@@ -61,7 +61,6 @@ class CdftSetGenerator(InputGenerator):
             )
         installation = load_settings()
         datasets = datasets_of(settings, frame.species, installation)
-        check_radii(settings, datasets)
         cache = installation.cache_dir.expanduser()
         files: dict[str | Path, str | InputFile] = {
             f"{e}.xml": unpacked(d, cache).read_text(encoding="utf-8") for e, d in datasets.items()

@@ -19,7 +19,7 @@ from ase.data import atomic_numbers
 from magflow.core.frame import Frame
 from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import BOHR
-from magflow.dft.abinit.datasets import PawDataset
+from magflow.dft.abinit.datasets import PawDataset, sphere_radii
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.frames import held_atoms
 from magflow.dft.kpoints import Shared, kpoint_lattice, kpoint_mesh
@@ -158,7 +158,7 @@ def input_text(
     valence = {e: d.valence for e, d in datasets.items()}
     return InputText(
         datasets={e: f"{e}.xml" for e in datasets},
-        ratsph_bohr={e: settings.radius_bohr(e) for e in datasets} if settings.polarised else {},
+        ratsph_bohr=sphere_radii(settings, datasets),
         ratsm_bohr=settings.ratsm_bohr,
         held=tuple(bool(h) for h in held),
         kpoints=_kpoints(settings, frame.cell),

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from magflow.core.protocols import Probe
-from magflow.dft.abinit.datasets import INSTALL_HINT, check_radii, datasets_of
+from magflow.core.protocols import Doubt, Probe
+from magflow.core.units import HARTREE, KB
+from magflow.dft.abinit.datasets import INSTALL_HINT, datasets_of, sphere_radii
 from magflow.dft.abinit.program import executable, version_of
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.probing import looked_at, writable
 from magflow.settings import MagflowSettings
+
+_LARGEST_CUTOFF_HA = 100.0
+_LARGEST_SMEARING_HA = 0.05  # 16000 K
+
+
+def unit_doubts(settings: AbinitSettings) -> list[Doubt]:
+    """Cutoffs that were meant in eV, a smearing that was meant in eV or K."""
+    found = [
+        Doubt(name, f"{value:g} hartree is {value * HARTREE:.0f} eV", f"in eV? then {value / HARTREE:.3g}")
+        for name, value in (("ecut_ha", settings.ecut_ha), ("pawecutdg_ha", settings.pawecutdg_ha))
+        if value > _LARGEST_CUTOFF_HA
+    ]
+    width = settings.tsmear_ha
+    if width > _LARGEST_SMEARING_HA:
+        meant = f"in K? then {width * KB / HARTREE:.2g}; in eV? then {width / HARTREE:.2g}"
+        found.append(Doubt("tsmear_ha", f"{width:g} hartree is {width * HARTREE / KB:.0f} K", meant))
+    if settings.pawecutdg_ha < settings.ecut_ha:
+        found.append(Doubt("pawecutdg_ha", "the PAW double grid is coarser than the plane waves", "twice ecut_ha"))
+    return found
 
 
 def probe_code(settings: AbinitSettings, installation: MagflowSettings) -> list[Probe]:
@@ -32,8 +52,8 @@ def probe_dataset(settings: AbinitSettings, element: str, installation: MagflowS
 
     def dataset() -> str:
         found = datasets_of(settings, [element], installation)
-        check_radii(settings, found)
-        one = found[element]
-        return f"{one.functional}, {one.valence:g} electrons, {one.source}"
+        one, radii = found[element], sphere_radii(settings, found)
+        sphere = f"moments in a sphere of {radii[element]:g} bohr, " if radii else ""
+        return f"{one.functional}, {one.valence:g} electrons, {sphere}{one.source}"
 
     return looked_at(f"PAW dataset {element}", dataset, INSTALL_HINT)

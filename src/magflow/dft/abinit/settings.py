@@ -45,8 +45,10 @@ class AbinitSettings(CodeSettings):
         0.01, description="Fermi-Dirac smearing, hartree; 0.02 and more changes the magnetism of iron."
     )
     tolvrs: PositiveFloat = Field(1e-8, description="SCF criterion: squared residual of the potential.")
-    ratsph_bohr: PositiveFloat | dict[str, PositiveFloat] = Field(
-        2.2, description="Radius of the spheres the moments are integrated in, bohr; one for all or one per element."
+    ratsph_bohr: PositiveFloat | dict[str, PositiveFloat] | None = Field(
+        None,
+        description="Radius of the spheres the moments are integrated in, bohr; one for all or one per element. Left "
+        "out: 2.2, or the radius of the element's dataset where that is larger, as in Cr, Mn and Ni.",
     )
     ratsm_bohr: PositiveFloat = Field(0.05, description="Smearing of the sphere's edge, bohr.")
     bands_per_electron: Annotated[float, Field(ge=0.75, le=4.0)] = Field(
@@ -68,8 +70,11 @@ class AbinitSettings(CodeSettings):
         None, min_length=1, description="ABINIT executable; None: abinit_command of ~/.magflow.yaml."
     )
 
-    def radius_bohr(self, element: str) -> float:
-        """Sphere radius of `element`, bohr. Raises InputError if none is stated."""
+    def stated_radius(self, element: str) -> float | None:
+        """Sphere radius of `element`, bohr; None if radii are left out. Raises InputError if only others' are stated.
+
+        :func:`magflow.dft.abinit.datasets.sphere_radii` tells the radius in any case.
+        """
         if not isinstance(self.ratsph_bohr, dict):
             return self.ratsph_bohr
         if element not in self.ratsph_bohr:

@@ -10,7 +10,7 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
-from magflow.core.protocols import Probe
+from magflow.core.protocols import Doubt, Probe
 from magflow.dft.base import CodeEngine
 from magflow.dft.frames import held_atoms
 from magflow.dft.kpoints import kpoint_parameters
@@ -88,6 +88,10 @@ class VaspEngine(VaspSettings, CodeEngine):
     ) -> VaspCalculation:
         """See :class:`magflow.dft.base.CodeEngine`."""
         return VaspCalculation(self, frame, level_of_theory, installation, find_potcars(self, frame.species))
+
+    def setting_doubts(self) -> list[Doubt]:
+        """See :class:`magflow.dft.base.CodeEngine`."""
+        return probing.unit_doubts(self)
 
     def probe_code(self, installation: MagflowSettings) -> list[Probe]:
         """See :class:`magflow.dft.base.CodeEngine`."""
