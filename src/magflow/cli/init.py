@@ -8,7 +8,10 @@ from typing import Annotated
 
 import typer
 
-from magflow.cli.options import Json
+from magflow.cli.options import Json, out_option
+
+BUDGET = 96
+"""Labels of a file that is made for a user who does not say how many there may be."""
 
 
 class Template(StrEnum):
@@ -25,32 +28,102 @@ class Template(StrEnum):
 
 
 def init(
-    template: Annotated[Template, typer.Argument(help="What to start from.")] = Template.FEAL_QUICK,
+    template: Annotated[Template | None, typer.Argument(help="What to start from.")] = None,
     directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the file.")] = Path(),
+    elements: Annotated[
+        str | None, typer.Option("--elements", metavar="EL,...", help="Make a file for these elements instead.")
+    ] = None,
+    structure: Annotated[
+        list[str] | None,
+        typer.Option("--structure", help="fcc, bcc, hcp, b2, ...; default: as ASE lists the element. May be repeated."),
+    ] = None,
+    lattice_constant: Annotated[
+        float | None, typer.Option("--lattice-constant", min=0.5, help="Of that structure, A; default: from ASE.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Make a file for this crystal: POSCAR, CIF, extxyz.")
+    ] = None,
+    labels: Annotated[int, typer.Option("--labels", min=2, help="Budget of a file that is made.")] = BUDGET,
+    engine: Annotated[str, typer.Option("--engine", help="What labels, in a file that is made.")] = "abinit",
+    output: Annotated[Path | None, out_option("FILE", "The file that is made. Default: its name, here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write a commented campaign file. Nothing is ever overwritten.
 
-    `feal-quick` is B2 Fe-Al and bcc Fe on ABINIT in half an hour; `bcc-fe` is iron at a level of theory fit for use;
-    `model-hamiltonian` needs no DFT code and takes a minute. `transfer-feal` and `transfer-model` are the same with a
-    start from non-magnetic labels. `fe-cr-c` holds the phases of iron, chromium and carbon, `fe-cr-c-small`
-    five small cells of them.
+    `feal-quick`, which is taken if nothing is said, is B2 Fe-Al and bcc Fe on ABINIT in half an hour; `bcc-fe` is iron
+    at a level of theory fit for use; `model-hamiltonian` needs no DFT code and takes a minute. `transfer-feal` and
+    `transfer-model` are the same with a start from non-magnetic labels. `fe-cr-c` holds the phases of iron, chromium
+    and carbon, `fe-cr-c-small` five small cells of them.
+
+    With --elements or --from the file is made: lattice constants, ranges of the moments and a level of theory to begin
+    with, each named in it. --labels sets its budget, and the batches by it.
 
     Examples:
 
         magflow init
 
         magflow init model-hamiltonian tutorial
+
+        magflow init --elements Ni --structure fcc --labels 60
+
+        magflow init --from POSCAR -o mine.yaml
     """
-    from magflow.campaign.templates import template_text
     from magflow.cli.printing import print_json
     from magflow.core.files import create_file
 
-    name = template.replace("-", "_")
-    target = directory / f"{name}.yaml"
-    create_file(target, template_text(name).encode())
+    if elements is None and source is None:
+        target, text = _template(template or Template.FEAL_QUICK, directory, structure or lattice_constant or output)
+    else:
+        target, text = _made(template, elements, source, structure or [], lattice_constant, engine, labels, output)
+    create_file(target, text.encode())
     if as_json:
         print_json({"file": str(target)})
         return
     typer.echo(f"wrote {target}")
     typer.echo(f"next: magflow check {target}")
+
+
+def _template(template: Template, directory: Path, stray: object) -> tuple[Path, str]:
+    from magflow.campaign.templates import template_text
+    from magflow.errors import InputError
+
+    if stray:
+        raise InputError(
+            "--structure, --lattice-constant and --out go with --elements or --from",
+            where="magflow init",
+            seen=template,
+        )
+    name = template.replace("-", "_")
+    return directory / f"{name}.yaml", template_text(name)
+
+
+def _made(
+    template: Template | None,
+    elements: str | None,
+    source: Path | None,
+    structures: list[str],
+    a: float | None,
+    engine: str,
+    labels: int,
+    output: Path | None,
+) -> tuple[Path, str]:
+    """Path and text of a file for elements or a structure, which is valid."""
+    from magflow.campaign.beginnings import of_elements, of_file
+    from magflow.campaign.load import parse_campaign
+    from magflow.campaign.source import parse_source
+    from magflow.errors import InputError
+
+    if template is not None or (elements is None) == (source is None) or (source is not None and (structures or a)):
+        raise InputError(
+            "a file begins with one thing",
+            where="magflow init",
+            expected="a template, or --elements with --structure and --lattice-constant, or --from",
+        )
+    if source is not None:
+        beginning = of_file(source, Path() if output is None else output.parent)
+    else:
+        beginning = of_elements([word.strip() for word in (elements or "").split(",")], structures, a)
+    text = beginning.text(engine, labels)
+    target = output or Path(f"{beginning.name}.yaml")
+    parse_campaign(parse_source(text, str(target)), str(target))
+    return target, text
