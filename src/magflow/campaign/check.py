@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from maggma.stores import JSONStore
 
+from magflow.campaign.doubts import Placed
 from magflow.campaign.estimate import estimate
 from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
+from magflow.campaign.source import Key
+from magflow.campaign.trial import price, trial_doubts, try_label
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
@@ -32,22 +35,39 @@ USUALLY_MAGNETIC = frozenset(
 )
 """Elements whose missing moment range is more likely an oversight than meant."""
 
+_PLACES: Mapping[str, Key] = {
+    "moments": ("system", "moments"),
+    "elements": ("system", "elements"),
+    "targets": ("stop", "targets"),
+    "ensemble": ("train", "ensemble"),
+    "budget": ("select", "initial"),
+    "transfer": ("transfer",),
+}
 _TRIALS = 32
 """Frames of the domain that are built to see whether it can be sampled."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A group of probes and the error that a failed one amounts to."""
+    """A group of probes and the error that a failed one amounts to.
+
+    `place` is where in the campaign file the group is decided, `places` where single probes of it are.
+    """
 
     title: str
     probes: tuple[Probe, ...]
     error: type[MagflowError]
+    place: Key = ()
+    places: Mapping[str, Key] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
         """True if every probe is."""
         return all(probe.ok for probe in self.probes)
+
+    def key(self, probe: Probe) -> Key:
+        """Of the campaign file, that decides what `probe` looked at; empty: none does."""
+        return self.places.get(probe.name, self.place)
 
 
 def check_campaign(spec: CampaignSpec, directory: Path | None = None) -> list[Probe]:
@@ -64,14 +84,17 @@ def findings(spec: CampaignSpec, directory: Path | None = None) -> list[Finding]
         Where the campaign is to live; None: the present directory.
     """
     engine = spec.engine().probe(spec.system.elements)
+    structures = tuple(_structures(spec))
+    crystals: dict[str, Key] = {p.name: ("system", "prototypes", n) for n, p in enumerate(structures)}
+    cost = _guarded("estimate", partial(estimate, spec))
     return [
-        Finding("label engine", tuple(engine), MissingToolError),
-        Finding("potential family", tuple(spec.family().probe()), MissingToolError),
-        Finding("structures", tuple(_structures(spec)), InputError),
-        *([Finding("labels", tuple(_labels(spec)), InputError)] if spec.labels else []),
-        Finding("settings", tuple(_settings(spec)), InputError),
-        Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError),
-        Finding("cost", (_guarded("estimate", partial(estimate, spec)),), CampaignError),
+        Finding("label engine", tuple(engine), MissingToolError, ("label", "engine")),
+        Finding("potential family", tuple(spec.family().probe()), MissingToolError, ("train", "family")),
+        Finding("structures", structures, InputError, places=crystals),
+        *([Finding("labels", tuple(_labels(spec)), InputError, ("labels",))] if spec.labels else []),
+        Finding("settings", tuple(_settings(spec)), InputError, places=_PLACES),
+        Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError, ("store",)),
+        Finding("cost", (cost,), CampaignError, ("label", "core_seconds")),
     ]
 
 
@@ -91,6 +114,19 @@ def require_ready(spec: CampaignSpec, directory: Path | None = None) -> None:
     first, *others = probes
     more = "".join(f"; {probe.name}: {probe.detail}" for probe in others)
     raise worst.error(f"{first.detail}{more}", where=first.name, hint=first.hint or None)
+
+
+def try_one(spec: CampaignSpec) -> tuple[Finding, list[Placed]]:
+    """Label one frame, and say what the campaign will cost by it; what is odd about that label."""
+    try:
+        trial = try_label(spec)
+    except MagflowError as error:
+        probe = Probe("label", False, error.message, error.hint or "")
+        return Finding("trial", (probe,), type(error), ("label", "settings")), []
+    ok = trial.label.failure is None
+    probes = [Probe("label", ok, trial.told(), "" if ok else "docs/errors.md lists failures and what helps")]
+    probes += [_guarded("price", partial(price, spec, trial))] if ok else []
+    return Finding("trial", tuple(probes), CampaignError, ("label", "settings")), trial_doubts(trial)
 
 
 def _guarded(name: str, look: Callable[[], str]) -> Probe:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from magflow.campaign.schema import CampaignSpec
+from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.explore.domain import sample
 from magflow.explore.prototypes import build_prototypes
@@ -40,12 +41,21 @@ def estimate(spec: CampaignSpec) -> str:
     return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"
 
 
+def compositions_of(spec: CampaignSpec) -> dict[str, int]:
+    """Composition of each cell that the domain offers, and its number of atoms."""
+    return {frame.formula: len(frame) for frame in _drawn(spec)}
+
+
+def _drawn(spec: CampaignSpec) -> list[Frame]:
+    system = spec.system
+    prototypes = build_prototypes(system.prototypes, system.elements, Path(), system.moments)
+    return [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, _DRAWN, spec.seed)]
+
+
 def _mean_of_a_label(spec: CampaignSpec, seconds: Mapping[str, float], labels: int) -> float:
     """Core-seconds of one label of the mixture of compositions that the prototypes and the quotas give."""
-    system, quotas = spec.system, spec.select.quotas
-    prototypes = build_prototypes(system.prototypes, system.elements, Path(), system.moments)
-    frames = [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, _DRAWN, spec.seed)]
-    drawn = Counter(stratum(frame) for frame in frames)
+    quotas = spec.select.quotas
+    drawn = Counter(stratum(frame) for frame in _drawn(spec))
     shares: Mapping[str, float] = drawn
     if quotas.enabled and spec.select.strategy is not Strategy.RANDOM:
         offered = {name: max(1, n * spec.explore.candidates // _DRAWN) for name, n in drawn.items()}

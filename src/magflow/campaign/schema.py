@@ -45,6 +45,14 @@ class SystemSpec(Section):
         min_length=1, description="Crystal structures that exploration starts from, from files or builders."
     )
 
+    @field_validator("prototypes")
+    @classmethod
+    def _each_once(cls, prototypes: tuple[PrototypeSettings, ...]) -> tuple[PrototypeSettings, ...]:
+        names = [prototype.name for prototype in prototypes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise problem("prototypes of different names", seen=", ".join(twice))
+        return prototypes
+
     @field_validator("elements")
     @classmethod
     def _known(cls, elements: tuple[str, ...]) -> tuple[str, ...]:
