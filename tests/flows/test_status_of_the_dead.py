@@ -12,8 +12,10 @@ from rich.console import Console
 
 from flows.test_past_versions import unpacked
 from magflow.campaign.directory import CampaignDirectory
+from magflow.campaign.load import load_campaign
 from magflow.campaign.lock import LOCK, campaign_lock
 from magflow.cli.live import panel
+from magflow.execution.campaign import submit_campaign
 from magflow.execution.status import campaign_status
 
 
@@ -45,6 +47,13 @@ def test_a_campaign_whose_main_process_was_killed_does_not_run(here):
     assert (status.state, status.running) == ("interrupted", [])
     assert status.note.startswith("process 7 on there was killed; it was last seen at 1970-01-01")
     assert "`magflow run` goes on" in shown(status)
+
+
+def test_a_campaign_that_was_only_submitted_has_not_started(campaign_file, tmp_path):
+    file = campaign_file()
+    here = CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
+    submit_campaign(here)
+    assert campaign_status(here).state == "not started"
 
 
 def test_a_worker_that_hangs_is_told_of_since_when(here):

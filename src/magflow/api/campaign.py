@@ -238,9 +238,27 @@ def answer(here: CampaignDirectory, what: str, question: Question) -> list[dict[
     """
     if what not in ROWS:
         raise InputError("nothing of that kind is listed", seen=what, expected=", ".join(ROWS))
-    stored = what != "jobs"
-    rows = stored_rows(here.store, here.id, what, question) if stored else question.matching(_jobs(here))
-    return question.arranged(rows, where=f"query {what}")
+    found = question.arranged(_rows(here, what, question), where := f"query {what}")
+    if not found:  # because of a field that there is not?
+        question.require_known([row for row, _ in zip(_rows(here, what, Question()), range(1), strict=False)], where)
+    return found
+
+
+def _rows(here: CampaignDirectory, what: str, question: Question) -> Iterator[dict[str, Any]]:
+    if what == "jobs":
+        return question.matching(_jobs(here))
+    rows = stored_rows(here.store, here.id, what, question)
+    return _with_directories(here, rows) if what == "labels" and "directory" in question.keys else rows
+
+
+def _with_directories(here: CampaignDirectory, labels: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Labels with the directory that their job ran in; None where nothing of it was kept, or it was in none."""
+    kept = {job.uuid: job.directory for job in open_reader(here).jobs()}
+    mine = {"output.doc_type": "label", "metadata.campaign": here.id}
+    jobs = here.store.docs_store.query(mine, properties=["uuid", "output.label_id", "output.iteration"])
+    of = {(d["output"]["label_id"], d["output"]["iteration"]): kept.get(d["uuid"]) for d in jobs}
+    for row in labels:
+        yield row | {"directory": of.get((row["label_id"], row["iteration"]))}
 
 
 def _jobs(here: CampaignDirectory) -> Iterator[dict[str, Any]]:

@@ -78,8 +78,9 @@ def to_frame(structure: Structural) -> Frame:
     Parameters
     ----------
     structure
-        A file (extended XYZ, or what ASE reads), an ``ase.Atoms``, a pymatgen ``Structure``, or a frame, which stays as
-        it is. Moments, muB, are the initial moments of ASE, the site property ``magmom`` of pymatgen.
+        A file (extended XYZ, or what ASE reads; ``FILE@2`` is the third of several in it, ``FILE@-1`` the last), an
+        ``ase.Atoms``, a pymatgen ``Structure``, or a frame, which stays as it is. Moments, muB, are the initial moments
+        of ASE, the site property ``magmom`` of pymatgen.
 
     Raises
     ------
@@ -98,6 +99,9 @@ def to_frame(structure: Structural) -> Frame:
     if isinstance(structure, Atoms):
         return from_atoms(structure).frame
     if isinstance(structure, str | Path):
+        file, mark, number = str(structure).rpartition("@")
+        if mark and not Path(structure).exists() and number.lstrip("-").isdigit():
+            return read_configuration(Path(file), index=int(number))
         return read_configuration(Path(structure))
     return from_structure(structure)
 

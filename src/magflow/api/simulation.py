@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
+from magflow.core.frame import Frame
 from magflow.core.protocols import WorkProgress, silent
 from magflow.core.statistics import CellMotion, Statistics
+from magflow.errors import InputError
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.studies.md.options import DEVIATION_STOP, MdOptions
@@ -107,6 +109,7 @@ def md(
     friction: float = 10.0,
     barostat_time: float = 500.0,
     repeat: tuple[int, int, int] = (1, 1, 1),
+    moments: Mapping[str, float] | None = None,
     relax_moments_every: int | None = None,
     max_moment: Mapping[str, float] | None = None,
     interval: int = 100,
@@ -134,6 +137,8 @@ def md(
         Of the baths, 1/ps; time the cell takes, fs.
     repeat
         Repeats of the cell.
+    moments
+        Element to the moment, muB, that its atoms begin with; None: as the structure has them.
     relax_moments_every, max_moment
         Steps between relaxations of the moments, None: they are fixed; their bounds, muB by element.
     interval
@@ -165,9 +170,24 @@ def md(
         friction, barostat_time, repeat, relax_moments_every, max_moment or {}, interval, grade_stop,
         None if deviation_stop is None or math.isinf(deviation_stop) else deviation_stop, seed,
     )  # fmt: skip
-    frame, where = to_frame(structure), _name(structure)
+    frame, where = _with_moments(to_frame(structure), moments), _name(structure)
     task = MdTask.prepared(ensemble_of(models), frame, steps, options, Path(out), where=where, resume=resume)
     return task.run(progress)
+
+
+def _with_moments(frame: Frame, moments: Mapping[str, float] | None) -> Frame:
+    """All atoms of an element parallel, along z."""
+    if moments is None:
+        return frame
+    present = set(frame.species)
+    if set(moments) != present:
+        raise InputError(
+            "a moment is to be given for each element of the structure, 0 for one without",
+            where="moments",
+            seen=", ".join(moments) or "none",
+            expected=", ".join(sorted(present)),
+        )
+    return frame.replace(magmoms=[moments[s] for s in frame.species], constrained=None)
 
 
 def _name(structure: Structural) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 from jobflow import JobStore
 
-from magflow.campaign.build import campaign_id
 from magflow.campaign.load import parse_campaign
 from magflow.campaign.lock import campaign_lock, is_running
 from magflow.campaign.schema import CampaignSpec
@@ -109,6 +108,8 @@ class CampaignDirectory:
         An id holds every setting, those a file leaves out too. A release with one setting more, or another default,
         would find another campaign in the same file.
         """
+        from magflow.campaign.build import campaign_id  # all Makers, which who only looks has no need of
+
         wanted = campaign_id(spec)
         if found is None or not (self.path / FILE).is_file():
             return wanted

@@ -55,8 +55,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def largest_moments(texts: Sequence[str]) -> dict[str, float]:
-    """``EL=MUB`` texts of ``--max-moment``, muB by element.
+def moments_of(texts: Sequence[str], option: str) -> dict[str, float]:
+    """``EL=MUB`` texts of an option, muB by element; several may stand in one, between commas.
 
     Raises
     ------
@@ -66,10 +66,10 @@ def largest_moments(texts: Sequence[str]) -> dict[str, float]:
     from magflow.errors import InputError
 
     found = {}
-    for text in texts:
+    for text in [part for given in texts for part in given.split(",")]:
         element, _, number = text.partition("=")
         try:
             found[element.strip()] = float(number)
         except ValueError as error:
-            raise InputError("not a bound of a moment", where="--max-moment", seen=text, expected="EL=MUB") from error
+            raise InputError("not the moment of an element", where=option, seen=text, expected="EL=MUB") from error
     return found

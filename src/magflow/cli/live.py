@@ -59,16 +59,16 @@ class _Screen:
 
 
 class _Lines:
-    """Prints a line when phase or iteration change, and every 20 labels."""
+    """Prints a line when phase or iteration change, every 10 labels and, as long as something changes, every minute."""
 
     def __init__(self, directory: CampaignDirectory, console: Any) -> None:
         self.directory, self.console = directory, console
-        self.seen: tuple[int | None, str | None, int] | None = None
+        self.seen: tuple[int | None, str | None, int, int] | None = None
 
     def __call__(self, progress: RunProgress) -> None:
         status = campaign_status(self.directory)
         labels = status.labels + sum(done for done, _ in status.beside.values())
-        now = (status.iteration, status.phase, labels // 20)
+        now = (status.iteration, status.phase, labels // 10, int(progress.elapsed // 60))
         if now != self.seen and status.phase is not None:
             self.seen = now
             self.console.print(f"[{age(progress.elapsed):>12}] {line(status)}", soft_wrap=True)

@@ -34,6 +34,14 @@ def md(
         int | None,
         typer.Option(metavar="STEPS", min=1, help="Steps between relaxations of the moments; default: fixed."),
     ] = None,
+    moments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--moments",
+            metavar="EL=MUB",
+            help="Moments the atoms begin with, muB, each element; default: those of the file.",
+        ),
+    ] = None,
     max_moment: MaxMoment = None,
     interval: Annotated[int, typer.Option(metavar="STEPS", min=1, help="Steps between what is written.")] = 100,
     grade_stop: Annotated[float, typer.Option(min=0.0, help="Extrapolation grade that ends the run.")] = 10.0,
@@ -56,10 +64,12 @@ def md(
 
         magflow md potential start.extxyz --temperature 600 --repeat 4 4 4 -o run600
 
-        magflow md potential start.extxyz --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
+        magflow md potential POSCAR --moments Fe=2.2 --moments Al=0 -o first
+
+        magflow md potential start.extxyz@-1 --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
     """
     from magflow.api import simulation
-    from magflow.cli.inputs import largest_moments
+    from magflow.cli.inputs import moments_of
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.presentation.files import write_texts
@@ -72,7 +82,8 @@ def md(
             result = simulation.md(
                 models, structure, out, ensemble=statistics, temperature=temperature, pressure=pressure, cell=cell,
                 steps=steps, timestep=timestep, friction=friction, barostat_time=barostat_time, repeat=repeat,
-                relax_moments_every=relax_moments_every, max_moment=largest_moments(max_moment or ()),
+                relax_moments_every=relax_moments_every, max_moment=moments_of(max_moment or (), "--max-moment"),
+                moments=moments_of(moments, "--moments") if moments else None,
                 interval=interval, grade_stop=grade_stop, deviation_stop=deviation_stop, seed=seed, resume=resume,
                 progress=progress,
             )  # fmt: skip

@@ -23,7 +23,9 @@ Models = Annotated[
     Path, typer.Argument(metavar="MODELS", help="Ensemble (`magflow export --models`) or directory of a campaign.")
 ]
 
-Structure = Annotated[Path, typer.Argument(metavar="STRUCTURE", help="Extended XYZ, or what ASE reads.")]
+Structure = Annotated[
+    Path, typer.Argument(metavar="STRUCTURE", help="POSCAR, extended XYZ, or what ASE reads; FILE@0: its first.")
+]
 
 TestLabels = Annotated[
     Path | None, typer.Option("--test", metavar="FILE.extxyz", help="Labelled frames to test on; none is learnt from.")

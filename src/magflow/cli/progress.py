@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,17 +13,23 @@ if TYPE_CHECKING:
     from magflow.core.protocols import WorkProgress
 
 
+_MINUTE = 60.0  # s
+
+
 @contextmanager
 def progress_bar() -> Iterator[WorkProgress]:
-    """A bar on standard error; where that is no terminal, a line for each milestone."""
+    """A bar on standard error; where that is no terminal, a line for each milestone, and one a minute."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     out = console(stderr=True)
     if not out.is_terminal:
+        said, when = "", time.monotonic()
 
         def line(fraction: float, text: str, *, milestone: bool = False) -> None:
-            if milestone:
+            nonlocal said, when
+            if text != said and (milestone or time.monotonic() - when >= _MINUTE):
                 out.print(text, soft_wrap=True)
+                said, when = text, time.monotonic()
 
         yield line
         return
@@ -39,5 +46,6 @@ def progress_bar() -> Iterator[WorkProgress]:
 
 
 def count(progress: WorkProgress, what: str, done: int, total: int) -> None:
-    """Tell `progress` of things that are counted."""
-    progress(done / max(total, 1), f"{what} {done} of {total}")
+    """Tell `progress` of things that are counted; every tenth is a milestone, and the last."""
+    milestone = done > 0 and (done % 10 == 0 or done == total)
+    progress(done / max(total, 1), f"{what} {done} of {total}", milestone=milestone)

@@ -44,6 +44,22 @@ COLUMNS = {
 """Columns shown unless `--fields` names others."""
 
 
+UNITS = {
+    **dict.fromkeys(("energy_per_atom",), "eV/atom"),
+    **dict.fromkeys(("energy",), "eV"),
+    **dict.fromkeys(("force_max",), "eV/A"),
+    **dict.fromkeys(("moment_total", "moment_max"), "muB"),
+    **dict.fromkeys(("magnetic_force_max",), "eV/muB"),
+    **dict.fromkeys(("pressure_gpa",), "GPa"),
+    **dict.fromkeys(("volume", "volume_per_atom"), "A^3/atom"),
+    **dict.fromkeys(("cpu_seconds", "wall_seconds"), "s"),
+    **dict.fromkeys(("core_hours", "core_hours_total"), "h"),
+    **dict.fromkeys(("rmse", "train_rmse"), "eV, A, muB"),
+    **dict.fromkeys(("submitted", "started", "ended"), "s since 1970"),
+}
+"""Of fields, for the heads of a table."""
+
+
 class OutputFormat(StrEnum):
     """How rows are written."""
 
@@ -68,8 +84,9 @@ def query(
 ) -> None:
     """List labels, offered frames, models, iterations, measurements or jobs of a campaign.
 
-    `--where` compares a field: numbers, words, `state = failed`, `formula in Al1Fe1,Fe2`, `source ~ AFM` (contains).
-    `--format extxyz` writes the frames of labels with their data.
+    `--where` compares a field: numbers, words, `state = failed`, `formula in FeAl,Fe2`, `source ~ AFM` (contains).
+    `--fields ...,directory` adds where a label was computed, as far as its files were kept. `--format extxyz` writes
+    the frames of labels with their data.
 
     Examples:
 
@@ -110,7 +127,7 @@ def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Questi
     if form is OutputFormat.CSV:
         csv.writer(sys.stdout).writerows([no_formula(cell) for cell in row] for row in [columns, *cells])
     else:
-        print_table(Table(columns, cells))
+        print_table(Table([f"{c} ({UNITS[c]})" if c in UNITS else c for c in columns], cells))
         typer.echo(f"{len(found)} rows")
 
 

@@ -50,7 +50,7 @@ def relax(
         magflow relax runs/feal_quick start.extxyz --fix shape --pressure 10 --trajectory path.extxyz
     """
     from magflow.api import simulation
-    from magflow.cli.inputs import largest_moments
+    from magflow.cli.inputs import moments_of
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.relax.section import section
@@ -62,7 +62,7 @@ def relax(
             fix=fix or (),
             pressure=pressure,
             moments=moments,
-            max_moment=largest_moments(max_moment or ()),
+            max_moment=moments_of(max_moment or (), "--max-moment"),
             max_force=max_force,
             max_stress=max_stress,
             max_magnetic_force=max_magnetic_force,

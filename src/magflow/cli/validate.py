@@ -78,7 +78,7 @@ def validate(
         magflow validate DP-NM=nm DP-M=m -s bcc-Fe=fe.extxyz --properties thermal,viscosity -o dichotomy
     """
     from magflow.api import validation as api
-    from magflow.cli.inputs import largest_moments
+    from magflow.cli.inputs import moments_of
     from magflow.cli.printing import print_json
     from magflow.cli.progress import progress_bar
     from magflow.studies.validate.files import FILES
@@ -94,7 +94,7 @@ def validate(
             settings=_settings(settings or []),
             quick=quick,
             moments=moments,
-            max_moment=largest_moments(max_moment or ()),
+            max_moment=moments_of(max_moment or (), "--max-moment"),
             references=references or (),
             against=against,
             campaign=campaign,

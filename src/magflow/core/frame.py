@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,9 @@ QUANTUM = 1e-8
 MIN_VOLUME = 1e-3
 """Cell volume, A^3."""
 
+_PART = re.compile(r"([A-Z][a-z]?)(\d*)")
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
+
 
 def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str, where: str) -> FloatArray:
     try:
@@ -38,6 +43,15 @@ def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str, where: str) ->
 
 def _quantised(array: FloatArray) -> np.ndarray:
     return np.rint(array / QUANTUM).astype(np.int64)
+
+
+def spelt_formula(text: str) -> str | None:
+    """A composition as :attr:`Frame.formula` spells it: ``FeAl`` is ``Al1Fe1``; None if `text` is none."""
+    counts: Counter[str] = Counter()
+    for symbol, number in _PART.findall(text):
+        counts[symbol] += int(number or 1)
+    known = _FORMULA.fullmatch(text) and all(atomic_numbers.get(symbol) for symbol in counts)
+    return "".join(f"{symbol}{counts[symbol]}" for symbol in sorted(counts)) if known else None
 
 
 def _largest(vectors: FloatArray) -> float:

@@ -123,7 +123,7 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
     return CampaignStatus(
         name=spec.name,
-        state=_state(counts, unfinished, outcome is not None, shared, attended),
+        state=_state(counts, unfinished, outcome is not None, shared, attended, begun=runner is not None),
         iteration=tags[0].iteration if tags else history[-1].iteration if history else None,
         phase=min((tag.phase for tag in tags), key=list(Phase).index, default=None),
         jobs={str(s): n for s, n in counts.items()},
@@ -157,11 +157,13 @@ def _labels_at_once(queue: QueueStatus | None) -> int:
     return 1 if found is None else max(1, found.running)
 
 
-def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bool, attended: bool) -> str:
+def _state(counts: dict[JobState, int], unfinished: int, ended: bool, shared: bool, attended: bool, begun: bool) -> str:
+    """`begun`: somebody has run it, and may have been killed."""
     if attended and counts[JobState.RUNNING]:
         return "running"
     if unfinished:
-        return "queued" if shared else "running" if attended else "interrupted"
+        idle = "interrupted" if begun or unfinished < sum(counts.values()) else "not started"
+        return "queued" if shared else "running" if attended else idle
     if ended:
         return "finished"
     return "failed" if counts[JobState.FAILED] else "empty"

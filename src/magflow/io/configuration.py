@@ -13,18 +13,21 @@ from magflow.io.records import located
 from magflow.io.structure import from_structure
 
 
-def read_configuration(path: Path, where: str | None = None) -> Frame:
-    """The one configuration of a file, with the moments it carries, if any.
+def read_configuration(path: Path, where: str | None = None, index: int | None = None) -> Frame:
+    """The one configuration of a file, or one of several, with the moments it carries, if any.
 
     Parameters
     ----------
     where
         How errors name the file. None: its path.
+    index
+        Which one, counted from 0, or from the end if it is negative. None: there has to be one alone.
 
     Raises
     ------
     InputError
-        If there is no such file, it cannot be read, or it holds more or less than one configuration.
+        If there is no such file, it cannot be read, it holds more or less than one configuration, or none of this
+        number.
     """
     where = where or str(path)
     if not path.is_file():
@@ -35,8 +38,13 @@ def read_configuration(path: Path, where: str | None = None) -> Frame:
     findings = Findings()
     frames = [record.configuration for record in read(path, labels=False, findings=findings)]
     count = len(frames) + findings.count(Fate.LEFT_OUT)
+    if index is not None:
+        if not -len(frames) <= index < len(frames) or len(frames) < count:
+            known = f"{len(frames)} that can be read of {count}"
+            raise InputError("no configuration of this number", where=where, seen=index, expected=known)
+        return frames[index]
     if count != 1:
-        hint = "write the one that is meant to a file of its own"
+        hint = f"name the one that is meant, as {path.name}@0 for the first"
         raise InputError("not one configuration", where=where, seen=f"{count} configurations", hint=hint)
     return frames[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 from jobflow import JobStore
 
+from magflow.core.frame import spelt_formula
 from magflow.errors import InputError
 from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, MeasurementDoc, ModelDoc
 from magflow.stores import queries
@@ -49,6 +51,8 @@ class Question:
             _require_text(option, given or "")
         for text in where:
             key, condition = parse_condition(text)
+            if key == "formula":
+                condition = _as_stored(condition)
             criteria.setdefault("$and", []).append({key: condition})
         order = None if sort is None else (sort.lstrip("-"), -1 if sort.startswith("-") else 1)
         return cls(criteria, order, tuple(f.strip() for f in fields.split(",")) if fields else (), limit)
@@ -77,12 +81,20 @@ class Question:
             If a field is unknown; the fields there are, are named.
         """
         found = list(rows)
-        known = list(dict.fromkeys(k for row in found for k in row))
-        unknown = [k for k in self.keys if found and k.split(".")[0] not in known]
-        if unknown:
-            raise InputError("no such field", where=where, seen=", ".join(unknown), expected=", ".join(known))
+        self.require_known(found, where)
         found = _sorted(found, self.sort)
         return found[: self.limit] if self.limit else found
+
+    def require_known(self, rows: Sequence[Mapping[str, Any]], where: str) -> None:
+        """Refuse fields that none of `rows` has; without rows nothing is known. Raises as :meth:`arranged`."""
+        known = list(dict.fromkeys(k for row in rows for k in row))
+        unknown = [k for k in self.keys if rows and k.split(".")[0] not in known]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0].split(".")[0], known, n=1)
+            hint = f"did you mean {near[0]}?" if near else None
+            raise InputError(
+                "no such field", where=where, seen=", ".join(unknown), expected=", ".join(known), hint=hint
+            )
 
 
 def parse_condition(text: str) -> tuple[str, Any]:
@@ -104,6 +116,15 @@ def parse_condition(text: str) -> tuple[str, Any]:
     if operator == "in":
         return key, {"$in": [_value(v) for v in value.split(",")]}
     return key, {_OPERATORS[operator]: _value(value)}
+
+
+def _as_stored(condition: Any) -> Any:
+    """Formulas as frames spell them, elements by the alphabet, each with its number: FeAl is Al1Fe1."""
+    if isinstance(condition, str):
+        return spelt_formula(condition) or condition
+    if isinstance(condition, dict):
+        return {operator: value if operator == "$regex" else _as_stored(value) for operator, value in condition.items()}
+    return [_as_stored(value) for value in condition] if isinstance(condition, list) else condition
 
 
 def _require_text(option: str, given: str) -> None:

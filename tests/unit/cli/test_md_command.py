@@ -101,6 +101,27 @@ def test_moments_follow_the_atoms(models, structure, tmp_path):
     assert np.ptp(log(tmp_path / "run")["conserved_eV"]) < 2e-3
 
 
+def test_a_structure_without_moments_and_one_of_several(models, structure, tmp_path):
+    (start,) = (r.configuration for r in read_extxyz(structure, labels=False))
+    write_extxyz(tmp_path / "many.extxyz", [start.non_magnetic(), start])
+    ase.io.write(tmp_path / "POSCAR", ase.io.read(structure), format="vasp")
+    options = (*QUIET, "--steps", 1)
+    assert md(models, tmp_path / "many.extxyz@1", tmp_path / "a", *options).exit_code == 0
+    assert md(models, tmp_path / "POSCAR", tmp_path / "b", *options, "--moments", "Fe=2.1").exit_code == 0
+    first = read_extxyz(tmp_path / "b" / "trajectory.extxyz", labels=False)[0].configuration
+    assert first.magmoms[:, 2] == pytest.approx(2.1)
+    for place, more, says in (
+        ("POSCAR", (), "moments"),
+        ("POSCAR", ("--moments", "Al=0.1"), "each element of the structure"),
+        ("POSCAR", ("--moments", "Fe"), "not the moment of an element"),
+        ("many.extxyz", (), "many.extxyz@0"),
+        ("many.extxyz@2", (), "2 that can be read of 2"),
+    ):
+        refused = md(models, tmp_path / place, tmp_path / "c", *options, *more)
+        assert refused.exit_code == 2
+        assert says in refused.stderr
+
+
 def test_a_grade_ends_it_at_the_first_look_above(models, structure, tmp_path):
     options = ("--repeat", 2, 2, 2, "--temperature", 900, "--steps", 2000, "--interval", 5)
     options += ("--deviation-stop", "inf", "--grade-stop")

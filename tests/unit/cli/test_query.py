@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from importlib import resources
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,7 +58,9 @@ def test_what_it_refuses(tmp_path, options, message):
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
 
 
-def test_frames_are_those_of_the_labels_found(tmp_path):
+@pytest.fixture
+def here(tmp_path):
+    """A campaign with a label in each of three iterations."""
     here = CampaignDirectory.prepare(tmp_path / "run", file := _campaign_file(tmp_path), load_campaign(file))
     engine = SpinLatticeEngine()
     level = engine.level_of_theory(["Al", "Fe"])
@@ -66,11 +69,39 @@ def test_frames_are_those_of_the_labels_found(tmp_path):
         campaign = Campaign(here.id, "x", ["Al", "Fe"], 1)
         document = label_document(frame, engine.label(frame, level, tmp_path), campaign, "spin-lattice", "x", iteration)
         task = {"uuid": f"label-{iteration}", "index": 1, "output": document.model_dump(mode="json")}
+        task["metadata"] = {"campaign": here.id}
         here.store.update(task, key=["uuid", "index"], save={"data": ["arrays"]})
+    return here
+
+
+def asked(here, *question):
+    return CliRunner(env={"COLUMNS": "300"}).invoke(app, ["query", str(here.path), *question])
+
+
+def test_frames_are_those_of_the_labels_found(here, tmp_path):
     result = CliRunner().invoke(app, ["query", str(here.path), "labels", "--where", "iteration = 1", "-f", "extxyz"])
     (tmp_path / "found.extxyz").write_text(result.output)
     (found,) = read_extxyz(tmp_path / "found.extxyz")
     assert found.frame.cell[0, 0] == pytest.approx(2.9)
+
+
+def test_fields_that_there_are_not_are_refused_though_no_row_is_found(here):
+    refused = asked(here, "labels", "--where", "iteraton = 1")
+    assert (refused.exit_code, "did you mean iteration?" in refused.stderr) == (2, True)
+    assert asked(here, "labels", "--where", "iteration = 9").exit_code == 0
+
+
+def test_heads_of_a_table_carry_units_and_fields_of_csv_do_not(here):
+    table = asked(here, "labels", "--fields", "energy_per_atom,force_max,state").stdout.splitlines()[0]
+    assert table.split("  ")[0] == "energy_per_atom (eV/atom)" and "force_max (eV/A)" in table and "state" in table
+    assert asked(here, "labels", "--fields", "force_max", "-f", "csv").stdout.splitlines()[0] == "force_max"
+
+
+def test_where_a_label_was_computed(here, monkeypatch):
+    jobs = [SimpleNamespace(uuid="label-1", directory="/runs/1"), SimpleNamespace(uuid="label-2", directory=None)]
+    monkeypatch.setattr("magflow.api.campaign.open_reader", lambda _: SimpleNamespace(jobs=lambda: jobs))
+    rows = json.loads(asked(here, "labels", "--fields", "iteration,directory", "--json").stdout)
+    assert [(row["iteration"], row["directory"]) for row in rows] == [(0, None), (1, "/runs/1"), (2, None)]
 
 
 def _campaign_file(folder):

@@ -151,7 +151,7 @@ def test_a_bound_of_the_moments_is_kept_and_reported(models, structure):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--max-moment", "Fe"), "not a bound of a moment"),
+        (("--max-moment", "Fe"), "not the moment of an element"),
         (("--max-moment", "Fe=-1"), "not a range"),
         (("--moments", "multi-start", "--fix", "moments"), "moments that are free"),
         (("--max-force", 0), "out of range"),

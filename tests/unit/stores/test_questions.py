@@ -60,5 +60,16 @@ def test_a_field_that_no_row_has_is_named_with_those_there_are(asked):
         Question.parse(*asked, 0).arranged(ROWS, "here")
 
 
+def test_a_formula_may_be_spelt_as_people_do():
+    where = ["formula = FeAl", "formula in Fe2Al2,Fe", "formula != Fe1Al1", "formula ~ Al", "formula = abc"]
+    conditions = [part["formula"] for part in Question.parse(where, None, None, 0).criteria["$and"]]
+    assert conditions == ["Al1Fe1", {"$in": ["Al2Fe2", "Fe1"]}, {"$ne": "Al1Fe1"}, {"$regex": "Al"}, "abc"]
+
+
+def test_the_nearest_field_is_proposed():
+    with pytest.raises(InputError, match="did you mean alpha"):
+        Question.parse(["alhpa = 1"], None, None, 0).arranged([{"alpha": 2, "beta": 3}], "here")
+
+
 def test_the_value_of_a_dotted_field():
     assert [pick(row, "b.c") for row in ROWS] == [0.5, None, 0.25]

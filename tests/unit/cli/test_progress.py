@@ -1,0 +1,47 @@
+"""What is told of work where there is no terminal: a line for each ten of what is counted, and one a minute."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from magflow.cli import live, progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass when the test says so."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def test_every_tenth_and_the_last_once(capsys, clock):
+    with progress.progress_bar() as told:
+        for done in range(26):
+            for _ in range(3):
+                progress.count(told, "labels", done, 25)
+    assert capsys.readouterr().err.splitlines() == ["labels 10 of 25", "labels 20 of 25", "labels 25 of 25"]
+
+
+def test_what_takes_long_is_told_once_a_minute(capsys, clock):
+    with progress.progress_bar() as told:
+        for done in range(9):
+            progress.count(told, "labels", done, 25)
+            clock.seconds += 25.0
+    assert capsys.readouterr().err.splitlines() == ["labels 3 of 25", "labels 6 of 25"]
+
+
+def test_a_campaign_tells_ten_labels_and_a_minute(monkeypatch):
+    lines: list[str] = []
+    status = SimpleNamespace(labels=0, beside={}, iteration=0, phase="label")
+    monkeypatch.setattr(live, "campaign_status", lambda _: status)
+    monkeypatch.setattr(live, "line", lambda status: f"labels {status.labels}")
+    out = SimpleNamespace(print=lambda text, soft_wrap: lines.append(text.split("] ")[1]))
+    told = live._Lines(None, out)
+    for labels in range(31):
+        status.labels = labels
+        told(SimpleNamespace(elapsed=1.0 * labels))
+    told(SimpleNamespace(elapsed=61.0))
+    assert lines == ["labels 0", "labels 10", "labels 20", "labels 30", "labels 30"]
