@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from magflow.io.findings import Findings
 
 
@@ -21,6 +23,23 @@ def tell(findings: Findings, *, extras: bool = True) -> None:
     """Print what was read under another name, guessed, not used or left out; with `extras` what is no quantity, too."""
     for line in [*findings.lines(), *(findings.extra_lines() if extras else [])]:
         say(line)
+
+
+def require_extxyz(output: Path | None) -> None:
+    """Refuse a name whose ending says that it is no extended XYZ, which is what is written.
+
+    Raises
+    ------
+    InputError
+        Names the endings that fit.
+    """
+    from magflow.errors import InputError
+
+    if output is not None and output.suffix not in ("", ".extxyz", ".xyz"):
+        hint = "`magflow convert` makes other formats of it"
+        raise InputError(
+            "extended XYZ is written here", where="--out", seen=output.suffix, expected=".extxyz, .xyz", hint=hint
+        )
 
 
 def settings_of(assignments: Sequence[str]) -> dict[str, Any]:

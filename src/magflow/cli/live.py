@@ -178,8 +178,12 @@ def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mappi
             continue
         up_to = "" if high is None else f", at most {high * quantity(name).factor:.3g}"
         style = "" if high is None or name not in targets else "green" if high <= targets[name] else "yellow"
-        texts.append(Text(f"{shown(name, rmse)}{up_to}", style))
+        texts.append(Text(f"{shown(name, rmse)}{up_to}{_target(name, targets)}", style))
     return Text("; ").join(texts)
+
+
+def _target(name: str, targets: Mapping[str, float]) -> str:
+    return f" (target {targets[name] * quantity(name).factor:.3g})" if name in targets else ""
 
 
 def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Text:
@@ -191,7 +195,7 @@ def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Te
     texts = []
     for name, value in errors.items():
         style = "" if name not in targets else "green" if value <= targets[name] else "yellow"
-        texts.append(Text(shown(name, value), style))
+        texts.append(Text(f"{shown(name, value)}{_target(name, targets)}", style))
     return Text(", ").join(texts)
 
 

@@ -34,13 +34,14 @@ def predict(
         magflow predict potential frames.extxyz -o predicted.extxyz --raw
     """
     from magflow.api.opening import load
-    from magflow.cli.inputs import tell
+    from magflow.cli.inputs import require_extxyz, tell
     from magflow.cli.printing import print_json
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.findings import Findings
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
     from magflow.potentials.limits import grades_of
 
+    require_extxyz(output)
     findings = Findings()
     records = read_extxyz(frames, labels=False, findings=findings)
     tell(findings, extras=False)

@@ -50,11 +50,13 @@ def relax(
         magflow relax runs/feal_quick start.extxyz --fix shape --pressure 10 --trajectory path.extxyz
     """
     from magflow.api import simulation
-    from magflow.cli.inputs import moments_of
+    from magflow.cli.inputs import moments_of, require_extxyz
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.relax.section import section
 
+    require_extxyz(output)
+    require_extxyz(trajectory)
     with progress_bar() as progress:
         result = simulation.relax(
             models,

@@ -27,6 +27,13 @@ def with_virial(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("command", ["predict models in.extxyz -o out.cfg", "relax models in.xyz -o out.json"])
+def test_endings_that_mean_another_format_are_refused(command):
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 2
+    assert "expected: .extxyz, .xyz" in done.stderr or "expected .extxyz, .xyz" in done.stderr
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_virial_is_read_with_its_sign(with_virial, sign):
     item, *_ = labels_of_file(with_virial, virial_sign=sign)
