@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,27 @@ def explained() -> Iterator[None]:
 
 
 def entries(flow: Flow) -> list[tuple[Job, list[str]]]:
-    """The jobs of `flow`, parents first, each with the uuids of all jobs it waits for or refers to."""
-    with warnings.catch_warnings():
-        # jobflow warns of jobs that do not wait for each other; the measurements of a validation do not
-        warnings.filterwarnings("ignore", "Some jobs are not connected")
-        return [(job, list(dict.fromkeys([*parents, *job.input_uuids]))) for job, parents in flow.iterflow()]
+    """The jobs of `flow`, parents first, each with the uuids of all jobs it waits for or refers to.
+
+    In the order of ``flow.iterflow()``, which imports matplotlib in every process and warns of jobs that do not wait
+    for each other, as the measurements of a validation do not.
+
+    Raises
+    ------
+    ValueError
+        If jobs wait for each other in a circle.
+    """
+    from networkx import is_directed_acyclic_graph, topological_sort, weakly_connected_components
+
+    graph = flow.graph
+    if not is_directed_acyclic_graph(graph):
+        raise ValueError("Job connectivity contains cycles therefore job execution order cannot be determined.")
+    order = [node for part in weakly_connected_components(graph) for node in topological_sort(graph.subgraph(part))]
+    jobs: dict[str, Job] = {node: graph.nodes[node]["job"] for node in order if "job" in graph.nodes[node]}
+    return [
+        (job, list(dict.fromkeys([*(u for u, _ in graph.in_edges(node) if u in jobs), *job.input_uuids])))
+        for node, job in jobs.items()
+    ]
 
 
 def category(job: Job) -> str:
