@@ -69,18 +69,16 @@ def _engine(spec: CampaignSpec, frames: list[tuple[int, Frame]]) -> list[Placed]
 
 def _family(spec: CampaignSpec, frames: list[tuple[int, Frame]]) -> list[Placed]:
     family = spec.family()
-    told = family.doubts([frame for _, frame in frames]) if isinstance(family, HasDoubts) else []
-    found: list[Placed] = [(("train", "settings", doubt.setting), doubt) for doubt in told]
-    if isinstance(family, HasCutoff) and frames:
-        largest = float(np.cbrt(1.0 + spec.explore.domain.volume[1]))
-        number, frame = max(frames, key=lambda item: nearest_distance(item[1]))
-        nearest = largest * nearest_distance(frame)
-        if family.cutoff <= nearest:
-            detail = f"a potential that sees {family.cutoff:g} A sees no neighbour"
-            name = spec.system.prototypes[number].name
-            hint = f"nearest atoms are up to {nearest:.2f} A apart in {name}; twice that is usual"
-            found.append((("train", "settings", "cutoff"), Doubt("cutoff", detail, hint)))
-    return found
+    if not isinstance(family, HasCutoff) or not frames:
+        return []
+    number, frame = max(frames, key=lambda item: nearest_distance(item[1]))
+    nearest = float(np.cbrt(1.0 + spec.explore.domain.volume[1])) * nearest_distance(frame)
+    if family.cutoff > nearest:
+        return []
+    name = spec.system.prototypes[number].name
+    hint = f"nearest atoms are up to {nearest:.2f} A apart in {name}; twice that is usual"
+    detail = f"a potential that sees {family.cutoff:g} A sees no neighbour"
+    return [(("train", "settings", "cutoff"), Doubt("cutoff", detail, hint))]
 
 
 def _forces(spec: CampaignSpec, frames: list[tuple[int, Frame]]) -> list[Placed]:

@@ -21,7 +21,7 @@ _POWER = 1.8
 """Of the number of atoms, with which the cost of a small cell grows. Fe and Fe-Al on ABINIT, k-points of one crystal:
 1.6 and 1.8 from 2 to 4 atoms, 2.0 from 2 to 8."""
 _MOST_GPA = 10.0
-"""What a change of the volume by a tenth takes in iron; a crystal at more is not what it is at rest."""
+"""What a change of the volume by a twentieth takes in iron; a crystal at more is not what it is at rest."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class LabelEngine(LabelSource, Protocol):
 
 @runtime_checkable
 class HasDoubts(Protocol):
-    """An engine, or a family, that knows what its settings usually are."""
+    """An engine that knows what its settings usually are."""
 
     def doubts(self, frames: Sequence[Frame]) -> list[Doubt]:
         """About its settings, for such frames; never raises."""
