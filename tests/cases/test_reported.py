@@ -132,7 +132,7 @@ def test_13_same_geometry_other_energy(tmp_path):
     text = xyz("energy=-16.5 config_type=k444") + xyz("energy=-12.0 config_type=k666")
     outcome = convert_text(tmp_path, text)
     assert [r.label.energy for r in outcome.records] == [-16.5, -12.0]
-    assert outcome.says("two labels of the same frame disagree", "-12.0", "suspicious")
+    assert outcome.says("two labels of the same frame disagree", "frame 1 and", "frame 2 (", "-12.0", "suspicious")
     code, told = train(tmp_path / "in.xyz")
     assert code == 2 and "two labels of one frame disagree" in told
     once = convert_text(tmp_path, xyz() + xyz())

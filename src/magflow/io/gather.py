@@ -36,7 +36,7 @@ class Collection:
     def __init__(self, wish: Wish, findings: Findings, told: Told | None = None) -> None:
         self.records: list[Record] = []
         self._wish, self._findings, self._told = wish, findings, told
-        self._first: dict[str, Record] = {}
+        self._first: dict[str, tuple[Record, str]] = {}
 
     def read(self, path: Path) -> None:
         """Take in the frames of `path`.
@@ -55,7 +55,8 @@ class Collection:
 
     def _is_repeat(self, record: Record, where: str) -> bool:
         item = record.labeled
-        known = self._first.setdefault(record.frame.frame_id if item is None else item.label_id, record)
+        key = record.frame.frame_id if item is None else item.label_id
+        known, before = self._first.setdefault(key, (record, where))
         if known is record:
             return False
         if item is None or known.label is None:
@@ -65,7 +66,8 @@ class Collection:
         if apart is None:
             self._findings.note(Fate.LEFT_OUT, "a label that stands there twice", where)
             return True
-        self._findings.note(Fate.SUSPICIOUS, "two labels of the same frame disagree", f"{where} ({apart})")
+        both = f"{before} and {where}"
+        self._findings.note(Fate.SUSPICIOUS, "two labels of the same frame disagree", f"{both} ({apart})")
         return False
 
 
