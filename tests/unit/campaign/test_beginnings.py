@@ -34,10 +34,8 @@ def sound(spec, tmp_path) -> bool:
 @pytest.mark.parametrize("symbol", ["Ni", "Cr", "Fe", "Co", "Gd", "Al", "Si", "Po"])
 def test_an_element_stands_in_the_crystal_that_ase_builds(symbol):
     (crystal,) = crystals([symbol], [])
-    assert len(from_builder(crystal.builder, "")) in (1, 2)
-    volumes = [f.get_volume() / len(f) for f in (bulk(symbol),)]
-    frame = from_builder(crystal.builder, "")
-    assert frame.volume / len(frame) == pytest.approx(volumes[0], rel=1e-3)
+    built, frame = bulk(symbol), from_builder(crystal.builder, "")
+    assert frame.volume / len(frame) == pytest.approx(built.get_volume() / len(built), rel=1e-3)
     assert "reference state" in crystal.origin
 
 
@@ -57,7 +55,7 @@ def test_another_structure_keeps_the_volume_and_says_that_it_is_a_guess():
     ("elements", "structures", "says"),
     [
         (["Mn"], [], "no simple crystal of Mn"),
-        (["La"], [], "no simple crystal of La"),
+        (["Ga"], [], "no simple crystal of Ga"),
         (["Ni"], ["diamond"], "--lattice-constant"),
         (["Fe", "O"], ["rocksalt"], "no lattice constant is known"),
         (["Ni"], ["b2"], "two elements"),
@@ -94,7 +92,7 @@ def test_the_batches_follow_the_budget(tmp_path):
     for labels in (2, 7, 24, 96, 1000):
         spec = spec_of(beginning, labels)
         assert spec.stop.labels == labels
-        assert labels // 20 <= spec.select.batch <= spec.select.initial <= max(1, labels)
+        assert min(16, labels // 10) <= spec.select.batch <= spec.select.initial <= labels
         assert sound(spec, tmp_path)
     assert (spec.select.initial, spec.select.batch) == (48, 16)
 
@@ -111,6 +109,7 @@ def test_a_crystal_of_a_file_in_the_order_of_its_moments(tmp_path):
     iron.set_initial_magnetic_moments([2.2, -2.2])
     write(tmp_path / "afm.extxyz", iron)
     assert of_file(tmp_path / "afm.extxyz", tmp_path).prototypes[0].orderings[0] == "given"
+    del iron.arrays["initial_magmoms"]
     iron.set_initial_magnetic_moments(np.array([[2.2, 0, 0], [0, 2.2, 0]]))
     write(tmp_path / "ncl.extxyz", iron)
     with pytest.raises(InputError, match="not collinear"):
