@@ -25,7 +25,7 @@ def unit_doubts(settings: AbinitSettings) -> list[Doubt]:
     ]
     width = settings.tsmear_ha
     if width > _LARGEST_SMEARING_HA:
-        meant = f"in K? then {width * KB / HARTREE:.2g}; in eV? then {width / HARTREE:.2g}"
+        meant = f"in K? then {width * KB / HARTREE:.2g}" if width > 10 else f"in eV? then {width / HARTREE:.2g}"
         found.append(Doubt("tsmear_ha", f"{width:g} hartree is {width * HARTREE / KB:.0f} K", meant))
     if settings.pawecutdg_ha < settings.ecut_ha:
         found.append(Doubt("pawecutdg_ha", "the PAW double grid is coarser than the plane waves", "twice ecut_ha"))
