@@ -187,7 +187,7 @@ def _with_moments(frame: Frame, moments: Mapping[str, float] | None) -> Frame:
             seen=", ".join(moments) or "none",
             expected=", ".join(sorted(present)),
         )
-    return frame.replace(magmoms=[moments[s] for s in frame.species], constrained=None)
+    return frame.replace(magmoms=[moments[s] for s in frame.species])
 
 
 def _name(structure: Structural) -> str:

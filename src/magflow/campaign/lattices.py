@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from magflow.errors import InputError
 from magflow.explore.builders import BuilderSettings, CrystalStructure
@@ -124,7 +125,7 @@ def _reference_of(element: str) -> Reference:
 def _reference(element: str) -> Reference | None:
     from ase.data import atomic_numbers, reference_states
 
-    state = reference_states[atomic_numbers[element]] or {}
+    state: dict[str, Any] = reference_states[atomic_numbers[element]] or {}
     ratio = float(state.get("c/a", _IDEAL))
     if state.get("symmetry") not in _OF_ONE or "a" not in state or ratio > _MOST:
         return None
