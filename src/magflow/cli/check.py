@@ -125,10 +125,12 @@ def _table(looked: _Looked) -> None:
     for finding in looked.findings:
         typer.echo(finding.title)
         for probe in finding.probes:
-            where = "" if probe.ok else looked.place(finding.key(probe))
-            _line(
-                "ok" if probe.ok else "PROBLEM", where, f"{probe.name}: {probe.detail}", "" if probe.ok else probe.hint
-            )
+            if probe.ok:
+                _line("ok", "", f"{probe.name}: {probe.detail}", "")
+                continue
+            where = looked.place(finding.key(probe))
+            told = probe.detail.removeprefix(f"{where.rpartition(' ')[2]}: ")  # the key, which is said before
+            _line("PROBLEM", where, f"{probe.name}: {told}", probe.hint)
     if looked.doubts:
         typer.echo("doubts")
     for key, doubt in looked.doubts:
