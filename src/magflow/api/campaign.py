@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,7 +241,7 @@ def answer(here: CampaignDirectory, what: str, question: Question) -> list[dict[
         raise InputError("nothing of that kind is listed", seen=what, expected=", ".join(ROWS))
     found = question.arranged(_rows(here, what, question), where := f"query {what}")
     if not found:  # because of a field that there is not?
-        question.require_known([row for row, _ in zip(_rows(here, what, Question()), range(1), strict=False)], where)
+        question.require_known(list(islice(_rows(here, what, Question(fields=question.fields)), 1)), where)
     return found
 
 
