@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from magflow.select.calibration import assess
 
 from magflow.core.comparison import compare
 from magflow.core.dataset import Dataset
@@ -35,7 +36,6 @@ from magflow.makers.design import ALIKE, alike
 from magflow.makers.select import offer
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, fit_member
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.select.calibration import assess
 from magflow.select.pipeline import select
 from magflow.select.quotas import stratum
 from magflow.select.settings import SelectSettings, Strategy

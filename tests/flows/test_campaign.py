@@ -54,7 +54,7 @@ def test_the_budget_ends_it_and_every_frame_offered_has_a_reason(finished):
     iterations = queries.iterations(here.store)
     assert [d.labels_total for d in iterations] == [10, 15, 20]
     assert iterations[0].assessment is None
-    assert all(d.rmse["energy"] > 0 and d.calibration["forces"] > 0 for d in iterations[1:])
+    assert all(d.rmse["energy"] > 0 and d.calibration["forces"]["scale"] > 0 for d in iterations[1:])
     for selection in queries.selections(here.store):
         assert sum(selection.reasons.values()) == selection.offered
         assert selection.reasons["selected"] == len(selection.selected)

@@ -199,13 +199,11 @@ def test_every_promise_at_once(seed, graded, fill, strategy, budget):
     offered = pool(seed, graded=graded)
     known = [equivalent(offered.frames[i], rng) for i in range(0, 24, 5)]
     chosen_settings = make_settings(fill=fill, strategy=strategy)
-    calibration = {"energy": 1.3, "forces": 0.8}
     found = select(
         offered,
         known=known,
         settings=chosen_settings,
         targets=TARGETS,
-        calibration=calibration,
         budget=budget,
         seed=seed,
     )
@@ -223,7 +221,7 @@ def test_every_promise_at_once(seed, graded, fill, strategy, budget):
     assert found.exhausted == (budget > 0 and not len(found.selected))
     if strategy == "active":
         for i in found.selected:
-            levels = [offered.deviations[q][i] * calibration[q] > TARGETS[q] for q in TARGETS]
+            levels = [offered.deviations[q][i] > TARGETS[q] for q in TARGETS]
             certain = not any(levels) and (offered.grades is None or offered.grades[i] <= chosen_settings.grade_save)
             assert np.isfinite(offered.deviations["energy"][i])
             assert found.reasons[i] is (Reason.FILLED if certain else Reason.SELECTED)

@@ -36,6 +36,7 @@ def predict(
     from magflow.api.opening import load
     from magflow.cli.inputs import require_extxyz, tell
     from magflow.cli.printing import print_json
+    from magflow.core.calibration import Calibration
     from magflow.io.extxyz import read_extxyz, write_extxyz
     from magflow.io.findings import Findings
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
@@ -47,7 +48,7 @@ def predict(
     tell(findings, extras=False)
     ensemble = load(models)
     check_predictable(records, ensemble.species, magnetic=ensemble.magnetic, where=str(frames))
-    ensemble = ensemble.calibrated({}) if raw else ensemble
+    ensemble = ensemble.calibrated(Calibration()) if raw else ensemble
     wanted = [record.frame for record in records]
     prediction = evaluate(ensemble, records, where=str(frames))
     grades = grades_of(ensemble, wanted)

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import LAYOUTS, QUANTITIES, EnsemblePrediction
-from magflow.core.types import FloatArray
+from magflow.core.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Labelled components of one quantity, flat: label, prediction, raw deviation, and the index of their label.
+    """Labelled components of one quantity, flat: label, prediction, deviation, the index of their label and the atomic
+    number of their atom, 0 for what is no atom's.
 
     Energies are per atom. Magnetic forces count where :attr:`LabeledFrame.magnetic_force_mask` says so.
     """
@@ -22,7 +24,8 @@ class Compared:
     true: FloatArray
     predicted: FloatArray
     deviation: FloatArray
-    owner: np.ndarray
+    owner: IntArray
+    element: IntArray
 
     @property
     def error(self) -> FloatArray:
@@ -36,7 +39,7 @@ def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quan
     spread: FloatArray | None = getattr(prediction.deviation, quantity)
     empty = np.zeros(0)
     if mean is None or spread is None or not len(labels):
-        return Compared(empty, empty, empty, np.zeros(0, dtype=np.int64))
+        return Compared(empty, empty, empty, *np.zeros((2, 0), dtype=np.int64))
     layout = LAYOUTS[quantity]
     values = [layout.values(len(item.frame)) for item in labels]
     shapes = [(n, *layout.components) for n in values]
@@ -45,9 +48,18 @@ def compare(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame], quan
     if layout.extensive:
         counts = prediction.mean.counts
         true, mean, spread = true / counts, mean / counts, spread / counts
-    owner = np.repeat(np.arange(len(labels)), values).reshape(-1, *(1 for _ in layout.components))
     known = np.isfinite(true)
-    return Compared(true[known], mean[known], spread[known], np.broadcast_to(owner, true.shape)[known])
+
+    def spread_out(values_per_row: np.ndarray) -> IntArray:
+        """One number per atom or frame as one per labelled component."""
+        column = values_per_row.reshape(-1, *(1 for _ in layout.components))
+        return np.broadcast_to(column, true.shape)[known]
+
+    owner = np.repeat(np.arange(len(labels)), values)
+    element = np.zeros_like(owner)
+    if layout.per_atom:
+        element[:] = [atomic_numbers[s] for item in labels for s in item.frame.species]
+    return Compared(true[known], mean[known], spread[known], spread_out(owner), spread_out(element))
 
 
 def rmse(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, float]:

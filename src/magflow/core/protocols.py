@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from ase.calculators.calculator import Calculator
 
+from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion, Observation, Stop
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
@@ -272,9 +273,17 @@ class MovesTogether(Protocol):
     """A potential that can move runs on the mean of several of its family."""
 
     def dynamics_with(
-        self, members: Sequence[Potential], motions: Sequence[Motion], calibration: Mapping[str, float]
+        self, members: Sequence[Potential], motions: Sequence[Motion], calibration: Calibration
     ) -> Propagator:
-        """A propagator on the mean of `members`, this one among them, their deviation times `calibration`."""
+        """A propagator on the mean of `members`, this one among them, their deviations calibrated."""
+
+
+@runtime_checkable
+class MovesAlone(Protocol):
+    """A potential that can move runs by itself and tell the deviation that its own fit knows of."""
+
+    def dynamics_alone(self, motions: Sequence[Motion], calibration: Calibration) -> Propagator:
+        """A propagator on this potential, its deviations calibrated."""
 
 
 @runtime_checkable

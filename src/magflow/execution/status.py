@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,7 +31,9 @@ SILENT = 120.0
 class CampaignStatus:
     """What `magflow status` shows. Errors are RMSE of the old ensemble on the newest labels that were chosen, and so
     are hard, `domain` those over the domain with their 90 % confidence interval, as far as labels were drawn at random;
-    house units.
+    house units. `reliability` is how true the deviations were that had been claimed before a label was judged:
+    `typical` (random labels) and `chosen`, each quantity to `coverage` (shares of errors within 1 and 2 deviations),
+    `spearman` (rank correlation), RMS `deviation` and `error`, and `labels`.
 
     `note` is what is to be known of the process that runs it: that it was killed, or is silent. `labels` counts what
     the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
@@ -61,6 +64,7 @@ class CampaignStatus:
     history: list[dict[str, Any]] = field(default_factory=list)
     queue: QueueStatus | None = None
     domain: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    reliability: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -149,7 +153,18 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         history=[_row(d) for d in history],
         queue=standing,
         domain=dict(newest.domain) if newest else {},
+        reliability=_claims(newest.reliability) if newest else {},
     )
+
+
+def _claims(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Without the bins, which are for a figure."""
+    names = {"coverage": "coverage", "spearman": "spearman", "deviation_rms": "deviation", "error_rms": "error"}
+    names["labels"] = "labels"
+    return {
+        which: {q: {shown: r[name] for name, shown in names.items()} for q, r in of.items()}
+        for which, of in found.items()
+    }
 
 
 def _labels_at_once(queue: QueueStatus | None) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jobflow import Job, OutputReference, job
 
-from magflow.core.arrays import encode_arrays
+from magflow.core.arrays import decode_arrays, encode_arrays
+from magflow.core.calibration import Calibration
 from magflow.core.comparison import parity
 from magflow.core.label import LabeledFrame, LevelOfTheory
 from magflow.core.prediction import QUANTITIES
@@ -21,8 +22,9 @@ from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import as_labelled
-from magflow.select.calibration import Assessment, assess
+from magflow.select.assessment import Assessment, assess
 from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
+from magflow.select.evidence import Evidence
 from magflow.select.stopping import Progress, StopRules, decide
 
 
@@ -59,12 +61,14 @@ class AssessMaker(PluginMaker):
             ``explore_seconds``, ``select_seconds``.
         """
         items = unpack_labelled(batch.arrays)
-        before = {} if previous is None else previous.calibration
+        before = Calibration.from_dict({} if previous is None else previous.calibration)
+        evidence = Evidence.none() if previous is None else Evidence.from_arrays(decode_arrays(previous.arrays))
         judged = [Judged.from_dict(j) for j in previous.judged] if previous else []
         found = None
         if items and _comparable(old_models, items):
             found = _judge(old_models, items, selection.get("drawn", ()), before, iteration)
             judged = newest([*judged, *found.drawn])
+            evidence = evidence.followed_by(found.evidence)
         rmse, domain = {} if found is None else found.rmse, domain_errors(judged)
         within = found is not None and (self.stop.within(rmse) or self.stop.within(upper_ends(domain)))
         streak = (previous.streak if previous else 0) + 1 if within else 0
@@ -90,7 +94,8 @@ class AssessMaker(PluginMaker):
             failures=dict(Counter(batch.failed.values())),
             exhausted=selection["exhausted"],
             assessment=None if found is None else found.assessment.as_dict(),
-            calibration=before if found is None else found.assessment.factors,
+            calibration=(before if found is None else evidence.calibration()).as_dict(),
+            reliability={which: {q: r.as_dict() for q, r in of.items()} for which, of in evidence.claims().items()},
             rmse=rmse,
             judged=[asdict(j) for j in judged],
             domain={q: asdict(e) for q, e in domain.items()},
@@ -101,7 +106,7 @@ class AssessMaker(PluginMaker):
             core_hours_total=total,
             stop=None if decision is None else decision[0],
             explanation=None if decision is None else decision[1],
-            arrays=encode_arrays({} if found is None else found.arrays),
+            arrays=encode_arrays(evidence.arrays() | ({} if found is None else found.arrays)),
         )
 
     def after(
@@ -144,6 +149,7 @@ class _Found:
     assessment: Assessment
     rmse: dict[str, float]
     drawn: list[Judged]
+    evidence: Evidence
     arrays: dict[str, FloatArray]
 
 
@@ -151,7 +157,7 @@ def _judge(
     models: Sequence[ModelDoc],
     items: Sequence[LabeledFrame],
     drawn: Collection[str],
-    before: Mapping[str, float],
+    before: Calibration,
     iteration: int,
 ) -> _Found:
     prediction = as_labelled(ensemble_of(models), items)
@@ -159,9 +165,10 @@ def _judge(
     at_random = [item.frame.frame_id in drawn for item in items]
     chosen = [j for j, r in zip(judged, at_random, strict=True) if not r]
     return _Found(
-        assess(prediction, items, previous=before),
+        assess(prediction, items),
         {q: e.rmse for q, e in domain_errors(chosen or judged).items()},
         [j for j, r in zip(judged, at_random, strict=True) if r],
+        Evidence.of(prediction, before, items, drawn, iteration),
         parity(prediction, items),
     )
 

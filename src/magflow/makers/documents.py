@@ -15,8 +15,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from monty.json import jsanitize
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from magflow.core.calibration import scales_of_old
 from magflow.core.label import LabelKind
 from magflow.core.release import __version__
+from magflow.core.uncertainty import Uncertainty
 from magflow.core.versions import FORMAT, WRITER, Format, read_stamped
 
 PlainLevel = Annotated[dict[str, Any], BeforeValidator(lambda level: jsanitize(level, strict=True, enum_values=True))]
@@ -212,6 +214,9 @@ class ModelDoc(CampaignDocument):
     n_labels: int = Field(ge=1, description="Distinct labels in the training set")
     dataset: str = Field(description="Fingerprint of the training set")
     level_of_theory: PlainLevel
+    uncertainty: Uncertainty = Field(
+        default=Uncertainty.ENSEMBLE, description="What deviations of its ensemble are made of"
+    )
     converged: bool
     rmse: dict[str, dict[str, float]] = Field(description="RMSE by part (train, validation) and quantity")
     cpu_seconds: float = Field(ge=0, description="s")
@@ -219,10 +224,15 @@ class ModelDoc(CampaignDocument):
     arrays: Any = Field(description="'model': the bytes of the model as uint8")
 
 
+def _error_models(stored: dict[str, Any]) -> dict[str, Any]:
+    """Format 2: a calibration is more than a factor."""
+    return {**stored, "calibration": scales_of_old(stored.get("calibration") or {})}
+
+
 class IterationDoc(CampaignDocument):
     """Errors of the OLD ensemble on the NEW labels, calibration, counts and cost: what decides to stop."""
 
-    layout = Format("assessment of an iteration")
+    layout = Format("assessment of an iteration", (_error_models,))
 
     doc_type: Literal["iteration"] = "iteration"
     offered: int
@@ -233,8 +243,15 @@ class IterationDoc(CampaignDocument):
     labels_attempted: int = Field(description="Usable and failed labels so far: what the label budget counts")
     failures: dict[str, int] = Field(description="Failed labels of this iteration by kind")
     exhausted: bool = Field(description="The pool held no candidate above the lower trust level")
-    assessment: dict[str, Any] | None = Field(description="magflow.select.calibration.Assessment; None at iteration 0")
-    calibration: dict[str, float] = Field(description="Factor by quantity: deviation x factor ~ error")
+    assessment: dict[str, Any] | None = Field(description="magflow.select.assessment.Assessment; None at iteration 0")
+    calibration: dict[str, dict[str, float]] = Field(
+        description="magflow.core.calibration.Calibration: by quantity, and by element for magnetic forces"
+    )
+    reliability: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict,
+        description="magflow.select.reliability.Reliability of the deviations as they were claimed before a label was "
+        "judged: typical (random labels) and chosen, by quantity",
+    )
     rmse: dict[str, float] = Field(
         description="RMSE of the old ensemble on the new labels that were chosen, and so are hard, by quantity; house "
         "units; of all new labels where none was drawn at random"
@@ -257,7 +274,10 @@ class IterationDoc(CampaignDocument):
     core_hours_total: float
     stop: str | None = Field(default=None, description="Why the campaign ends here; None if it goes on")
     explanation: str | None = Field(default=None, description="The reason in one sentence")
-    arrays: Any = Field(description="Parity data: true, predicted, deviation of each quantity on the new labels")
+    arrays: Any = Field(
+        description="Parity data: true, predicted, deviation of each quantity on the new labels; "
+        "magflow.select.evidence.Evidence of these and of earlier ones that count"
+    )
 
 
 class TransferDoc(CampaignDocument):
@@ -298,7 +318,7 @@ class MeasurementDoc(CampaignDocument):
 class OutcomeDoc(CampaignDocument):
     """The end of a campaign."""
 
-    layout = Format("outcome of a campaign")
+    layout = Format("outcome of a campaign", (_error_models,))
 
     doc_type: Literal["outcome"] = "outcome"
     name: str
@@ -307,5 +327,5 @@ class OutcomeDoc(CampaignDocument):
     labels: int
     core_hours: float
     models: list[str] = Field(description="Job uuids of the final ensemble")
-    calibration: dict[str, float]
+    calibration: dict[str, dict[str, float]]
     rmse: dict[str, float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jobflow import CURRENT_JOB, Flow, Job, JobStore, OutputReference, Response, job
 
@@ -123,7 +124,7 @@ class ActiveLearningMaker(PluginMaker):
         # jobflow lets only a replacement refer to jobs of earlier flows.
         return Response(replace=following)
 
-    def validation(self, models: list[str], calibration: dict[str, float], iteration: int) -> Flow | None:
+    def validation(self, models: list[str], calibration: dict[str, Any], iteration: int) -> Flow | None:
         """The measurements on the ensemble of a campaign that has ended; None if nobody asked for any."""
         return None if self.validate is None else self.validate.flow(models, calibration, iteration)
 

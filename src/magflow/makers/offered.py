@@ -20,7 +20,7 @@ Columns = Mapping[str, np.ndarray]
 """Name to (n,) values."""
 
 
-def verdicts(offered: Offered, selection: Selection, calibration: Mapping[str, float]) -> dict[str, np.ndarray]:
+def verdicts(offered: Offered, selection: Selection) -> dict[str, np.ndarray]:
     """What the selection found and decided about each frame offered: what the frames themselves do not say."""
     n = len(offered.frames)
     columns = {
@@ -29,7 +29,7 @@ def verdicts(offered: Offered, selection: Selection, calibration: Mapping[str, f
         "grade": np.full(n, np.nan) if offered.grades is None else offered.grades,
     }
     for quantity, values in (offered.deviations or {}).items():
-        columns[f"deviation_{quantity}"] = values * calibration.get(quantity, 1.0)
+        columns[f"deviation_{quantity}"] = np.asarray(values)
     return columns
 
 

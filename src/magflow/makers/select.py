@@ -76,9 +76,8 @@ class SelectMaker(PluginMaker):
         # Targets too: free moments end elsewhere, and the same start must not be offered again.
         known = unique_frames([f for item in labelled for f in (item.configuration, item.frame)])
         known += [frame for b in batches for frame in unpack_failed(b.arrays)]
-        calibration = {} if previous is None else previous.calibration
         with Stopwatch() as watch:
-            ensemble = ensemble_of(models) if models else None
+            ensemble = ensemble_of(models, None if previous is None else previous.calibration) if models else None
             offered = replace(
                 offer(frames, sources, ensemble),
                 undecided=self.undecided(frames, labelled, ensemble),
@@ -92,7 +91,6 @@ class SelectMaker(PluginMaker):
                 known_descriptors=None if grader is None else grader.descriptors(known),
                 settings=self.settings,
                 targets=self.targets,
-                calibration=calibration,
                 budget=None if self.label_budget is None else max(0, self.label_budget - spent),
                 seed=self.campaign.seed_for("select", iteration),
             )
@@ -117,7 +115,7 @@ class SelectMaker(PluginMaker):
             criterion=_criterion(self.settings, offered),
             wall_seconds=watch.wall_seconds,
             cpu_seconds=watch.cpu_seconds,
-            arrays=encode_arrays(verdicts(offered, selection, calibration)),
+            arrays=encode_arrays(verdicts(offered, selection)),
         )
 
     def undecided(
@@ -162,8 +160,8 @@ def _criterion(
 
 
 def offer(frames: list[Frame], sources: list[str], ensemble: PotentialEnsemble | None) -> Offered:
-    """The arrays selection looks at: raw deviations of what the ensemble predicts, grades and descriptors of the frames
-    if its family has them.
+    """The arrays selection looks at: calibrated deviations of what the ensemble predicts, grades and descriptors of the
+    frames if its family has them.
     """
     if ensemble is None:
         return Offered(frames=frames, sources=sources)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jobflow import Job, OutputReference, job
 
 from magflow.core import plugins
 from magflow.core.arrays import decode_arrays, encode_arrays
+from magflow.core.calibration import Calibration
 from magflow.core.dataset import Dataset
 from magflow.core.protocols import Potential, PotentialFamily
+from magflow.core.uncertainty import Uncertainty
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc
@@ -31,13 +34,13 @@ def potential_of(document: ModelDoc) -> Potential:
     return family.load(decode_arrays(document.arrays)["model"].tobytes())
 
 
-def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, float] | None = None) -> PotentialEnsemble:
-    """The ensemble of several members' documents; without calibration its deviations are raw."""
+def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, Any] | None = None) -> PotentialEnsemble:
+    """The ensemble of several members' documents; `calibration` is as documents keep it, None leaves deviations raw."""
     ordered = sorted(documents, key=lambda d: d.member)
     return PotentialEnsemble(
         tuple(potential_of(d) for d in ordered),
         family_name=ordered[0].family,
-        calibration=dict(calibration or {}),
+        calibration=Calibration.from_dict(calibration or {}),
         metadata={
             "settings": ordered[0].settings,
             "campaign": ordered[0].campaign,
@@ -46,6 +49,7 @@ def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, float] 
             "n_labels": ordered[0].n_labels,
             "level_of_theory": ordered[0].level_of_theory,
         },
+        uncertainty=ordered[0].uncertainty,
     )
 
 
@@ -65,6 +69,8 @@ class TrainMaker(PluginMaker):
         Share of the labels each member keeps aside to stop early.
     warm_start
         Start from the same member of the previous iteration.
+    uncertainty
+        What deviations of the ensemble are made of, a :class:`~magflow.core.uncertainty.Uncertainty`.
     reference
         The models are no members of the campaign's ensemble.
     """
@@ -75,6 +81,7 @@ class TrainMaker(PluginMaker):
     bagging: bool = True
     validation: float = 0.0
     warm_start: bool = False
+    uncertainty: str = str(Uncertainty.ENSEMBLE)
     reference: bool = False
     name: str = "train"
 
@@ -112,6 +119,7 @@ class TrainMaker(PluginMaker):
             n_labels=len(dataset),
             dataset=dataset.fingerprint,
             level_of_theory=dataset.levels_of_theory[0].as_dict(),
+            uncertainty=Uncertainty(self.uncertainty),
             converged=report.converged,
             rmse={part: dict(values) for part, values in report.rmse.items()},
             cpu_seconds=report.cost.cpu_seconds,

@@ -59,7 +59,7 @@ class ValidateMaker(PluginMaker):
     engine: LabelEngine | None = None
     name: str = "validate"
 
-    def flow(self, models: list[str], calibration: dict[str, float], iteration: int) -> Flow:
+    def flow(self, models: list[str], calibration: dict[str, Any], iteration: int) -> Flow:
         """The jobs that follow iteration `iteration`, whose ensemble the jobs `models` hold."""
         pieces = list(self._pieces())
         jobs: list[Flow | Job] = []
@@ -73,7 +73,7 @@ class ValidateMaker(PluginMaker):
         return Flow(jobs, name=f"{self.campaign.name} validation")
 
     def _from_dft(
-        self, pieces: list[tuple[int, str]], models: list[str], calibration: dict[str, float], iteration: int
+        self, pieces: list[tuple[int, str]], models: list[str], calibration: dict[str, Any], iteration: int
     ) -> list[Job]:
         """The configurations, their labels, and what these say."""
         if not pieces or self.engine is None:
@@ -94,7 +94,7 @@ class ValidateMaker(PluginMaker):
 
     @job
     def measure(
-        self, models: list[str], calibration: dict[str, float], structure: int, name: str, iteration: int
+        self, models: list[str], calibration: dict[str, Any], structure: int, name: str, iteration: int
     ) -> MeasurementDoc:
         """One property of one structure.
 
@@ -115,7 +115,7 @@ class ValidateMaker(PluginMaker):
 
     @job
     def configurations(
-        self, models: list[str], calibration: dict[str, float], pieces: list[tuple[int, str]]
+        self, models: list[str], calibration: dict[str, Any], pieces: list[tuple[int, str]]
     ) -> dict[str, Any]:
         """The configurations of the properties that are read from points: ``frames``, ``sources``, ``pieces``.
 
@@ -142,7 +142,7 @@ class ValidateMaker(PluginMaker):
     def read(
         self,
         models: list[str],
-        calibration: dict[str, float],
+        calibration: dict[str, Any],
         structure: int,
         name: str,
         iteration: int,
@@ -178,7 +178,7 @@ class ValidateMaker(PluginMaker):
     def _property(self, name: str) -> Property:
         return property_of(name, self.properties[name])
 
-    def _subject(self, models: list[str], calibration: dict[str, float], structure: int) -> Subject:
+    def _subject(self, models: list[str], calibration: dict[str, Any], structure: int) -> Subject:
         name, packed = self.structures[structure]
         ensemble = stored_ensemble(models, calibration)
         moments = Moments(self.moments) if ensemble.magnetic else Moments.NOT_READ
@@ -227,7 +227,7 @@ def _named_values(found: Measurement) -> dict[str, float]:
     return out
 
 
-def stored_ensemble(models: list[str], calibration: dict[str, float]) -> PotentialEnsemble:
+def stored_ensemble(models: list[str], calibration: dict[str, Any]) -> PotentialEnsemble:
     """The ensemble whose members the jobs of these uuids hold, from the store of the running job.
 
     Raises

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from magflow.core import plugins
 from magflow.core.arrays import digest
+from magflow.core.calibration import Calibration, scales_of_old
 from magflow.core.dataset import Dataset
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
@@ -24,13 +25,14 @@ from magflow.core.hessian import GivesHessian
 from magflow.core.label import LabeledFrame
 from magflow.core.moments import GivenMoments
 from magflow.core.notebook import facts_html
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction, Prediction, concatenate
+from magflow.core.prediction import EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import (
     FitReport,
     GradesGeometry,
     KnowsAtomicEnergies,
     KnowsMoments,
     KnowsStressOffset,
+    MovesAlone,
     MovesTogether,
     Potential,
     PotentialFamily,
@@ -41,13 +43,22 @@ from magflow.core.protocols import (
     TellsMagnetic,
 )
 from magflow.core.types import FloatArray
+from magflow.core.uncertainty import TellsDeviations, Uncertainty, root_mean_square
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.io.records import located
 from magflow.potentials.calculator import FrameCalculator
 
 MANIFEST = "ensemble.json"
-FORMAT = Mark("ensemble", "magflow-ensemble", (dict,))  # 2: files of members are named by their content
+
+
+def _error_models(manifest: dict[str, Any]) -> dict[str, Any]:
+    calibration = scales_of_old(manifest["calibration"])
+    return {**manifest, "calibration": calibration, "uncertainty": str(Uncertainty.ENSEMBLE)}
+
+
+FORMAT = Mark("ensemble", "magflow-ensemble", (dict, _error_models))
+"""2: files of members are named by their content. 3: a calibration is more than a factor; deviations have a source."""
 CHUNK = 4096
 """Frames whose neighbour lists are held at once."""
 MEMBER_SHARE = 0.8
@@ -70,14 +81,16 @@ class PotentialEnsemble:
     family_name
         Entry point of the family, for :meth:`load`.
     calibration
-        Quantity to the factor its deviation is multiplied with; quantities left out keep 1.
+        What errors to expect for the deviations of the members.
+    uncertainty
+        What deviations are made of.
     metadata
         JSON-ready: settings of the family, level of theory, and what else should travel along.
 
     Raises
     ------
     InputError
-        No members, members of different species, an unknown quantity or a factor that is not positive.
+        No members, or members of different species.
 
     Examples
     --------
@@ -92,24 +105,17 @@ class PotentialEnsemble:
 
     members: tuple[Potential, ...]
     family_name: str
-    calibration: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: Uncertainty = Uncertainty.ENSEMBLE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
-        object.__setattr__(self, "calibration", {k: float(v) for k, v in (self.calibration or {}).items()})
         object.__setattr__(self, "metadata", dict(self.metadata or {}))
         if not self.members:
             raise InputError("an ensemble needs members")
         if len({m.species for m in self.members}) > 1:
             raise InputError("members know different species", seen=sorted({m.species for m in self.members}))
-        for quantity, factor in self.calibration.items():
-            if quantity not in QUANTITIES or not np.isfinite(factor) or factor <= 0.0:
-                raise InputError(
-                    "calibration is not usable",
-                    seen=f"{quantity}: {factor}",
-                    expected=f"a positive factor for one of {', '.join(QUANTITIES)}",
-                )
 
     def __repr__(self) -> str:
         known = f"{', '.join(self.species)}; cutoff {self.cutoff:g} A"
@@ -122,7 +128,9 @@ class PotentialEnsemble:
             "cutoff": f"{self.cutoff:g} A",
             "reads moments": "yes" if self.magnetic else "no",
             "largest moments": ", ".join(f"{e} {m:.3g} muB" for e, m in self.max_moment.items()),
-            "calibration": ", ".join(f"{q.replace('_', ' ')} {f:.3g}" for q, f in self.calibration.items()),
+            "calibration": ", ".join(
+                f"{q.replace('_', ' ')} {m.scale:.3g}" for q, m in self.calibration.models.items()
+            ),
         }
         return facts_html(f"PotentialEnsemble, {self.family_name}", facts)
 
@@ -155,6 +163,10 @@ class PotentialEnsemble:
     def dynamics(self, motions: Sequence[Motion]) -> Propagator | None:
         """Molecular dynamics on the mean, if the family can move the members together; None otherwise."""
         first = self.members[0]
+        if self.uncertainty is not Uncertainty.ENSEMBLE:
+            if not isinstance(first, MovesAlone) or len(self.members) > 1:
+                return None
+            return first.dynamics_alone(motions, self.calibration)
         if not isinstance(first, MovesTogether) or not self._sharing():
             return None
         return first.dynamics_with(self.members, motions, self.calibration)
@@ -172,14 +184,25 @@ class PotentialEnsemble:
         return [concatenate(p) if len(p) > 1 else p[0] for p in parts]
 
     def predict(self, frames: Sequence[Frame]) -> EnsemblePrediction:
-        """Mean, and deviation times calibration, of every quantity."""
+        """Mean, and calibrated deviation, of every quantity.
+
+        Raises
+        ------
+        InputError
+            If the deviation is to be told by fits that do not know it.
+        """
         raw = EnsemblePrediction.from_members(self.member_predictions(frames))
-        scaled = {
-            q: getattr(raw.deviation, q) * factor
-            for q, factor in self.calibration.items()
-            if getattr(raw.deviation, q) is not None
-        }
-        return EnsemblePrediction(raw.mean, replace(raw.deviation, **scaled))
+        if self.uncertainty is not Uncertainty.ENSEMBLE:
+            undecided = root_mean_square([m.deviations(frames) for m in self._telling()])
+            of_both = self.uncertainty is Uncertainty.BOTH
+            raw = replace(raw, deviation=root_mean_square([undecided, raw.deviation]) if of_both else undecided)
+        return self.calibration.expected(raw, frames)
+
+    def _telling(self) -> list[TellsDeviations]:
+        telling: list[TellsDeviations] = [m for m in self.members if isinstance(m, TellsDeviations)]
+        if len(telling) < len(self.members):
+            raise InputError(f"potentials of family {self.family_name} do not know what their labels left undecided")
+        return telling
 
     def label_stress_offset(self, frames: Sequence[Frame]) -> FloatArray:
         """(n, 6) eV/A^3 to add to the predicted stress before it is compared with labelled stresses.
@@ -288,8 +311,8 @@ class PotentialEnsemble:
         """
         return FrameCalculator(self, moments=moments)
 
-    def calibrated(self, calibration: Mapping[str, float]) -> PotentialEnsemble:
-        """The same members with other calibration factors."""
+    def calibrated(self, calibration: Calibration) -> PotentialEnsemble:
+        """The same members with another calibration."""
         return replace(self, calibration=calibration)
 
     def save(self, directory: Path | str) -> Path:
@@ -311,7 +334,8 @@ class PotentialEnsemble:
             "family": self.family_name,
             "elements": list(self.species),
             "cutoff": self.cutoff,
-            "calibration": dict(self.calibration),
+            "calibration": self.calibration.as_dict(),
+            "uncertainty": str(self.uncertainty),
             "members": files,
             "metadata": dict(self.metadata),
         }
@@ -339,7 +363,9 @@ class PotentialEnsemble:
         for name in manifest["members"]:
             with located(str(directory / str(name))):
                 members.append(family.load(_read_member(directory, str(name))))
-        return cls(tuple(members), manifest["family"], manifest["calibration"], manifest["metadata"])
+        calibration = Calibration.from_dict(manifest["calibration"])
+        uncertainty = Uncertainty(manifest["uncertainty"])
+        return cls(tuple(members), manifest["family"], calibration, manifest["metadata"], uncertainty)
 
 
 def _read_member(directory: Path, name: str) -> bytes:

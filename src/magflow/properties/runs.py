@@ -89,7 +89,7 @@ class Plan:
         """Decides, but for the number of steps, what is found."""
         how = [self.record_every, self.look_every, self.positions, self.relax_moments_every, self.bounds]
         models = [member.to_bytes() for member in ensemble.members]
-        known = json.dumps([how, dict(ensemble.calibration)]).encode()
+        known = json.dumps([how, ensemble.calibration.as_dict()]).encode()
         return digest([*models, *(motion_to_bytes(m, {}) for m in self.motions), known])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magflow.core.calibration import ErrorModel
 from magflow.core.masking import mask
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.presentation.quantities import Quantity
@@ -27,7 +28,7 @@ from magflow.presentation.style import (
     empty,
     plain_ticks,
 )  # fmt: skip
-from magflow.select.reliability import Calibration, rms
+from magflow.select.reliability import Bin, rms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,10 +146,12 @@ def _scatter(
     )  # fmt: skip
 
 
-def calibration(quantity: Quantity, deviation: FloatArray, error: FloatArray, fit: Calibration) -> Figure:
-    """Error |predicted - labelled| against the raw deviation of the ensemble, both (n,), and the factor between them.
+def calibration(
+    quantity: Quantity, deviation: FloatArray, error: FloatArray, model: ErrorModel, bins: Sequence[Bin]
+) -> Figure:
+    """Error |predicted - labelled| against the raw deviation of the ensemble, both (n,), and the error expected for it.
 
-    The bins of `fit` are those of the calibrated deviation, in the same unit.
+    `bins` are of the raw deviation; all in the unit of `quantity`.
     """
 
     def paint(axes: Any) -> None:
@@ -163,15 +166,17 @@ def calibration(quantity: Quantity, deviation: FloatArray, error: FloatArray, fi
         _scatter(axes, x, y, SERIES[4], 7, alpha=0.5)
         span = np.array([x.min() / 1.3, x.max() * 1.3])
         axes.plot(span, span, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.0, label="y = x")
-        axes.plot(span, fit.factor * span, color=RED, linewidth=1.3, label=f"y = {fit.factor:.2f} x (calibrated)")
-        bins = np.array([(b.deviation / fit.factor, b.error) for b in fit.bins]).T
+        along = np.geomspace(span[0], span[1], 50)
+        label = f"{model.scale:.2f} x and {model.floor:.2g} (calibrated)"
+        axes.plot(along, model.of(along), color=RED, linewidth=1.3, label=label)
         dots = {"color": INK, "marker": "o", "linestyle": "none", "markersize": 5}
-        axes.plot(*bins, label="RMS of a bin", zorder=4, **dots)
+        axes.plot(*np.array([(b.deviation, b.error) for b in bins]).T, label="RMS of a bin", zorder=4, **dots)
         axes.set_xscale("log")
         axes.set_yscale("log")
         low = max(float(np.quantile(y, 0.01)), y.max() * 1e-4)
-        top = max(float(y.max()), float(fit.factor * span[1]), float(span[1])) * 1.6
-        axes.set(xlim=span, ylim=(min(low, float(span[0]), float(fit.factor * span[0])) / 1.3, top))
+        expected = model.of(span)
+        top = max(float(y.max()), float(expected[1]), float(span[1])) * 1.6
+        axes.set(xlim=span, ylim=(min(low, float(span[0]), float(expected[0])) / 1.3, top))
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
         axes.legend(loc="lower right")

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.execution.states import JobRecord
 from magflow.makers.roles import Tag
 from magflow.presentation.blocks import Plot, Table, plot
 from magflow.presentation.formats import number, without_ones
-from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.presentation.quantities import SHOWN, Quantity, quantity
 from magflow.report import figures
 from magflow.report.record import Arrays, CampaignRecord
-from magflow.select.reliability import COVERAGE, calibrate, rms
+from magflow.select.reliability import COVERAGE, binned, rms
 
 MAX_STRATA = 15
 """Strata told apart in one figure; smaller ones are drawn together."""
@@ -118,10 +119,10 @@ def reduced_formula(formula: str) -> str:
 
 
 def calibration(record: CampaignRecord) -> tuple[list[Plot], Table]:
-    """Deviation against error, and a table of factor, coverage and rank correlation."""
+    """Raw deviation against error, and a table of what deviations had been worth when they were claimed."""
+    last = next((d for d in reversed(record.iterations) if d.calibration), None)
+    known = Calibration.from_dict({} if last is None else last.calibration)
     plots: list[Plot] = []
-    rows: list[list[Any]] = []
-    factors = next((d.calibration for d in reversed(record.iterations) if d.calibration), {})
     for q in SHOWN:
         true, _ = _joined(record, q, "true")
         predicted, _ = _joined(record, q, "predicted")
@@ -130,23 +131,50 @@ def calibration(record: CampaignRecord) -> tuple[list[Plot], Table]:
             continue
         error = np.abs(predicted - true) * q.factor
         deviation = deviation * q.factor
-        # weight 0: the factor stays the one the campaign used, the rest describes these values
-        fit = calibrate(deviation, error, previous=factors.get(q.name, 1.0), weight=0)
-        one, two = (f"{100 * x:.0f} %" for x in fit.coverage or (np.nan, np.nan))
-        rows.append([q.title, number(fit.factor), one, two, number(fit.spearman, 2), fit.samples])
+        model = known.of(q.name)
+        model = ErrorModel(model.scale, model.floor * q.factor)
         numbers = {f"deviation ({q.unit})": deviation, f"abs_error ({q.unit})": error}
-        caption = f"{q.title}: error against deviation, factor {number(fit.factor)}."
-        plots.append(plot(figures.calibration(q, deviation, error, fit), f"calibration-{q.name}", caption, numbers))
+        caption = f"{q.title}: error against deviation; {_said(model, q)}."
+        drawn = figures.calibration(q, deviation, error, model, binned(deviation, error))
+        plots.append(plot(drawn, f"calibration-{q.name}", caption, numbers))
+    return plots, _claims(known, {} if last is None else last.reliability)
+
+
+def _said(model: ErrorModel, q: Quantity) -> str:
+    return f"expected are {number(model.scale)} x deviation and {number(model.floor)} {q.unit} in quadrature"
+
+
+def _claims(known: Calibration, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    """Scale and floor, and how many errors of typical and of chosen labels their deviations had covered."""
+    rows: list[list[Any]] = []
+    for key, model in known.models.items():
+        name, _, element = key.partition(" ")
+        q = quantity(name)
+        for labels in ("typical", "chosen"):
+            claims = found.get(labels, {}).get(key)
+            if claims is not None:
+                shares = (f"{100 * x:.0f} %" for x in claims["coverage"])
+                of = [number(model.scale), f"{number(model.floor * q.factor)} {q.unit}", labels, claims["labels"]]
+                rows.append([f"{q.title} {element}".strip(), *of, *shares, number(claims["spearman"], 2)])
     if rows:
-        rows.append(["normal errors", "–", *(f"{100 * x:.0f} %" for x in COVERAGE), "–", "–"])
-    heads = ["Quantity", "Factor", "Errors within 1 deviation", "within 2", "Rank correlation", "Values"]
-    return plots, Table(heads, rows, frozenset(range(1, 6)))
+        rows.append(["normal errors", "–", "–", "–", "–", *(f"{100 * x:.0f} %" for x in COVERAGE), "–"])
+    heads = [
+        "Quantity",
+        "Scale",
+        "Floor",
+        "Frames",
+        "Labels",
+        "Errors within 1 deviation",
+        "within 2",
+        "Rank correlation",
+    ]
+    return Table(heads, rows, frozenset({1, 2, 4, 5, 6, 7}))
 
 
 def foretold(record: CampaignRecord) -> Table:
-    """Per iteration and quantity: the error that the deviation, times the factor known before, foretold; that found."""
+    """Per iteration and quantity: the error that the deviation, calibrated before, foretold; that found."""
     rows = []
-    known: Mapping[str, float] = {}
+    known = Calibration()
     for document, arrays in zip(record.iterations, record.parities, strict=True):
         cells = []
         for q in SHOWN:
@@ -154,11 +182,11 @@ def foretold(record: CampaignRecord) -> Table:
             if deviation is None or found is None:
                 cells.append("–")
             else:
-                expected = known.get(q.name, 1.0) * rms(np.asarray(deviation, dtype=float))
+                expected = rms(known.of(q.name).of(np.asarray(deviation, dtype=float)))
                 cells.append(f"{number(expected * q.factor)} / {number(found * q.factor)}")
         if document.rmse:
             rows.append([document.iteration, *cells])
-        known = document.calibration or known
+        known = Calibration.from_dict(document.calibration) or known
     return Table(["Iteration", *(f"{q.title} ({q.unit})" for q in SHOWN)], rows, frozenset(range(5)))
 
 

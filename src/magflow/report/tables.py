@@ -15,7 +15,7 @@ from magflow.presentation.formats import number, seconds, without_ones
 from magflow.presentation.quantities import SHOWN
 from magflow.report.record import CampaignRecord
 from magflow.report.sections import cost_unit, reduced_formula, stratum
-from magflow.select.calibration import Assessment
+from magflow.select.assessment import Assessment
 
 APART = 3.0
 """eV/atom between a label and the median of its composition beyond which it is rather wrong than strained."""

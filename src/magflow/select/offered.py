@@ -25,8 +25,8 @@ class Offered:
     frames, sources
         The frames and a word on where each came from.
     deviations
-        Quantity to (n,) raw frame deviations (:meth:`EnsemblePrediction.frame_deviation`), house units. None while
-        there is no ensemble.
+        Quantity to (n,) calibrated frame deviations (:meth:`EnsemblePrediction.frame_deviation`), house units. None
+        while there is no ensemble.
     grades
         (n,) extrapolation grades, if the family has them.
     descriptors

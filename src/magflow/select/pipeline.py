@@ -39,7 +39,6 @@ def select(
     known_descriptors: FloatArray | None = None,
     settings: SelectSettings,
     targets: Mapping[str, float],
-    calibration: Mapping[str, float] | None = None,
     budget: int | None = None,
     seed: int = 0,
 ) -> Selection:
@@ -54,8 +53,6 @@ def select(
         Frames of the training set and frames whose calculation failed, never chosen again; (m, d) their descriptors.
     targets
         RMSE aimed at, by quantity, house units (energy in eV/atom).
-    calibration
-        Factor on the raw deviations, by quantity; 1 where missing.
     budget
         Labels that may still be made; None: no limit.
     seed
@@ -72,7 +69,7 @@ def select(
     # Everything from here on sees the frames in an order that depends on their content and the seed alone, so whatever
     # breaks a tie does not depend on the order they were offered in.
     before = _checked_known(offered, known, known_descriptors)
-    found = _decide(offered.take(order), before, settings, targets, calibration or {}, budget)
+    found = _decide(offered.take(order), before, settings, targets, budget)
     back = np.argsort(order)
     return Selection(
         selected=order[found.picks],
@@ -122,7 +119,6 @@ def _decide(
     known: tuple[Sequence[Frame], FloatArray | None],
     settings: SelectSettings,
     targets: Mapping[str, float],
-    calibration: Mapping[str, float],
     budget: int | None,
 ) -> _Decision:
     n = len(offered.frames)
@@ -134,7 +130,7 @@ def _decide(
     candidates = alive
     if settings.strategy is not Strategy.RANDOM and offered.deviations is not None:
         pool = offered.take(alive)
-        verdict = judge(pool.deviations or {}, pool.grades, settings, targets, calibration)
+        verdict = judge(pool.deviations or {}, pool.grades, settings, targets)
         score[alive], trust = verdict.score, verdict.trust
         for mask, reason in (
             (verdict.unknown, Reason.UNKNOWN_DEVIATION),

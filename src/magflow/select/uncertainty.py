@@ -1,9 +1,9 @@
 r"""One score per frame from the calibrated deviations and the extrapolation grade.
 
-With the frame deviation :math:`\sigma_q`, its calibration factor :math:`c_q` and target :math:`t_q`, and the
-extrapolation grade :math:`\gamma`,
+With the calibrated frame deviation :math:`\sigma_q`, the target :math:`t_q` and the extrapolation grade
+:math:`\gamma`,
 
-.. math:: s = \sqrt{\frac{1}{n}\Big[\sum_q \Big(\frac{c_q \sigma_q}{t_q}\Big)^2
+.. math:: s = \sqrt{\frac{1}{n}\Big[\sum_q \Big(\frac{\sigma_q}{t_q}\Big)^2
           + \Big(\frac{\min(\gamma, \gamma_{break})}{\gamma_{save}}\Big)^2\Big]}
 
 over the n terms there are. A score of 1 is a frame whose expected error is at the target. The grade is capped
@@ -84,20 +84,17 @@ def judge(
     grades: FloatArray | None,
     settings: SelectSettings,
     targets: Mapping[str, float],
-    calibration: Mapping[str, float],
 ) -> Judgement:
     """Score frames and hold them against the trust levels.
 
     Parameters
     ----------
     deviations
-        Quantity to (n,) raw frame deviations (:meth:`EnsemblePrediction.frame_deviation`), house units.
+        Quantity to (n,) calibrated frame deviations (:meth:`EnsemblePrediction.frame_deviation`), house units.
     grades
         (n,) extrapolation grades, or None if the family has none.
     targets
         Quantity to the RMSE aimed at, house units. A quantity without one is divided by its low level.
-    calibration
-        Quantity to factor on the deviation; 1 where missing.
 
     Raises
     ------
@@ -109,7 +106,7 @@ def judge(
         raise InputError(
             "no deviation to compare with a trust level", where="select.trust", seen=", ".join(deviations) or "none"
         )
-    values = {q: np.asarray(deviations[q], dtype=float) * calibration.get(q, 1.0) for q in trust}
+    values = {q: np.asarray(deviations[q], dtype=float) for q in trust}
     terms = [(values[q] / targets.get(q, trust[q][0])) ** 2 for q in trust]
     if grades is not None:
         terms.append((np.minimum(grades, settings.grade_break) / settings.grade_save) ** 2)

@@ -14,6 +14,7 @@ from unittest import SkipTest
 import numpy as np
 
 from magflow.core import plugins
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
@@ -173,9 +174,9 @@ class PotentialFamilyContract(SettingsContract):
             raise SkipTest("not registered: an ensemble finds its family by name")
         data = Dataset(self.labels)
         members = tuple(fit_member(self.plugin, data, elements=ELEMENTS, seed=5, member=k)[0] for k in range(2))
-        ensemble = PotentialEnsemble(
-            members, self.plugin.name, {"energy": 2.0}, {"settings": self.plugin.model_dump(mode="json")}
-        )
+        calibration = Calibration({"energy": ErrorModel(2.0, 1e-3)})
+        settings = {"settings": self.plugin.model_dump(mode="json")}
+        ensemble = PotentialEnsemble(members, self.plugin.name, calibration, settings)
         with tempfile.TemporaryDirectory(prefix="magflow-contract-") as name:
             loaded = PotentialEnsemble.load(ensemble.save(Path(name) / "ensemble"))
         one, two = ensemble.predict(self.frames), loaded.predict(self.frames)

@@ -51,18 +51,33 @@ def test_labels_and_core_hours_add_up_over_iterations_and_phases(run):
 
 
 def test_without_an_old_ensemble_nothing_is_learnt_and_the_calibration_stays(run):
-    before = run(StopRules(EASY, labels=100)).model_copy(update={"calibration": {"energy": 3.0}, "streak": 1})
+    known = {"energy": {"scale": 3.0, "floor": 0.1}}
+    before = run(StopRules(EASY, labels=100)).model_copy(update={"calibration": known, "streak": 1})
     blind = run(StopRules(EASY, labels=100), before, old=[])
     assert blind.assessment is None and blind.rmse == {} and blind.streak == 0
-    assert blind.calibration == {"energy": 3.0}
+    assert blind.calibration == known
 
 
-def test_the_calibration_goes_on_from_that_of_the_iteration_before(run):
-    fresh = run(StopRules(EASY, labels=100))
-    held = fresh.model_copy(update={"calibration": {"energy": 100.0 * fresh.calibration["energy"]}})
-    again = run(StopRules(EASY, labels=100), held)
-    assert again.calibration["energy"] > fresh.calibration["energy"]
-    assert again.calibration["forces"] == pytest.approx(fresh.calibration["forces"])
+def test_random_labels_of_earlier_iterations_count_and_chosen_ones_do_not(run):
+    ids = [item.frame.frame_id for item in labelled(4, 9)]
+    rules = StopRules(EASY, labels=100)
+    chosen, half = run(rules), run(rules, drawn=ids[:2])
+    assert set(chosen.calibration) > {"energy", "forces", "stress"} and set(chosen.reliability) == {"chosen"}
+    assert {which: of["energy"]["labels"] for which, of in half.reliability.items()} == {"typical": 2, "chosen": 2}
+    assert run(rules, chosen).calibration["energy"] == pytest.approx(chosen.calibration["energy"])
+    after = run(rules, half)
+    assert {which: of["energy"]["labels"] for which, of in after.reliability.items()} == {"typical": 2, "chosen": 4}
+    assert after.calibration["energy"] != pytest.approx(chosen.calibration["energy"])
+
+
+def test_deviations_are_held_to_what_had_been_claimed(run):
+    rules = StopRules(EASY, labels=100)
+    first = run(rules)
+    wide = {"calibration": {q: {"scale": 1.0, "floor": 1e3} for q in first.calibration}}
+    assert first.reliability["chosen"]["forces"]["coverage"][0] < 1.0
+    told = run(rules, first.model_copy(update=wide))
+    assert told.reliability["chosen"]["forces"]["coverage"] == [1.0, 1.0]
+    assert told.calibration["forces"] == pytest.approx(first.calibration["forces"]), "claims are no evidence"
 
 
 def test_an_exhausted_pool_ends_it_and_the_error_in_training_is_the_members_mean(run, models):

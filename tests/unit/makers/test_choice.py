@@ -7,6 +7,7 @@ import pytest
 from maker_documents import CAMPAIGN, FAMILY, batch_of, frames, labelled
 
 from magflow.core.arrays import decode_arrays
+from magflow.core.calibration import Calibration
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.explore.settings import ExploreSettings
 from magflow.makers.assess import AssessMaker
@@ -113,7 +114,8 @@ def test_exploration_goes_on_where_it_stopped(explorer):
 def test_an_ensemble_is_that_of_its_members_in_order(models):
     forwards, backwards = ensemble_of(models, {"energy": 2.0}), ensemble_of(models[::-1])
     assert [m.to_bytes() for m in forwards.members] == [m.to_bytes() for m in backwards.members]
-    assert forwards.calibration == {"energy": 2.0} and backwards.calibration == {}
+    assert forwards.calibration.as_dict() == {"energy": {"scale": 2.0, "floor": 0.0}}
+    assert backwards.calibration == Calibration()
     assert forwards.members[0].to_bytes() != forwards.members[1].to_bytes()
 
 

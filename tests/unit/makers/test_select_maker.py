@@ -51,7 +51,6 @@ def test_a_family_without_grades_or_magnetic_forces_selects_by_what_it_predicts(
         known_descriptors=None,
         settings=SelectSettings(initial=5, batch=5),
         targets={"energy": 0.001, "forces": 0.01, "magnetic_forces": 0.01},
-        calibration={},
         budget=None,
         seed=1,
     )

@@ -12,6 +12,7 @@ from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 from mmtp_models import random_frame, random_potential
 
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dynamics import (
     Integration,
     Limits,
@@ -104,11 +105,26 @@ class TestAgreement:
         np.testing.assert_allclose(native.motion.velocities, atoms.get_velocities(), rtol=0, atol=1e-9)
 
     def test_deviations_are_calibrated(self, ensemble):
-        (plain,), (scaled,) = (
-            moved(ensemble, [started(iron(1))], 3, calibration=c) for c in ({}, {"forces": 2.0, "energy": 3.0})
-        )
-        assert scaled.forces_deviation == pytest.approx(2 * plain.forces_deviation)
-        assert scaled.energy_deviation == pytest.approx(3 * plain.energy_deviation)
+        known = Calibration({"forces": ErrorModel(2.0, 0.1), "energy": ErrorModel(3.0, 0.01)})
+        (plain,), (scaled,) = (moved(ensemble, [started(iron(1))], 3, calibration=c) for c in (Calibration(), known))
+        assert scaled.forces_deviation == pytest.approx(np.hypot(2 * plain.forces_deviation, np.sqrt(3) * 0.1))
+        assert scaled.energy_deviation == pytest.approx(np.hypot(3 * plain.energy_deviation, 0.01))
+        said = replace(ensemble, calibration=known).predict([scaled.motion.frame])
+        assert scaled.forces_deviation == pytest.approx(said.frame_deviation("forces")[0])
+
+    def test_what_is_noted_and_what_ends_a_run_is_calibrated(self, ensemble):
+        known = Calibration({"forces": ErrorModel(2.0, 0.1), "energy": ErrorModel(3.0, 0.01)})
+        (seen,) = moved(ensemble, [started(iron(1))], 1, calibration=known)
+        for factor, expected in ((0.999, Stop.DEVIATION), (1.001, None)):
+            motion = started(iron(1))
+            limits = replace(motion.limits, max_deviation=factor * seen.forces_deviation)
+            moving = MmtpPropagator(models(ensemble), [replace(motion, limits=limits)], calibration=known)
+            moving.record(1)
+            moving.advance(1)
+            noted = moving.recorded(0)[-1]
+            assert noted["forces_deviation"] == pytest.approx(seen.forces_deviation)
+            assert noted["energy_deviation"] == pytest.approx(seen.energy_deviation)
+            assert moving.stop(0) is expected
 
 
 class TestIntegrator:

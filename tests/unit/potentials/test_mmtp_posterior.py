@@ -12,19 +12,23 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
+from magflow.core.statistics import Statistics
+from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.explore.geometry import repeated
+from magflow.explore.starting import Conditions, started
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 from magflow.potentials.mmtp.grade import select_active_set
-from magflow.potentials.mmtp.leverage import REACH, PosteriorDraws
+from magflow.potentials.mmtp.leverage import DRAWS, REACH, PosteriorDraws
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.posterior import Posterior
-from magflow.potentials.mmtp.residuals import RowLayout
+from magflow.potentials.mmtp.residuals import MmtpWeights, RowLayout
 from magflow.potentials.mmtp.scope import Scope
 from magflow.potentials.mmtp.task import FitTask, prepare
 
@@ -225,3 +229,63 @@ def test_environments_alone_have_no_posterior():
     potential = fitted()[0]
     with pytest.raises(InputError, match="posterior follows from labels"):
         select_active_set(potential, potential.geometry([ITEMS[0].frame]), Scope.POSTERIOR)
+
+
+def test_deviations_are_those_of_the_draws_along_exact_derivatives():
+    potential, _, posterior = fitted()
+    frames = [rattled(2, 0.05, 1), rattled(8, 0.05, 2)]
+    draws = np.random.default_rng(1).normal(size=(DRAWS, len(posterior.factor)))
+    exact = posterior.rows(potential.model, frames, MmtpWeights(energy=1, forces=1, stress=1, magnetic_forces=1))
+    expected = np.sqrt(posterior.noise * np.mean((exact @ draws.T) ** 2, axis=1))
+    found, layout = potential.deviations(frames), RowLayout.of(potential.geometry(frames))
+    np.testing.assert_allclose(found.energy / found.counts, expected[layout.begin[:-1]], rtol=0.02)
+    np.testing.assert_allclose(found.forces, expected[layout.positions], rtol=0.02, atol=1e-5)
+    np.testing.assert_allclose(found.magnetic_forces[:, 2], expected[layout.moments], rtol=0.02, atol=1e-5)
+    assert not found.magnetic_forces[:, :2].any()
+    shear = np.array([f.volume / len(f) for f in frames])[:, None] * found.stress[:, 3:]
+    np.testing.assert_allclose(shear, expected[layout.strain[:, 3:]], rtol=0.02, atol=1e-5)
+
+
+def test_one_fit_moves_atoms_and_tells_its_deviation():
+    potential, _, _ = fitted()
+    known = Calibration({"forces": ErrorModel(2.0, 0.01), "energy": ErrorModel(0.5, 0.001)})
+    alone = PotentialEnsemble((potential,), "mmtp", known, uncertainty=Uncertainty.LAPLACE)
+    frame = rattled(2, 0.05, 1)
+    energy = float(potential.predict([frame]).energy[0])
+    motion = started(frame, energy, Conditions(Statistics.NVE, 300.0, timestep=1.0), 1)
+    moving, plain = alone.dynamics([motion]), PotentialEnsemble((potential,), "mmtp").dynamics([motion])
+    for propagator in (moving, plain):
+        propagator.advance(20)
+    seen, before = moving.observe(0), plain.observe(0)
+    np.testing.assert_allclose(seen.motion.frame.positions, before.motion.frame.positions, atol=1e-8)
+    said = alone.predict([seen.motion.frame])
+    assert seen.forces_deviation == pytest.approx(said.frame_deviation("forces")[0], rel=1e-3)
+    assert seen.energy_deviation == pytest.approx(said.frame_deviation("energy")[0], rel=1e-3)
+    assert before.forces_deviation == 0.0 < seen.forces_deviation
+
+
+def test_an_ensemble_takes_either_deviation_or_both(tmp_path):
+    members = tuple(FAMILY.fit(ITEMS, elements=("Al", "Fe"), seed=s)[0] for s in (1, 2))
+    frames = [rattled(2, 0.05, 1)]
+    kinds = {u: PotentialEnsemble(members, "mmtp", uncertainty=u) for u in Uncertainty}
+    spread, undecided, both = (kinds[u].predict(frames).deviation.forces for u in Uncertainty)
+    each = [m.deviations(frames).forces for m in members]
+    np.testing.assert_allclose(undecided**2, (each[0] ** 2 + each[1] ** 2) / 2)
+    np.testing.assert_allclose(both**2, (spread**2 + undecided**2) / 2)
+    assert kinds[Uncertainty.BOTH].dynamics([]) is None, "nothing native tells it"
+    loaded = PotentialEnsemble.load(kinds[Uncertainty.LAPLACE].save(tmp_path))
+    assert loaded.uncertainty is Uncertainty.LAPLACE
+    np.testing.assert_array_equal(loaded.predict(frames).deviation.forces, undecided)
+
+
+def test_a_potential_that_does_not_know_its_deviation_says_so():
+    potential, _, _ = fitted()
+    older = replace(potential, active=replace(potential.active, noise=np.nan))
+    again = MmtpPotential.from_bytes(older.to_bytes())
+    np.testing.assert_array_equal(again.grades([rattled(2, 0.05, 1)]), potential.grades([rattled(2, 0.05, 1)]))
+    with pytest.raises(InputError, match="left undecided"):
+        PotentialEnsemble((again,), "mmtp", uncertainty=Uncertainty.LAPLACE).predict([rattled(2, 0.05, 1)])
+    require_told(Uncertainty.LAPLACE, FAMILY, 1)
+    for family, members in ((MmtpFamily(grade="linear"), 5), (FAMILY, 1)):
+        with pytest.raises(InputError):
+            require_told(Uncertainty.BOTH, family, members)

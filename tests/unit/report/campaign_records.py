@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 
 from magflow.core.arrays import encode_arrays
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.label import LabelKind
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
 from magflow.report.record import CampaignRecord
-from magflow.select.calibration import Assessment, ErrorStats
+from magflow.select.assessment import Assessment, ErrorStats
 
 CAMPAIGN = "c0ffee0123456789"
 TARGETS = {"energy": 0.005, "forces": 0.040, "magnetic_forces": 0.030}
@@ -34,6 +35,9 @@ seed: 7
 _SCALE = {"energy": 0.9, "forces": 6.0, "stress": 0.08, "magnetic_forces": 5.0}
 _SPREAD = {"energy": 0.08, "forces": 0.8, "stress": 0.05, "magnetic_forces": 0.5}
 _FACTOR = {"energy": 1.8, "forces": 1.3, "stress": 1.2, "magnetic_forces": 1.5}
+CALIBRATION = Calibration({q: ErrorModel(f, 0.002) for q, f in _FACTOR.items()})
+_CLAIM = {"labels": 9, "coverage": [0.61, 0.93], "spearman": 0.44, "deviation_rms": 0.01, "error_rms": 0.012}
+CLAIMS = {"typical": dict.fromkeys(_FACTOR, _CLAIM), "chosen": {"forces": _CLAIM | {"labels": 16}}}
 _START = 1_790_000_000.0
 
 
@@ -169,7 +173,8 @@ class Builder:
             "offered": self.offered, "selected": self.batch, "labels_new": usable, "labels_failed": failed,
             "labels_total": self.total, "labels_attempted": self.attempted,
             "failures": {"scf-unconverged": failed} if failed else {}, "exhausted": False,
-            "assessment": self.assessment(rmse) if rmse else None, "calibration": dict(_FACTOR) if rmse else {},
+            "assessment": self.assessment(rmse) if rmse else None, "calibration": CALIBRATION.as_dict() if rmse else {},
+            "reliability": CLAIMS if rmse else {},
             "rmse": rmse, "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
             "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {},
             "core_hours": hours, "core_hours_total": self.hours, "arrays": encode_arrays(arrays),
@@ -179,7 +184,7 @@ class Builder:
 
     def assessment(self, rmse: dict[str, float]) -> dict:
         stats = {q: ErrorStats(24, 8, e, e, 3 * e, e) for q, e in rmse.items()}
-        return Assessment(stats, {"Al1Fe1 FM": stats, "Fe2 AFM": stats}, {}, 24).as_dict()
+        return Assessment(stats, {"Al1Fe1 FM": stats, "Fe2 AFM": stats}, 24).as_dict()
 
     def parity(self, i: int, labels: int) -> dict[str, np.ndarray]:
         usable = [x for x in self.parts["labels"] if x.iteration == i and x.state == "ok"]

@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from magflow.core.calibration import ErrorModel
 from magflow.presentation.quantities import SHOWN, quantity
 from magflow.presentation.style import DENSE, VARIABLES, to_svg
 from magflow.report import figures
-from magflow.select.reliability import calibrate
+from magflow.select.reliability import binned
 
 RNG = np.random.default_rng(3)
 ENERGY, FORCES = quantity("energy"), quantity("forces")
@@ -85,17 +86,17 @@ def test_dense_layers_become_pixels():
 def test_calibration_draws_points_bins_and_both_lines():
     deviation = RNG.uniform(1, 10, 80)
     error = np.abs(RNG.normal(size=80) * deviation * 2)
-    fit = calibrate(deviation, error, previous=2.0, weight=0)
-    (axes,) = figures.calibration(FORCES, deviation, error, fit).axes
+    model, of_bins = ErrorModel(2.0, 3.0), binned(deviation, error)
+    (axes,) = figures.calibration(FORCES, deviation, error, model, of_bins).axes
     assert points(axes) == 80
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert axes.get_xlabel() == "Deviation of the ensemble (meV/Å)"
     assert axes.get_ylabel() == "|error| (meV/Å)"
     same, scaled, bins = axes.lines
     np.testing.assert_allclose(same.get_xdata(), same.get_ydata())
-    np.testing.assert_allclose(scaled.get_ydata(), 2.0 * np.asarray(scaled.get_xdata()))
-    assert "y = 2.00 x (calibrated)" in labels(axes)
-    assert len(bins.get_xdata()) == len(fit.bins) == 10
+    np.testing.assert_allclose(scaled.get_ydata(), np.hypot(2.0 * np.asarray(scaled.get_xdata()), 3.0))
+    assert "2.00 x and 3 (calibrated)" in labels(axes)
+    assert len(bins.get_xdata()) == len(of_bins) == 10
     # bins lie among the raw deviations
     assert min(bins.get_xdata()) >= deviation.min()
     assert max(bins.get_xdata()) <= deviation.max()
@@ -103,7 +104,7 @@ def test_calibration_draws_points_bins_and_both_lines():
 
 def test_calibration_of_one_member_has_nothing_to_show():
     zero = np.zeros(5)
-    (axes,) = figures.calibration(FORCES, zero, np.ones(5), calibrate(zero, np.ones(5))).axes
+    (axes,) = figures.calibration(FORCES, zero, np.ones(5), ErrorModel(), binned(zero, np.ones(5))).axes
     assert [t.get_text() for t in axes.texts] == ["no deviations to compare yet"]
 
 
@@ -154,7 +155,7 @@ def every_figure():
     x = RNG.uniform(1, 2, 30)
     yield figures.convergence(FORCES, history())
     yield figures.parity(FORCES, x, x, x > 1.5)
-    yield figures.calibration(FORCES, x, x, calibrate(x, x))
+    yield figures.calibration(FORCES, x, x, ErrorModel(), binned(x, x))
     yield figures.coverage({"AlFe FM": (x, x)}, (x, x))
     yield figures.stacked(["a"], {"b": np.array([1.0])}, "x")
     yield figures.durations(x)

@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from campaign_records import Builder, finished
+from campaign_records import CALIBRATION, Builder, finished
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame
@@ -120,14 +120,21 @@ def test_jobs_share_as_few_slots_as_ever_ran_at_once():
     assert sections._slots(start, end).tolist() == [0, 1, 0, 2, 0]
 
 
-def test_foretold_uses_the_factor_known_before():
+def test_foretold_uses_the_calibration_known_before():
     record = finished(3)
     rows = sections.foretold(record).rows
     assert [r[0] for r in rows] == [1, 2]
-    deviations = [np.sqrt(np.mean(p["forces_deviation"] ** 2)) * 1e3 for p in record.parities[1:]]
-    factors = (1.0, record.iterations[1].calibration["forces"])
-    for row, deviation, factor, document in zip(rows, deviations, factors, record.iterations[1:], strict=True):
-        assert row[2] == f"{number(deviation * factor)} / {number(document.rmse['forces'] * 1e3)}"
+    first, second = (p["forces_deviation"] for p in record.parities[1:])
+    expected = np.sqrt([np.mean(first**2), np.mean(CALIBRATION.of("forces").of(second) ** 2)])
+    for row, foretold, document in zip(rows, expected, record.iterations[1:], strict=True):
+        assert row[2] == f"{number(foretold * 1e3)} / {number(document.rmse['forces'] * 1e3)}"
+
+
+def test_claims_are_told_for_typical_and_for_chosen_labels():
+    _, table = sections.calibration(finished(3))
+    rows = {(r[0], r[3]): r for r in table.rows}
+    assert rows["Forces", "typical"] == ["Forces", "1.3", "2 meV/Å", "typical", 9, "61 %", "93 %", "0.44"]
+    assert rows["Forces", "chosen"][4] == 16 and ("Energy", "chosen") not in rows
 
 
 def test_compositions_share_a_reference_whatever_the_cell():

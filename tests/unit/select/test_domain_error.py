@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from test_calibration import labels_and_prediction
+from test_assessment import labels_and_prediction
 
 from magflow.core.comparison import rmse
 from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends

@@ -103,11 +103,10 @@ def test_of_two_alike_one_is_labelled_and_the_other_told_apart():
     assert found.reasons[1] is Reason.SELECTED and len(found.selected) == 2
 
 
-def test_calibration_decides_who_is_a_candidate():
-    pool = offered([0.003] * 5)
+def test_the_target_decides_who_is_a_candidate():
     common = {"settings": SelectSettings(), "targets": TARGETS}
-    assert select(pool, **common).exhausted
-    assert len(select(pool, calibration={"energy": 2.0}, **common).selected) == 5
+    assert select(offered([0.6 * TARGETS["energy"]] * 5), **common).exhausted
+    assert len(select(offered([1.2 * TARGETS["energy"]] * 5), **common).selected) == 5
 
 
 def test_nan_is_never_certain():

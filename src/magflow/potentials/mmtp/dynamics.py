@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dynamics import RECORD, Motion, Observation, Stop
 from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, RecordArray
@@ -20,6 +21,8 @@ SKIN = 1.0
 """A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it.
 
 A pair in the skin costs a distance at every step, a new list as much as three steps."""
+
+UNCALIBRATED = Calibration()
 
 _STOPS: tuple[Stop | None, ...] = (None, *Stop)
 
@@ -34,7 +37,9 @@ class MmtpPropagator:
     motions
         Where the runs start.
     calibration
-        Factors of the deviations, by quantity.
+        Of the deviations.
+    unit
+        What deviations of the members are in; of members that differ by far less than they stand for.
     skin
         See :data:`SKIN`.
 
@@ -49,17 +54,20 @@ class MmtpPropagator:
         members: Sequence[MmtpModel],
         motions: Sequence[Motion],
         *,
-        calibration: Mapping[str, float] | None = None,
+        calibration: Calibration = UNCALIBRATED,
+        unit: float = 1.0,
         skin: float = SKIN,
         instruction_set: str = "",
     ) -> None:
-        first, factors = members[0], calibration or {}
-        self._energy_factor = factors.get("energy", 1.0)
+        first = members[0]
+        of_energy, forces = calibration.of("energy"), calibration.of("forces")
+        self._of_energy = ErrorModel(unit * of_energy.scale, of_energy.floor)
+        self._floor = np.sqrt(3.0) * forces.floor
         self._magnetic = first.magnetic
         self._motions = list(motions)
         self._search = NeighborList(cutoff=first.cutoff + skin, full_list=True, sorted=True, n_threads=1)
         parts = [(m.spec, m.parameters, m.symmetrise and m.magnetic) for m in members]
-        self._native = kernel().Dynamics(parts, first.cutoff + skin, factors.get("forces", 1.0), instruction_set)
+        self._native = kernel().Dynamics(parts, first.cutoff + skin, unit * forces.scale, instruction_set)
         index = {symbol: k for k, symbol in enumerate(first.species)}
         for k, motion in enumerate(motions):
             self._add(k, motion, index)
@@ -68,7 +76,7 @@ class MmtpPropagator:
     def _add(self, k: int, motion: Motion, index: dict[str, int]) -> None:
         frame = motion.frame
         self._native.add(
-            _settings(motion),
+            _settings(motion, self._floor),
             type=type_indices(frame, index, k),
             mass=np.ascontiguousarray(motion.masses[:, 0]),
             moment=collinear_moments(frame, k) if self._magnetic else np.zeros(len(frame)),
@@ -117,17 +125,20 @@ class MmtpPropagator:
             seen["energy"],
             native.force(run),
             native.virial(run) / frame.volume,
-            self._energy_factor * seen["energy_deviation"] / len(frame),
-            seen["forces_deviation"],
+            float(self._of_energy.of(seen["energy_deviation"] / len(frame))),
+            float(np.hypot(seen["forces_deviation"], self._floor)),
         )
 
     def record(self, every: int) -> None:
         """See :class:`~magflow.core.protocols.Propagator`."""
-        self._native.record(every, self._energy_factor)
+        self._native.record(every, self._of_energy.scale)
 
     def recorded(self, run: int) -> RecordArray:
         """See :class:`~magflow.core.protocols.Propagator`."""
         rows: RecordArray = self._native.recorded(run).view(RECORD)[:, 0]
+        for name, floor in (("energy_deviation", self._of_energy.floor), ("forces_deviation", self._floor)):
+            if floor:
+                rows[name] = np.hypot(rows[name], floor)
         return rows
 
     def set_magmoms(self, magmoms: Mapping[int, FloatArray]) -> None:
@@ -146,8 +157,8 @@ class MmtpPropagator:
         self._native.retire(run)
 
 
-def _settings(motion: Motion) -> dict[str, Any]:
-    """As the kernel reads them."""
+def _settings(motion: Motion, floor: float) -> dict[str, Any]:
+    """As the kernel reads them; it compares deviations without their floor, eV/A."""
     how, limits = motion.integration, motion.limits
     return {
         "timestep": how.timestep,
@@ -161,5 +172,5 @@ def _settings(motion: Motion) -> dict[str, Any]:
         "min_energy": limits.min_energy,
         "max_energy": limits.max_energy,
         "max_kinetic": limits.max_kinetic,
-        "max_deviation": limits.max_deviation,
+        "max_deviation": np.sqrt(max(limits.max_deviation**2 - floor**2, 0.0)),
     }

@@ -12,6 +12,7 @@ from magflow.errors import InputError, MissingToolError
 from magflow.potentials.mmtp.fit import fit_mmtp
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.potential import MmtpPotential
+from magflow.potentials.mmtp.scope import Scope
 from magflow.potentials.mmtp.settings import MmtpSettings
 from magflow.potentials.mmtp.task import FitTask
 from magflow.potentials.mmtp.undecided import MmtpUndecided
@@ -81,6 +82,11 @@ class MmtpFamily(MmtpSettings):
             As :meth:`fit`.
         """
         return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed))
+
+    @property
+    def fits_tell_deviations(self) -> bool:
+        """Whether its fits carry their posterior."""
+        return self.grade is Scope.POSTERIOR
 
     def load(self, data: bytes) -> MmtpPotential:
         """Inverse of :meth:`MmtpPotential.to_bytes`."""

@@ -154,6 +154,13 @@ def select_active_set(potential: Graded, geometry: Geometry, scope: Scope = Scop
             raise InputError("a posterior follows from labels, not from environments", seen=scope, hint="fit")
 
 
+_OF_DRAWS = {"active_directions", "active_weights", "active_noise"}
+
+
+def _is_number(array: np.ndarray | None) -> bool:
+    return array is None or (array.shape == () and array.dtype == np.float64 and bool(np.isfinite(array)))
+
+
 def active_set_from_arrays(arrays: dict[str, np.ndarray], model: MmtpModel) -> ActiveSet:
     """Inverse of :meth:`ActiveSet.arrays`.
 
@@ -162,8 +169,9 @@ def active_set_from_arrays(arrays: dict[str, np.ndarray], model: MmtpModel) -> A
     InputError
         If the arrays are not those of an active set of this model.
     """
-    if arrays.keys() == {"active_directions", "active_weights"}:
-        draws = PosteriorDraws(arrays["active_directions"], arrays["active_weights"])
+    if {"active_directions", "active_weights"} <= arrays.keys() <= _OF_DRAWS and _is_number(arrays.get("active_noise")):
+        noise = float(arrays.get("active_noise", np.nan))
+        draws = PosteriorDraws(arrays["active_directions"], arrays["active_weights"], noise)
         if draws.fits(model):
             return draws
     matrices = {name: a for name, a in arrays.items() if name != "active_size_power"}

@@ -22,7 +22,7 @@ The draws are few: sqrt(h) of one fit is good to a quarter, that of an ensemble 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,10 +57,13 @@ class PosteriorDraws:
     weights
         (4,) weights of the fit, of energy per atom, forces, stress times volume per atom and magnetic forces; zero for
         what no label held.
+    noise
+        Variance of a weighted row of the fit; NaN in files of older releases, which can grade and no more.
     """
 
     directions: FloatArray
     weights: FloatArray
+    noise: float = np.nan
     scope = Scope.POSTERIOR
 
     @classmethod
@@ -69,31 +72,49 @@ class PosteriorDraws:
         n = len(problem.model.parameters)
         held = np.bincount(problem.targets.quantity[problem.targets.weights > 0.0], minlength=len(QUANTITIES)) > 0
         given = np.array([getattr(weights, name) for name in QUANTITIES])
-        return cls(np.ascontiguousarray(posterior.draw(DRAWS, seed)[:, :n]), np.where(held, given, 0.0))
+        directions = np.ascontiguousarray(posterior.draw(DRAWS, seed)[:, :n])
+        return cls(directions, np.where(held, given, 0.0), posterior.noise)
 
     def fits(self, model: MmtpModel) -> bool:
         """Whether it can be one of this model."""
         shapes = self.directions.shape[1:] == model.parameters.shape and self.weights.shape == (len(QUANTITIES),)
         real = all(a.dtype == np.float64 and bool(np.isfinite(a).all()) for a in (self.directions, self.weights))
-        return shapes and real and len(self.directions) > 0
+        return shapes and real and len(self.directions) > 0 and not self.noise < 0.0
 
     def squares(self, potential: Graded, geometry: Geometry) -> tuple[FloatArray, FloatArray]:
         """(N,) squared grades of every atom: its force and its magnetic force; (n,) of every frame: its energy and
         its stress.
         """
-        base = potential.evaluate(geometry)
-        atoms, frames = np.zeros((len(geometry.type), 2)), np.zeros((len(geometry.counts), 7))
-        of_energy, of_force, of_stress, of_moment = self.weights / (REACH * STEP)
+        energy, gradient, strain = self.variances(potential, geometry)
+        of_energy, of_force, of_stress, of_moment = (self.weights / REACH) ** 2
+        atoms = np.stack([of_force * gradient[:, :3].sum(axis=1), of_moment * gradient[:, 3]], axis=1)
+        frames = np.concatenate([of_energy * energy[:, None], of_stress * strain], axis=1)
+        return atoms.max(axis=1, initial=0.0), frames.max(axis=1, initial=0.0) / geometry.counts**2
+
+    def variances(self, potential: Graded, geometry: Geometry) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Variances over the draws, in units of the noise: of the energies (n,), of dE/dr and dE/dm (N, 4), and of
+        dE/d(strain) (n, 6).
+        """
+        base, n = potential.evaluate(geometry), len(geometry.counts)
+        energy, gradient, strain = np.zeros(n), np.zeros((len(geometry.type), 4)), np.zeros((n, 6))
         for direction in self.directions:
             there = potential.evaluate(geometry, parameters=potential.model.parameters + STEP * direction)
-            slope = (there["gradient"] - base["gradient"]) ** 2
-            atoms[:, 0] += of_force**2 * slope[:, :3].sum(axis=1)
-            atoms[:, 1] += of_moment**2 * slope[:, 3]
-            energy = np.bincount(geometry.frame, there["energy"] - base["energy"], minlength=len(geometry.counts))
-            frames[:, 0] += (of_energy * energy) ** 2
-            frames[:, 1:] += of_stress**2 * (there["virial"] - base["virial"]) ** 2
-        draws = len(self.directions)
-        return atoms.max(axis=1, initial=0.0) / draws, frames.max(axis=1, initial=0.0) / (draws * geometry.counts**2)
+            energy += np.bincount(geometry.frame, there["energy"] - base["energy"], minlength=n) ** 2
+            gradient += (there["gradient"] - base["gradient"]) ** 2
+            strain += (there["virial"] - base["virial"]) ** 2
+        draws = len(self.directions) * STEP**2
+        return energy / draws, gradient / draws, strain / draws
+
+    def near(self, model: MmtpModel) -> tuple[list[MmtpModel], float]:
+        """Models so near to `model` that their mean is its prediction and their sample standard deviation, times the
+        number returned, that of the posterior.
+
+        K draws D make K + 1 of them: the corners of a simplex S D, with S^T S = 1 and columns that sum to zero.
+        """
+        k = len(self.directions)
+        corners = np.linalg.qr(np.concatenate([np.ones((k + 1, 1)), np.eye(k + 1)[:, :k]], axis=1))[0][:, 1:]
+        steps = STEP * corners @ self.directions
+        return [replace(model, parameters=model.parameters + s) for s in steps], float(np.sqrt(self.noise)) / STEP
 
     def atom_grades(self, potential: Graded, geometry: Geometry) -> FloatArray:
         """(sum N,) grade of every atom: of its force and its magnetic force."""
@@ -108,5 +129,6 @@ class PosteriorDraws:
         return grades
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """``active_directions`` and ``active_weights``."""
-        return {"active_directions": self.directions, "active_weights": self.weights}
+        """``active_directions``, ``active_weights`` and, where it is known, ``active_noise``."""
+        known = {} if np.isnan(self.noise) else {"active_noise": np.array(self.noise)}
+        return {"active_directions": self.directions, "active_weights": self.weights, **known}

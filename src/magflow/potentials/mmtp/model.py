@@ -18,7 +18,8 @@ from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
-FORMAT = Mark("mMTP model", "magflow-mmtp", (dict,))  # 2: draws of the posterior may grade its frames
+FORMAT = Mark("mMTP model", "magflow-mmtp", (dict, dict))
+"""2: draws of the posterior may grade its frames. 3: with their noise they tell deviations."""
 
 
 class Form(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike
 
+from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion
 from magflow.core.frame import Frame
 from magflow.core.hessian import checked_vectors
@@ -22,6 +23,7 @@ from magflow.potentials.calculator import FrameCalculator
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.grade import active_set_from_arrays
+from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.scope import ActiveSet
@@ -114,7 +116,7 @@ class MmtpPotential:
         )
 
     def dynamics_with(
-        self, members: Sequence[MmtpPotential], motions: Sequence[Motion], calibration: Mapping[str, float]
+        self, members: Sequence[MmtpPotential], motions: Sequence[Motion], calibration: Calibration
     ) -> Propagator:
         """Molecular dynamics on the mean of `members`, which share their geometry."""
         return MmtpPropagator([m.model for m in members], motions, calibration=calibration)
@@ -231,6 +233,47 @@ class MmtpPotential:
     def graded(self) -> bool:
         """Whether it carries the active set of its fit."""
         return self.active is not None
+
+    def deviations(self, frames: Sequence[Frame]) -> Prediction:
+        """See :class:`magflow.core.uncertainty.TellsDeviations`: the posterior of the fit, by its draws.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict`, or if the potential carries no posterior.
+        """
+        draws = self._posterior()
+        parts = []
+        for at in range(0, max(len(frames), 1), CHUNK):
+            geometry = self.geometry(frames[at : at + CHUNK])
+            energy, gradient, strain = (np.sqrt(draws.noise * v) for v in draws.variances(self, geometry))
+            magnetic = None
+            if self.magnetic:
+                magnetic = np.zeros((len(geometry.type), 3))
+                magnetic[:, 2] = gradient[:, 3]
+            stress = strain / geometry.volumes[:, None]
+            parts.append(Prediction(geometry.counts, energy, gradient[:, :3], stress, magnetic))
+        return parts[0] if len(parts) == 1 else concatenate(parts)
+
+    def dynamics_alone(self, motions: Sequence[Motion], calibration: Calibration) -> Propagator:
+        """Molecular dynamics with the deviation of the posterior, of models so near that their mean is this one.
+
+        Raises
+        ------
+        InputError
+            As :class:`~magflow.potentials.mmtp.dynamics.MmtpPropagator`, or if the potential carries no posterior.
+        """
+        models, unit = self._posterior().near(self.model)
+        return MmtpPropagator(models, motions, calibration=calibration, unit=unit)
+
+    def _posterior(self) -> PosteriorDraws:
+        if not isinstance(self.active, PosteriorDraws) or np.isnan(self.active.noise):
+            raise InputError(
+                "the potential does not know what its labels left undecided",
+                expected="a fit with grade: posterior, by this release",
+                hint="fit it again",
+            )
+        return self.active
 
     def _active(self) -> ActiveSet:
         if self.active is None:

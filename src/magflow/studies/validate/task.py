@@ -64,7 +64,7 @@ class Piece:
         """24 hex digits of all that decides the answer."""
         settings = {self.asked.name: self.asked.model_dump(mode="json")}
         words = [json.dumps(settings, sort_keys=True), self.moments, json.dumps(dict(self.max_moment), sort_keys=True)]
-        calibration = json.dumps(dict(self.ensemble.calibration), sort_keys=True)
+        calibration = json.dumps(self.ensemble.calibration.as_dict(), sort_keys=True)
         frame = [self.structure.name, self.structure.frame.frame_id]
         return digest([w.encode() for w in [*words, *frame, calibration, self.ensemble.identity]])
 
