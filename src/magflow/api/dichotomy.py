@@ -194,7 +194,8 @@ class DichotomyRun:
             elements=tuple(sorted(self.spec.elements)),
             members=spec.ensemble,
             seed=self.spec.seed,
-            bagging=spec.bagging,
+            bagging=spec.bags,
+            uncertainty=spec.uncertainty,
             validation=spec.validation,
         )
         return TrainTask(task, test, self.directory / POTENTIALS / f"{name}-{task.key[:8]}", jobs=1)

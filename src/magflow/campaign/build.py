@@ -141,8 +141,8 @@ def validate_maker(spec: CampaignSpec, asked: ValidationSpec, campaign: Campaign
 def _training(spec: CampaignSpec) -> dict[str, Any]:
     """What all ensembles of a campaign have in common."""
     train = spec.train
-    common = {"members": train.ensemble, "bagging": train.bagging, "validation": train.validation}
-    return {"family": spec.family(), **common}
+    common = {"members": train.ensemble, "bagging": train.bags, "validation": train.validation}
+    return {"family": spec.family(), "uncertainty": str(train.uncertainty), **common}
 
 
 def import_maker(spec: CampaignSpec, campaign: Campaign, *, foreign: bool) -> ImportMaker | None:

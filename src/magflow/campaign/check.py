@@ -19,11 +19,13 @@ from magflow.campaign.source import Key
 from magflow.campaign.trial import price, trial_doubts, try_label
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe
+from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
 from magflow.explore.domain import sample
 from magflow.explore.geometry import nearest_distance
 from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
+from magflow.presentation.formats import plural
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
 from magflow.stores.indexes import additional_stores, missing_indexes
@@ -236,14 +238,10 @@ def _targets(spec: CampaignSpec) -> str:
 
 
 def _ensemble(spec: CampaignSpec) -> str:
-    if spec.train.ensemble < 2 and spec.select.strategy is not Strategy.RANDOM:
-        raise InputError(
-            "one potential has no deviation to select by",
-            where="train.ensemble",
-            seen=spec.train.ensemble,
-            expected="at least 2, or select.strategy: random",
-        )
-    return f"{spec.train.ensemble} members"
+    train = spec.train
+    if train.uncertainty is not Uncertainty.ENSEMBLE or spec.select.strategy is not Strategy.RANDOM:
+        require_told(train.uncertainty, spec.family(), train.ensemble)
+    return f"{plural(train.ensemble, 'member')}, deviation: {train.uncertainty}"
 
 
 def _budget(spec: CampaignSpec) -> str:

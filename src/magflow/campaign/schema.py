@@ -19,6 +19,7 @@ from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelEngine, PotentialFamily, UsesCores
+from magflow.core.uncertainty import Uncertainty
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
 from magflow.explore.settings import ExploreSettings
@@ -104,8 +105,23 @@ class TrainSpec(Section):
     """What learns from the labels."""
 
     family: str = Field(description="Name of the potential family.")
-    ensemble: int = Field(5, ge=1, le=64, description="Potentials in the ensemble; the deviation needs at least 2.")
-    bagging: bool = Field(True, description="Each member learns from its own random 80 % of the labels.")
+    ensemble: int = Field(
+        5,
+        ge=1,
+        le=64,
+        description="Potentials in the ensemble; the deviation needs at least 2, or uncertainty: laplace.",
+    )
+    uncertainty: Uncertainty = Field(
+        Uncertainty.ENSEMBLE,
+        description="What the deviation is made of. ensemble: how far the members disagree. laplace: what the labels "
+        "leave undecided around each fit, for which one fit is enough; a fifth of the work, and less accurate than the "
+        "mean of five. both: root mean square of the two.",
+    )
+    bagging: bool | None = Field(
+        None,
+        description="Each member learns from its own random 80 % of the labels; left out: unless "
+        "uncertainty is laplace, which needs no members that differ.",
+    )
     validation: float = Field(
         0.0, ge=0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
     )
@@ -117,6 +133,11 @@ class TrainSpec(Section):
         validate_default=True,
         description="Settings of the family; `magflow schema` lists them.",
     )
+
+    @property
+    def bags(self) -> bool:
+        """Whether members learn from samples."""
+        return self.uncertainty is not Uncertainty.LAPLACE if self.bagging is None else self.bagging
 
     @field_validator("family")
     @classmethod
@@ -331,6 +352,9 @@ class CampaignSpec(Section):
             for key in ("sizes", "moments"):  # the same as before there were these
                 if not prototype[key]:
                     del prototype[key]
+        content["train"]["bagging"] = self.train.bags
+        if self.train.uncertainty is Uncertainty.ENSEMBLE:
+            del content["train"]["uncertainty"]
         if self.labels:
             content["labels"] = [labels.identity() for labels in self.label_files]
         return digest([json.dumps(content, sort_keys=True, default=str).encode()])

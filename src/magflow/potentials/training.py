@@ -25,6 +25,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.label import Cost
 from magflow.core.protocols import FitReport, PotentialFamily
+from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 
@@ -36,7 +37,15 @@ MemberProgress = Callable[[int, float, str], None]
 
 @dataclass(frozen=True, eq=False)
 class EnsembleTask:
-    """What is to be trained; the parameters are those of :func:`~magflow.potentials.ensemble.fit_member`."""
+    """What is to be trained; the parameters are those of :func:`~magflow.potentials.ensemble.fit_member`.
+
+    `uncertainty` says what deviations of the ensemble are made of.
+
+    Raises
+    ------
+    InputError
+        If it is to come from fits that do not know what their labels leave undecided.
+    """
 
     family: PotentialFamily
     dataset: Dataset
@@ -46,6 +55,11 @@ class EnsembleTask:
     bagging: bool = True
     validation: float = 0.0
     start: PotentialEnsemble | None = None
+    uncertainty: Uncertainty = Uncertainty.ENSEMBLE
+
+    def __post_init__(self) -> None:
+        if self.uncertainty is not Uncertainty.ENSEMBLE:
+            require_told(self.uncertainty, self.family, self.members)
 
     @property
     def key(self) -> str:
@@ -167,7 +181,8 @@ def _collect(task: EnsembleTask, workdir: Path) -> tuple[PotentialEnsemble, list
         "n_labels": len(task.dataset),
         "levels_of_theory": [level.as_dict() for level in task.dataset.levels_of_theory],
     }
-    return PotentialEnsemble(tuple(potentials), task.family.name, metadata=metadata), reports
+    ensemble = PotentialEnsemble(tuple(potentials), task.family.name, metadata=metadata, uncertainty=task.uncertainty)
+    return ensemble, reports
 
 
 class _Pool:

@@ -5,6 +5,7 @@ import os
 import pytest
 from pymongo import MongoClient
 
+from magflow.campaign.build import campaign_maker
 from magflow.campaign.check import check_campaign, estimate, findings, require_ready
 from magflow.campaign.load import load_campaign
 from magflow.errors import InputError, MissingToolError, StoreError
@@ -40,7 +41,13 @@ BUILDER = ("builder: {structure: bcc, species: [Fe], a: 2.836, cubic: true}", "f
         (("species: [Fe, Al]", "species: [Fe, Ni]"), "prototype B2-FeAl", "not in the campaign"),
         (("    Fe: [0.0, 2.8]\n", ""), "moments", "has no range"),
         (("elements: [Al, Fe]", "elements: [Al, Fe, O]"), "elements", "in no prototype"),
-        (("ensemble: 5", "ensemble: 1"), "ensemble", "no deviation"),
+        (("ensemble: 5", "ensemble: 1"), "ensemble", "no members to disagree"),
+        (("ensemble: 5", "ensemble: 1\n  uncertainty: both"), "ensemble", "no members to disagree"),
+        (
+            ("ensemble: 5", "uncertainty: both\n  settings: {grade: linear}"),
+            "ensemble",
+            "do not know what labels leave",
+        ),
         (("labels: 80", "labels: 10"), "budget", "more labels than"),
         (("candidates: 500", "candidates: 5"), "budget", "fewer frames"),
         (("elements: [Al, Fe]", "elements: [Al, Fe, Cu]"), "spin-lattice", "none for Cu"),
@@ -49,6 +56,16 @@ BUILDER = ("builder: {structure: bcc, species: [Fe], a: 2.836, cubic: true}", "f
 def test_what_is_found(campaign_file, tmp_path, change, probe, detail):
     found = failed(campaign_file(change), tmp_path)
     assert detail in found[probe].detail
+
+
+def test_one_fit_is_enough_where_it_tells_its_deviation(campaign_file, tmp_path):
+    plain = load_campaign(campaign_file())
+    alone = load_campaign(campaign_file(("ensemble: 5", "ensemble: 1\n  uncertainty: laplace")))
+    assert not [p for p in check_campaign(alone, tmp_path) if not p.ok]
+    assert (plain.train.bags, alone.train.bags) == (True, False)
+    assert campaign_maker(alone).iteration.train.uncertainty == "laplace"
+    written = load_campaign(campaign_file(("ensemble: 5", "ensemble: 5\n  bagging: true\n  uncertainty: ensemble")))
+    assert written.fingerprint == plain.fingerprint != alone.fingerprint
 
 
 def test_a_target_that_the_family_does_not_predict_is_told(campaign_file, tmp_path, monkeypatch):
@@ -132,7 +149,7 @@ def test_a_last_batch_that_is_not_full_is_an_iteration(campaign_file, tmp_path, 
 
 def test_everything_that_failed_is_told_at_once(campaign_file, tmp_path):
     path = campaign_file(("a: 2.836", "a: 1.2"), ("ensemble: 5", "ensemble: 1"), ("labels: 80", "labels: 10"))
-    with pytest.raises(InputError, match=r"closer than.*; ensemble: .*no deviation.*; budget: .*more labels than"):
+    with pytest.raises(InputError, match=r"closer than.*; ensemble: .*no members to disagree.*; budget: .*more labels than"):
         require_ready(load_campaign(path), tmp_path)
 
 
