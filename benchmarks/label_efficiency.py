@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from magflow.select.calibration import assess
 
+from magflow.core.calibration import Calibration
 from magflow.core.comparison import compare
 from magflow.core.dataset import Dataset
 from magflow.core.label import Label, LabeledFrame, LabelKind
@@ -36,6 +36,7 @@ from magflow.makers.design import ALIKE, alike
 from magflow.makers.select import offer
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, fit_member
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.select.evidence import Evidence
 from magflow.select.pipeline import select
 from magflow.select.quotas import stratum
 from magflow.select.settings import SelectSettings, Strategy
@@ -97,25 +98,23 @@ def curve(pool: list[LabeledFrame], test: list[LabeledFrame], way: str, args: ar
     strategy = Strategy.ACTIVE if way == "active" else Strategy.RANDOM
     settings = SelectSettings(strategy=strategy, initial=args.initial, batch=args.batch, fill=True)
     taken: list[int] = []
-    ensemble, calibration, rows, begin = None, {}, [], time.process_time()
+    ensemble, evidence, rows, begin = None, Evidence.none(), [], time.process_time()
     for size in sizes(way, args):
         if size > len(pool):
             break
         known = [pool[i] for i in taken]
         left = [i for i in range(len(pool)) if i not in set(taken)]
-        new = choose(
-            [pool[i] for i in left], known, ensemble, calibration, family, settings, size - len(taken), way, seed
-        )
+        new = choose([pool[i] for i in left], known, ensemble, family, settings, size - len(taken), way, seed)
         if not new:  # nothing left that the ensemble is not sure of
             break
         new = [left[i] for i in new]
         if ensemble is not None:
             items = [pool[i] for i in new]
-            calibration = assess(
-                ensemble.predict([i.configuration for i in items]), items, previous=calibration
-            ).factors
+            raw = ensemble.calibrated(Calibration()).predict([i.configuration for i in items])
+            evidence = evidence.followed_by(Evidence.of(raw, ensemble.calibration, items, (), len(rows)))
         taken += new
-        ensemble = train([pool[i] for i in taken], family, args.members, seed)
+        trained = train([pool[i] for i in taken], family, args.members, seed)
+        ensemble = trained.calibrated(evidence.calibration())
         rows.append({"labels": len(taken), **errors(ensemble, test), "cpu": time.process_time() - begin})
         print(f"  {way:9s} {len(taken):4d}  " + "  ".join(f"{m} {rows[-1][m]:.2f}" for m in MEASURES), flush=True)
     return rows
@@ -129,7 +128,7 @@ def sizes(way: str, args: argparse.Namespace) -> list[int]:
     return found
 
 
-def choose(left, known, ensemble, calibration, family, settings, number, way, seed) -> list[int]:
+def choose(left, known, ensemble, family, settings, number, way, seed) -> list[int]:
     """Indices into `left` of the next batch."""
     frames = [item.frame for item in left]
     if way == "deviation" and ensemble is not None:
@@ -151,7 +150,6 @@ def choose(left, known, ensemble, calibration, family, settings, number, way, se
         known_descriptors=descriptors,
         settings=settings,
         targets=TARGETS,
-        calibration=calibration,
         seed=seed,
     )
     return found.selected.tolist()

@@ -149,7 +149,8 @@ def test_a_last_batch_that_is_not_full_is_an_iteration(campaign_file, tmp_path, 
 
 def test_everything_that_failed_is_told_at_once(campaign_file, tmp_path):
     path = campaign_file(("a: 2.836", "a: 1.2"), ("ensemble: 5", "ensemble: 1"), ("labels: 80", "labels: 10"))
-    with pytest.raises(InputError, match=r"closer than.*; ensemble: .*no members to disagree.*; budget: .*more labels than"):
+    told = r"closer than.*; ensemble: .*no members to disagree.*; budget: .*more labels than"
+    with pytest.raises(InputError, match=told):
         require_ready(load_campaign(path), tmp_path)
 
 

@@ -9,6 +9,7 @@ from ase import Atoms
 from typer.testing import CliRunner
 
 from magflow.cli.app import app
+from magflow.core.calibration import Calibration
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
@@ -22,7 +23,7 @@ from magflow.potentials.ensemble import PotentialEnsemble, fit_member
 from magflow.potentials.mmtp import MmtpFamily
 
 runner = CliRunner()
-CALIBRATION = {"energy": 2.0, "forces": 3.0, "stress": 4.0, "magnetic_forces": 5.0}
+CALIBRATION = Calibration.from_dict({"energy": 2.0, "forces": 3.0, "stress": 4.0, "magnetic_forces": 5.0})
 
 
 @pytest.fixture(scope="module")

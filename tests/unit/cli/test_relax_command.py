@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import magflow
 from magflow.cli.app import app
+from magflow.core.calibration import Calibration
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
@@ -183,5 +184,5 @@ def test_the_function_gives_what_the_command_prints(ensemble, models, structure)
 
 def test_an_ensemble_tells_what_it_is(ensemble):
     assert repr(ensemble) == f"<PotentialEnsemble of 2 mmtp: Fe; cutoff {ensemble.cutoff:g} A>"
-    page = ensemble.calibrated({"forces": 1.25})._repr_html_()
+    page = ensemble.calibrated(Calibration.from_dict({"forces": 1.25}))._repr_html_()
     assert "forces 1.25" in page and "Fe 2." in page and "reads moments</th>" in page

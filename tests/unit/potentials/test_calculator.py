@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
 from mmtp_models import random_frame, random_potential
 
+from magflow.core.calibration import Calibration
 from magflow.errors import InputError
 from magflow.io.ase_atoms import to_atoms
 from magflow.potentials.calculator import ExtrapolationWarning, FrameCalculator, frame_of
@@ -38,7 +39,7 @@ def bare(frame=FRAME):
 
 @pytest.fixture(scope="module")
 def ensemble():
-    return PotentialEnsemble((graded(), graded(1)), "mmtp", {"forces": 2.0})
+    return PotentialEnsemble((graded(), graded(1)), "mmtp", Calibration.from_dict({"forces": 2.0}))
 
 
 def test_moments_that_nobody_set_are_not_zero(ensemble):
