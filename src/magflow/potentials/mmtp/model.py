@@ -111,26 +111,29 @@ class MmtpModel:
     @cached_property
     def spec(self) -> Any:
         """The kernel's view of everything but the parameters."""
-        mono, of_basic = self.basis.monomials
         try:
-            return kernel().make_spec(
-                n_types=len(self.species),
-                n_mu=self.basis.n_mu,
-                n_phi=self.n_phi,
-                n_psi=self.n_psi,
-                r_min=self.r_min,
-                cutoff=self.cutoff,
-                extend=self.extend,
-                max_moment=[float(m) for m in self.max_moment],
-                pairs=self.pairs,
-                basic=np.ascontiguousarray(np.stack([self.basis.basic[:, 0], of_basic], axis=1), dtype=np.int32),
-                mono=mono,
-                times=np.ascontiguousarray(self.basis.times, dtype=np.int32),
-                mult=self.basis.multiplicity,
-                scalar=self.basis.scalar,
-            )
+            return kernel().make_spec(n_types=len(self.species), cutoff=self.cutoff, **self.shape)
         except ValueError as error:
             raise InputError("the potential is not consistent", seen=str(error)) from error
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What the kernel needs beyond the number of species, the cutoff and the parameters."""
+        mono, of_basic = self.basis.monomials
+        return {
+            "n_mu": self.basis.n_mu,
+            "n_phi": self.n_phi,
+            "n_psi": self.n_psi,
+            "r_min": self.r_min,
+            "extend": self.extend,
+            "max_moment": [float(m) for m in self.max_moment],
+            "pairs": self.pairs,
+            "basic": np.ascontiguousarray(np.stack([self.basis.basic[:, 0], of_basic], axis=1), dtype=np.int32),
+            "mono": mono,
+            "times": np.ascontiguousarray(self.basis.times, dtype=np.int32),
+            "mult": self.basis.multiplicity,
+            "scalar": self.basis.scalar,
+        }
 
     def header(self) -> dict[str, Any]:
         """Scalars, JSON-ready."""

@@ -4,9 +4,10 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
-#include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include "spec.hpp"
 
 namespace mmtp {
 
@@ -23,8 +24,9 @@ nanobind::ndarray<nanobind::numpy, T> owned(std::vector<T>&& values, std::vector
     return nanobind::ndarray<nanobind::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
 }
 
-inline void require(bool ok, const char* what) {
-    if (!ok) throw std::invalid_argument(what);
+template <typename T>
+std::vector<T> values(const In<T>& a) {
+    return std::vector<T>(a.data(), a.data() + a.size());
 }
 
 }  // namespace mmtp

@@ -14,11 +14,6 @@ using namespace mmtp;
 
 namespace {
 
-template <typename T>
-std::vector<T> values(const In<T>& a) {
-    return std::vector<T>(a.data(), a.data() + a.size());
-}
-
 std::vector<Vec3> rows(const Doubles& a) {
     require(a.size() % 3 == 0, "not rows of three");
     std::vector<Vec3> out(a.size() / 3);

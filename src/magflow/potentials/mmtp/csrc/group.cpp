@@ -67,11 +67,12 @@ void Group::assign_lanes(const Engine& engine, const Spec& spec) {
     copy_state();
     for (std::int32_t i = 0; i < n_atoms_; ++i) first.push_back(add_pairs(i, spec, first.back(), unused.data()));
     const std::vector<std::int32_t> frame(n_atoms_, 0);
-    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, 1, type.data(), frame.data(), first.data(), other_.data());
+    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, n_atoms_, 1, type.data(), frame.data(), first.data(), other_.data());
     lanes_ = packing_->lanes();
     slot_begin_.assign(lanes_.n_blocks * spec.n_types + 1, 0);
     of_block_.assign(lanes_.n_blocks + 1, 0);
-    of_lane_.assign(std::int64_t(lanes_.lanes) * spec.n_types, 0);
+    lane_first_.assign(lanes_.lanes, 0);
+    lane_end_.assign(std::int64_t(lanes_.lanes) * spec.n_types, 0);
     lanes_.slot_begin = slot_begin_.data();
 }
 
@@ -86,15 +87,21 @@ void Group::copy_state() {
 void Group::find_pairs(const Spec& spec) {
     lanes_.most_slots = 0;
     std::int64_t pair = 0;
+    const std::int32_t nowhere = std::int32_t(moment_.size()) - 1, atoms = std::int32_t(n_atoms_);
+    const auto place = [&](std::int32_t p, int) { return p < 0 ? nowhere : atoms + p; };
     for (std::int64_t b = 0; b < lanes_.n_blocks; ++b) {
         of_block_[b] = pair;
-        for (int l = 0; l < lanes_.count[b]; ++l)
-            pair = add_pairs(lanes_.atom[b * lanes_.lanes + l], spec, pair, of_lane_.data() + l * spec.n_types);
-        fill_slots(b, spec.n_types);
+        for (int l = 0; l < lanes_.count[b]; ++l) {
+            lane_first_[l] = pair;
+            pair = add_pairs(lanes_.atom[b * lanes_.lanes + l], spec, pair, lane_end_.data() + l * spec.n_types);
+        }
+        std::int64_t* begin = slot_begin_.data() + b * spec.n_types;
+        fill_slots(lanes_.lanes, lanes_.count[b], spec.n_types, lane_first_.data(), lane_end_.data(), begin, slots_, place);
+        lanes_.most_slots = std::max(lanes_.most_slots, int(begin[spec.n_types] - begin[0]));
     }
     of_block_.back() = pair;
-    lanes_.pair = slot_.data();
-    lanes_.neighbour = place_.data();
+    lanes_.pair = slots_.pair.data();
+    lanes_.neighbour = slots_.place.data();
     for (std::size_t r = 0; r < runs.size(); ++r) runs[r]->closest = std::sqrt(closest_[r]);
 }
 
@@ -124,32 +131,6 @@ std::int64_t Group::add_pairs(std::int32_t atom, const Spec& spec, std::int64_t 
     closest_[run_of_[atom]] = closest;
     pairs_end_[atom] = pair;
     return pair;
-}
-
-void Group::fill_slots(std::int64_t block, int n_types) {
-    const int width = lanes_.lanes, count = lanes_.count[block];
-    const std::int32_t* atom = lanes_.atom + block * width;
-    const std::int32_t nowhere = std::int32_t(moment_.size()) - 1, pairs = std::int32_t(n_atoms_);
-    std::int64_t* begin = slot_begin_.data() + block * n_types;
-    const auto first = [&](int l, int t) { return t ? of_lane_[l * n_types + t - 1] : pairs_begin_[atom[l]]; };
-    for (int t = 0; t < n_types; ++t) {
-        std::int64_t most = 0;
-        for (int l = 0; l < count; ++l) most = std::max(most, of_lane_[l * n_types + t] - first(l, t));
-        begin[t + 1] = begin[t] + most;
-        if (const std::size_t size = begin[t + 1] * width; slot_.size() < size) {
-            slot_.resize(size);
-            place_.resize(size);
-        }
-        for (int l = 0; l < width; ++l) {
-            const std::int64_t from = l < count ? first(l, t) : 0, n = l < count ? of_lane_[l * n_types + t] - from : 0;
-            std::int32_t *slot = slot_.data() + begin[t] * width + l, *place = place_.data() + begin[t] * width + l;
-            for (std::int64_t k = 0; k < most; ++k, slot += width, place += width) {
-                *slot = k < n ? std::int32_t(from + k) : -1;
-                *place = k < n ? pairs + std::int32_t(from + k) : nowhere;
-            }
-        }
-    }
-    lanes_.most_slots = std::max(lanes_.most_slots, int(begin[n_types] - begin[0]));
 }
 
 void Group::evaluate_member(const Engine& engine, const Member& member) {

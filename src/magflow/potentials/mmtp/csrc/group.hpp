@@ -9,6 +9,7 @@
 
 #include "dynamics.hpp"
 #include "packing.hpp"
+#include "slots.hpp"
 #include "spec.hpp"
 
 namespace mmtp {
@@ -27,7 +28,6 @@ class Group {
     void copy_state();
     void find_pairs(const Spec&);
     std::int64_t add_pairs(std::int32_t atom, const Spec&, std::int64_t pair, std::int64_t* end);
-    void fill_slots(std::int64_t block, int n_types);
     void evaluate_member(const Engine&, const Member&);
     double gather(std::size_t run, double weight, double share, double* force);
     void average(std::size_t run, std::size_t members, double factor);
@@ -45,7 +45,7 @@ class Group {
     // Pairs within the cutoff where the atoms are now, block after block and lane after lane.
     std::vector<std::int64_t> pairs_begin_, pairs_end_;  // [atom]
     std::vector<std::int64_t> of_block_;                 // [block] first pair, and the end
-    std::vector<std::int64_t> of_lane_;                  // [lane][type] end of the pairs of the block at hand
+    std::vector<std::int64_t> lane_first_, lane_end_;    // of the block at hand, see slots.hpp
     std::vector<std::int32_t> other_;                    // [pair] atom of this group
     std::vector<double> vector_;                         // [pair][3] A
     std::vector<double> closest_;                        // [run] A^2, also beyond the cutoff
@@ -53,8 +53,8 @@ class Group {
     // The same in SIMD lanes, which atoms keep while the lists hold.
     std::unique_ptr<Packing> packing_;
     Lanes lanes_;
-    std::vector<std::int64_t> slot_begin_;    // [block][type], and the end
-    std::vector<std::int32_t> slot_, place_;  // [slot][lane] pair or -1; where its moment is and its dE/dr goes
+    std::vector<std::int64_t> slot_begin_;   // [block][type], and the end
+    Slots slots_;                            // of all blocks
     std::vector<double> moment_, gradient_;  // [place]: the atoms, then pairs, then the place of empty slots
     std::vector<double> energy_, once_, work_;
     std::vector<double> forces_, energies_;  // [member][atom][3], [member][run]

@@ -5,10 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <array>
-#include <map>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 
 #include "arrays.hpp"
@@ -19,128 +16,16 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 using mmtp::Doubles, mmtp::Ints, mmtp::Longs, mmtp::Spec;
-using mmtp::owned, mmtp::require;
+using mmtp::owned, mmtp::require, mmtp::values;
 
 void bind_dynamics(nb::module_&);
 
 namespace {
 
-// The gradient of every polynomial sum_k a_k u_k, by mu, in terms of lower monomials.
-void add_slopes(Spec& s) {
-    std::vector<std::array<int, 3>> powers(s.n_mono, {0, 0, 0});
-    std::map<std::array<int, 3>, std::int32_t> index{{powers[0], 0}};
-    for (int k = 1; k < s.n_mono; ++k) {
-        powers[k] = powers[s.mono_parent[k]];
-        ++powers[k][s.mono_axis[k]];
-        index[powers[k]] = k;
-    }
-    s.slope_begin.push_back(0);
-    for (int mu = 0; mu < s.n_mu; ++mu) {
-        std::map<std::int32_t, mmtp::Slope> inner;
-        for (int k = s.basic_begin[mu]; k < s.basic_begin[mu + 1]; ++k)
-            for (int a = 0; a < 3; ++a) {
-                auto lower = powers[s.basic_mono[k]];
-                if (--lower[a] < 0) continue;
-                require(index.count(lower), "a monomial lacks its derivative");
-                const std::int32_t mono = index[lower];
-                auto& slope = inner.try_emplace(mono, mmtp::Slope{mono, -1, {-1, -1, -1, -1}, {1.0, 0.0, 0.0, 0.0}}).first->second;
-                slope.basic[1 + a] = k;
-                slope.power[1 + a] = lower[a] + 1;
-            }
-        std::vector<mmtp::Slope> leaf, edge;
-        for (int k = s.basic_begin[mu]; k < s.basic_begin[mu + 1]; ++k) {
-            const std::int32_t mono = s.basic_mono[k];
-            const auto found = inner.find(mono);
-            if (found != inner.end())
-                found->second.basic[0] = k;
-            else if (mono < s.n_inner)
-                leaf.push_back({mono, -1, {k, -1, -1, -1}, {1.0, 0.0, 0.0, 0.0}});
-            else
-                edge.push_back({s.mono_parent[mono], s.mono_axis[mono], {k, -1, -1, -1}, {1.0, 0.0, 0.0, 0.0}});
-        }
-        for (const auto& x : inner) s.slopes.push_back(x.second);
-        s.leaf_begin.push_back(std::int32_t(s.slopes.size()));
-        s.slopes.insert(s.slopes.end(), leaf.begin(), leaf.end());
-        s.edge_begin.push_back(std::int32_t(s.slopes.size()));
-        s.slopes.insert(s.slopes.end(), edge.begin(), edge.end());
-        s.slope_begin.push_back(std::int32_t(s.slopes.size()));
-    }
-}
-
-Spec make_spec(int n_types, int n_mu, int n_phi, int n_psi, double r_min, double cutoff, bool extend,
-               std::vector<double> max_moment, Ints pairs, Ints basic, Ints mono, Ints times, Doubles mult, Ints scalar) {
-    Spec s;
-    require(n_phi >= 1 && n_phi <= 24 && n_psi >= 1 && n_psi <= 6 && n_mu >= 1 && n_mu <= 8, "size out of range");
-    require(cutoff > r_min && int(max_moment.size()) == n_types, "range out of order");
-    s.n_types = n_types;
-    s.n_mu = n_mu;
-    s.n_phi = n_phi;
-    s.n_psi = n_psi;
-    s.r_min = r_min;
-    s.cutoff = cutoff;
-    s.extend = extend;
-    s.max_moment = std::move(max_moment);
-    s.n_pairs = int(pairs.shape(0));
-    s.n_basic = int(basic.shape(0));
-    s.n_mono = int(mono.shape(0));
-    s.n_scalar = int(scalar.shape(0));
-    for (int k = 0; k < s.n_pairs; ++k) {
-        s.pair_beta.push_back(pairs.data()[2 * k]);
-        s.pair_gamma.push_back(pairs.data()[2 * k + 1]);
-        require(s.pair_beta[k] >= 0 && s.pair_beta[k] < n_psi && s.pair_gamma[k] >= 0 && s.pair_gamma[k] < n_psi, "bad pair");
-    }
-    s.gamma_begin.push_back(0);
-    for (int g = 0; g < n_psi; ++g) {
-        for (int k = 0; k < s.n_pairs; ++k)
-            if (s.pair_gamma[k] == g) s.of_gamma.push_back(k);
-        s.gamma_begin.push_back(std::int32_t(s.of_gamma.size()));
-    }
-    for (int k = 0; k < s.n_basic; ++k) {
-        s.basic_mu.push_back(basic.data()[2 * k]);
-        s.basic_mono.push_back(basic.data()[2 * k + 1]);
-        require(s.basic_mu[k] >= 0 && s.basic_mu[k] < n_mu && s.basic_mono[k] >= 0 && s.basic_mono[k] < s.n_mono, "bad basic");
-    }
-    for (int k = 0; k < s.n_mono; ++k) {
-        s.mono_parent.push_back(mono.data()[3 * k]);
-        s.mono_axis.push_back(mono.data()[3 * k + 1]);
-        s.mono_rank.push_back(mono.data()[3 * k + 2]);
-        require(s.mono_parent[k] >= 0 && s.mono_parent[k] <= k && s.mono_axis[k] >= 0 && s.mono_axis[k] < 3, "bad monomial");
-    }
-    require(std::is_sorted(s.mono_rank.begin(), s.mono_rank.end()), "monomials are not in the order of their ranks");
-    s.n_inner = int(std::lower_bound(s.mono_rank.begin(), s.mono_rank.end(), std::max(1, s.mono_rank.back())) - s.mono_rank.begin());
-    // The kernels want the basic moments ordered by mu, then by rank.
-    std::vector<std::int32_t> order(s.n_basic), place(s.n_basic);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-        return s.basic_mu[a] != s.basic_mu[b] ? s.basic_mu[a] < s.basic_mu[b] : s.basic_mono[a] < s.basic_mono[b];
-    });
-    const auto mu = s.basic_mu, of_mono = s.basic_mono;
-    s.basic_begin.assign(n_mu + 1, 0);
-    for (int k = 0; k < s.n_basic; ++k) {
-        s.basic_mu[k] = mu[order[k]];
-        s.basic_mono[k] = of_mono[order[k]];
-        place[order[k]] = k;
-        ++s.basic_begin[s.basic_mu[k] + 1];
-    }
-    std::partial_sum(s.basic_begin.begin(), s.basic_begin.end(), s.basic_begin.begin());
-    for (int m = 0; m < n_mu; ++m) {
-        const auto end = s.basic_mono.begin() + s.basic_begin[m + 1];
-        s.edge_basic.push_back(std::int32_t(std::lower_bound(s.basic_mono.begin() + s.basic_begin[m], end, s.n_inner) - s.basic_mono.begin()));
-    }
-    add_slopes(s);
-    const auto placed = [&](std::int32_t moment) { return moment < s.n_basic ? place[moment] : moment; };
-    s.n_moments = s.n_basic;
-    for (std::size_t k = 0; k < times.shape(0); ++k) {
-        const std::int32_t* t = times.data() + 3 * k;
-        require(t[0] >= 0 && t[1] >= 0 && t[0] < t[2] && t[1] < t[2] && t[2] >= s.n_basic, "bad product");
-        s.times.push_back({placed(t[0]), placed(t[1]), t[2], mult.data()[k]});
-        s.n_moments = std::max(s.n_moments, t[2] + 1);
-    }
-    for (int k = 0; k < s.n_scalar; ++k) {
-        require(scalar.data()[k] >= 0 && scalar.data()[k] < s.n_moments, "bad scalar");
-        s.scalar.push_back(placed(scalar.data()[k]));
-    }
-    return s;
+Spec make_spec(int n_types, int n_mu, int n_phi, int n_psi, double r_min, double cutoff, bool extend, std::vector<double> max_moment,
+               Ints pairs, Ints basic, Ints mono, Ints times, Doubles mult, Ints scalar) {
+    return mmtp::make_spec({n_types, n_mu, n_phi, n_psi, r_min, cutoff, extend, std::move(max_moment), values(pairs), values(basic),
+                            values(mono), values(times), values(mult), values(scalar)});
 }
 
 mmtp::Geometry geometry(const Spec& s, const Ints& type, const Doubles& moment, const Ints& frame, std::int64_t n_frames,
@@ -257,7 +142,7 @@ NB_MODULE(_kernel, m) {
                 require(std::int64_t(first.shape(0)) == n + 1 && first.data()[n] == pairs, "bad neighbour offsets");
                 const mmtp::Engine& e = mmtp::engine(name);
                 nb::gil_scoped_release release;
-                new (self) Packed{mmtp::Packing(e.lanes, n_types, n, n_frames, type.data(), frame.data(), first.data(), neighbour.data()), e};
+                new (self) Packed{mmtp::Packing(e.lanes, n_types, n, n, n_frames, type.data(), frame.data(), first.data(), neighbour.data()), e};
             },
             "n_types"_a, "n_frames"_a, "type"_a, "frame"_a, "first"_a, "neighbour"_a, "instruction_set"_a = "");
     m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, nb::kw_only(), "sign"_a = 1.0,

@@ -11,10 +11,6 @@ namespace {
 
 constexpr int kWindow = 64;  // blocks among which atoms are sorted: few empty lanes, and still close in memory
 
-void check(bool ok, const char* what) {
-    if (!ok) throw std::invalid_argument(what);
-}
-
 // Room for doubles on a cache line, not filled.
 class Room {
   public:
@@ -27,30 +23,30 @@ class Room {
 
 }  // namespace
 
-Packing::Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_frames, const std::int32_t* type,
-                 const std::int32_t* frame, const std::int64_t* first, const std::int32_t* neighbour)
-    : lanes_(lanes), n_types_(n_types), n_atoms_(n_atoms), n_frames_(n_frames), n_pairs_(n_atoms ? first[n_atoms] : 0) {
-    check(first[0] == 0, "bad neighbour offsets");
-    check(n_pairs_ < std::numeric_limits<std::int32_t>::max(), "too many neighbours for one batch");
+Packing::Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_centres, std::int64_t n_frames,
+                 const std::int32_t* type, const std::int32_t* frame, const std::int64_t* first, const std::int32_t* neighbour)
+    : lanes_(lanes), n_types_(n_types), n_atoms_(n_atoms), n_frames_(n_frames), n_pairs_(n_centres ? first[n_centres] : 0) {
+    require(first[0] == 0, "bad neighbour offsets");
+    require(n_pairs_ < std::numeric_limits<std::int32_t>::max(), "too many neighbours for one batch");
     for (std::int64_t i = 0; i < n_atoms; ++i) {
-        check(type[i] >= 0 && type[i] < n_types, "bad type");
-        check(frame[i] >= 0 && frame[i] < n_frames, "bad frame");
-        check(first[i] <= first[i + 1], "bad neighbour offsets");
+        require(type[i] >= 0 && type[i] < n_types, "bad type");
+        require(frame[i] >= 0 && frame[i] < n_frames, "bad frame");
     }
-    for (std::int64_t k = 0; k < n_pairs_; ++k) check(neighbour[k] >= 0 && neighbour[k] < n_atoms, "bad neighbour");
+    for (std::int64_t i = 0; i < n_centres; ++i) require(first[i] <= first[i + 1], "bad neighbour offsets");
+    for (std::int64_t k = 0; k < n_pairs_; ++k) require(neighbour[k] >= 0 && neighbour[k] < n_atoms, "bad neighbour");
 
     frame_.assign(frame, frame + n_atoms);
     slot_begin_.push_back(0);
     pair_.reserve(n_pairs_ + n_pairs_ / 4);
     neighbour_.reserve(n_pairs_ + n_pairs_ / 4);
     // Atoms of one block need as many slots per type as the neediest of them: put equally needy ones together.
-    std::vector<std::int32_t> of_first_type(n_atoms, 0);
-    for (std::int64_t i = 0; i < n_atoms; ++i)
+    std::vector<std::int32_t> of_first_type(n_centres, 0);
+    for (std::int64_t i = 0; i < n_centres; ++i)
         for (std::int64_t k = first[i]; k < first[i + 1]; ++k) of_first_type[i] += type[neighbour[k]] == 0;
     std::vector<std::int32_t> mine, rest;
     for (int t = 0; t < n_types; ++t) {
         mine.clear();
-        for (std::int64_t i = 0; i < n_atoms; ++i)
+        for (std::int64_t i = 0; i < n_centres; ++i)
             if (type[i] == t) mine.push_back(std::int32_t(i));
         for (std::size_t a = 0; a < mine.size(); a += std::size_t(kWindow) * lanes) {
             const auto end = std::min(mine.size(), a + std::size_t(kWindow) * lanes);

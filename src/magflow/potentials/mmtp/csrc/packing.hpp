@@ -9,8 +9,9 @@ namespace mmtp {
 
 class Packing {
   public:
-    // Throws std::invalid_argument where an index is out of range.
-    Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_frames, const std::int32_t* type, const std::int32_t* frame,
+    // The first `n_centres` atoms are evaluated; the others are neighbours only. Throws std::invalid_argument where an
+    // index is out of range.
+    Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_centres, std::int64_t n_frames, const std::int32_t* type, const std::int32_t* frame,
             const std::int64_t* first, const std::int32_t* neighbour);
     Lanes lanes() const;
 

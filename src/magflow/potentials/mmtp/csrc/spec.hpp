@@ -1,12 +1,17 @@
 // The shape of one mMTP, the atoms it is evaluated on and what comes out. Plain data, shared by every instruction set.
 #pragma once
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace mmtp {
 
 constexpr int kMaxPhi = 24, kMaxPsi = 6, kMaxMu = 8;
+
+inline void require(bool ok, const char* what) {
+    if (!ok) throw std::invalid_argument(what);
+}
 
 struct Times {
     std::int32_t left, right, out;
@@ -54,6 +59,23 @@ struct Spec {
     int n_radial() const { return n_types * n_types * n_mu * n_phi * n_pairs; }
     int n_parameters() const { return n_radial() + n_scalar + n_types; }
 };
+
+// The tables of a potential as its file has them, row after row; see magflow.potentials.mmtp.basis.
+struct Shape {
+    int n_types, n_mu, n_phi, n_psi;
+    double r_min, cutoff;
+    bool extend;
+    std::vector<double> max_moment;
+    std::vector<std::int32_t> pairs;  // beta, gamma
+    std::vector<std::int32_t> basic;  // mu, monomial
+    std::vector<std::int32_t> mono;   // parent, axis, rank
+    std::vector<std::int32_t> times;  // left, right, out
+    std::vector<double> mult;
+    std::vector<std::int32_t> scalar;
+};
+
+// Throws std::invalid_argument where the tables are not consistent.
+Spec make_spec(const Shape&);
 
 struct Parameters {
     const double* radial;   // [type i][type j][mu][zeta][pair]
