@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator
 
 from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion, Observation, Stop
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.frame import Frame
 from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.moments import GivenMoments
@@ -330,6 +331,32 @@ class PotentialFamily(Protocol):
 
     def probe(self) -> list[Probe]:
         """What it needs and whether it is there; never raises."""
+
+
+@runtime_checkable
+class LearnsForceConstants(PotentialFamily, Protocol):
+    """A family that meets force constants beside ordinary labels; `fit` takes them, too.
+
+    Each row is a target: the columns of the Hessian at clamped moments, ``weights.force_constants`` a component.
+    """
+
+    @property
+    def learns_force_constants(self) -> bool:
+        """Whether the settings let it."""
+
+    def fit(
+        self,
+        train: Sequence[LabeledFrame],
+        *,
+        elements: Sequence[str],
+        seed: int,
+        validation: Sequence[LabeledFrame] = (),
+        start: Potential | None = None,
+        progress: Progress | None = None,
+        workdir: Path | None = None,
+        force_constants: Sequence[ForceConstantLabel] = (),
+    ) -> tuple[Potential, FitReport]:
+        """As :meth:`PotentialFamily.fit`. Raises InputError on force constants of moments that follow the atoms."""
 
 
 @runtime_checkable

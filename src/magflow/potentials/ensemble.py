@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from magflow.core.calibration import Calibration, scales_of_old
 from magflow.core.dataset import Dataset
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.frame import Frame
 from magflow.core.hessian import GivesHessian
 from magflow.core.label import LabeledFrame
@@ -32,6 +33,7 @@ from magflow.core.protocols import (
     KnowsAtomicEnergies,
     KnowsMoments,
     KnowsStressOffset,
+    LearnsForceConstants,
     MovesAlone,
     MovesTogether,
     Potential,
@@ -437,6 +439,7 @@ def fit_member(
     start: Potential | None = None,
     progress: Progress | None = None,
     workdir: Path | None = None,
+    force_constants: Sequence[ForceConstantLabel] = (),
 ) -> tuple[Potential, FitReport]:
     """One member of an ensemble: its own seed, its own validation labels and, with bagging, its own sample.
 
@@ -448,10 +451,37 @@ def fit_member(
         Learn from :data:`MEMBER_SHARE` of the labels (:func:`member_sample`) instead of all.
     validation
         Share of the labels kept aside to stop the fit early.
+    force_constants
+        That each member learns from, too.
+
+    Raises
+    ------
+    InputError
+        Force constants for a family that learns from none; what its fit refuses.
     """
     own = member_seed(seed, member)
     rest, aside = dataset.split(validation, own)
     train = member_sample(rest, own) if bagging else list(rest)
-    return family.fit(
+    fit = family.fit
+    if force_constants:
+        fit = partial(learns_force_constants(family).fit, force_constants=force_constants)
+    return fit(
         train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress, workdir=workdir
+    )
+
+
+def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:
+    """The family, as one that learns from force constants.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    if isinstance(family, LearnsForceConstants) and family.learns_force_constants:
+        return family
+    able = isinstance(family, LearnsForceConstants)
+    raise InputError(
+        f"potentials of family {family.name} learn from no force constants",
+        hint="give weights.force_constants a value above zero" if able else "mmtp does",
     )

@@ -23,6 +23,7 @@ import numpy as np
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import Cost
 from magflow.core.protocols import FitReport, PotentialFamily
 from magflow.core.uncertainty import Uncertainty, require_told
@@ -56,6 +57,7 @@ class EnsembleTask:
     validation: float = 0.0
     start: PotentialEnsemble | None = None
     uncertainty: Uncertainty = Uncertainty.ENSEMBLE
+    force_constants: tuple[ForceConstantLabel, ...] = ()
 
     def __post_init__(self) -> None:
         if self.uncertainty is not Uncertainty.ENSEMBLE:
@@ -72,6 +74,8 @@ class EnsembleTask:
             parts += [item.label_id.encode(), *(b"" if a is None else np.asarray(a).tobytes() for a in arrays)]
         if self.start is not None:
             parts += [member.to_bytes() for member in self.start.members]
+        for constants in self.force_constants:
+            parts += [constants.label_id.encode(), constants.array.tobytes()]
         return digest(parts)
 
 
@@ -157,6 +161,7 @@ def _train_member(task: EnsembleTask, workdir: Path, member: int, told: MemberPr
         start=None if task.start is None else task.start.members[member],
         progress=lambda fraction, text: told(member, fraction, text),
         workdir=directory / "fit",
+        force_constants=task.force_constants,
     )
     replace_file(directory / MODEL, potential.to_bytes())
     replace_file(directory / REPORT, json.dumps(asdict(report)).encode())  # last: it marks the member as finished
@@ -181,6 +186,8 @@ def _collect(task: EnsembleTask, workdir: Path) -> tuple[PotentialEnsemble, list
         "n_labels": len(task.dataset),
         "levels_of_theory": [level.as_dict() for level in task.dataset.levels_of_theory],
     }
+    if task.force_constants:
+        metadata["force_constants"] = [constants.label_id for constants in task.force_constants]
     ensemble = PotentialEnsemble(tuple(potentials), task.family.name, metadata=metadata, uncertainty=task.uncertainty)
     return ensemble, reports
 

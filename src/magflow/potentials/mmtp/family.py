@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Probe, Progress
 from magflow.errors import InputError, MissingToolError
@@ -25,6 +26,11 @@ class MmtpFamily(MmtpSettings):
     magnetic: ClassVar[bool] = True
     needs_moments: ClassVar[bool] = False
 
+    @property
+    def learns_force_constants(self) -> bool:
+        """Whether force constants weigh anything."""
+        return self.weights.force_constants > 0.0
+
     def fit(
         self,
         train: Sequence[LabeledFrame],
@@ -35,6 +41,7 @@ class MmtpFamily(MmtpSettings):
         start: Potential | None = None,
         progress: Progress | None = None,
         workdir: Path | None = None,
+        force_constants: Sequence[ForceConstantLabel] = (),
     ) -> tuple[MmtpPotential, FitReport]:
         """Fit one potential.
 
@@ -51,6 +58,9 @@ class MmtpFamily(MmtpSettings):
             (:mod:`magflow.potentials.mmtp.promote`).
         workdir
             Where a checkpoint is kept, for a fit that is killed to go on from; created if absent.
+        force_constants
+            Rows of force constants at clamped moments to be met besides, each component with
+            ``weights.force_constants``.
 
         Raises
         ------
@@ -60,7 +70,7 @@ class MmtpFamily(MmtpSettings):
         """
         species = tuple(sorted(set(elements)))
         begin = None if start is None else _own(start)
-        return fit_mmtp(self, FitTask(train, validation, species, seed, begin, progress, workdir))
+        return fit_mmtp(self, FitTask(train, validation, species, seed, begin, progress, workdir, force_constants))
 
     def undecided(self, potential: Potential, labels: Sequence[LabeledFrame], *, seed: int) -> MmtpUndecided:
         """See :class:`magflow.core.undecided.TellsUndecided`.

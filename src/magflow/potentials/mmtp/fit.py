@@ -45,7 +45,7 @@ def _fit(settings: MmtpSettings, task: FitTask) -> tuple[MmtpPotential, FitRepor
     ready = prepare(settings, task)
     held = ready.held
     monitor = (lambda p: held.loss(held.residuals(p))) if held else None
-    objective = Objective(ready.problem, ready.prior)
+    objective = Objective(ready.whole, ready.prior)
     rough = None if ready.rough is None else Objective(ready.rough, ready.prior)
     checkpoint = Checkpoint(task.workdir, _key(settings, task, ready)) if task.workdir is not None else None
     found = checkpoint.load() if checkpoint else None
@@ -107,6 +107,8 @@ def _key(settings: MmtpSettings, task: FitTask, ready: Prepared) -> str:
         if problem is not None:
             geometry, targets = problem.geometry, problem.targets
             arrays += [geometry.type, geometry.moment, geometry.vector, targets.values, targets.weights]
+    if ready.curvature is not None:
+        arrays += ready.curvature.arrays
     return fit_key(f"{settings.model_dump_json()} {task.species} {task.seed}", arrays)
 
 
@@ -116,7 +118,7 @@ def finish(settings: MmtpSettings, ready: Prepared, unknowns: FloatArray, seed: 
     potential = MmtpPotential(with_unknowns(problem.model, unknowns))
     active: ActiveSet
     if settings.grade is Scope.POSTERIOR:
-        posterior = Posterior.of(problem, ready.prior, unknowns)
+        posterior = Posterior.of(ready.whole, ready.prior, unknowns)
         active = PosteriorDraws.of(posterior, problem, settings.weights, seed)
     else:
         active = select_active_set(potential, problem.geometry, settings.grade)
@@ -132,6 +134,8 @@ def _report(state: State, ready: Prepared, cost: Cost, potential: MmtpPotential)
             rmse[name] = problem.rmse(problem.residuals(state.best))
             residuals[name] = residual_report(items, _as_labelled(potential, problem, items), usual_volume)
     details = _details(potential.model, len(ready.items)) | {"residuals": residuals, "ending": state.ending}
+    if ready.curvature is not None:
+        details["force_constants"] = {"rows": ready.curvature.known, "rmse": ready.curvature.rmse(state.best)}
     return FitReport(state.ending is Ending.CONVERGED, state.iteration, rmse, cost, tuple(state.history), details)
 
 

@@ -16,6 +16,10 @@ BEND = 0.1
 class LeastSquares(Protocol):
     """What the optimiser needs to know of a problem."""
 
+    @property
+    def known(self) -> int:
+        """Residuals that there is a target for."""
+
     def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """J^T J, J^T r, |r|^2."""
 
@@ -39,6 +43,11 @@ class Magnified:
     sample: LeastSquares
     factor: float
 
+    @property
+    def known(self) -> int:
+        """Residuals of the sample that there is a target for."""
+        return self.sample.known
+
     def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
         """J^T J, J^T r, |r|^2."""
         jtj, jtr, loss = self.sample.normal(parameters)
@@ -60,6 +69,53 @@ class Magnified:
     def loss(self, residuals: FloatArray) -> float:
         """Weighted sum of squares."""
         return self.factor * self.sample.loss(residuals)
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Two least squares of the same unknowns as one; the residuals of `second` come last.
+
+    Parameters
+    ----------
+    second
+        One whose every residual has a target.
+    """
+
+    first: LeastSquares
+    second: LeastSquares
+
+    @property
+    def known(self) -> int:
+        """Residuals of both that there is a target for."""
+        return self.first.known + self.second.known
+
+    def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """J^T J, J^T r, |r|^2."""
+        a, b = self.first.normal(parameters), self.second.normal(parameters)
+        return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+    def loss_and_gradient(self, parameters: FloatArray) -> tuple[float, FloatArray]:
+        """|r|^2 and its gradient."""
+        a, b = self.first.loss_and_gradient(parameters), self.second.loss_and_gradient(parameters)
+        return a[0] + b[0], a[1] + b[1]
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Residuals of both, not weighted."""
+        return np.concatenate([self.first.residuals(parameters), self.second.residuals(parameters)])
+
+    def pulled_back(self, parameters: FloatArray, residuals: FloatArray) -> FloatArray:
+        """J^T r for any residuals r of both, which come without their weights."""
+        a, b = self._parts(residuals)
+        return self.first.pulled_back(parameters, a) + self.second.pulled_back(parameters, b)
+
+    def loss(self, residuals: FloatArray) -> float:
+        """Weighted sum of squares."""
+        a, b = self._parts(residuals)
+        return self.first.loss(a) + self.second.loss(b)
+
+    def _parts(self, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
+        edge = len(residuals) - self.second.known
+        return residuals[:edge], residuals[edge:]
 
 
 @dataclass(frozen=True, eq=False)

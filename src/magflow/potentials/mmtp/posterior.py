@@ -18,7 +18,7 @@ from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
 from magflow.potentials.mmtp.model import MmtpModel
-from magflow.potentials.mmtp.objective import Prior
+from magflow.potentials.mmtp.objective import LeastSquares, Prior
 from magflow.potentials.mmtp.residuals import MmtpWeights, Problem, RowLayout, Targets, pulay_columns
 
 JITTER = 1e-12
@@ -47,13 +47,12 @@ class Posterior:
     noise: float
 
     @classmethod
-    def of(cls, problem: Problem, prior: Prior, unknowns: FloatArray) -> Posterior:
+    def of(cls, problem: LeastSquares, prior: Prior, unknowns: FloatArray) -> Posterior:
         """The posterior of `problem` at its minimum `unknowns`."""
         normal, _, loss = problem.normal(unknowns)
         factor = _inverse_root(normal + np.diag(prior.precision))
         effective = float(np.einsum("ij,ij->", factor, normal @ factor))
-        rows = int((problem.targets.weights > 0.0).sum())
-        return cls(factor, unknowns, effective, loss / max(rows - effective, 1.0))
+        return cls(factor, unknowns, effective, loss / max(problem.known - effective, 1.0))
 
     def draw(self, n: int, seed: int) -> FloatArray:
         """(n, P) deviations from the minimum with the covariance H^-1."""

@@ -33,6 +33,9 @@ class MmtpWeights(BaseModel):
     forces: float = Field(default=25.0, ge=0.0, description="Weight of a force component, 1/(eV/A).")
     stress: float = Field(default=25.0, ge=0.0, description="Weight of a stress component times V/N, 1/(eV/atom).")
     magnetic_forces: float = Field(default=33.0, ge=0.0, description="Weight of a magnetic force, 1/(eV/muB).")
+    force_constants: float = Field(
+        default=5.0, ge=0.0, description="Weight of a force constant where some are learnt, 1/(eV/A^2)."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +181,11 @@ class Problem:
         geometry = build_geometry(frames, model.species, model.cutoff, magnetic=model.magnetic)
         targets = build_targets(items, repeats, weights, magnetic=model.magnetic)
         return cls(model, geometry, targets, pulay_columns(geometry, len(model.species)))
+
+    @cached_property
+    def known(self) -> int:
+        """Number of rows that have a target."""
+        return int((self.targets.weights > 0.0).sum())
 
     @property
     def size(self) -> int:

@@ -35,7 +35,7 @@ class MmtpSettings(BaseModel):
     max_moment: dict[str, float] = Field(
         default_factory=dict, description="Element to the largest moment, muB; elements left out: from the labels."
     )
-    weights: MmtpWeights = Field(default_factory=MmtpWeights, description="Weights of the four quantities.")
+    weights: MmtpWeights = Field(default_factory=MmtpWeights, description="Weights of the quantities.")
     radial_ridge: float = Field(default=0.03, ge=0.0, description="Penalty on radial coefficients.")
     radial_growth: float = Field(
         default=5.0, ge=1.0, description="Factor on radial_ridge per radial polynomial degree."

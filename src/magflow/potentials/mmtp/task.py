@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import Progress
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import enumerate_basis
+from magflow.potentials.mmtp.curvature import Curvature
 from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
-from magflow.potentials.mmtp.objective import LeastSquares, Magnified, Prior
+from magflow.potentials.mmtp.objective import Joint, LeastSquares, Magnified, Prior
 from magflow.potentials.mmtp.optimise import Plan
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.prior import magnetic_scale, prior_and_starts
@@ -42,6 +44,7 @@ class FitTask:
     start: MmtpPotential | None = None
     progress: Progress | None = None
     workdir: Path | None = None
+    force_constants: Sequence[ForceConstantLabel] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,8 @@ class Prepared:
         The training labels, each once, and the validation labels.
     problem, held
         Their least squares.
+    curvature
+        That of the force constants, if there are any.
     rough
         A sample of its labels standing for all of them, where they are many.
     prior
@@ -66,10 +71,16 @@ class Prepared:
     held_items: list[LabeledFrame]
     problem: Problem
     held: Problem | None
+    curvature: Curvature | None
     rough: LeastSquares | None
     prior: Prior
     starts: list[FloatArray]
     plan: Plan
+
+    @property
+    def whole(self) -> LeastSquares:
+        """Of training labels and force constants together."""
+        return _with(self.problem, self.curvature)
 
 
 def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
@@ -89,6 +100,9 @@ def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     items, repeats = unique_items(task.train)
     model = _model(settings, task, items)
     problem = Problem.of(model, items, repeats, settings.weights)
+    constants, curvature = task.force_constants, None
+    if constants and settings.weights.force_constants > 0.0:
+        curvature = Curvature.of(model, constants, settings.weights.force_constants)
     rough = _sample(settings, problem, items, repeats, task.seed)
     prior, starts = prior_and_starts(
         settings,
@@ -105,7 +119,12 @@ def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
     if task.validation:
         held = Problem.of(model, task.validation, np.ones(len(task.validation), dtype=np.int64), settings.weights)
     plan = Plan(settings.max_iterations, SAMPLE_ITERATIONS, settings.tolerance, settings.patience)
-    return Prepared(items, list(task.validation), problem, held, rough, prior, starts, plan)
+    rough = None if rough is None else _with(rough, curvature)
+    return Prepared(items, list(task.validation), problem, held, curvature, rough, prior, starts, plan)
+
+
+def _with(labels: LeastSquares, curvature: Curvature | None) -> LeastSquares:
+    return labels if curvature is None else Joint(labels, curvature)
 
 
 def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
@@ -115,7 +134,8 @@ def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame])
     if n_psi > 1 and not start.magnetic and start.species == task.species:
         start = promote(start, settings.form, n_psi, _moment_ranges(settings, items, task.species))
     check_start(settings, start.model, task.species, items)
-    return widened(start.model, [item.configuration for item in items])
+    frames = [item.configuration for item in items]
+    return widened(start.model, [*frames, *(constants.frame for constants in task.force_constants)])
 
 
 def _sample(
