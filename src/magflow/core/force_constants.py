@@ -29,7 +29,7 @@ class MomentsOf(StrEnum):
     @classmethod
     def at(cls, kind: LabelKind) -> MomentsOf:
         """What they do in calculations of a kind."""
-        return cls.RELAXED if kind is LabelKind.SPIN_POLARISED else cls.CLAMPED
+        return cls.RELAXED if kind == LabelKind.SPIN_POLARISED else cls.CLAMPED
 
 
 @dataclass(frozen=True, eq=False)
