@@ -28,6 +28,7 @@ COMMANDS = (
         "export",
         "convert",
         "train",
+        "finetune",
         "compare",
         "transfer",
         "validate",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ase.data import atomic_numbers
 
@@ -98,13 +99,33 @@ class TrainTask:
         StoreError
             If a file cannot be written.
         """
-        told = _over_all(progress, self.training.members)
-        ensemble, reports = train_ensemble(self.training, self.workdir, jobs=self.jobs or cores(), progress=told)
+        ensemble, reports = self.trained(progress)
         result = self._judged(ensemble, reports)
-        replace_file(self.directory / FILE, json.dumps(result.as_dict(), indent=1).encode())
+        self.keep(ensemble, FILE, result.as_dict())
+        return result
+
+    def trained(self, progress: WorkProgress = silent) -> tuple[PotentialEnsemble, list[FitReport]]:
+        """Train the members that are not finished yet; what they leave is kept until :meth:`keep`.
+
+        Raises
+        ------
+        InputError
+            As :func:`~magflow.potentials.training.train_ensemble`.
+        """
+        told = _over_all(progress, self.training.members)
+        return train_ensemble(self.training, self.workdir, jobs=self.jobs or cores(), progress=told)
+
+    def keep(self, ensemble: PotentialEnsemble, file: str, result: Mapping[str, Any]) -> None:
+        """Save a result and the ensemble it is of, and leave no trace of the work.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be written.
+        """
+        replace_file(self.directory / file, json.dumps(result, indent=1).encode())
         ensemble.save(self.directory)
         shutil.rmtree(self.workdir, ignore_errors=True)
-        return result
 
     def _judged(self, ensemble: PotentialEnsemble, reports: Sequence[FitReport]) -> TrainResult:
         usual_volume = UsualVolume.of([item.frame for item in self.training.dataset])

@@ -1,0 +1,174 @@
+"""Force constants opened, and an ensemble fine-tuned on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from magflow.api.opening import Labels, Models, ensemble_of, family_of, read_labels
+from magflow.core.force_constants import ForceConstantLabel
+from magflow.core.label import LevelOfTheory
+from magflow.core.protocols import WorkProgress, silent
+from magflow.errors import InputError
+from magflow.io import force_constants as own
+from magflow.io.phonopy_files import is_phonopy, read_phonopy
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.training import EnsembleTask
+from magflow.properties.displaced import of_displacements
+from magflow.studies.finetune.result import FinetuneResult
+from magflow.studies.finetune.task import FinetuneTask
+from magflow.studies.train.task import TrainTask
+
+Constants: TypeAlias = ForceConstantLabel | str | Path
+
+
+def read_force_constants(
+    place: str | Path,
+    *,
+    level: LevelOfTheory | None = None,
+    moments: Mapping[str, float] | None = None,
+    clamped: bool = False,
+) -> list[ForceConstantLabel]:
+    """The force constants in a file or folder.
+
+    Parameters
+    ----------
+    place
+        A folder or file of phonopy (``phonopy*.yaml`` with FORCE_SETS or FORCE_CONSTANTS in or beside it); a file of
+        force constants that magflow wrote; or labelled frames in any format that magflow reads: perfect supercells,
+        and those with one atom displaced.
+    level
+        Level of theory of what phonopy computed; None: unspecified. Other files say it.
+    moments
+        Element to |m|, muB, where phonopy's files hold none, or a guess.
+    clamped
+        Phonopy's displacements were made at fixed moments; otherwise those of a magnetic crystal followed.
+
+    Raises
+    ------
+    InputError
+        No force constants or no supercell, a crystal that is not at rest, moments that break the symmetry that phonopy
+        used, damaged files.
+
+    Examples
+    --------
+    >>> import magflow
+    >>> magflow.read_force_constants("phonons/Cr", moments={"Cr": 0.9}, clamped=True)  # doctest: +SKIP
+    [<ForceConstantLabel Cr16 AFM: 1 of 16 atoms, unspecified >]
+    """
+    path = Path(place)
+    if is_phonopy(path):
+        return [read_phonopy(path, level=level, moments=moments, clamped=clamped)]
+    if path.suffix == own.SUFFIX:
+        return own.read_force_constants(path)
+    return of_displacements(list(read_labels(path)), str(path))
+
+
+def finetune(
+    models: Models,
+    phonons: Constants | Sequence[Constants],
+    cotrain: Labels,
+    out: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    held: Constants | Sequence[Constants] = (),
+    test: Labels | None = None,
+    moments: Mapping[str, float] | None = None,
+    clamped: bool = False,
+    bagging: bool = True,
+    seed: int = 1,
+    mixed: bool = False,
+    jobs: int = 0,
+    resume: bool = False,
+    progress: WorkProgress = silent,
+) -> FinetuneResult:
+    """Go on with the fits of an ensemble, on force constants and on labels, and say what that did to its phonons.
+
+    Parameters
+    ----------
+    models
+        What :func:`magflow.load` takes.
+    phonons, held
+        Force constants to learn from, and to be judged by only: labels, or what :func:`read_force_constants` takes.
+    cotrain, test
+        Labels to learn from again, so that nothing is forgotten, and to be held against.
+    out
+        Directory of the tuned ensemble; :func:`magflow.load` opens it.
+    settings
+        That differ from those the ensemble was fitted with, such as ``{"weights": {"force_constants": 20}}``.
+    moments, clamped
+        As for :func:`read_force_constants`.
+    bagging
+        Give each member its own 80 % of the labels; force constants are met by all.
+    mixed
+        Accept force constants of another level of theory than the labels.
+    jobs
+        Members fitted side by side; 0: as many as there are cores.
+    resume
+        Go on with the fits in `out`.
+
+    Raises
+    ------
+    InputError
+        A family that learns from no force constants, force constants of another level of theory or of moments that
+        follow the atoms, unknown settings, an ensemble or other fits in `out`.
+
+    Examples
+    --------
+    >>> import magflow
+    >>> tuned = magflow.finetune("potential", "phonons/Fe", "labels.extxyz", "tuned")  # doctest: +SKIP
+    >>> tuned.change(learnt=True)  # doctest: +SKIP
+    -0.72
+    """
+    start = ensemble_of(models)
+    training = EnsembleTask(
+        family=family_of(start.family_name, _merged(_settings(start), settings or {})),
+        dataset=read_labels(cotrain, mixed=mixed),
+        elements=start.species,
+        members=len(start.members),
+        seed=seed,
+        bagging=bagging,
+        start=start,
+        force_constants=tuple(_opened(phonons, moments, clamped)),
+    )
+    fits = TrainTask(training, None if test is None else read_labels(test, mixed=mixed), Path(out), jobs)
+    task = FinetuneTask(fits, tuple(_opened(held, moments, clamped)), mixed)
+    fits.check_directory(resume=resume)
+    return task.run(progress)
+
+
+def _opened(
+    given: Constants | Sequence[Constants], moments: Mapping[str, float] | None, clamped: bool
+) -> list[ForceConstantLabel]:
+    """What is given, opened where it is a path."""
+    found = []
+    for item in [given] if isinstance(given, ForceConstantLabel | str | Path) else given:
+        if isinstance(item, ForceConstantLabel):
+            found.append(item)
+        else:
+            found += read_force_constants(item, moments=moments, clamped=clamped)
+    return found
+
+
+def _settings(ensemble: PotentialEnsemble) -> dict[str, Any]:
+    """What an ensemble was fitted with.
+
+    Raises
+    ------
+    InputError
+        If it does not say.
+    """
+    settings = ensemble.metadata.get("settings")
+    if not isinstance(settings, Mapping):
+        raise InputError("the ensemble does not say with which settings it was fitted", hint="train it with magflow")
+    return dict(settings)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above`, mapping by mapping."""
+    found = dict(below)
+    for key, value in above.items():
+        mine = found.get(key)
+        found[key] = _merged(mine, value) if isinstance(mine, Mapping) and isinstance(value, Mapping) else value
+    return found

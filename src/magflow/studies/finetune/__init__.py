@@ -1,0 +1,1 @@
+"""What force constants teach a trained ensemble of phonons, and what it forgets meanwhile."""

@@ -1,0 +1,109 @@
+"""What a fine-tuning says to people: phonons and errors, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from magflow.core.prediction import QUANTITIES
+from magflow.presentation.blocks import Table
+from magflow.presentation.formats import NONE, number
+from magflow.presentation.quantities import quantity
+from magflow.presentation.sections import Section, TitledTable
+from magflow.properties.vibrations import TEMPERATURE, Vibrations
+from magflow.studies.finetune.result import Crystal, FinetuneResult, Phonons
+
+HEADS = {
+    "rmse": "Force constants (eV/Å²)",
+    "highest": "Highest frequency (THz)",
+    "entropy": "Entropy (J/(K mol))",
+    "free_energy": "Free energy (kJ/mol)",
+    "heat_capacity": "Heat capacity (J/(K mol))",
+}
+SHARES = {True: "learnt from", False: "held out"}
+
+
+def section(result: FinetuneResult) -> Section:
+    """The fine-tuning as a part of a page."""
+    return Section(
+        name="fine-tuning",
+        label="Fine-tuning",
+        title="Phonons and labels before and after fine-tuning",
+        explanation=f"Thermodynamic functions are harmonic, at {TEMPERATURE:g} K, per mole of atoms.",
+        tables=[
+            TitledTable("Phonons", crystal_table(result)),
+            TitledTable("Mean error over the crystals", mean_table(result)),
+            TitledTable("RMSE on labels", label_table(result)),
+        ],
+        remarks=remarks(result),
+    )
+
+
+def crystal_table(result: FinetuneResult) -> Table:
+    """Three rows per crystal: labelled, before, after; the first column is the error of the force constants."""
+    rows = []
+    for crystal in result.crystals:
+        about = [crystal.name, SHARES[crystal.learnt]]
+        rows.append([*about, "labelled", NONE, *_cells(crystal.labelled)])
+        rows += [["", "", when, *_said(said)] for when, said in _both(crystal)]
+    heads = [
+        "crystal",
+        "force constants",
+        "",
+        f"RMSE: {HEADS['rmse']}",
+        *list(HEADS.values())[1:],
+        "Lowest frequency (THz)",
+    ]
+    return Table(heads, rows, frozenset(range(3, len(heads))))
+
+
+def mean_table(result: FinetuneResult) -> Table:
+    """Mean absolute error of each quantity before and after, and how it changed."""
+    rows = []
+    for learnt, share in SHARES.items():
+        for name, (before, after) in result.mean_errors(learnt=learnt).items():
+            rows.append([share, HEADS[name], number(before), number(after), _percent(after, before)])
+    return Table(["crystals", "quantity", "before", "after", "change"], rows, frozenset({2, 3, 4}))
+
+
+def label_table(result: FinetuneResult) -> Table:
+    """RMSE of the mean of the ensemble on the labels, before and after."""
+    rows = []
+    for part, before in result.before.items():
+        for q in (quantity(name) for name in QUANTITIES if name in before["errors"]):
+            pair = [found[part]["errors"][q.name]["rmse"] for found in (result.before, result.after)]
+            shown = [number(x * q.factor) for x in pair]
+            rows.append([part, before["labels"], f"{q.title} ({q.unit})", *shown, _percent(pair[1], pair[0])])
+    return Table(["labels", "number", "quantity", "before", "after", "change"], rows, frozenset({1, 3, 4, 5}))
+
+
+def remarks(result: FinetuneResult) -> list[tuple[str, str]]:
+    """The change of the mean errors in one number, and fits that did not converge."""
+    said = []
+    for learnt, share in SHARES.items():
+        change = result.change(learnt=learnt)
+        if change is not None:
+            about = f"mean error over highest frequency, entropy, free energy and heat capacity, crystals {share}"
+            said.append((about, f"{100 * change:+.0f} %"))
+    late = [str(k) for k, member in enumerate(result.members) if not member.converged]
+    if late:
+        said.append(("stopped at the last iteration, not converged", f"member {', '.join(late)}"))
+    return said
+
+
+def _both(crystal: Crystal) -> Iterator[tuple[str, Phonons]]:
+    yield "before", crystal.before
+    yield "after", crystal.after
+
+
+def _said(said: Phonons) -> list[str]:
+    return [number(said.rmse), *_cells(said.vibrations)]
+
+
+def _cells(v: Vibrations | None) -> list[str]:
+    if v is None:
+        return [NONE] * 5
+    return [number(x, 4) for x in (v.highest, v.entropy, v.free_energy, v.heat_capacity, v.lowest)]
+
+
+def _percent(after: float, before: float) -> str:
+    return f"{100 * (after / before - 1.0):+.1f} %" if before else NONE

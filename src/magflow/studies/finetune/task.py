@@ -1,0 +1,150 @@
+"""A trained ensemble to go on from, with force constants to meet and labels not to forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from magflow.core.dataset import Dataset
+from magflow.core.force_constants import ForceConstantLabel
+from magflow.core.frame import Frame
+from magflow.core.protocols import WorkProgress, silent
+from magflow.errors import InputError
+from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, learns_force_constants
+from magflow.potentials.strata import UsualVolume, residual_report
+from magflow.presentation.formats import without_ones
+from magflow.properties.displaced import columns_of, complete
+from magflow.properties.vibrations import Vibrations, vibrations_of
+from magflow.studies.finetune.result import FILE, Crystal, FinetuneResult, Phonons
+from magflow.studies.train.result import FittedMember
+from magflow.studies.train.task import TrainTask
+
+FITS = 0.95
+"""Share of the progress that the fits take."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuneTask:
+    """What is to be tuned, and what it is judged by.
+
+    Parameters
+    ----------
+    train
+        The fits: their start, the labels learnt from again and the force constants.
+    held
+        Force constants that are judged and not learnt from.
+    mixed
+        Accept force constants of another level of theory than the labels.
+
+    Raises
+    ------
+    InputError
+        No start or no force constants, force constants of another level of theory, a family that learns from none.
+    """
+
+    train: TrainTask
+    held: tuple[ForceConstantLabel, ...] = ()
+    mixed: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.train.training.force_constants:
+            raise InputError("no force constants to learn from", where="--phonons")
+        learns_force_constants(self.train.training.family)
+        if not self.mixed:
+            for label in (*self.train.training.force_constants, *self.held):
+                self._check_level(label)
+
+    @property
+    def start(self) -> PotentialEnsemble:
+        """The ensemble that is tuned.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if self.train.training.start is None:
+            raise InputError("there is no potential to go on from")
+        return self.train.training.start
+
+    def _check_level(self, label: ForceConstantLabel) -> None:
+        mine = self.train.training.dataset.levels_of_theory
+        if all(level.fingerprint != label.level_of_theory.fingerprint for level in mine):
+            level = label.level_of_theory
+            raise InputError(
+                "force constants of another level of theory than the labels",
+                where=label.source or repr(label),
+                seen=f"{level.code} {level.version} {level.kind} {level.fingerprint}",
+                expected=", ".join(f"{t.code} {t.version} {t.kind} {t.fingerprint}" for t in mine),
+                hint="--mixed (mixed=True in Python) accepts them, if that is meant",
+            )
+
+    def run(self, progress: WorkProgress = silent) -> FinetuneResult:
+        """Tune the members that are not finished yet, judge the ensemble, and save both.
+
+        Raises
+        ------
+        InputError
+            As :func:`~magflow.potentials.training.train_ensemble`.
+        StoreError
+            If a file cannot be written.
+        """
+
+        def fits(fraction: float, text: str, *, milestone: bool = False) -> None:
+            progress(FITS * fraction, text, milestone=milestone)
+
+        tuned, reports = self.train.trained(fits)
+        progress(FITS, "phonons before and after")
+        labels = [(label, True) for label in self.train.training.force_constants]
+        labels += [(label, False) for label in self.held]
+        result = FinetuneResult(
+            tuned.family_name,
+            tuned.species,
+            tuple(self._crystal(label, tuned, learnt=learnt) for label, learnt in labels),
+            self._errors(self.start),
+            self._errors(tuned),
+            tuple(FittedMember.of(report) for report in reports),
+            round(sum(report.cost.cpu_seconds for report in reports), 2),
+        )
+        self.train.keep(tuned, FILE, result.as_dict())
+        return result
+
+    def _crystal(self, label: ForceConstantLabel, tuned: PotentialEnsemble, *, learnt: bool) -> Crystal:
+        full = complete(label)
+        return Crystal(
+            without_ones(f"{label.frame.formula} {label.frame.ordering}"),
+            learnt,
+            len(label.frame),
+            len(label.atoms),
+            float(np.sqrt(np.mean(label.array**2))),
+            None if full is None else vibrations_of(label.frame, full),
+            _phonons(self.start, label),
+            _phonons(tuned, label),
+        )
+
+    def _errors(self, ensemble: PotentialEnsemble) -> dict[str, dict[str, object]]:
+        return {name: _residuals(ensemble, part) for name, part in self._parts.items()}
+
+    @property
+    def _parts(self) -> dict[str, Dataset]:
+        test = {} if self.train.test is None else {"test": self.train.test}
+        return {"cotrain": self.train.training.dataset} | test
+
+
+def _phonons(ensemble: PotentialEnsemble, label: ForceConstantLabel) -> Phonons:
+    said = ForceConstantLabel.from_columns(
+        label.frame, label.level_of_theory, label.atoms, columns_of(ensemble, _seen(ensemble, label), label.atoms)
+    )
+    full = complete(said)
+    found: Vibrations | None = None if full is None else vibrations_of(label.frame, full)
+    return Phonons(float(np.sqrt(np.mean((said.array - label.array) ** 2))), found)
+
+
+def _seen(ensemble: PotentialEnsemble, label: ForceConstantLabel) -> Frame:
+    return label.frame if ensemble.magnetic else label.frame.non_magnetic()
+
+
+def _residuals(ensemble: PotentialEnsemble, part: Dataset) -> dict[str, object]:
+    usual_volume = UsualVolume.of([item.frame for item in part])
+    return residual_report(part, as_labelled(ensemble, part), usual_volume)
