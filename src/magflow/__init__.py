@@ -21,7 +21,7 @@ from magflow.core import moved_imports
 
 if TYPE_CHECKING:
     from magflow.api.campaign import Campaign
-    from magflow.api.finetuning import finetune, read_force_constants
+    from magflow.api.finetuning import displace, finetune, read_force_constants
     from magflow.api.opening import load, read_labels, to_frame
     from magflow.api.simulation import md, relax
     from magflow.api.training import compare, train, transfer
@@ -44,6 +44,7 @@ __all__ = [
     "PotentialEnsemble",
     "__version__",
     "compare",
+    "displace",
     "finetune",
     "load",
     "md",
@@ -58,7 +59,7 @@ __all__ = [
 
 _HOMES = {
     "magflow.api.campaign": ("Campaign",),
-    "magflow.api.finetuning": ("finetune", "read_force_constants"),
+    "magflow.api.finetuning": ("displace", "finetune", "read_force_constants"),
     "magflow.api.opening": ("load", "read_labels", "to_frame"),
     "magflow.api.simulation": ("md", "relax"),
     "magflow.api.training": ("compare", "train", "transfer"),

@@ -6,21 +6,69 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from magflow.api.opening import Labels, Models, ensemble_of, family_of, read_labels
+from magflow.api.opening import Labels, Models, Structural, ensemble_of, family_of, read_labels, to_frame
 from magflow.core.force_constants import ForceConstantLabel
+from magflow.core.frame import Frame
 from magflow.core.label import LevelOfTheory
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
+from magflow.explore.geometry import repeated
 from magflow.io import force_constants as own
+from magflow.io.extxyz import write_extxyz
 from magflow.io.phonopy_files import is_phonopy, read_phonopy
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.training import EnsembleTask
-from magflow.properties.displaced import of_displacements
+from magflow.properties.displaced import FURTHEST, displaced_frames, of_displacements
 from magflow.studies.finetune.result import FinetuneResult
 from magflow.studies.finetune.task import FinetuneTask
 from magflow.studies.train.task import TrainTask
 
 Constants: TypeAlias = ForceConstantLabel | str | Path
+
+
+def displace(
+    structure: Structural,
+    out: str | Path | None = None,
+    *,
+    repeat: Sequence[int] = (1, 1, 1),
+    distance: float = 0.01,
+) -> list[Frame]:
+    """A perfect supercell, and the frames that its force constants are told by once they have labels.
+
+    Parameters
+    ----------
+    structure
+        Crystal at rest, with its moments: what :func:`magflow.to_frame` takes.
+    out
+        Extended XYZ that gets the frames, for ``magflow label``.
+    repeat
+        Repeats of the cell.
+    distance
+        A, of the one atom that is displaced in each frame but the first.
+
+    Raises
+    ------
+    InputError
+        What :func:`magflow.to_frame` refuses, repeats or a distance that are none, non-collinear moments.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> import magflow
+    >>> magflow.displace(bulk("Fe", cubic=True))
+    [<Frame Fe2 FM, 23.64 A^3, |m| up to 2.3 muB>, <Frame Fe2 FM, 23.64 A^3, |m| up to 2.3 muB>]
+    """
+    if len(repeat) != 3 or min(repeat) < 1:
+        raise InputError("not repeats of a cell", where="repeat", seen=list(repeat), expected="three numbers from 1")
+    if not 0.0 < distance < FURTHEST:
+        expected = f"above 0 and below {FURTHEST:g} A"
+        raise InputError("not a small displacement", where="distance", seen=distance, expected=expected)
+    a, b, c = repeat
+    perfect = repeated(to_frame(structure), (a, b, c))
+    frames = [perfect, *displaced_frames(perfect, distance)]
+    if out is not None:
+        write_extxyz(Path(out), frames)
+    return frames
 
 
 def read_force_constants(

@@ -28,6 +28,7 @@ COMMANDS = (
         "export",
         "convert",
         "train",
+        "displace",
         "finetune",
         "compare",
         "transfer",

@@ -27,6 +27,19 @@ STEP = 1e-3
 """A; displacements of a potential that has no second derivatives."""
 
 
+def displaced_frames(perfect: Frame, distance: float) -> list[Frame]:
+    """Frames with one atom of a perfect supercell displaced, as few as its symmetry allows (phonopy chooses them).
+
+    Parameters
+    ----------
+    distance
+        A.
+    """
+    phonons = phonopy_of(perfect)
+    phonons.generate_displacements(distance=distance)
+    return [perfect.replace(positions=s.positions) for s in phonons.supercells_with_displacements or ()]
+
+
 def of_displacements(items: Sequence[LabeledFrame], source: str = "") -> list[ForceConstantLabel]:
     """Rows of force constants from labels of crystals, each with frames in which one of its atoms is displaced.
 

@@ -20,6 +20,7 @@ from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.settings import TOLERANCE
 from magflow.presentation.blocks import Plot
 from magflow.properties.base import PointProperty
+from magflow.properties.displaced import displaced_frames
 from magflow.properties.harmonic import (
     BRANCH,
     CAPACITY,
@@ -127,9 +128,7 @@ class Phonons(PointProperty):
         return self._displaced(subject, perfect)
 
     def _displaced(self, subject: Subject, perfect: Frame) -> list[Frame]:
-        phonons = phonopy_of(perfect)
-        phonons.generate_displacements(distance=self.displacement)
-        displaced = [perfect.replace(positions=s.positions) for s in phonons.supercells_with_displacements or ()]
+        displaced = displaced_frames(perfect, self.displacement)
         return [perfect, *subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)]
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
