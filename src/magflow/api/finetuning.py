@@ -125,7 +125,7 @@ def finetune(
     moments: Mapping[str, float] | None = None,
     clamped: bool = False,
     bagging: bool = True,
-    seed: int = 1,
+    seed: int | None = None,
     mixed: bool = False,
     jobs: int = 0,
     resume: bool = False,
@@ -149,6 +149,8 @@ def finetune(
         As for :func:`read_force_constants`.
     bagging
         Give each member its own 80 % of the labels; force constants are met by all.
+    seed
+        None: those of the members, so that each learns again from the labels it knows; 1 if they do not say.
     mixed
         Accept force constants of another level of theory than the labels.
     jobs
@@ -175,7 +177,8 @@ def finetune(
         dataset=read_labels(cotrain, mixed=mixed),
         elements=start.species,
         members=len(start.members),
-        seed=seed,
+        seed=1 if seed is None else seed,
+        seeds=_seeds(start) if seed is None else (),
         bagging=bagging,
         start=start,
         force_constants=tuple(_opened(phonons, moments, clamped)),
@@ -211,6 +214,13 @@ def _settings(ensemble: PotentialEnsemble) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise InputError("the ensemble does not say with which settings it was fitted", hint="train it with magflow")
     return dict(settings)
+
+
+def _seeds(ensemble: PotentialEnsemble) -> tuple[int, ...]:
+    """Of each member, by which it drew its labels; none if the ensemble does not say."""
+    alike = [ensemble.metadata.get("seed", 1)] * len(ensemble.members)
+    seeds = ensemble.metadata.get("seeds", alike)
+    return tuple(seeds) if len(seeds) == len(alike) and all(isinstance(s, int) for s in seeds) else ()
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from magflow.cli.options import (
     Mixed,
     Models,
     Resume,
-    Seed,
     TestLabels,
     VirialSign,
     out_option,
@@ -52,7 +51,9 @@ def finetune(
         bool, typer.Option("--clamped", help="Moments were held in phonopy's displacements; else they followed.")
     ] = False,
     bagging: Annotated[bool, typer.Option(help="Give each member its own 80 % of the labels.")] = True,
-    seed: Seed = 1,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Default: those of the members, for the same samples of labels.")
+    ] = None,
     resume: Resume = False,
     jobs: Jobs = 0,
     mixed: Mixed = False,

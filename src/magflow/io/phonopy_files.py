@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -136,7 +137,9 @@ def _phonopy(cell: Path) -> Any:
                 "force constants without a supercell", where=str(cell), expected="unit_cell and supercell_matrix"
             )
         primitive: Any = "auto" if found.primitive_matrix is None else found.primitive_matrix
-        phonons: Any = Phonopy(unit, matrix, primitive_matrix=primitive, calculator=found.calculator, log_level=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*Point group symmetries")  # a supercell may be longer one way
+            phonons: Any = Phonopy(unit, matrix, primitive_matrix=primitive, calculator=found.calculator, log_level=0)
     except MagflowError:
         raise
     except Exception as error:  # phonopy raises what its parsers trip over

@@ -47,6 +47,7 @@ def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, Any] | 
             "iteration": ordered[0].iteration,
             "dataset": ordered[0].dataset,
             "n_labels": ordered[0].n_labels,
+            "seeds": [d.seed for d in ordered],
             "level_of_theory": ordered[0].level_of_theory,
         },
         uncertainty=ordered[0].uncertainty,

@@ -40,12 +40,17 @@ MemberProgress = Callable[[int, float, str], None]
 class EnsembleTask:
     """What is to be trained; the parameters are those of :func:`~magflow.potentials.ensemble.fit_member`.
 
-    `uncertainty` says what deviations of the ensemble are made of.
+    Parameters
+    ----------
+    uncertainty
+        What deviations of the ensemble are made of.
+    seeds
+        Of each member, where an ensemble that is gone on from had one each; empty: `seed` for all.
 
     Raises
     ------
     InputError
-        If it is to come from fits that do not know what their labels leave undecided.
+        If deviations are to come from fits that do not know what their labels leave undecided.
     """
 
     family: PotentialFamily
@@ -58,10 +63,15 @@ class EnsembleTask:
     start: PotentialEnsemble | None = None
     uncertainty: Uncertainty = Uncertainty.ENSEMBLE
     force_constants: tuple[ForceConstantLabel, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.uncertainty is not Uncertainty.ENSEMBLE:
             require_told(self.uncertainty, self.family, self.members)
+
+    def seed_of(self, member: int) -> int:
+        """The seed of the ensemble that one member is of."""
+        return self.seeds[member] if self.seeds else self.seed
 
     @property
     def key(self) -> str:
@@ -74,6 +84,8 @@ class EnsembleTask:
             parts += [item.label_id.encode(), *(b"" if a is None else np.asarray(a).tobytes() for a in arrays)]
         if self.start is not None:
             parts += [member.to_bytes() for member in self.start.members]
+        if self.seeds:
+            parts.append(repr(self.seeds).encode())
         for constants in self.force_constants:
             parts += [constants.label_id.encode(), constants.array.tobytes()]
         return digest(parts)
@@ -154,7 +166,7 @@ def _train_member(task: EnsembleTask, workdir: Path, member: int, told: MemberPr
         task.family,
         task.dataset,
         elements=task.elements,
-        seed=task.seed,
+        seed=task.seed_of(member),
         member=member,
         bagging=task.bagging,
         validation=task.validation,
@@ -182,6 +194,7 @@ def _collect(task: EnsembleTask, workdir: Path) -> tuple[PotentialEnsemble, list
     metadata = {
         "settings": task.family.model_dump(mode="json"),
         "seed": task.seed,
+        "seeds": [task.seed_of(k) for k in range(task.members)],
         "dataset": task.dataset.fingerprint,
         "n_labels": len(task.dataset),
         "levels_of_theory": [level.as_dict() for level in task.dataset.levels_of_theory],

@@ -45,7 +45,9 @@ def phonopy_of(supercell: Frame) -> Phonopy:
         positions=supercell.positions,
         magnetic_moments=None if supercell.magmoms is None else collinear(supercell.magmoms),
     )
-    return Phonopy(atoms, primitive_matrix=_primitive_matrix(supercell), symprec=SYMPREC, log_level=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Point group symmetries")  # a supercell may be longer one way
+        return Phonopy(atoms, primitive_matrix=_primitive_matrix(supercell), symprec=SYMPREC, log_level=0)
 
 
 def _primitive_matrix(supercell: Frame) -> FloatArray:
