@@ -21,7 +21,7 @@ from magflow.core import moved_imports
 
 if TYPE_CHECKING:
     from magflow.api.campaign import Campaign
-    from magflow.api.finetuning import displace, finetune, read_force_constants
+    from magflow.api.finetuning import displace, finetune, force_constants, read_force_constants
     from magflow.api.opening import load, read_labels, to_frame
     from magflow.api.simulation import md, relax
     from magflow.api.training import compare, train, transfer
@@ -46,6 +46,7 @@ __all__ = [
     "compare",
     "displace",
     "finetune",
+    "force_constants",
     "load",
     "md",
     "read_force_constants",
@@ -59,7 +60,7 @@ __all__ = [
 
 _HOMES = {
     "magflow.api.campaign": ("Campaign",),
-    "magflow.api.finetuning": ("displace", "finetune", "read_force_constants"),
+    "magflow.api.finetuning": ("displace", "finetune", "force_constants", "read_force_constants"),
     "magflow.api.opening": ("load", "read_labels", "to_frame"),
     "magflow.api.simulation": ("md", "relax"),
     "magflow.api.training": ("compare", "train", "transfer"),

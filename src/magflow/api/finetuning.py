@@ -18,7 +18,7 @@ from magflow.io.extxyz import write_extxyz
 from magflow.io.phonopy_files import is_phonopy, read_phonopy
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.training import EnsembleTask
-from magflow.properties.displaced import FURTHEST, displaced_frames, of_displacements
+from magflow.properties.displaced import FURTHEST, displaced_frames, of_displacements, of_potential
 from magflow.studies.finetune.result import FinetuneResult
 from magflow.studies.finetune.task import FinetuneTask
 from magflow.studies.train.task import TrainTask
@@ -58,17 +58,45 @@ def displace(
     >>> magflow.displace(bulk("Fe", cubic=True))
     [<Frame Fe2 FM, 23.64 A^3, |m| up to 2.3 muB>, <Frame Fe2 FM, 23.64 A^3, |m| up to 2.3 muB>]
     """
-    if len(repeat) != 3 or min(repeat) < 1:
-        raise InputError("not repeats of a cell", where="repeat", seen=list(repeat), expected="three numbers from 1")
     if not 0.0 < distance < FURTHEST:
         expected = f"above 0 and below {FURTHEST:g} A"
         raise InputError("not a small displacement", where="distance", seen=distance, expected=expected)
-    a, b, c = repeat
-    perfect = repeated(to_frame(structure), (a, b, c))
+    perfect = _supercell(structure, repeat)
     frames = [perfect, *displaced_frames(perfect, distance)]
     if out is not None:
         write_extxyz(Path(out), frames)
     return frames
+
+
+def force_constants(
+    models: Models, structure: Structural, out: str | Path | None = None, *, repeat: Sequence[int] = (1, 1, 1)
+) -> ForceConstantLabel:
+    """Force constants that a potential gives at clamped moments: a teacher for another.
+
+    Parameters
+    ----------
+    models
+        The teacher: what :func:`magflow.load` takes. The level of theory of what it gives names it.
+    structure, repeat
+        Crystal at rest and repeats of its cell, as for :func:`magflow.displace`.
+    out
+        JSON file that gets them, for ``magflow finetune --phonons``.
+
+    Raises
+    ------
+    InputError
+        A crystal that is not at rest, what the potential refuses.
+
+    Examples
+    --------
+    >>> import magflow
+    >>> magflow.force_constants("large", "relaxed.extxyz", "teacher.json", repeat=(2, 2, 2))  # doctest: +SKIP
+    <ForceConstantLabel Fe16 FM: 1 of 16 atoms, magflow 0.2.0>
+    """
+    found = of_potential(ensemble_of(models), _supercell(structure, repeat))
+    if out is not None:
+        own.write_force_constants(Path(out), [found])
+    return found
 
 
 def read_force_constants(
@@ -187,6 +215,13 @@ def finetune(
     task = FinetuneTask(fits, tuple(_opened(held, moments, clamped)), mixed)
     fits.check_directory(resume=resume)
     return task.run(progress)
+
+
+def _supercell(structure: Structural, repeat: Sequence[int]) -> Frame:
+    if len(repeat) != 3 or min(repeat) < 1:
+        raise InputError("not repeats of a cell", where="repeat", seen=list(repeat), expected="three numbers from 1")
+    a, b, c = repeat
+    return repeated(to_frame(structure), (a, b, c))
 
 
 def _opened(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from magflow import force_constants
 from magflow.cli.app import app
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel, MomentsOf
@@ -171,3 +172,15 @@ def test_what_it_refuses(data, tmp_path):
         assert message in result.stderr and result.stderr.count("\n") == 1, result.stderr
     mixed = finetune(data, tmp_path / "mixed", "--mixed", "--set", "max_iterations=1", phonons="level.json")
     assert mixed.exit_code == 0, mixed.output
+
+
+def test_a_potential_teaches_another(data, tmp_path):
+    teacher = tmp_path / "teacher.json"
+    label = force_constants(data / "potential", bcc(), teacher, repeat=(1, 1, 2))
+    assert label.level_of_theory.functional.startswith("teacher")
+    refused = finetune(data, tmp_path / "no", phonons=str(teacher))
+    assert refused.exit_code == 2 and "another level of theory" in refused.stderr
+    result = finetune(data, tmp_path / "yes", "--mixed", "--set", "max_iterations=1", "--json", phonons=str(teacher))
+    assert result.exit_code == 0, result.output
+    (crystal,) = json.loads(result.stdout)["crystals"]
+    assert crystal["before"]["rmse"] < 1e-9
