@@ -22,7 +22,7 @@ CELLS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 """Files that hold the supercell, in the order in which they are looked for; each may be packed (``.xz``, ``.gz``)."""
 CONSTANTS, HDF5, SETS = "FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS"
 PACKED = ("", ".xz", ".gz")
-SYMPREC = 1e-3
+ALIKE = 1e-3
 """muB; moments that a symmetry exchanges may differ by so much."""
 
 
@@ -241,7 +241,7 @@ def _check_moments(phonons: Any, frame: Frame, where: str) -> None:
     for permutation in np.asarray(phonons.symmetry.atomic_permutations):
         moved = magmoms[permutation]
         apart = min(np.abs(moved - magmoms).max(), np.abs(moved + magmoms).max())
-        if apart > SYMPREC:
+        if apart > ALIKE:
             atom = int(np.abs(moved - magmoms).argmax())
             raise InputError(
                 "the moments break the symmetry that phonopy used",

@@ -34,7 +34,7 @@ class MmtpWeights(BaseModel):
     stress: float = Field(default=25.0, ge=0.0, description="Weight of a stress component times V/N, 1/(eV/atom).")
     magnetic_forces: float = Field(default=33.0, ge=0.0, description="Weight of a magnetic force, 1/(eV/muB).")
     force_constants: float = Field(
-        default=5.0, ge=0.0, description="Weight of a force constant where some are learnt, 1/(eV/A^2)."
+        default=20.0, ge=0.0, description="Weight of a force constant where some are learnt, 1/(eV/A^2)."
     )
 
 
