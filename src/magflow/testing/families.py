@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,16 +16,18 @@ import numpy as np
 from magflow.core import plugins
 from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dataset import Dataset
+from magflow.core.force_constants import MomentsOf
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
-from magflow.core.protocols import FitReport, Potential, PotentialFamily, SupportsGrades
+from magflow.core.protocols import FitReport, LearnsForceConstants, Potential, PotentialFamily, SupportsGrades
 from magflow.core.undecided import TellsUndecided
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.properties.displaced import columns_of
 from magflow.testing.contract import agree, clause, demand, refused
 from magflow.testing.potentials import PotentialContract, pickled, twin
 from magflow.testing.settings import SettingsContract
-from magflow.testing.springs import ELEMENTS, springs, two_atoms, without_moments
+from magflow.testing.springs import ELEMENTS, spring_constants, springs, two_atoms, without_moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,24 @@ class PotentialFamilyContract(SettingsContract):
         along = most.rows(self.frames[2:3], directions).values
         expected = third.values[third.begin[2] : third.begin[3]] @ directions
         agree(along, expected, "rows of a frame alone, in 3 directions", atol=1e-8)
+
+    @clause
+    def force_constants_are_met(self) -> None:
+        """If it learns from force constants: they come closer, and those of moments that follow are refused."""
+        if not isinstance(self.plugin, LearnsForceConstants) or not self.plugin.learns_force_constants:
+            raise SkipTest("learns from no force constants")
+        label, start = spring_constants(magnetic=bool(self.plugin.magnetic)), self.fitted[0]
+        tuned, _ = self.fit(seed=1, start=start, force_constants=[label])
+
+        def off(potential: Potential) -> float:
+            alone = PotentialEnsemble((potential,), self.plugin.name)
+            return float(np.abs(columns_of(alone, label.frame, label.atoms) - label.columns).max())
+
+        before, after = off(start), off(tuned)
+        demand(after < 0.5 * before, f"errors of force constants before {before:.3g} and after {after:.3g} eV/A^2")
+        if self.plugin.magnetic:
+            with refused(InputError, "force constants of moments that follow the atoms"):
+                self.fit(seed=1, start=start, force_constants=[replace(label, moments=MomentsOf.RELAXED)])
 
     @clause
     def ensemble_saves_and_loads(self) -> None:

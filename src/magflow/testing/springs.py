@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 
@@ -51,6 +52,13 @@ def two_atoms(n: int, seed: int) -> list[Frame]:
         species = ("Fe", "Al" if k % 2 else "Fe")
         out.append(Frame(species, _CELL, positions, rng.uniform(-1, 1, 2) * largest))
     return out
+
+
+def spring_constants(*, magnetic: bool) -> ForceConstantLabel:
+    """Of the perfect Fe2 cell; its atoms pull each other alike in all directions."""
+    frame = Frame(("Fe", "Fe"), _CELL, _IDEAL @ _CELL, np.full(2, 1.5) if magnetic else None)
+    own, other = _SPRING * np.eye(3), -_SPRING * np.eye(3)
+    return ForceConstantLabel(frame, LEVEL, np.arange(2), np.array([[own, other], [other, own]]))
 
 
 def without_moments(items: Sequence[LabeledFrame]) -> list[LabeledFrame]:
