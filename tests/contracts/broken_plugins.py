@@ -351,6 +351,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], str]] = {
     "forgets the validation labels": (family, "a_fit_starts_from_a_potential_and_looks_at_validation_labels"),
     "forgets half of the labels": (lambda: family(undecided=by_the_first), "what_is_undecided_falls_with_labels"),
     "takes any workdir": (family, "a_fit_goes_on_from_its_workdir"),
+    "forgets the force constants": (family, "force_constants_are_met"),
 }
 ALIKE = "ensemble_saves_and_loads"
 
