@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ def test_frames_are_as_few_as_moments_allow(tmp_path):
         for frame in moved:
             sizes = np.linalg.norm(moved_by(perfect, frame), axis=1)
             assert sorted(sizes)[:3] == pytest.approx([0.0] * 3, abs=1e-8) and sizes.max() == pytest.approx(0.02)
+    told = runner.invoke(app, ["displace", str(start), "-o", str(out), "--json"])
+    assert json.loads(told.stdout) == {"output": str(out), "frames": len(read_extxyz(out)), "atoms": 2}
     assert counts["FM"] == 1 < counts["FiM"]
     assert counts["AFM"] <= counts["FiM"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from mmtp_models import random_potential
 from mmtp_toy import toy_labels
 
 from magflow.core.dataset import Dataset
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import Cost
 from magflow.core.protocols import FitReport
 from magflow.potentials import training
@@ -18,6 +20,8 @@ from magflow.potentials.training import MODEL, REPORT, EnsembleTask, train_ensem
 
 LABELS = Dataset(toy_labels(4, seed=1))
 START = PotentialEnsemble((random_potential(seed=1), random_potential(seed=2)), "mmtp")
+FRAME = LABELS[0].frame
+CONSTANTS = ForceConstantLabel(FRAME, LABELS[0].label.level_of_theory, np.array([0]), np.ones((1, len(FRAME), 3, 3)))
 TASK = EnsembleTask(MmtpFamily(), LABELS, ("Al", "Fe"), members=2, seed=1, start=START)
 
 
@@ -33,6 +37,8 @@ TASK = EnsembleTask(MmtpFamily(), LABELS, ("Al", "Fe"), members=2, seed=1, start
         {"elements": ("Al", "Fe", "Ni")},
         {"dataset": LABELS[:3]},
         {"family": MmtpFamily(level=6)},
+        {"seeds": (1, 2)},
+        {"force_constants": (CONSTANTS,)},
     ],
 )
 def test_whatever_decides_the_result_is_in_the_key(change):
