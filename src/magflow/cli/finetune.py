@@ -79,7 +79,7 @@ def finetune(
     """
     from magflow.api import finetuning
     from magflow.api.opening import read_labels
-    from magflow.cli.inputs import largest_moments, say, settings_of
+    from magflow.cli.inputs import moments_of, say, settings_of
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.core.dataset import Dataset
@@ -98,7 +98,7 @@ def finetune(
             settings=settings_of(settings or ()),
             held=list(held or ()),
             test=unseen,
-            moments=largest_moments(moment or ()),
+            moments=moments_of(moment or (), "--moment"),
             clamped=clamped,
             bagging=bagging,
             seed=seed,
