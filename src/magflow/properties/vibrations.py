@@ -14,6 +14,8 @@ MESH = 40.0
 """A, density of the q-point mesh as phonopy counts it."""
 TEMPERATURE = 300.0
 """K."""
+DIGITS = 4
+"""Of the lowest frequency: at Gamma it is zero but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +51,5 @@ def vibrations_of(frame: Frame, constants: FloatArray) -> Vibrations:
     frequencies = np.asarray(phonons.run_mesh(MESH).frequencies)
     found = thermodynamics_of(phonons, np.array([TEMPERATURE]))
     thermal = (float(found[head][0]) for head in (ENTROPY, FREE, CAPACITY))
-    return Vibrations(float(frequencies.max()), float(frequencies.min()), *thermal)
+    lowest = round(float(frequencies.min()), DIGITS) + 0.0
+    return Vibrations(float(frequencies.max()), lowest, *thermal)

@@ -43,6 +43,8 @@ class Crystal:
     ----------
     learnt
         Whether its force constants were learnt from; others are held out.
+    volume
+        A^3 per atom.
     size
         eV/A^2, root mean square of the labelled force constants.
     """
@@ -50,6 +52,7 @@ class Crystal:
     name: str
     learnt: bool
     atoms: int
+    volume: float
     rows: int
     size: float
     labelled: Vibrations | None

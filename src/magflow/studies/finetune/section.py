@@ -42,18 +42,12 @@ def crystal_table(result: FinetuneResult) -> Table:
     """Three rows per crystal: labelled, before, after; the first column is the error of the force constants."""
     rows = []
     for crystal in result.crystals:
-        about = [crystal.name, SHARES[crystal.learnt]]
+        about = [crystal.name, number(crystal.volume, 4), SHARES[crystal.learnt]]
         rows.append([*about, "labelled", NONE, *_cells(crystal.labelled)])
-        rows += [["", "", when, *_said(said)] for when, said in _both(crystal)]
-    heads = [
-        "crystal",
-        "force constants",
-        "",
-        f"RMSE: {HEADS['rmse']}",
-        *list(HEADS.values())[1:],
-        "Lowest frequency (THz)",
-    ]
-    return Table(heads, rows, frozenset(range(3, len(heads))))
+        rows += [["", "", "", when, *_said(said)] for when, said in _both(crystal)]
+    values = [f"RMSE: {HEADS['rmse']}", *list(HEADS.values())[1:], "Lowest frequency (THz)"]
+    heads = ["crystal", "Volume (Å³/atom)", "force constants", "", *values]
+    return Table(heads, rows, frozenset({1, *range(4, len(heads))}))
 
 
 def mean_table(result: FinetuneResult) -> Table:

@@ -116,6 +116,7 @@ class FinetuneTask:
             without_ones(f"{label.frame.formula} {label.frame.ordering}"),
             learnt,
             len(label.frame),
+            label.frame.volume / len(label.frame),
             len(label.atoms),
             float(np.sqrt(np.mean(label.array**2))),
             None if full is None else vibrations_of(label.frame, full),
