@@ -30,6 +30,7 @@ from magflow.potentials.mmtp import MmtpFamily
 from magflow.properties.displaced import columns_of, of_displacements
 from magflow.studies.base import read_result
 from magflow.studies.finetune.result import FILE, FinetuneResult
+from magflow.studies.finetune.section import section
 
 runner = CliRunner()
 ENGINE = SpinLatticeEngine()
@@ -101,6 +102,9 @@ def test_it_says_what_it_did_to_phonons_and_labels(data, tmp_path):
     found = read_result(out / FILE, FinetuneResult)
     assert json.loads(json.dumps(found.as_dict())) | {"output": str(out)} == told
     assert found.mean_errors(learnt=True)["rmse"][1] == pytest.approx(learnt["after"]["rmse"])
+    tables = [titled.table for titled in section(found).tables]
+    assert [len(table.rows) for table in tables] == [6, 10, 8]
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
     assert set(found.forgetting("test")) == {"energy", "forces", "stress", "magnetic_forces"}
     (label,) = of_displacements([labelled(f) for f in (bcc(), displaced(bcc(), 0.01, 0, 0))])
     tuned = PotentialEnsemble.load(out)
@@ -113,6 +117,7 @@ def test_it_says_what_it_did_to_phonons_and_labels(data, tmp_path):
     assert len(tuned.metadata["force_constants"]) == 1
 
 
+@pytest.mark.slow
 def test_the_tables_and_one_that_is_killed_and_goes_on(data, tmp_path):
     options = ["--set", "max_iterations=12", "--set", "tolerance=0"]
     whole = finetune(data, tmp_path / "whole", *options)
@@ -174,6 +179,7 @@ def test_what_it_refuses(data, tmp_path):
     assert mixed.exit_code == 0, mixed.output
 
 
+@pytest.mark.slow
 def test_a_potential_teaches_another(data, tmp_path):
     teacher = tmp_path / "teacher.json"
     label = force_constants(data / "potential", bcc(), teacher, repeat=(1, 1, 2))

@@ -57,8 +57,7 @@ def written(directory, state="AFM", *, sets=True, constants=False, residual=None
     return directory
 
 
-@pytest.mark.parametrize("kind", ["sets", "constants"])
-@pytest.mark.parametrize("state", SIGNS)
+@pytest.mark.parametrize(("state", "kind"), [("FM", "constants"), ("AFM", "sets")])
 def test_rows_are_those_of_the_model(tmp_path, state, kind):
     written(tmp_path, state, sets=kind == "sets", constants=kind == "constants")
     label = read_phonopy(tmp_path)
