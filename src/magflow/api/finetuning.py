@@ -209,6 +209,7 @@ def finetune(
         seeds=_seeds(start) if seed is None else (),
         bagging=bagging,
         start=start,
+        uncertainty=start.uncertainty,
         force_constants=tuple(_opened(phonons, moments, clamped)),
     )
     fits = TrainTask(training, None if test is None else read_labels(test, mixed=mixed), Path(out), jobs)
