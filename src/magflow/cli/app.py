@@ -37,6 +37,7 @@ COMMANDS = (
         "predict",
         "relax",
         "md",
+        "lammps",
         "schema",
         "execute",
     ),

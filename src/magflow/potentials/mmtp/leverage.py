@@ -81,6 +81,22 @@ class PosteriorDraws:
         real = all(a.dtype == np.float64 and bool(np.isfinite(a).all()) for a in (self.directions, self.weights))
         return shapes and real and len(self.directions) > 0 and not self.noise < 0.0
 
+    @property
+    def steps(self) -> FloatArray:
+        """(K, n_parameters) the share of each draw that is taken."""
+        return STEP * self.directions
+
+    @property
+    def factors(self) -> FloatArray:
+        """(4,) from the root of the summed squares of what the steps change of each quantity to the grade."""
+        factors: FloatArray = self.weights / (REACH * STEP * np.sqrt(len(self.directions)))
+        return factors
+
+    @property
+    def undecided(self) -> float:
+        """From the same root to the standard deviation of the quantity; NaN where the noise is not known."""
+        return float(np.sqrt(self.noise / len(self.directions))) / STEP
+
     def squares(self, potential: Graded, geometry: Geometry) -> tuple[FloatArray, FloatArray]:
         """(N,) squared grades of every atom: its force and its magnetic force; (n,) of every frame: its energy and
         its stress.
@@ -97,8 +113,8 @@ class PosteriorDraws:
         """
         base, n = potential.evaluate(geometry), len(geometry.counts)
         energy, gradient, strain = np.zeros(n), np.zeros((len(geometry.type), 4)), np.zeros((n, 6))
-        for direction in self.directions:
-            there = potential.evaluate(geometry, parameters=potential.model.parameters + STEP * direction)
+        for step in self.steps:
+            there = potential.evaluate(geometry, parameters=potential.model.parameters + step)
             energy += np.bincount(geometry.frame, there["energy"] - base["energy"], minlength=n) ** 2
             gradient += (there["gradient"] - base["gradient"]) ** 2
             strain += (there["virial"] - base["virial"]) ** 2

@@ -1,0 +1,88 @@
+// A potential on the atoms of one process and their ghosts, block after block: the pairs of a block are found, put into
+// SIMD lanes and evaluated while they are in the first cache.
+#pragma once
+#include <array>
+#include <functional>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "../packing.hpp"
+#include "../slots.hpp"
+#include "../spec.hpp"
+
+namespace mmtp {
+
+// On a cache line, which rows of four doubles then never cross.
+template <typename T>
+struct OnCacheLine {
+    using value_type = T;
+    OnCacheLine() = default;
+    template <typename U>
+    OnCacheLine(const OnCacheLine<U>&) {}
+    T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+    void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t(64)); }
+    template <typename U>
+    bool operator==(const OnCacheLine<U>&) const { return true; }
+    template <typename U>
+    bool operator!=(const OnCacheLine<U>&) const { return false; }
+};
+using Row4s = std::vector<double, OnCacheLine<double>>;
+
+// One set of parameters, at the moments (sign 1) or at the reversed ones (-1), and what it says.
+struct View {
+    const Spec* spec;
+    const double* parameters;
+    double sign;
+    std::vector<double> energy = {};      // [centre] eV
+    Row4s gradient = {};                  // [atom][4] dE/dr and dE/d(sign m); behind them room for pairs
+    std::array<double, 6> virial = {};    // dE/d(strain), Voigt, eV
+};
+
+// Pairs of one block within the cutoff: neighbour, vector from the centre to it, dE_centre/d(vector).
+struct BlockPairs {
+    std::int64_t count;
+    const std::int32_t* neighbour;
+    const double* vector;    // [pair][3] A
+    const double* gradient;  // [pair][4]
+};
+using PairVisitor = std::function<void(const View&, const BlockPairs&)>;
+
+class Blocks {
+  public:
+    Blocks(const Engine& engine, int n_types, double cutoff) : engine_(engine), n_types_(n_types), cutoff2_(cutoff * cutoff) {}
+
+    // A new list. `type` is of all atoms; the first `n_centres` of them have neighbours listed, [centre][type] from
+    // first[.] to first[. + 1]. `position` [atom][3]: where the atoms are now.
+    void set_list(std::vector<std::int32_t> type, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
+                  const double* position);
+
+    // Fills the views, and tells of the gradient of every pair if there is a visitor. Returns the smallest distance, A.
+    double evaluate(const double* position, const std::vector<double>& moment, std::vector<View>& views, const PairVisitor& visitor = {});
+
+  private:
+    std::int64_t add_pairs(std::int32_t centre, const double* position, std::int64_t pair, std::int64_t* end);
+    std::int64_t find(std::int64_t block, const double* position, bool by_pair);
+    void evaluate_view(const Lanes& lanes, View& view);
+    void visit(View& view, std::int64_t pairs, const PairVisitor& visitor);
+
+    const Engine& engine_;
+    int n_types_;
+    double cutoff2_, closest2_ = 0.0;
+    std::int64_t n_atoms_ = 0, n_centres_ = 0;
+    std::vector<std::int64_t> first_;      // [centre][type], and the end
+    std::vector<std::int32_t> neighbour_;  // as far as the list reaches
+
+    std::unique_ptr<Packing> packing_;  // which atoms share a block
+    Lanes lanes_;
+
+    // Of the block at hand.
+    std::vector<std::int64_t> lane_first_, lane_end_, slot_begin_;
+    std::vector<std::int32_t> other_;  // [pair] atom
+    std::vector<double> vector_;       // [pair][3] A
+    Slots slots_;
+    std::vector<double> moment_;  // [atom], behind them those of the pairs' neighbours
+    Row4s work_;
+};
+
+}  // namespace mmtp
