@@ -60,8 +60,8 @@ def rows(peers: Mapping[str, ModuleType], *, quick: bool) -> list[Row]:
     return out
 
 
-def fitted() -> MmtpPotential:
-    """Level 12, cutoff between the third and the fourth shell."""
+def fitted(level: int = LEVEL) -> MmtpPotential:
+    """Cutoff between the third and the fourth shell."""
     rng = np.random.default_rng(3)
     frames = [bcc(REPEATS[16], seed) for seed in range(LABELS)]
     frames = [
@@ -70,7 +70,7 @@ def fitted() -> MmtpPotential:
     ]
     frames = [f.replace(positions=f.positions + rng.normal(0, 0.1, f.positions.shape)) for f in frames]
     labels = labels_of(frames, SpinLatticeModel(FE_AL))
-    return MmtpFamily(level=LEVEL, cutoff=CUTOFF, max_iterations=8).fit(labels, elements=SPECIES, seed=1)[0]
+    return MmtpFamily(level=level, cutoff=CUTOFF, max_iterations=8).fit(labels, elements=SPECIES, seed=1)[0]
 
 
 def started(frame: Frame, friction: float, key: int = 1) -> Motion:
