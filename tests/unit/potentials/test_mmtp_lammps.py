@@ -179,13 +179,5 @@ def test_a_compiler_that_is_missing_or_fails_is_told(tmp_path, monkeypatch):
 
 
 def test_sources_come_with_the_package():
-    for name in (
-        "plugin.cpp",
-        "pair_mmtp.cpp",
-        "pair_mmtp.hpp",
-        "blocks.cpp",
-        "blocks.hpp",
-        "model_file.cpp",
-        "model_file.hpp",
-    ):
-        assert (SOURCES / "lammps" / name).is_file(), name
+    for stem in ("plugin", "pair_mmtp", "per_atom", "blocks", "model_file"):
+        assert (SOURCES / "lammps" / f"{stem}.cpp").is_file(), stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 from mmtp_models import random_frame, random_potential
+from typer.testing import CliRunner
 
 from lammps_mmtp import PER_ATOM, evaluate, open_with, upright, use
 from lammps_potential import open_lammps
+from magflow.cli.app import app
 from magflow.core.frame import Frame
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.potentials.mmtp.lammps import build, encode, find_lammps
+from magflow.potentials.mmtp.lammps import encode
 from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.potential import MmtpPotential
@@ -39,9 +42,12 @@ HBAR = 4.135667403e-3 / (2 * np.pi)
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory) -> Path:
-    if MAGFLOW_TEST_PLUGIN := os.environ.get("TMP_PLUGIN"):
-        return Path(MAGFLOW_TEST_PLUGIN)
-    return build(find_lammps(), tmp_path_factory.mktemp("plugin"))
+    if given := os.environ.get("MAGFLOW_LAMMPS_PLUGIN"):  # built already
+        return Path(given)
+    folder = tmp_path_factory.mktemp("plugin")
+    done = CliRunner().invoke(app, ["lammps", "build", "-o", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    return Path(json.loads(done.stdout)["output"])
 
 
 def graded(form: Form, seed: int, species: tuple[str, ...] = ("Al", "Fe"), **settings) -> MmtpPotential:
@@ -201,11 +207,12 @@ def column(text: str, name: str) -> np.ndarray:
 
 def test_two_processes_say_what_one_says(plugin, here):
     lines = SETUP.format(plugin=plugin) + "".join(f"fix {name} all pair 1 mmtp {name} 1\n" for name in PER_ATOM)
-    lines += "dump d all custom 1 out.${ranks} id fx fy fz f_magnetic_force f_deviation f_grade\n"
-    lines += "dump_modify d sort id format float %.15g\nthermo_style custom step pe pxx pxy\nrun 0\n"
+    lines += "dump d all custom 1 out.${ranks} x y z fx fy fz f_magnetic_force f_deviation f_grade\n"
+    lines += "dump_modify d format float %.15g\nthermo_style custom step pe pxx pxy\nrun 0\n"
     told = [program(lines, "-var", "ranks", str(n), ranks=n) for n in (1, 2)]
     one, two = (np.loadtxt(f"out.{n}", skiprows=9) for n in (1, 2))
-    assert np.abs(one[:, 1]).max() > 0.1 and one[:, -1].min() > 0.0
+    one, two = (rows[rows[:, 0].argsort()] for rows in (one, two))  # who makes atoms numbers them
+    assert np.abs(one[:, 3]).max() > 0.1 and one[:, -1].min() > 0.0
     np.testing.assert_allclose(two, one, rtol=1e-9, atol=1e-9)
     for name in ("PotEng", "Pxx", "Pxy"):
         np.testing.assert_allclose(column(told[1], name), column(told[0], name), rtol=1e-9, atol=1e-6)

@@ -27,7 +27,7 @@ PLUGIN = "mmtpplugin.so"
 """LAMMPS loads files whose names end like this from the directories in LAMMPS_PLUGIN_PATH when it starts."""
 
 _SOURCES = ("spec", "packing", "engines", "engine_baseline")
-_PLUGIN_SOURCES = ("lammps/model_file", "lammps/blocks", "lammps/pair_mmtp", "lammps/plugin")
+_PLUGIN_SOURCES = ("lammps/model_file", "lammps/blocks", "lammps/pair_mmtp", "lammps/per_atom", "lammps/plugin")
 _X86 = {
     "engine_avx2": ("-mavx2", "-mfma"),
     "engine_avx512": ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),

@@ -31,9 +31,10 @@ class PairMmtp : public Pair {
   private:
     // A number per atom that is worked out where `fix pair` asks for it.
     struct PerAtom {
+        void (PairMmtp::*fill)(std::vector<double>&);
         int wanted = 0;
         bigint step = -1;
-        std::vector<double> values;
+        std::vector<double> values = {};
     };
 
     [[noreturn]] void fail(const std::string&) const;
@@ -60,7 +61,9 @@ class PairMmtp : public Pair {
     std::vector<double> moment_;             // [atom and ghost] muB
     std::vector<mmtp::View> views_;          // of all members
     std::vector<const mmtp::Model*> model_;  // [view]
-    std::map<std::string, PerAtom> per_atom_;
+    std::map<std::string, PerAtom> per_atom_ = {{"magnetic_force", {&PairMmtp::fill_magnetic_forces}},
+                                                {"deviation", {&PairMmtp::fill_deviations}},
+                                                {"grade", {&PairMmtp::fill_grades}}};
     double* rows_ = nullptr;  // what reverse communication sums
     int width_ = 0;
 };
