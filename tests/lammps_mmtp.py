@@ -65,11 +65,18 @@ def open_with(plugin: Path, frame: Frame, *, spins: bool = False, boundary: str 
     return lmp
 
 
-def use(lmp: Any, ensemble: PotentialEnsemble, folder: Path, order: str) -> None:
-    """Give it the pair style, with `order` the species of its types."""
+def use(
+    lmp: Any, ensemble: PotentialEnsemble, folder: Path, order: str, beside: str = "", coefficients: str = ""
+) -> None:
+    """Give it the pair style, with `order` the species of its types; beside another style, if there is one."""
     path = folder / f"{ensemble.identity}.mmtp"
     path.write_bytes(encode(ensemble))
-    lmp.commands_list(["pair_style mmtp", f"pair_coeff * * {path} {order}", "neighbor 0.7 bin"])
+    if beside:
+        lmp.commands_list([f"pair_style hybrid/overlay mmtp {beside}", f"pair_coeff {coefficients}"])
+        lmp.command(f"pair_coeff * * mmtp {path} {order}")
+    else:
+        lmp.commands_list(["pair_style mmtp", f"pair_coeff * * {path} {order}"])
+    lmp.command("neighbor 0.7 bin")
 
 
 def evaluate(lmp: Any, asked: tuple[str, ...] = (), *, spins: bool = False) -> Said:

@@ -14,6 +14,7 @@ from mmtp_models import random_frame, random_potential
 from typer.testing import CliRunner
 
 from magflow.cli.app import app
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.errors import InputError, MissingToolError
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp.lammps import build, encode, find_lammps
@@ -24,13 +25,15 @@ from pair_potential import ShortLennardJones
 
 SOURCES = files("magflow.potentials.mmtp") / "csrc"
 
+CALIBRATION = Calibration({"forces": ErrorModel(1.0 / 3.0, 0.02), "energy": ErrorModel(2.0)})
+
 
 def ensemble() -> PotentialEnsemble:
     """Two members of the published form, one of which can grade."""
     first, second = random_potential(Form.PAPER, seed=1), random_potential(Form.PAPER, seed=2)
     directions = np.random.default_rng(0).normal(size=(3, len(second.model.parameters)))
-    draws = PosteriorDraws(directions, np.array([1.0, 8.0, 3.0, 2.0]))
-    return PotentialEnsemble((first, replace(second, active=draws)), "mmtp", {"forces": 1.0 / 3.0, "energy": 2.0})
+    draws = PosteriorDraws(directions, np.array([1.0, 8.0, 3.0, 2.0]), noise=0.3)
+    return PotentialEnsemble((first, replace(second, active=draws)), "mmtp", CALIBRATION)
 
 
 def read(text: str) -> tuple[dict[str, list[str]], list[dict[str, list[str]]]]:
@@ -56,7 +59,9 @@ def test_every_number_comes_back_as_it_was():
     head, members = read(text)
     assert text.splitlines()[0] == str(FORMAT)
     assert head["species"] == ["2", "Al", "Fe"] and float(head["cutoff"][0]) == 4.5
-    assert head["identity"] == [whole.identity] and float(head["deviation_factor"][0]) == 1.0 / 3.0
+    assert head["identity"] == [whole.identity] and head["deviation_source"] == ["ensemble"]
+    assert float(head["deviation_scale"][0]) == 1.0 / 3.0
+    assert float(head["deviation_floor"][0]) == pytest.approx(0.02 * np.sqrt(3.0), rel=1e-15)
     assert head["magnetic"] == ["1"] and head["members"] == ["2"]
     for member, found in zip(whole.members, members, strict=True):
         np.testing.assert_array_equal(numbers(found["parameters"]), member.model.parameters)
@@ -66,7 +71,7 @@ def test_every_number_comes_back_as_it_was():
     assert members[0]["draws"] == ["0"] and members[1]["draws"] == ["3"]
 
 
-def test_draws_give_the_grade():
+def test_draws_give_grade_and_deviation():
     """As LAMMPS adds it up, from the numbers of the file alone."""
     member, frame = ensemble().members[1], random_frame(0)
     of = read(encode(ensemble()).decode())[1][1]
@@ -78,7 +83,9 @@ def test_draws_give_the_grade():
     by_force = float(of["force_scale"][0]) * np.sqrt(squares[:, :3].sum(axis=1))
     by_moment = float(of["moment_scale"][0]) * np.sqrt(squares[:, 3])
     assert (by_force > by_moment).any() and (by_force < by_moment).any()
-    np.testing.assert_allclose(np.maximum(by_force, by_moment), member.atom_grades([frame]), rtol=1e-12)
+    np.testing.assert_allclose(np.maximum(by_force, by_moment), member.atom_grades([frame]), rtol=1e-9)
+    deviations = float(of["undecided"][0]) * np.sqrt(squares[:, :3].sum(axis=1))
+    np.testing.assert_allclose(deviations, np.linalg.norm(member.deviations([frame]).forces, axis=1), rtol=1e-9)
 
 
 def test_both_sides_name_one_format():

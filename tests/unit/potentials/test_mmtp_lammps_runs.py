@@ -22,7 +22,9 @@ from typer.testing import CliRunner
 from lammps_mmtp import PER_ATOM, evaluate, open_with, upright, use
 from lammps_potential import open_lammps
 from magflow.cli.app import app
+from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.frame import Frame
+from magflow.core.uncertainty import Uncertainty
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp.lammps import encode
 from magflow.potentials.mmtp.leverage import PosteriorDraws
@@ -54,12 +56,13 @@ def graded(form: Form, seed: int, species: tuple[str, ...] = ("Al", "Fe"), **set
     """A random potential with draws of a random posterior."""
     potential = random_potential(form, seed=seed, species=species, **settings)
     directions = np.random.default_rng(seed).normal(size=(4, len(potential.model.parameters)))
-    return replace(potential, active=PosteriorDraws(directions, np.array([3.0, 7.0, 1.0, 11.0])))
+    return replace(potential, active=PosteriorDraws(directions, np.array([3.0, 7.0, 1.0, 11.0]), noise=2.0))
 
 
-def ensemble(form: Form, members: int = 3, **settings) -> PotentialEnsemble:
-    fits = tuple(graded(form, seed, **settings) for seed in range(members))
-    return PotentialEnsemble(fits, "mmtp", {"forces": 1.7})
+def ensemble(form: Form, source: Uncertainty = Uncertainty.ENSEMBLE, **settings) -> PotentialEnsemble:
+    fits = tuple(graded(form, seed, **settings) for seed in range(3))
+    calibration = Calibration({"forces": ErrorModel(1.7, 0.02)})
+    return PotentialEnsemble(fits, "mmtp", calibration, uncertainty=source)
 
 
 def frame_with_both() -> Frame:
@@ -86,6 +89,29 @@ def test_everything_is_what_magflow_says(plugin, tmp_path, form, spins):
         np.testing.assert_allclose(
             said.fm * HBAR, ours.mean.magnetic_forces[:, 2] * np.abs(frame.magmoms[:, 2]), atol=1e-10
         )
+
+
+def test_a_pair_style_beside_others(plugin, tmp_path):
+    potential, frame = ensemble(Form.EVEN), upright(frame_with_both())
+    lmp = open_with(plugin, frame)
+    use(lmp, potential, tmp_path, "Al Fe")
+    alone = evaluate(lmp, PER_ATOM)
+    lmp = open_with(plugin, frame)
+    use(lmp, potential, tmp_path, "Al Fe", "zbl 0.3 0.4", "* * zbl 13.0 26.0")
+    beside = evaluate(lmp, PER_ATOM)
+    np.testing.assert_allclose(beside.forces, alone.forces, atol=1e-12)
+    for name in PER_ATOM:
+        np.testing.assert_allclose(beside.per_atom[name], alone.per_atom[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize("source", list(Uncertainty))
+def test_where_deviations_come_from(plugin, tmp_path, source):
+    potential, frame = ensemble(Form.PAPER, source), upright(frame_with_both())
+    lmp = open_with(plugin, frame)
+    use(lmp, potential, tmp_path, "Al Fe")
+    expected = np.linalg.norm(potential.predict([frame]).deviation.forces, axis=1)
+    assert expected.min() > 0.05
+    np.testing.assert_allclose(evaluate(lmp, ("deviation",)).per_atom["deviation"], expected, rtol=1e-6)
 
 
 def test_virials_of_atoms_add_up_to_that_of_the_frame(plugin, tmp_path):

@@ -21,7 +21,7 @@ FORMAT = Mark("potential for LAMMPS", "magflow-lammps")
 
 
 def encode(ensemble: PotentialEnsemble) -> bytes:
-    """What LAMMPS needs of an ensemble: its members, how the deviation of forces is told and calibrated, and draws where it can grade.
+    """What LAMMPS needs of an ensemble: its members, where the deviation of forces comes from, and draws to grade by.
 
     Numbers are written so that they are read as the same ones.
 

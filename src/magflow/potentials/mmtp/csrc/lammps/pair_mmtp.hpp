@@ -37,6 +37,10 @@ class PairMmtp : public Pair {
         std::vector<double> values = {};
     };
 
+    struct Moved {
+        double force = 0.0, moment = 0.0;
+    };
+
     [[noreturn]] void fail(const std::string&) const;
     void read(const char* file);
     void set_species(const std::vector<std::string>& of_types);
@@ -51,6 +55,8 @@ class PairMmtp : public Pair {
     void fill_magnetic_forces(std::vector<double>&);
     void fill_deviations(std::vector<double>&);
     void fill_grades(std::vector<double>&);
+    std::vector<double> variances_of_members();
+    std::vector<Moved> moved_by_draws(std::size_t member);
     void sum_ghosts(std::vector<double>& rows, int width);
 
     mmtp::ModelFile file_;
