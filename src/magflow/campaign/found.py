@@ -27,10 +27,10 @@ def _file(spec: CampaignSpec, labels: LabelsSpec, read: list[tuple[LabelsSpec, G
     wish = labels.file().wish(own)
     given = take_in(labels.path, wish, own, spec.system.elements, foreign=labels.mixed)
     read.append((labels, given))
-    return _sentence(given)
+    return _sentence(given, spec)
 
 
-def _sentence(given: Given) -> str:
+def _sentence(given: Given, spec: CampaignSpec) -> str:
     found = given.survey
     parts = [f"{len(given.items) + given.left_out} labels of {', '.join(found.elements)}"]
     parts += [f"{title(level)}: {n}" for level, n in found.levels]
@@ -40,6 +40,10 @@ def _sentence(given: Given) -> str:
     if given.left_out:
         parts.append(f"left out: {given.left_out} whose moments lie along no common axis")
     parts += [f"suspicious: {s.what} ({s.count} labels)" for s in found.suspicions]
+    states = found.magnetic_states
+    if states is not None and states.mixed:
+        deaf = "" if spec.family().magnetic else f" (family {spec.train.family} reads none)"
+        parts.append(states.meaning + deaf)
     name = str(Path(given.path))
     parts += [line.replace(name, given.path.name) for line in found.findings.lines()]
     return "; ".join(parts)

@@ -85,6 +85,8 @@ def _show(found: Survey) -> None:
         ("moments", ", ".join(f"{name}: {n}" for name, n in found.moments.items())),
         *(("level of theory", f"{_named(level)}: {n}") for level, n in found.levels),
     ]
+    if found.magnetic_states is not None:
+        facts.append(("energies", found.magnetic_states.meaning))
     print_table(Table(("", ""), facts), "What it is")
 
 

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from pymongo import MongoClient
 
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.check import check_campaign, estimate, findings, require_ready
+from magflow.campaign.found import looks_at_labels
 from magflow.campaign.load import load_campaign
+from magflow.core.frame import Frame
+from magflow.core.label import LabeledFrame
+from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError, MissingToolError, StoreError
+from magflow.io.extxyz_writer import write_extxyz
 
 
 def failed(path, directory):
@@ -206,3 +212,22 @@ def test_a_store_in_files_is_not_made(campaign_file, tmp_path):
     assert found.ok
     assert f"{docs}, {data}" in found.detail
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_several_magnetic_states_are_told_and_who_cannot_learn_them(campaign_file, tmp_path):
+    engine, rng, items = SpinLatticeEngine(), np.random.default_rng(0), []
+    level = engine.level_of_theory(["Al", "Fe"])
+    for k in range(40):
+        places = np.array([[0.0, 0, 0], [1.42, 1.42, 1.42]]) + 0.05 * rng.normal(size=(2, 3))
+        frame = Frame(("Fe", "Fe"), 2.84 * np.eye(3), places, [2.2, 2.2 if k % 2 else -2.2])
+        items.append(LabeledFrame(frame, engine.label(frame, level, tmp_path)))
+    write_extxyz(tmp_path / "given.extxyz", items)
+    for family, told in (
+        ("mmtp", "without reading moments;"),
+        ("dp", "without reading moments (family dp reads none);"),
+    ):
+        path = campaign_file(("family: mmtp", f"family: {family}"))
+        path.write_text(path.read_text() + "\nlabels:\n  - path: given.extxyz\n")
+        looks = dict(looks_at_labels(load_campaign(path)))
+        said = looks["given.extxyz"]() + ";"
+        assert "several magnetic states: " in said and told in said

@@ -7,12 +7,13 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from magflow.io.importing.magnetic_states import MagneticStates
 from magflow.presentation.page import page
 from magflow.presentation.quantities import quantity
 from magflow.studies.base import Traces
 from magflow.studies.compare.files import write_comparison
 from magflow.studies.compare.result import DIRECTORY, ComparedFit, Comparison, read_comparison
-from magflow.studies.compare.section import STUDY, cost_table, error_table, stratum_table
+from magflow.studies.compare.section import STUDY, cost_table, error_table, remarks, stratum_table
 from magflow.studies.compare.timing import InferenceCost
 
 QUANTITIES = ("energy", "forces", "magnetic_forces")
@@ -51,6 +52,17 @@ def test_tables_show_medians_ranges_and_what_is_not_there(comparison):
     costs = cost_table(comparison, "forces").rows
     assert costs == [["mmtp", "3 of 3", "4", "100", "20"], ["plain (dp)", "1 of 2", "2", "50", "10"]]
     assert stratum_table(comparison, quantity("forces")).rows == [["composition", "Fe2", 4, "40", "500"]]
+
+
+def test_an_entry_that_reads_no_moments_is_told_what_it_cannot_learn(comparison):
+    states = MagneticStates(30, 0.05, 0.04, 0.001, 80.0)
+    known = Comparison(comparison.fits, dict(comparison.about) | {"magnetic_states": states.as_dict()})
+    told = dict(remarks(known, "forces"))
+    assert set(told) == {"plain (dp)"}
+    said = [text for entry, text in remarks(known, "forces") if "cannot be learnt" in text]
+    assert len(said) == 1 and "40 of the 50 meV/atom" in said[0]
+    assert Comparison.from_dict(known.as_dict()).magnetic_states == states
+    assert comparison.magnetic_states is None  # an older one
 
 
 def test_files_hold_every_fit(comparison, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError
+from magflow.io.importing.magnetic_states import MagneticStates
 from magflow.studies.train.result import FittedMember, TrainResult
 from magflow.studies.train.section import section
 from magflow.studies.train.task import _over_all
@@ -50,6 +52,16 @@ def test_the_section_names_strata_the_worst_and_what_did_not_converge():
         ("energy is worst for Fe2 abc", "4 meV/atom"),
         ("stopped at the last iteration, not converged", "member 1"),
     ]
+
+
+def test_what_cannot_be_learnt_without_moments_is_said_where_none_are_read():
+    states = MagneticStates(100, 0.05, 0.04, 0.001, 80.0)
+    deaf, aware = (replace(RESULT, magnetic=reads, magnetic_states=states) for reads in (False, True))
+    assert TrainResult.from_dict(json.loads(json.dumps(deaf.as_dict()))) == deaf
+    assert deaf.as_dict()["magnetic_states"]["floor"] == pytest.approx(0.04, rel=1e-3)
+    said = dict(section(deaf).remarks)["these potentials read no moments"]
+    assert "40 of the 50 meV/atom" in said
+    assert not any("moments" in about for about, _ in section(aware).remarks)
 
 
 def test_progress_of_members_side_by_side_is_that_of_all():

@@ -13,6 +13,7 @@ from magflow.core.moments import is_collinear
 from magflow.errors import InputError
 from magflow.io.findings import Fate, Findings
 from magflow.io.gather import Collection, Told, energy_hint
+from magflow.io.importing.magnetic_states import MagneticStates, magnetic_states
 from magflow.io.importing.suspicion import Suspicion, suspicions
 from magflow.io.records import Record, has_unknown_moments, labeled_frames
 from magflow.io.sources import Wish, source_of
@@ -42,12 +43,15 @@ class Survey:
         What was read under other names, guessed, not used, left out.
     suspicions
         What looks wrong.
+    magnetic_states
+        What geometry does not decide of the energies; None for few labels.
     """
 
     parts: tuple[Part, ...]
     records: tuple[Record, ...]
     findings: Findings
     suspicions: tuple[Suspicion, ...]
+    magnetic_states: MagneticStates | None = None
 
     @property
     def elements(self) -> dict[str, int]:
@@ -89,6 +93,7 @@ class Survey:
             "levels_of_theory": [{"labels": n, **level.as_dict()} for level, n in self.levels],
             "findings": self.findings.as_dict()["notes"],
             "suspicious": [s.as_dict() for s in self.suspicions],
+            "magnetic_states": None if self.magnetic_states is None else self.magnetic_states.as_dict(),
         }
 
 
@@ -124,4 +129,5 @@ def survey(paths: Sequence[Path], wish: Wish, told: Told | None = None) -> Surve
         raise InputError(
             "no frame has an energy", where=", ".join(map(str, paths)), hint=energy_hint(collection.records)
         )
-    return Survey(tuple(parts), tuple(records), findings, tuple(suspicions(labeled_frames(records))))
+    items = labeled_frames(records)
+    return Survey(tuple(parts), tuple(records), findings, tuple(suspicions(items)), magnetic_states(items))

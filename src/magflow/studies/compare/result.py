@@ -11,6 +11,7 @@ import numpy as np
 
 from magflow.core.prediction import QUANTITIES
 from magflow.core.versions import Mark, known_fields
+from magflow.io.importing.magnetic_states import MagneticStates
 from magflow.studies.base import ShownInNotebooks, read_result
 from magflow.studies.compare.timing import InferenceCost
 
@@ -125,6 +126,12 @@ class Comparison(ShownInNotebooks):
         """Quantities the test labels hold."""
         return tuple(q for q in QUANTITIES if q in self.about["labels"]["test"]["quantities"])
 
+    @property
+    def magnetic_states(self) -> MagneticStates | None:
+        """What geometry does not decide of the energies learnt from; None for few labels, and older comparisons."""
+        states = self.about.get("magnetic_states")
+        return None if states is None else MagneticStates(**known_fields(MagneticStates, states))
+
     def of(self, entry: str) -> list[ComparedFit]:
         """Fits of one entry, by seed."""
         return sorted((fit for fit in self.fits if fit.entry == entry), key=lambda fit: fit.seed)
@@ -158,6 +165,9 @@ class Comparison(ShownInNotebooks):
                 f"reads no moments: of the {test['with_moments']} of {test['count']} test labels that carry some it "
                 "can learn only an average over magnetic states"
             )
+        states = self.magnetic_states
+        if not entry["magnetic"] and states is not None and states.mixed:
+            out.append(states.meaning)
         good = [fit for fit in fits if fit.ok]
         lacking = [q for q in self.quantities if good and not any(q in (fit.errors or {}) for fit in good)]
         out += [f"predicts no {q.replace('_', ' ')}" for q in lacking]

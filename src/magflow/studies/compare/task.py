@@ -19,6 +19,7 @@ from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import PotentialFamily, WorkProgress, silent
 from magflow.errors import InputError, MagflowError
+from magflow.io.importing.magnetic_states import MagneticStates, magnetic_states
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import EnsembleTask, train_ensemble
@@ -168,6 +169,10 @@ class ComparisonTask:
         """12 hex digits of everything that decides the result of one fit."""
         return digest([self.fit_task(entry, seed).key.encode(), self._test_key.encode()], 12)
 
+    @cached_property
+    def _states(self) -> MagneticStates | None:
+        return magnetic_states(self.train)
+
     def about(self) -> dict[str, Any]:
         """What is compared, JSON-ready."""
 
@@ -184,6 +189,7 @@ class ComparisonTask:
         return {
             "elements": list(self.train.elements),
             "labels": {"train": told(self.train), "test": told(self.test)},
+            "magnetic_states": None if self._states is None else self._states.as_dict(),
             "validation": self.validation,
             "entries": [entry.as_dict() for entry in self.entries],
         }

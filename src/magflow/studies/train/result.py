@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from magflow.core.protocols import FitReport
 from magflow.core.versions import FORMAT, Mark, known_fields
+from magflow.io.importing.magnetic_states import MagneticStates
 from magflow.studies.base import ShownInNotebooks
 
 FILE = "training.json"
@@ -40,6 +41,10 @@ class TrainResult(ShownInNotebooks):
     errors
         ``train`` and maybe ``test`` to the residuals of the ensemble's mean on these labels
         (:func:`magflow.potentials.strata.residual_report`).
+    magnetic
+        Whether the ensemble reads moments.
+    magnetic_states
+        What geometry does not decide of the energies learnt from; None for few labels.
     """
 
     form: ClassVar[Mark] = Mark("training", "magflow-training")
@@ -49,6 +54,8 @@ class TrainResult(ShownInNotebooks):
     errors: Mapping[str, Mapping[str, Any]]
     members: tuple[FittedMember, ...]
     cpu_seconds: float
+    magnetic: bool = True
+    magnetic_states: MagneticStates | None = None
 
     def __repr__(self) -> str:
         labels = " and ".join(f"{part['labels']} {name}" for name, part in self.errors.items())
@@ -63,6 +70,8 @@ class TrainResult(ShownInNotebooks):
             "errors": dict(self.errors),
             "members": [asdict(member) for member in self.members],
             "cpu_seconds": self.cpu_seconds,
+            "magnetic": self.magnetic,
+            "magnetic_states": None if self.magnetic_states is None else self.magnetic_states.as_dict(),
         }
 
     @classmethod
@@ -78,4 +87,13 @@ class TrainResult(ShownInNotebooks):
         """
         found = cls.form.upgraded({FORMAT: "magflow-training-1", **d})
         members = tuple(FittedMember(**known_fields(FittedMember, member)) for member in found["members"])
-        return cls(found["family"], tuple(found["elements"]), found["errors"], members, found["cpu_seconds"])
+        states = found.get("magnetic_states")
+        return cls(
+            found["family"],
+            tuple(found["elements"]),
+            found["errors"],
+            members,
+            found["cpu_seconds"],
+            found.get("magnetic", True),
+            None if states is None else MagneticStates(**known_fields(MagneticStates, states)),
+        )

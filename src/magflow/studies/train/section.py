@@ -37,13 +37,16 @@ def error_table(result: TrainResult) -> Table:
 
 
 def remarks(result: TrainResult) -> list[tuple[str, str]]:
-    """The worst frame of each quantity, and the members whose fit did not converge."""
+    """The worst frame of each quantity, what cannot be learnt, and the members whose fit did not converge."""
     last = list(result.errors.values())[-1]
     said = []
     for q in map(quantity, _shown(result)):
         worst = last["worst"][q.name][0]
         about = f"{q.title.lower()} is worst for {worst['formula']} {worst['label_id']}"
         said.append((about, f"{number(worst['rmse'] * q.factor)} {q.unit}"))
+    states = result.magnetic_states
+    if states is not None and states.mixed and not result.magnetic:
+        said.append(("these potentials read no moments", states.meaning))
     late = [str(k) for k, member in enumerate(result.members) if not member.converged]
     if late:
         said.append(("stopped at the last iteration, not converged", f"member {', '.join(late)}"))

@@ -15,6 +15,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.protocols import FitReport, WorkProgress, silent
 from magflow.errors import InputError
+from magflow.io.importing.magnetic_states import magnetic_states
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.potentials.training import EnsembleTask, MemberProgress, cores, train_ensemble, unfinished
@@ -138,6 +139,8 @@ class TrainTask:
             },
             tuple(FittedMember.of(report) for report in reports),
             round(sum(report.cost.cpu_seconds for report in reports), 2),
+            ensemble.magnetic,
+            magnetic_states(self.training.dataset),
         )
 
 
