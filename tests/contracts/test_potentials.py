@@ -9,6 +9,7 @@ import pytest
 from magflow.core.protocols import PotentialFamily
 from magflow.potentials.deepmd import DpFamily, DpSpinFamily
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.sgp import SgpFamily
 from magflow.testing import PotentialFamilyContract
 
 DEEPMD = {
@@ -23,6 +24,7 @@ DEEPMD = {
 FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "mmtp": lambda: MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=12),
     "mmtp-paper": lambda: MmtpFamily(form="paper", level=6, cutoff=4.5, n_radial=5, max_iterations=12),
+    "sgp": lambda: SgpFamily(mmtp={"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 12}),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
 }
