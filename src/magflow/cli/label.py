@@ -78,7 +78,7 @@ def label(
     task = LabelTask(tuple(wanted), source, tuple(sorted(set(spoken))), place / output.name)
     task.require_ready()
     with progress_bar() as progress:
-        found = task.run(workers, lambda done, total: count(progress, "labels", done, total))
+        found = task.run(workers, lambda done, total: count(progress, "labels", done, total, every=10))
     said = write_records(Target(output, form), [as_record(item) for item in found.items]) if found.items else None
     if not found.failures:
         task.clear()

@@ -45,7 +45,7 @@ def progress_bar() -> Iterator[WorkProgress]:
         yield draw
 
 
-def count(progress: WorkProgress, what: str, done: int, total: int) -> None:
-    """Tell `progress` of things that are counted; every tenth is a milestone, and the last."""
-    milestone = done > 0 and (done % 10 == 0 or done == total)
+def count(progress: WorkProgress, what: str, done: int, total: int, every: int = 0) -> None:
+    """Tell `progress` of things that are counted; with `every`, so many of them are a milestone, and so is the last."""
+    milestone = every > 0 and done > 0 and (done % every == 0 or done == total)
     progress(done / max(total, 1), f"{what} {done} of {total}", milestone=milestone)

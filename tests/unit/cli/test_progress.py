@@ -21,7 +21,8 @@ def test_every_tenth_and_the_last_once(capsys, clock):
     with progress.progress_bar() as told:
         for done in range(26):
             for _ in range(3):
-                progress.count(told, "labels", done, 25)
+                progress.count(told, "labels", done, 25, every=10)
+                progress.count(told, "documents", done, 25)
     assert capsys.readouterr().err.splitlines() == ["labels 10 of 25", "labels 20 of 25", "labels 25 of 25"]
 
 
