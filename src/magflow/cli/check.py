@@ -130,7 +130,8 @@ def _table(looked: _Looked) -> None:
                 continue
             where = looked.place(finding.key(probe))
             told = probe.detail.removeprefix(f"{where.rpartition(' ')[2]}: ")  # the key, which is said before
-            _line("PROBLEM", where, f"{probe.name}: {told}", probe.hint)
+            known = where.endswith(f".{probe.name}") or where.endswith(f" {probe.name}")
+            _line("PROBLEM", where, told if known else f"{probe.name}: {told}", probe.hint)
     if looked.doubts:
         typer.echo("doubts")
     for key, doubt in looked.doubts:
