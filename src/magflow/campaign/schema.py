@@ -119,8 +119,8 @@ class TrainSpec(Section):
     )
     bagging: bool | None = Field(
         None,
-        description="Each member learns from its own random 80 % of the labels; left out: unless "
-        "uncertainty is laplace, which needs no members that differ.",
+        description="Each member learns from its own random 80 % of the labels; left out: where uncertainty "
+        "is ensemble. The others need no members that differ so much, and their mean is one of fits to all labels.",
     )
     validation: float = Field(
         0.0, ge=0, le=0.5, description="Share of the labels each member keeps aside to stop its fit early."
@@ -137,7 +137,7 @@ class TrainSpec(Section):
     @property
     def bags(self) -> bool:
         """Whether members learn from samples."""
-        return self.uncertainty is not Uncertainty.LAPLACE if self.bagging is None else self.bagging
+        return self.uncertainty is Uncertainty.ENSEMBLE if self.bagging is None else self.bagging
 
     @field_validator("family")
     @classmethod
