@@ -97,7 +97,7 @@ def test_a_pair_style_beside_others(plugin, tmp_path):
     use(lmp, potential, tmp_path, "Al Fe")
     alone = evaluate(lmp, PER_ATOM)
     lmp = open_with(plugin, frame)
-    use(lmp, potential, tmp_path, "Al Fe", "zbl 0.3 0.4", "* * zbl 13.0 26.0")
+    use(lmp, potential, tmp_path, "Al Fe", "lj/cut 0.4", "* * lj/cut 0.01 0.3")
     beside = evaluate(lmp, PER_ATOM)
     np.testing.assert_allclose(beside.forces, alone.forces, atol=1e-12)
     for name in PER_ATOM:
