@@ -10,8 +10,11 @@ import pytest
 from mmtp_toy import label, random_frames
 from scipy.linalg import solve_triangular
 
+from magflow.core.dynamics import Integration, Motion
 from magflow.core.label import LabeledFrame
+from magflow.core.uncertainty import Uncertainty
 from magflow.errors import InputError
+from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.sgp import SgpFamily, SgpPotential
@@ -96,6 +99,16 @@ def test_deviations_are_the_scatter_of_draws(fitted):
     for name in ("energy", "forces", "stress", "magnetic_forces"):
         scatter = np.std([getattr(draw, name) for draw in draws], axis=0)
         np.testing.assert_allclose(getattr(told, name), scatter, rtol=0.2, atol=1e-9, err_msg=name)
+
+
+def test_an_ensemble_of_one_has_its_deviation_also_in_dynamics(fitted, known):
+    potential, frame = fitted[0], known[0].configuration
+    one = PotentialEnsemble((potential,), "sgp", uncertainty=Uncertainty.LAPLACE)
+    exact = potential.deviations([frame])
+    assert np.array_equal(one.predict([frame]).deviation.forces, exact.forces)
+    seen = one.dynamics([Motion(frame, np.zeros((2, 3)), Integration(0.1))]).observe(0)
+    assert seen.forces_deviation == pytest.approx(np.linalg.norm(exact.forces, axis=1).max(), rel=0.6)
+    assert seen.energy == pytest.approx(potential.predict([frame]).energy[0], abs=1e-6)
 
 
 def test_what_labels_say_lowers_the_variance_and_strange_frames_have_more(fitted, known):

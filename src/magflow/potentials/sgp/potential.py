@@ -19,7 +19,7 @@ from magflow.core.types import FloatArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.mmtp.geometry import Geometry
-from magflow.potentials.mmtp.leverage import REACH
+from magflow.potentials.mmtp.leverage import DRAWS, REACH, PosteriorDraws
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.residuals import Problem, Targets, pulay_columns
@@ -76,6 +76,16 @@ class Process:
         atoms = np.stack([atom[:, :3].sum(axis=1) / level[1] ** 2, atom[:, 3] / level[3] ** 2], axis=1)
         squares = np.concatenate([energy[:, None] / level[0] ** 2, strain / level[2] ** 2], axis=1)
         return np.sqrt(atoms.max(axis=1, initial=0.0)), np.sqrt(squares.max(axis=1, initial=0.0)) / geometry.counts
+
+    def draws(self, model: MmtpModel) -> PosteriorDraws:
+        """Deviations of the parameters of `model`, whose scatter is about the deviation of what it predicts."""
+        types, whitened = len(model.species), np.random.default_rng(0).normal(size=(len(self.root), DRAWS))
+        off = solve_triangular(self.root, whitened, lower=True, trans="T").T
+        raw = off[:, types:-types] @ self.scaling.matrix.T
+        radial = np.zeros((DRAWS, model.n_radial))
+        directions = np.concatenate([radial, raw[:, 1:], off[:, :types] + raw[:, :1]], axis=1)
+        weights = np.where(np.isfinite(self.noise), 1.0 / self.noise, 0.0)
+        return PosteriorDraws(np.ascontiguousarray(directions), weights, 1.0)
 
     def atom_grades(self, potential: Graded, geometry: Geometry) -> FloatArray:
         """(sum N,) grade of every atom: of its force and its magnetic force."""
@@ -155,6 +165,10 @@ class SgpPotential(MmtpPotential):
         magnetic[:, 2] = atom[:, 3]
         stress = strain / geometry.volumes[:, None]
         return Prediction(geometry.counts, energy, atom[:, :3], stress, magnetic if self.magnetic else None)
+
+    def _posterior(self) -> PosteriorDraws:
+        """Few draws, whose scatter molecular dynamics can follow at every step."""
+        return self.process.draws(self.model)
 
     def basis_values(self, geometry: Geometry) -> FloatArray:
         """(sum N, n) basis functions of the descriptors alone: products say nothing new of a frame."""
