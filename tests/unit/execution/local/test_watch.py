@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,12 +21,12 @@ def started():
     running = []
 
     def start(code: str) -> int:
-        running.append(subprocess.Popen([sys.executable, "-c", code]))
+        running.append(subprocess.Popen([sys.executable, "-c", code], start_new_session=True))
         return running[-1].pid
 
     yield start
     for process in running:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # its children with it
         process.wait()
 
 
