@@ -197,7 +197,7 @@ def finetune(
     >>> import magflow
     >>> tuned = magflow.finetune("potential", "phonons/Fe", "labels.extxyz", "tuned")  # doctest: +SKIP
     >>> tuned.change(learnt=True)  # doctest: +SKIP
-    -0.72
+    -0.93
     """
     start = ensemble_of(models)
     training = EnsembleTask(

@@ -56,7 +56,7 @@ def build_plugin(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compile the pair style into a plugin, half a minute, and let LAMMPS load it once.
+    """Compile the pair style into a plugin, about a minute, and let LAMMPS load it once.
 
     The LAMMPS found tells its version, its integers and its MPI; the plugin serves this one alone and says so when
     another loads it. The sources are magflow's, under its licence. LAMMPS is under the GPL: a plugin that was built is
