@@ -116,7 +116,7 @@ def test_kinds_differ_only_in_what_concerns_moments():
         variables(input_text(AbinitSettings(kind=k), frame, paw(frame.species), {}))
         for k in ("constrained", "spin-polarised", "non-magnetic")
     )
-    cycle = {"iscf", "npulayit", "diemix", "wfoptalg"}
+    cycle = {"iscf", "npulayit", "diemix", "diemixmag", "wfoptalg"}
     magnetic = {"constraint_kind", "spinat", "nsppol", "ratsph", "ratsm"} | cycle
     for other in (free, none):
         assert {k: v for k, v in other.items() if k not in magnetic} == {
@@ -126,6 +126,7 @@ def test_kinds_differ_only_in_what_concerns_moments():
     assert none["nsppol"] == ["1"]
     assert "constraint_kind" not in free
     assert "spinat" not in none
+    assert ["diemixmag" in got for got in (held, free, none)] == [False, True, False]
     assert [got["iscf"] for got in (held, free, none)] == [["7"], ["17"], ["17"]], "half the steps without constraints"
 
 

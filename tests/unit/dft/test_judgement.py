@@ -64,6 +64,13 @@ def test_abinit_of_another_version_or_dataset_is_refused(abinit, changes):
     assert abinit.judge([abinit_output(abinit, **changes)], {}).kind == FailureKind.INVALID_INPUT
 
 
+def test_a_deep_state_is_a_ghost_only_once_the_density_has_settled(abinit):
+    deep = {"lowest_state": -1341.0}
+    assert abinit.judge([abinit_output(abinit, **deep)], {}).kind == FailureKind.GHOST_STATE
+    unsettled = abinit_output(abinit, **deep, converged=False)
+    assert abinit.judge([unsettled], {}).kind == FailureKind.SCF_UNCONVERGED
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

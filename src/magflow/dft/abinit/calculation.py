@@ -200,17 +200,18 @@ class AbinitCalculation(Calculation[Attempt, Output]):
         foreign = foreign_structure(self.frame, output.species, output.cell, output.fractions)
         if foreign is not None:
             return Failure(FailureKind.INCONSISTENT, f"this is the output of something else: {foreign}")
-        if self._is_ghost(output):
-            return Failure(
-                FailureKind.GHOST_STATE,
-                f"a state lies {-output.lowest_state:.0f} eV below the Fermi level, where the atoms have none below "
-                f"{-self.bottom:.0f} eV: a ghost of a PAW dataset, in the last of {len(results)} attempts",
-            )
         if not output.converged:
             return Failure(
                 FailureKind.SCF_UNCONVERGED,
                 f"residual {output.residual:.1e} after {output.iterations} steps in the last of "
                 f"{len(results)} attempts",
+            )
+        # Only after the density has settled: on the way, a constraint that cannot be met pulls states down, too.
+        if self._is_ghost(output):
+            return Failure(
+                FailureKind.GHOST_STATE,
+                f"a state lies {-output.lowest_state:.0f} eV below the Fermi level, where the atoms have none below "
+                f"{-self.bottom:.0f} eV: a ghost of a PAW dataset, in the last of {len(results)} attempts",
             )
         if error is not None and not error <= self.settings.moment_tolerance_mub:
             return Failure(
