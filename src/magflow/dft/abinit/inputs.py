@@ -161,6 +161,7 @@ def input_text(
         "chkprim": 0,
         "chksymtnons": 0,  # the default refuses general positions
         **_cycle(settings, held),
+        "use_gemm_nonlop": 1,  # the same numbers; with OpenBLAS 9 % (constrained) to 16 % less CPU time
         "tolvrs": settings.tolvrs,
         "optforces": 1,
         "optstress": 1,
