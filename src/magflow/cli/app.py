@@ -21,26 +21,10 @@ from magflow.core.masking import mask, masked_streams
 from magflow.errors import MagflowError
 
 COMMANDS = (
-    *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db", "report"),
-    *(
-        "import",
-        "label",
-        "export",
-        "convert",
-        "train",
-        "displace",
-        "finetune",
-        "compare",
-        "transfer",
-        "validate",
-        "dichotomy",
-        "predict",
-        "relax",
-        "md",
-        "lammps",
-        "schema",
-        "execute",
-    ),
+    *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db"),
+    *("report", "serve", "import", "label", "export", "convert"),
+    *("train", "displace", "finetune", "compare", "transfer", "validate", "dichotomy"),
+    *("predict", "relax", "md", "lammps", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""
 

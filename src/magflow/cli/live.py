@@ -12,7 +12,7 @@ import typer
 
 from magflow.cli.printing import console
 from magflow.execution.states import JobState
-from magflow.execution.status import CampaignStatus, age, campaign_status
+from magflow.execution.status import CampaignStatus, age, campaign_status, line
 from magflow.presentation.quantities import quantity, shown
 
 if TYPE_CHECKING:
@@ -72,21 +72,6 @@ class _Lines:
         if now != self.seen and status.phase is not None:
             self.seen = now
             self.console.print(f"[{age(progress.elapsed):>12}] {line(status)}", soft_wrap=True)
-
-
-def line(status: CampaignStatus) -> str:
-    """The status in one line."""
-    budget = f"/{status.label_budget}" if status.label_budget else ""
-    parts = [f"iteration {status.iteration}", status.phase or status.state, f"labels {status.labels}{budget}"]
-    if status.labels_failed:
-        parts.append(f"{status.labels_failed} failed")
-    parts += [f"{purpose} {done}/{wanted}" for purpose, (done, wanted) in status.beside.items()]
-    of_domain = {q: e["rmse"] for q, e in status.domain.items() if e["rmse"] is not None}
-    parts += [shown(q, v) for q, v in (of_domain or status.errors).items()]
-    parts.append(f"{status.core_hours:.2f} core-h")
-    if (status.seconds_left or 0) >= 1:
-        parts.append(f"at most {age(status.seconds_left or 0)} of labels left")
-    return "  ".join(parts)
 
 
 def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableType:

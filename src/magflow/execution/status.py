@@ -234,6 +234,22 @@ def _row(document: Any) -> dict[str, Any]:
     return {k: getattr(document, k) for k in kept} | {"core_hours": document.core_hours_total}
 
 
+def line(status: CampaignStatus) -> str:
+    """The status in one line."""
+    budget = f"/{status.label_budget}" if status.label_budget else ""
+    at = [] if status.iteration is None else [f"iteration {status.iteration}"]
+    parts = [*at, *([status.phase] if status.phase else []), f"labels {status.labels}{budget}"]
+    if status.labels_failed:
+        parts.append(f"{status.labels_failed} failed")
+    parts += [f"{purpose} {done}/{wanted}" for purpose, (done, wanted) in status.beside.items()]
+    of_domain = {q: e["rmse"] for q, e in status.domain.items() if e["rmse"] is not None}
+    parts += [shown(q, v) for q, v in (of_domain or status.errors).items()]
+    parts.append(f"{status.core_hours:.2f} core-h")
+    if (status.seconds_left or 0) >= 1:
+        parts.append(f"at most {age(status.seconds_left or 0)} of labels left")
+    return "  ".join(parts)
+
+
 def age(seconds: float) -> str:
     """A duration for a person: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
     whole = int(seconds)

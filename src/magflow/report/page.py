@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from magflow.studies.base import sections_of
 def render(record: CampaignRecord) -> str:
     """The HTML of a report."""
     return render_page("magflow.report", "report.html.j2", **context(record))
+
+
+def render_served(record: CampaignRecord, state: Mapping[str, Any]) -> str:
+    """The same under a strip with the `state` of the campaign, with the script that keeps both up to date."""
+    return render_page("magflow.report", "served.html.j2", state=state, **context(record))
 
 
 def context(record: CampaignRecord) -> dict[str, Any]:
