@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from magflow.api.opening import Labels, Models, check_begun, ensemble_of, family_of, read_labels
+from magflow.api.opening import Labels, Models, check_begun, ensemble_of, family_of, one_of, read_labels
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import WorkProgress, silent
+from magflow.core.uncertainty import Uncertainty
 from magflow.errors import CampaignError, InputError
 from magflow.potentials.training import EnsembleTask, cores
 from magflow.studies.compare.files import write_comparison
@@ -35,7 +36,8 @@ def train(
     family: str = "mmtp",
     settings: Mapping[str, Any] | None = None,
     members: int = 5,
-    bagging: bool = True,
+    bagging: bool | None = None,
+    uncertainty: str = "ensemble",
     validation: float = 0.0,
     seed: int = 1,
     start: Models | None = None,
@@ -56,8 +58,9 @@ def train(
         That the potential is to know; None: those of the labels.
     family, settings
         As ``train.family`` and ``train.settings`` of a campaign file.
-    members, bagging
-        Potentials in the ensemble; whether each gets its own 80 % of the labels.
+    members, bagging, uncertainty
+        Potentials in the ensemble, whether each gets its own 80 % of the labels, and what its deviations are made of:
+        as ``train.ensemble``, ``train.bagging`` and ``train.uncertainty`` of a campaign file.
     validation
         Share of the labels each member keeps aside to stop its fit early.
     start
@@ -70,7 +73,8 @@ def train(
     Raises
     ------
     InputError
-        Unknown family, setting or element; an ensemble or another training in `out`.
+        Unknown family, setting, element or uncertainty; deviations that the family or a single potential cannot tell;
+        an ensemble or another training in `out`.
 
     Examples
     --------
@@ -80,6 +84,7 @@ def train(
     0.0018
     >>> potential = magflow.load("potential")  # doctest: +SKIP
     """
+    told = one_of(Uncertainty, uncertainty, "uncertainty")
     dataset = read_labels(labels)
     training = EnsembleTask(
         family=family_of(family, settings or {}),
@@ -87,7 +92,8 @@ def train(
         elements=tuple(sorted(elements)) if elements else dataset.elements,
         members=members,
         seed=seed,
-        bagging=bagging,
+        bagging=told.needs_bags if bagging is None else bagging,
+        uncertainty=told,
         validation=validation,
         start=None if start is None else ensemble_of(start),
     )

@@ -137,7 +137,7 @@ class TrainSpec(Section):
     @property
     def bags(self) -> bool:
         """Whether members learn from samples."""
-        return self.uncertainty is Uncertainty.ENSEMBLE if self.bagging is None else self.bagging
+        return self.uncertainty.needs_bags if self.bagging is None else self.bagging
 
     @field_validator("family")
     @classmethod

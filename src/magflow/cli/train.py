@@ -33,7 +33,17 @@ def train(
     family: Family = "mmtp",
     settings: FamilySettings = None,
     members: Annotated[int, typer.Option(min=1, help="Potentials in the ensemble.")] = 5,
-    bagging: Annotated[bool, typer.Option(help="Give each member its own 80 % of the labels.")] = True,
+    uncertainty: Annotated[
+        str,
+        typer.Option(
+            metavar="ensemble|laplace|both",
+            help="What deviations are made of: members that disagree, what labels leave undecided, or both.",
+        ),
+    ] = "ensemble",
+    bagging: Annotated[
+        bool | None,
+        typer.Option(help="Give each member its own 80 % of the labels. Default: with --uncertainty ensemble."),
+    ] = None,
     validation: Annotated[
         float, typer.Option(help="Share of the labels each member keeps aside to stop its fit early.")
     ] = 0.0,
@@ -63,6 +73,8 @@ def train(
         magflow train labels.extxyz -o potential --set level=12 --set weights.energy=100 --validation 0.1
 
         magflow train more.extxyz -o updated --start potential --test unseen.extxyz
+
+        magflow train labels.extxyz -o one --members 1 --uncertainty laplace
     """
     from magflow.api import training
     from magflow.api.opening import labels_of_file
@@ -85,6 +97,7 @@ def train(
             settings=settings_of(settings or ()),
             members=members,
             bagging=bagging,
+            uncertainty=uncertainty,
             validation=validation,
             seed=seed,
             start=start,

@@ -25,6 +25,11 @@ class Uncertainty(StrEnum):
     BOTH = "both"
     """Root mean square of the two."""
 
+    @property
+    def needs_bags(self) -> bool:
+        """Whether members have to differ by the labels they learn from."""
+        return self is Uncertainty.ENSEMBLE
+
 
 @runtime_checkable
 class FitsTellDeviations(Protocol):

@@ -84,6 +84,8 @@ class EnsembleTask:
             parts += [item.label_id.encode(), *(b"" if a is None else np.asarray(a).tobytes() for a in arrays)]
         if self.start is not None:
             parts += [member.to_bytes() for member in self.start.members]
+        if self.uncertainty is not Uncertainty.ENSEMBLE:
+            parts.append(self.uncertainty.encode())
         if self.seeds:
             parts.append(repr(self.seeds).encode())
         for constants in self.force_constants:

@@ -93,6 +93,20 @@ def test_the_table_names_parts_and_strata(data, tmp_path):
     assert "member 1: fitted" in result.stderr
 
 
+def test_one_fit_tells_its_deviations(data, tmp_path):
+    for out, name in ((tmp_path / "one", "laplace"), (tmp_path / "bare", "ensemble")):
+        done = train(data / "labels.xyz", out, *QUICK, "--members", "1", "--uncertainty", name, "--no-bagging")
+        assert done.exit_code == 0, done.output
+    frames = [item.configuration for item in make(3, 2)]
+    told = PotentialEnsemble.load(tmp_path / "one").predict(frames).deviation
+    assert np.all(told.energy > 0)
+    assert np.all(told.forces > 0)
+    assert members(tmp_path / "one") == members(tmp_path / "bare"), "the fit itself is the same"
+    by_default = train(data / "labels.xyz", tmp_path / "two", *QUICK, "--members", "1", "--uncertainty", "laplace")
+    assert by_default.exit_code == 0, by_default.output
+    assert members(tmp_path / "two") == members(tmp_path / "one"), "it learns from every label"
+
+
 def test_processes_side_by_side_give_the_same(data, tmp_path):
     assert train(data / "labels.xyz", tmp_path / "one", *QUICK).exit_code == 0
     result = train(data / "labels.xyz", tmp_path / "two", *QUICK[:-1], "2")
@@ -147,6 +161,7 @@ def test_kill_and_resume(data, tmp_path, jobs):
         (["--start", "nowhere"], "neither an ensemble nor a campaign"),
         (["--test", "nowhere"], "no such file"),
         (["--resume"], "no unfinished training"),
+        (["--uncertainty", "gauss"], "ensemble, laplace, both"),
     ],
 )
 @pytest.mark.parametrize("jobs", ["1", "2"])
