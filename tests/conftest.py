@@ -18,6 +18,7 @@ from reference_data import data_folder
 
 if TYPE_CHECKING:
     from doubles.mongo_wire import WireMongo
+    from magflow.potentials.outside.process import Program
     from one_machine_slurm import OneMachineSlurm
 
 # First imports under load take longer than hypothesis allows one example. The default run tries the same examples each
@@ -75,9 +76,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def deepmd_kit() -> None:
     """The test runs deepmd-kit; it is skipped, visibly, where there is none."""
-    from magflow.potentials.deepmd.child import probe
+    from magflow.potentials.deepmd.program import DEEPMD_KIT
 
-    found = probe()
+    _needed(DEEPMD_KIT)
+
+
+def _needed(program: Program) -> None:
+    found = program.probe()
     if not found.ok:
         pytest.skip(f"{found.detail}; {found.hint}")
 

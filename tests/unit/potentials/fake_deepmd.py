@@ -1,6 +1,6 @@
 """Stands in for the Python that has deepmd-kit: writes what a training writes, and ends as FAKE_DEEPMD says.
 
-Called as ``fake_deepmd.py BACKEND PARENT TASK ...``. A training runs in steps of 10 and leaves the arguments it got.
+Called as ``fake_deepmd.py LAUNCH PARENT BACKEND TASK ...``. A training runs in steps of 10 and leaves the arguments it got.
 """
 
 import json
@@ -49,7 +49,7 @@ def train(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    task, *rest = sys.argv[3:]
+    task, *rest = sys.argv[4:]
     if MODE == "absent":
         sys.exit("ModuleNotFoundError: No module named 'deepmd'")
     if task == "versions":

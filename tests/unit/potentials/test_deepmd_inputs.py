@@ -17,6 +17,7 @@ from magflow.io.deepmd import read_deepmd
 from magflow.io.records import labeled_frames
 from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily, data, inputs
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.outside import labels
 
 LEVEL = LevelOfTheory("none", "1", LabelKind.CONSTRAINED, "none")
 SPECIES = ("Al", "Fe")
@@ -103,7 +104,7 @@ def test_moments_are_measured_by_their_length():
     frame = Frame(("Fe", "Al"), 4.0 * np.eye(3), [[0, 0, 0], [2, 2, 2]], [[-3.0, 0.0, 4.0], [0.0, -0.2, 0.0]])
     label = Label(frame.frame_id, LEVEL, frame.orientation, energy=0.0, magmoms=frame.magmoms)
     bare = item(0, moments=False)
-    found = data.largest_moments([LabeledFrame(frame, label), bare], (*SPECIES, "Ni"))
+    found = labels.largest_moments([LabeledFrame(frame, label), bare], (*SPECIES, "Ni"))
     assert found == pytest.approx([0.2, 5.0, 0.0])
 
 
@@ -200,7 +201,7 @@ class TestRefusals:
         bad = item(1)
         bad = LabeledFrame(bad.frame, replace(bad.label, stress=np.array([0, 0, np.nan, 0, 0, 0])))
         with pytest.raises(InputError, match=r"validation frame 1 .*stress"):
-            data.check([item(0), bad], SPECIES, magnetic=True, part="validation")
+            labels.check([item(0), bad], SPECIES, magnetic=True, part="validation", without="dp")
 
     def test_a_start_of_another_kind(self):
         one = item(0)

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from magflow.errors import CampaignError, InputError, MissingToolError, StoreError
-from magflow.potentials.deepmd import child, training
+from magflow.potentials.deepmd import training
 from magflow.potentials.deepmd.curve import read_curve
+from magflow.potentials.deepmd.program import DEEPMD_KIT
+from magflow.potentials.outside import following, process
 
 FAKE = Path(__file__).with_name("fake_deepmd.py")
 
@@ -26,10 +28,10 @@ def fake(tmp_path, monkeypatch):
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
     python.chmod(0o755)
     monkeypatch.setenv("MAGFLOW_DEEPMD_PYTHON", str(python))
-    monkeypatch.setattr(training, "_POLL_S", 0.01)
-    child._versions.cache_clear()
+    monkeypatch.setattr(following, "_POLL_S", 0.01)
+    process._versions.cache_clear()
     yield lambda mode: monkeypatch.setenv("FAKE_DEEPMD", mode)
-    child._versions.cache_clear()
+    process._versions.cache_clear()
 
 
 @pytest.fixture
@@ -72,13 +74,13 @@ def test_a_killed_training_goes_on(fake, directory):
         "import sys; from pathlib import Path; from magflow.potentials.deepmd import training;"
         "training.train(Path(sys.argv[1]), steps=100, patience=9)"
     )
-    with subprocess.Popen([sys.executable, "-c", program, str(directory)], env=dict(os.environ)) as process:
+    with subprocess.Popen([sys.executable, "-c", program, str(directory)], env=dict(os.environ)) as killed:
         deadline = time.monotonic() + 30
         while read_curve(directory).step < 50 or not (directory / "spent.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
+        killed.send_signal(signal.SIGKILL)
     spent = json.loads((directory / "spent.json").read_text())["wall_seconds"]
     fake("")
     trained = training.train(directory, steps=100, patience=9)
@@ -116,19 +118,19 @@ def test_divergence(fake, directory):
 
 def test_no_deepmd_kit(fake, directory):
     fake("absent")
-    assert not child.probe().ok and "No module named 'deepmd'" in child.probe().detail
+    assert not DEEPMD_KIT.probe().ok and "No module named 'deepmd'" in DEEPMD_KIT.probe().detail
     with pytest.raises(MissingToolError, match=r"magflow\[deepmd\]"):
         training.train(directory, steps=100, patience=9)
     with pytest.raises(MissingToolError):
-        child.Server().ask(op="evaluate", model="none")
+        process.Server(DEEPMD_KIT).ask(op="evaluate", model="none")
 
 
 def test_no_such_python(monkeypatch):
     monkeypatch.setenv("MAGFLOW_DEEPMD_PYTHON", "/nowhere/python")
-    found = child.probe()
+    found = DEEPMD_KIT.probe()
     assert not found.ok and "deepmd_python" in found.hint
 
 
 def test_one_training_at_a_time(directory):
-    with training.locked(directory), pytest.raises(StoreError, match="another process"), training.locked(directory):
+    with following.locked(directory), pytest.raises(StoreError, match="another process"), following.locked(directory):
         pass

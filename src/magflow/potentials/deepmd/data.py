@@ -10,33 +10,7 @@ import numpy as np
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.neighbours import NeighborList
-from magflow.errors import InputError
 from magflow.io.deepmd_writer import write_deepmd
-
-
-def check(items: Sequence[LabeledFrame], species: Sequence[str], *, magnetic: bool, part: str) -> None:
-    """Refuse labels a model cannot learn from.
-
-    Raises
-    ------
-    InputError
-        Naming the frame: an unknown element, a force or stress that is not finite, moments that are missing.
-    """
-    for i, item in enumerate(items):
-        where = f"{part} frame {i} ({item.frame.formula})"
-        if unknown := sorted(set(item.frame.species) - set(species)):
-            raise InputError("an element is not in the list", where=where, seen=unknown, expected=", ".join(species))
-        for name in ("forces", "stress"):
-            values = getattr(item.label, name)
-            if values is not None and not np.isfinite(values).all():
-                raise InputError(f"{name} are not finite", where=where)
-        if magnetic and item.configuration.magmoms is None:
-            raise InputError(
-                "the frame has no moments",
-                where=where,
-                expected="moments on every frame, zero where there are none",
-                hint="the family dp learns from frames without moments",
-            )
 
 
 def write_systems(root: Path, items: Sequence[LabeledFrame], species: Sequence[str], *, magnetic: bool) -> list[Path]:
@@ -60,15 +34,3 @@ def most_neighbours(frames: Sequence[Frame], species: Sequence[str], cutoff: flo
         np.add.at(count, (centres.astype(int), kinds[others.astype(int)]), 1)
         most = np.maximum(most, count.max(axis=0))
     return [int(n) for n in most]
-
-
-def largest_moments(items: Sequence[LabeledFrame], species: Sequence[str]) -> list[float]:
-    """Per species, the largest moment in the labels, muB."""
-    largest = dict.fromkeys(species, 0.0)
-    for item in items:
-        moments = item.configuration.magmoms
-        if moments is None:
-            continue
-        for symbol, size in zip(item.frame.species, np.linalg.norm(moments, axis=1), strict=True):
-            largest[symbol] = max(largest[symbol], float(size))
-    return list(largest.values())

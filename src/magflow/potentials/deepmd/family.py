@@ -10,9 +10,10 @@ from pydantic import Field
 
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Probe, Progress
-from magflow.potentials.deepmd import child, inputs
+from magflow.potentials.deepmd import inputs
 from magflow.potentials.deepmd.fit import fit_deepmd
 from magflow.potentials.deepmd.potential import DeepmdPotential
+from magflow.potentials.deepmd.program import DEEPMD_KIT
 from magflow.potentials.deepmd.settings import DeepmdSettings
 
 
@@ -77,7 +78,7 @@ class DeepmdFamily(DeepmdSettings):
 
     def probe(self) -> list[Probe]:
         """Whether deepmd-kit starts, and on which PyTorch."""
-        return [child.probe()]
+        return [DEEPMD_KIT.probe()]
 
 
 class DpFamily(DeepmdFamily):

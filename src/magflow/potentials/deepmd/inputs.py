@@ -17,8 +17,9 @@ import numpy as np
 
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
-from magflow.potentials.deepmd.data import largest_moments, most_neighbours
+from magflow.potentials.deepmd.data import most_neighbours
 from magflow.potentials.deepmd.settings import DeepmdSettings
+from magflow.potentials.outside.labels import largest_moments
 
 TRAIN, VALIDATION = "train", "validation"
 """Folders of the labels in a training's directory."""

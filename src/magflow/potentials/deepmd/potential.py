@@ -22,7 +22,8 @@ from magflow.core.units import voigt
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
-from magflow.potentials.deepmd.child import server
+from magflow.potentials.deepmd.program import DEEPMD_KIT
+from magflow.potentials.outside.labels import check_frame
 
 FORMAT = Mark("DeePMD model", "magflow-deepmd")
 BATCH_ATOMS = 512
@@ -73,7 +74,7 @@ class DeepmdPotential:
             Unknown species, missing moments, a prediction that is not finite.
         """
         for i, frame in enumerate(frames):
-            self._check(frame, f"frame {i}")
+            check_frame(frame, self.species, magnetic=self.magnetic, where=f"frame {i}")
         counts = np.array([len(frame) for frame in frames], dtype=np.int64)
         ends = np.cumsum(counts)
         energy, stress = np.zeros(len(frames)), np.zeros((len(frames), 6))
@@ -93,14 +94,6 @@ class DeepmdPotential:
                     magnetic[atoms] = answer["force_mag"][k]
         return Prediction(counts, energy, forces, stress, magnetic if self.magnetic else None)
 
-    def _check(self, frame: Frame, where: str) -> None:
-        if unknown := sorted(set(frame.species) - set(self.species)):
-            raise InputError(
-                "the potential does not know an element", where=where, seen=unknown, expected=", ".join(self.species)
-            )
-        if self.magnetic and frame.magmoms is None:
-            raise InputError("the frame has no moments", where=where, expected="moments on every frame")
-
     def _evaluate(self, frames: Sequence[Frame]) -> dict[str, FloatArray]:
         """Evaluate frames of one species list; a spin model at M and at -M, whose mean is even in the moments."""
         n = len(frames)
@@ -108,10 +101,9 @@ class DeepmdPotential:
         cell = np.array([frame.cell for frame in frames])
         types = np.array([self.species.index(s) for s in frames[0].species])
         if not self.magnetic:
-            return server().evaluate(self.checkpoint, coord=coord, cell=cell, types=types)
+            return self._ask(coord=coord, cell=cell, types=types)
         spin = np.array([frame.magmoms for frame in frames])
-        both = server().evaluate(
-            self.checkpoint,
+        both = self._ask(
             coord=np.concatenate([coord, coord]),
             cell=np.concatenate([cell, cell]),
             types=types,
@@ -119,6 +111,12 @@ class DeepmdPotential:
         )
         both["force_mag"][n:] *= -1.0
         return {name: 0.5 * (values[:n] + values[n:]) for name, values in both.items()}
+
+    def _ask(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+        def model() -> dict[str, np.ndarray]:
+            return {"checkpoint": np.frombuffer(self.checkpoint, dtype=np.uint8)}
+
+        return DEEPMD_KIT.server().evaluate(hashlib.sha256(self.checkpoint).hexdigest(), model, **arrays)
 
     def to_bytes(self) -> bytes:
         """``.npz``: checkpoint, its SHA-256 and the definition of the model."""

@@ -1,0 +1,1 @@
+"""What runs beside deepmd-kit; magflow imports none of it."""

@@ -1,0 +1,1 @@
+"""What families share whose programs run in processes of their own: the process, its trainings, their labels."""
