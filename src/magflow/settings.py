@@ -37,6 +37,10 @@ class MagflowSettings(BaseSettings):
         None, min_length=1, description="Python whose environment has deepmd-kit; None: the one magflow runs in."
     )
     deepmd_threads: int = Field(1, ge=1, description="Threads of one training or inference process of deepmd-kit.")
+    nequip_python: str | None = Field(
+        None, min_length=1, description="Python whose environment has nequip; None: the one magflow runs in."
+    )
+    nequip_threads: int = Field(1, ge=1, description="Threads of one training or inference process of nequip.")
     dataset_dirs: tuple[Path, ...] = Field(
         (Path("/usr/share/gpaw-setups"), Path("~/.magflow/datasets")),
         description="Folders searched, in this order, for PAW datasets.",

@@ -1,6 +1,7 @@
 """Stands in for the Python that has deepmd-kit: writes what a training writes, and ends as FAKE_DEEPMD says.
 
-Called as ``fake_deepmd.py LAUNCH PARENT BACKEND TASK ...``. A training runs in steps of 10 and leaves the arguments it got.
+Called as ``fake_deepmd.py LAUNCH PARENT BACKEND TASK ...``. A training runs in steps of 10 and leaves
+the arguments it got.
 """
 
 import json

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from magflow.potentials.outside.settings import StartBias
+
 Prefactor = tuple[Annotated[float, Field(ge=0.0)], Annotated[float, Field(ge=0.0)]]
 Neurons = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=6)]
 
@@ -23,13 +25,6 @@ class Precision(StrEnum):
 
     FLOAT64 = "float64"
     FLOAT32 = "float32"
-
-
-class StartBias(StrEnum):
-    """What happens to the energies of the atoms when a fit starts from another potential."""
-
-    REFIT = "refit"
-    KEEP = "keep"
 
 
 class DeepmdWeights(BaseModel):

@@ -1,0 +1,115 @@
+"""The families ``nequip`` and ``nequip-spin``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from magflow.core.label import LabeledFrame
+from magflow.core.protocols import FitReport, Potential, Probe, Progress
+from magflow.potentials.nequip.fit import fit_nequip
+from magflow.potentials.nequip.potential import NequipPotential
+from magflow.potentials.nequip.program import NEQUIP
+from magflow.potentials.nequip.settings import NequipSettings
+
+
+class NequipBase(NequipSettings):
+    """What acts on the settings."""
+
+    @property
+    def network(self) -> dict[str, int]:
+        """Sizes of the network."""
+        return {
+            "layers": self.layers,
+            "l_max": self.l_max,
+            "features": self.features,
+            "radial_neurons": self.radial_neurons,
+            "radial_functions": self.radial_functions,
+        }
+
+    def fit(
+        self,
+        train: Sequence[LabeledFrame],
+        *,
+        elements: Sequence[str],
+        seed: int,
+        validation: Sequence[LabeledFrame] = (),
+        start: Potential | None = None,
+        progress: Progress | None = None,
+        workdir: Path | None = None,
+    ) -> tuple[NequipPotential, FitReport]:
+        """Train one potential with nequip.
+
+        One that was killed goes on from its last checkpoint when the same fit is asked for again in the same
+        `workdir`; it ends near, not exactly at, the same parameters.
+
+        Parameters
+        ----------
+        train
+            Labelled frames; repeats weigh more. A quantity a label lacks is left out.
+        validation
+            If given, the epoch with the smallest loss on it is kept, and the fit stops after `patience` epochs
+            without a better one.
+        start
+            A potential of this family, for the same elements, to go on from.
+
+        Raises
+        ------
+        InputError
+            No labels, values that are not finite, missing or non-collinear moments, a start of another form or other
+            elements, a training that diverged, a `workdir` that holds another training.
+        MissingToolError
+            No nequip, or one that does not start.
+        StoreError
+            The disk is full, or another process runs the same fit.
+        """
+        return fit_nequip(
+            self,
+            self.network,
+            train,
+            species=tuple(sorted(set(elements))),
+            seed=seed,
+            validation=validation,
+            start=start,
+            progress=progress,
+            workdir=workdir,
+        )
+
+    def load(self, data: bytes) -> NequipPotential:
+        """Inverse of :meth:`NequipPotential.to_bytes`."""
+        return NequipPotential.from_bytes(data, family=self.name)
+
+    def probe(self) -> list[Probe]:
+        """Whether nequip starts, and on which PyTorch."""
+        return [NEQUIP.probe()]
+
+
+class NequipFamily(NequipBase):
+    """NequIP without moments: energies and forces of the ground state the labels were made in."""
+
+    name: ClassVar[str] = "nequip"
+    magnetic: ClassVar[bool] = False
+    needs_moments: ClassVar[bool] = False
+
+
+class NequipSpinFamily(NequipBase):
+    """A NequIP that reads collinear moments; magnetic forces are labels and output.
+
+    The energy of M and of -M is the same number, because moments enter by products of even degree alone.
+    """
+
+    name: ClassVar[str] = "nequip-spin"
+    magnetic: ClassVar[bool] = True
+    needs_moments: ClassVar[bool] = True
+
+    moment_functions: int = Field(
+        default=3, ge=2, le=6, description="Chebyshev polynomials of a moment, from the constant on."
+    )
+
+    @property
+    def network(self) -> dict[str, int]:
+        """Sizes of the network."""
+        return {**super().network, "moment_functions": self.moment_functions}

@@ -1,0 +1,166 @@
+"""A trained network behind the Potential protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+
+from magflow.core.arrays import DAMAGE
+from magflow.core.frame import Frame
+from magflow.core.moments import GivenMoments
+from magflow.core.prediction import Prediction, concatenate
+from magflow.core.types import FloatArray
+from magflow.core.units import voigt
+from magflow.core.versions import Mark
+from magflow.errors import InputError
+from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.nequip.graph import batches, graph
+from magflow.potentials.nequip.program import NEQUIP
+
+FORMAT = Mark("NequIP model", "magflow-nequip")
+_PARAMETER = "parameter:"
+"""Start of the names of parameters in a model's file."""
+
+
+@dataclass(frozen=True, eq=False)
+class NequipPotential:
+    """One network, evaluated by nequip in a process of its own.
+
+    Parameters
+    ----------
+    definition
+        See :mod:`magflow.potentials.nequip.definition`.
+    parameters
+        What was learnt, by nequip's names.
+    """
+
+    definition: Mapping[str, Any]
+    parameters: Mapping[str, np.ndarray]
+
+    @property
+    def family(self) -> str:
+        """``nequip-spin`` or ``nequip``."""
+        return "nequip-spin" if self.magnetic else "nequip"
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements it knows."""
+        return tuple(self.definition["species"])
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which atoms act on each other through one layer, A."""
+        return float(self.definition["cutoff"])
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether it reads moments."""
+        return "moment_units" in self.definition
+
+    @property
+    def r_min(self) -> float:
+        """Shortest distance it was fitted on, A; 0 if no atom had a neighbour."""
+        found = float(self.definition["closest"])
+        return found if np.isfinite(found) else 0.0
+
+    @property
+    def max_moment(self) -> dict[str, float]:
+        """Element to the largest moment it was fitted on, muB."""
+        return dict(zip(self.species, self.definition.get("largest_moments", ()), strict=False))
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        """Energy, forces, stress and, of a magnetic one, magnetic forces.
+
+        Raises
+        ------
+        InputError
+            Unknown species, missing or non-collinear moments, atoms in one place, a prediction that is not finite.
+        """
+        parts = [self._predicted(frames[s], s.start) for s in batches(frames, self.cutoff)]
+        return concatenate(parts) if parts else self._empty()
+
+    def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
+        """(sum N,) eV, each atom's share."""
+        parts = [self._evaluate(frames[s], s.start)["atomic_energy"] for s in batches(frames, self.cutoff)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def _empty(self) -> Prediction:
+        none = np.zeros((0, 3))
+        return Prediction(np.zeros(0, np.int64), np.zeros(0), none, np.zeros((0, 6)), none if self.magnetic else None)
+
+    def _predicted(self, frames: Sequence[Frame], first: int) -> Prediction:
+        answer = self._evaluate(frames, first)
+        if len(wrong := np.flatnonzero(~np.isfinite(answer["energy"]))):
+            raise InputError("the prediction is not finite", where=f"frame {first + int(wrong[0])}")
+        magnetic = None
+        if self.magnetic:
+            magnetic = np.zeros_like(answer["forces"])
+            magnetic[:, 2] = answer["magnetic_forces"]
+        return Prediction(
+            np.array([len(f) for f in frames], dtype=np.int64),
+            answer["energy"],
+            answer["forces"],
+            np.array([voigt(s) for s in answer["stress"]]),
+            magnetic,
+        )
+
+    def _evaluate(self, frames: Sequence[Frame], first: int) -> dict[str, np.ndarray]:
+        arrays = graph(frames, self.species, self.cutoff, magnetic=self.magnetic, first=first)
+        return NEQUIP.server().evaluate(self._key, self._arrays, **arrays)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        named = {f"{_PARAMETER}{name}": values for name, values in self.parameters.items()}
+        return {"definition": np.array(json.dumps(dict(self.definition), sort_keys=True)), **named}
+
+    @cached_property
+    def _key(self) -> str:
+        parts = hashlib.sha256()
+        for name, values in sorted(self._arrays().items()):
+            parts.update(f"{name} {values.dtype} {values.shape}".encode())
+            parts.update(np.ascontiguousarray(values).tobytes())
+        return parts.hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """``.npz``: the definition, the parameters and their SHA-256; no pickle."""
+        header = {"format": str(FORMAT), "family": self.family, "sha256": self._key}
+        buffer = io.BytesIO()
+        head = np.array(json.dumps(header, sort_keys=True))
+        np.savez(buffer, allow_pickle=False, header=head, **self._arrays())  # type: ignore[arg-type]  # arrays alone
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, family: str) -> NequipPotential:
+        """Inverse of :meth:`to_bytes`. nequip is not needed for it.
+
+        Raises
+        ------
+        InputError
+            If the bytes are damaged, or hold a model of another family.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                header = FORMAT.upgraded(json.loads(str(archive["header"])))
+                definition = json.loads(str(archive["definition"]))
+                named = [name for name in archive.files if name.startswith(_PARAMETER)]
+                potential = cls(definition, {name.removeprefix(_PARAMETER): archive[name] for name in named})
+            found = str(header["family"])
+            whole = header["sha256"] == potential._key and bool(potential.species) and potential.cutoff > 0.0
+        except DAMAGE as error:
+            raise InputError("not a NequIP model", seen=f"{len(data)} bytes: {error}") from error
+        if not whole:
+            raise InputError("the NequIP model is damaged", seen=f"{len(data)} bytes")
+        if found != family:
+            raise InputError("the model is of another family", seen=found, expected=family)
+        return potential
+
+    def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
+        """ASE calculator at these moments, or at those of the atoms."""
+        return FrameCalculator(self, moments=moments)

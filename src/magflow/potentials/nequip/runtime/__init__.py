@@ -1,0 +1,1 @@
+"""What runs beside nequip; magflow imports none of it."""

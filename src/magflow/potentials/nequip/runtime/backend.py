@@ -1,0 +1,147 @@
+"""The side of the NequIP families that runs beside nequip (:mod:`magflow.potentials.outside.launch`)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nequip import __version__ as nequip_version
+from nequip.data import AtomicDataDict as Keys
+from nequip.data import from_dict
+from nequip.data._key_registry import register_fields
+from nequip.model import NequIPGNNModel
+from nequip.utils.global_state import set_global_state
+from spin_network import MAGNETIC_FORCES, MagneticNequIPModel
+
+SUPPORTED = "0.19."
+"""Releases of nequip whose modules are known here."""
+FIELDS = {"position": Keys.POSITIONS_KEY, "type": Keys.ATOM_TYPE_KEY, "moment": Keys.MAGMOM_KEY}
+"""Arrays of atoms and what nequip calls them; forces and magnetic forces have one name."""
+_PARAMETER = "parameter:"
+
+register_fields(node_fields=[MAGNETIC_FORCES])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what is installed, having imported what a training imports."""
+    import_module("nequip.scripts.train")
+    if not nequip_version.startswith(SUPPORTED):
+        sys.exit(f"nequip {nequip_version} is installed, {SUPPORTED}* is needed")
+    return {"nequip": nequip_version, "torch": torch.__version__}
+
+
+def train(arguments: list[str]) -> None:
+    """Run ``nequip-train`` on ``input.yaml`` in the current directory."""
+    from nequip.scripts.train import main
+
+    here = ["-cp", str(Path.cwd()), "-cn", "input", "hydra.run.dir=.", "hydra.output_subdir=null"]
+    sys.argv = ["nequip-train", *here, *arguments]
+    main()
+
+
+def network(definition: Mapping[str, Any], seed: int, parameters: str | Mapping[str, np.ndarray] | None) -> Any:
+    """A network of this definition, fresh by `seed`, or with given `parameters` (a file of them, or arrays).
+
+    Only numbers are taken from a definition, each by its name: nequip's builders would run what others name.
+    """
+    set_global_state()
+    sizes = {name: int(value) for name, value in definition["network"].items()}
+    species = [str(s) for s in definition["species"]]
+    options: dict[str, Any] = {
+        "seed": seed,
+        "model_dtype": str(definition["precision"]),
+        "type_names": species,
+        "r_max": float(definition["cutoff"]),
+        "num_layers": sizes["layers"],
+        "l_max": sizes["l_max"],
+        "parity": False,
+        "num_features": sizes["features"],
+        "radial_mlp_depth": 1,
+        "radial_mlp_width": sizes["radial_neurons"],
+        "num_bessels": sizes["radial_functions"],
+        "avg_num_neighbors": float(definition["neighbours"]),
+        "per_type_energy_scales": float(definition["energy_scale"]),
+        "per_type_energy_shifts": dict(zip(species, map(float, definition["energy_shifts"]), strict=True)),
+    }
+    if "moment_units" in definition:
+        units = [float(m) for m in definition["moment_units"]]
+        model = MagneticNequIPModel(moment_units=units, moment_functions=sizes["moment_functions"], **options)
+    else:
+        model = NequIPGNNModel(**options)
+    if isinstance(parameters, str):
+        with np.load(parameters, allow_pickle=False) as archive:
+            parameters = {name: archive[name] for name in archive.files}
+    if parameters is not None:
+        _fill(model, parameters)
+    return model
+
+
+def _fill(model: Any, parameters: Mapping[str, np.ndarray]) -> None:
+    """Give `model` these parameters, which have to be all of its own, in its shapes."""
+    own = dict(model.named_parameters())
+    if set(own) != set(parameters):
+        raise ValueError(f"parameters {sorted(set(own) ^ set(parameters))[:3]} are missing or unknown")
+    with torch.no_grad():
+        for name, values in parameters.items():
+            if tuple(own[name].shape) != values.shape:
+                raise ValueError(f"parameter {name} has shape {values.shape}, not {tuple(own[name].shape)}")
+            own[name].copy_(torch.as_tensor(values))
+
+
+def load(arrays: dict[str, np.ndarray]) -> Any:
+    """The network of a definition and its parameters."""
+    named = {k.removeprefix(_PARAMETER): v for k, v in arrays.items() if k.startswith(_PARAMETER)}
+    model = network(json.loads(str(arrays["definition"])), 0, named)
+    return model.eval().requires_grad_(False)
+
+
+def evaluate(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Energy (n,), stress (n, 3, 3), forces (sum N, 3), atomic_energy (sum N,) and maybe magnetic_forces (sum N,)."""
+    out = model(Keys.batched_from_list(frames(arrays)))
+    names = {"energy": Keys.TOTAL_ENERGY_KEY, "stress": Keys.STRESS_KEY, "forces": Keys.FORCE_KEY}
+    names |= {"atomic_energy": Keys.PER_ATOM_ENERGY_KEY, MAGNETIC_FORCES: MAGNETIC_FORCES}
+    found = {name: out[key].detach().double().numpy() for name, key in names.items() if key in out}
+    flat = ("energy", "atomic_energy", MAGNETIC_FORCES)
+    return {name: values.reshape(-1) if name in flat else values for name, values in found.items()}
+
+
+def frames(arrays: Mapping[str, np.ndarray]) -> list[dict[str, torch.Tensor]]:
+    """The frames of :func:`magflow.potentials.nequip.graph.graph`, labelled or not, as nequip has them."""
+    found = []
+    last, paired = np.cumsum(arrays["counts"]), np.cumsum(arrays["pairs"])
+    for k, (atoms, pairs) in enumerate(zip(arrays["counts"], arrays["pairs"], strict=True)):
+        mine, between = slice(last[k] - atoms, last[k]), slice(paired[k] - pairs, paired[k])
+        frame = {
+            Keys.CELL_KEY: arrays["cell"][k],
+            Keys.PBC_KEY: (True, True, True),
+            Keys.EDGE_INDEX_KEY: arrays["neighbours"][:, between],
+            Keys.EDGE_CELL_SHIFT_KEY: arrays["shift"][between],
+        }
+        for name in (*FIELDS, Keys.FORCE_KEY, MAGNETIC_FORCES):
+            if name in arrays:
+                frame[FIELDS.get(name, name)] = arrays[name][mine]
+        if "energy" in arrays:
+            frame[Keys.TOTAL_ENERGY_KEY] = arrays["energy"][[k]]
+            frame[Keys.STRESS_KEY] = arrays["stress"][[k]]
+        found.append(from_dict(frame))
+    return found
+
+
+class Labels(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """The labels in a file of flat arrays."""
+
+    def __init__(self, path: str) -> None:
+        with np.load(path, allow_pickle=False) as archive:
+            self.frames = frames({name: archive[name] for name in archive.files})
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return dict(self.frames[index])

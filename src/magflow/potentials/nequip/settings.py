@@ -1,0 +1,75 @@
+"""Settings of the families that nequip trains: what is fitted, and how."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from magflow.potentials.outside.settings import StartBias
+
+
+class Precision(StrEnum):
+    """Numbers of the network; positions and energies are always of double precision."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+
+
+class NequipWeights(BaseModel):
+    """Weights of squared errors in the loss; only their ratios count."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    energy: float = Field(default=1.0, gt=0.0, description="Energy per atom, eV.")
+    forces: float = Field(default=1.0, ge=0.0, description="Forces, eV/A.")
+    stress: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Stress times volume per atom, eV. Off: stresses at a fixed plane-wave cutoff hold a Pulay term "
+        "that the energy has not, and one network gives both.",
+    )
+    magnetic_forces: float = Field(default=1.0, ge=0.0, description="Magnetic forces, eV/muB; only for nequip-spin.")
+
+
+class NequipSettings(BaseModel):
+    """What the two families share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    magnetic: ClassVar[bool]
+    needs_moments: ClassVar[bool]
+
+    cutoff: float = Field(default=5.0, gt=1.0, le=12.0, description="Neighbour cutoff, A.")
+    layers: int = Field(default=2, ge=1, le=8, description="Layers; each lets an atom see one cutoff farther.")
+    l_max: int = Field(default=1, ge=0, le=4, description="Largest rotation order of the features.")
+    features: int = Field(default=16, ge=1, le=512, description="Features of each rotation order on an atom.")
+    radial_neurons: int = Field(default=32, ge=1, le=1024, description="Neurons of the network that reads distances.")
+    radial_functions: int = Field(default=8, ge=1, le=32, description="Bessel functions of the distance.")
+    precision: Precision = Field(
+        default=Precision.FLOAT64,
+        description="Numbers of the network. float32 trains somewhat faster and leaves noise of 1e-6 eV/atom.",
+    )
+    epochs: int = Field(default=300, ge=1, description="Passes over all labels.")
+    batch_frames: int = Field(default=4, ge=1, description="Frames in a batch.")
+    learning_rate: tuple[float, float] = Field(
+        default=(1e-2, 1e-5), description="First and last learning rate; between them half a cosine."
+    )
+    weights: NequipWeights = Field(default_factory=NequipWeights, description="Weights of the loss.")
+    interval: int = Field(default=10, ge=1, description="Epochs between checkpoints.")
+    patience: int = Field(
+        default=100, ge=1, description="Validations, one each epoch, without a better one that end a fit."
+    )
+    start_bias: StartBias = Field(
+        default=StartBias.REFIT,
+        description="Energies of the atoms when a fit starts from another potential. refit: shifted by least squares "
+        "to the new labels, which may come from another level of theory. keep: as they are.",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        if not 0.0 < self.learning_rate[1] <= self.learning_rate[0]:
+            raise ValueError("learning_rate must be positive and not rise")
+        return self

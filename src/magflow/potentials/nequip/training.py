@@ -1,0 +1,96 @@
+"""One training by nequip-train in a directory of its own: run, stop early, go on after a kill."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from magflow.core.arrays import DAMAGE
+from magflow.core.label import Cost
+from magflow.core.protocols import Progress
+from magflow.errors import CampaignError
+from magflow.potentials.nequip.curve import Curve, read_curve
+from magflow.potentials.nequip.program import NEQUIP
+from magflow.potentials.outside.following import LOG, Run, diverged, spent
+
+INPUT, BEST, FINAL = "input.yaml", "best.npz", "final.npz"
+"""Files of a training's directory: what it reads; parameters of the best validated epoch, and of the last."""
+_CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended.
+
+    Parameters
+    ----------
+    parameters
+        Of the best validated epoch if there was a validation, else of the last.
+    epoch
+        That epoch.
+    stopped_early
+        True if it ended before its last epoch because the validation did not get better.
+    """
+
+    parameters: dict[str, np.ndarray]
+    epoch: int
+    curve: Curve
+    stopped_early: bool
+    cost: Cost
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The latest complete checkpoint; a file cut short by a kill or a full disk is left out."""
+    found = {int(m[1]): path for path in directory.iterdir() if (m := _CHECKPOINT.fullmatch(path.name))}
+    whole = [epoch for epoch in found if zipfile.is_zipfile(found[epoch])]
+    return found[max(whole)] if whole else None
+
+
+def train(directory: Path, *, epochs: int, patience: int, validated: bool, progress: Progress | None = None) -> Trained:
+    """Run the training that ``input.yaml`` in `directory` describes, from its last checkpoint if there is one.
+
+    Parameters
+    ----------
+    epochs
+        Of the whole training.
+    patience
+        Validations without a better one that end it.
+    validated
+        Whether there is a validation.
+
+    Raises
+    ------
+    InputError
+        If the loss, or a parameter, is not finite: nequip itself trains on with NaN and ends with exit status 0.
+    StoreError
+        If the disk is full.
+    CampaignError
+        If nequip ends for another reason.
+    """
+    cost, curve = spent(directory), read_curve(directory)
+    if not (directory / FINAL).is_file() and curve.validations_since_best < patience:
+        checkpoint = last_checkpoint(directory)
+        arguments = [] if checkpoint is None else [f"++ckpt_path={checkpoint.name}"]
+        cost = Run(NEQUIP, directory, read_curve, epochs, patience).run(arguments, progress)
+        curve = read_curve(directory)
+    if curve.diverged:
+        raise diverged(directory, f"epoch {curve.step}")
+    parameters = _parameters(directory / (BEST if validated else FINAL))
+    if not all(np.isfinite(values).all() for values in parameters.values()):
+        raise diverged(directory, "parameters that are not finite")
+    epoch = curve.best if validated else curve.step
+    return Trained(parameters, epoch, curve, not (directory / FINAL).is_file(), cost)
+
+
+def _parameters(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except DAMAGE as error:
+        raise CampaignError(
+            "the training left no parameters", where=str(path.with_name(LOG)), seen=str(error)
+        ) from error

@@ -1,0 +1,63 @@
+"""Stands in for the Python that has nequip: writes what a training writes, and ends as FAKE_NEQUIP says.
+
+Called as ``fake_nequip.py LAUNCH PARENT BACKEND TASK ...``. A training leaves the arguments it got.
+"""
+
+import json
+import os
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+MODE = os.environ.get("FAKE_NEQUIP", "")
+EPOCHS = 20
+
+
+def row(epoch: int) -> dict:
+    error = abs(epoch - 6) + 1.0 if MODE == "plateau" else 40.0 - epoch
+    loss = float("nan") if MODE in ("nan", "silent") and epoch > 4 else error
+    rmse = {"energy": 1e-3 * error, "forces": 2e-3 * error}
+    return {"epoch": epoch, "loss": loss, "learning_rate": 1e-3, "train": rmse, "validation": rmse, "score": error}
+
+
+def train(arguments: list[str]) -> None:
+    import numpy as np
+
+    with Path("calls.jsonl").open("a") as calls:
+        calls.write(json.dumps(arguments) + "\n")
+    first = int(arguments[0].split("epoch-")[1].split(".")[0]) if arguments else 0
+    curve = Path("curve.jsonl").open("a", buffering=1)  # noqa: SIM115
+    for epoch in range(first + 1, EPOCHS + 1):
+        line = row(epoch)
+        if not MODE or epoch <= 6:
+            np.savez("best.npz", weights=np.full(3, float("nan") if MODE == "poisoned" else float(epoch)))
+        curve.write(json.dumps(line) + "\n")
+        if MODE == "nan" and epoch > 4:
+            sys.exit("FloatingPointError: the loss is not finite")
+        if MODE == "full" and epoch == 5:
+            Path("epoch-5.ckpt").write_bytes(b"half a checkpoint")
+            curve.write('{"epoch": 6, "lo')
+            sys.exit("OSError: [Errno 28] No space left on device")
+        with zipfile.ZipFile(f"epoch-{epoch}.ckpt", "w") as archive:
+            archive.writestr("data.pkl", b"weights")
+        time.sleep(10 if MODE == "slow" and epoch == 5 else 0.02)
+    np.savez("final.npz", weights=np.full(3, float("nan") if MODE in ("silent", "poisoned") else 20.0))
+
+
+def main() -> None:
+    task, *rest = sys.argv[4:]
+    refusals = {
+        "absent": "ModuleNotFoundError: No module named 'nequip'",
+        "old": "nequip 0.18.1 is installed, 0.19.* is needed",
+        "torch": "OSError: libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent",
+    }
+    if MODE in refusals:
+        sys.exit(refusals[MODE])
+    if task == "versions":
+        print(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))
+    else:
+        train(rest)
+
+
+main()
