@@ -81,6 +81,14 @@ def deepmd_kit() -> None:
     _needed(DEEPMD_KIT)
 
 
+@pytest.fixture(scope="session")
+def nequip() -> None:
+    """The test runs nequip; it is skipped, visibly, where there is none."""
+    from magflow.potentials.nequip.program import NEQUIP
+
+    _needed(NEQUIP)
+
+
 def _needed(program: Program) -> None:
     found = program.probe()
     if not found.ok:

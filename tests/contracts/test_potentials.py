@@ -9,6 +9,7 @@ import pytest
 from magflow.core.protocols import PotentialFamily
 from magflow.potentials.deepmd import DpFamily, DpSpinFamily
 from magflow.potentials.mmtp import MmtpFamily
+from magflow.potentials.nequip import NequipFamily, NequipSpinFamily
 from magflow.potentials.sgp import SgpFamily
 from magflow.testing import PotentialFamilyContract
 
@@ -21,24 +22,42 @@ DEEPMD = {
     "interval": 100,
 }
 
+NEQUIP = {
+    "cutoff": 3.5,
+    "features": 8,
+    "radial_neurons": 16,
+    "radial_functions": 6,
+    "batch_frames": 8,
+    "learning_rate": (2e-2, 1e-4),
+}
+
 FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "mmtp": lambda: MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=12),
     "mmtp-paper": lambda: MmtpFamily(form="paper", level=6, cutoff=4.5, n_radial=5, max_iterations=12),
     "sgp": lambda: SgpFamily(mmtp={"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 12}),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
+    "nequip": lambda: NequipFamily(epochs=20, **NEQUIP),
+    "nequip-spin": lambda: NequipSpinFamily(epochs=40, **NEQUIP),
 }
+OUTSIDE = {"dp": "deepmd", "nequip": "nequip"}
+"""First word of a family's name to the marker of its program, whose every fit starts PyTorch and takes seconds."""
+FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip"}
+
+
+def _program(name: str) -> str | None:
+    return OUTSIDE.get(name.partition("-")[0])
 
 
 def _param(name: str):
-    # Each fit of deepmd-kit starts PyTorch and trains for seconds.
-    return pytest.param(name, marks=[pytest.mark.deepmd, pytest.mark.slow] if name.startswith("dp") else [])
+    program = _program(name)
+    return pytest.param(name, marks=[getattr(pytest.mark, program), pytest.mark.slow] if program else [])
 
 
 @pytest.fixture(scope="module", params=map(_param, sorted(FAMILIES)))
 def contract(request) -> PotentialFamilyContract:
-    if request.param.startswith("dp"):
-        request.getfixturevalue("deepmd_kit")
+    if program := _program(request.param):
+        request.getfixturevalue(FIXTURES[program])
     return PotentialFamilyContract(FAMILIES[request.param]())
 
 

@@ -1,4 +1,4 @@
-"""The campaign of test_campaign with DeePMD in place of mMTP: only `train` in its file differs."""
+"""The campaign of test_campaign with another program in place of mMTP: only `train` in its file differs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ from magflow.execution.campaign import submit_campaign
 from magflow.execution.local.executor import LocalExecutor
 from magflow.stores import queries
 
-pytestmark = [
-    pytest.mark.deepmd,
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.usefixtures("deepmd_kit"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SETTINGS = {
+DEEPMD = {
     "cutoff": 3.5,
     "descriptor_neurons": [8, 16],
     "fitting_neurons": [32, 32],
@@ -26,13 +21,24 @@ SETTINGS = {
     "steps": 40,
     "interval": 20,
 }
+NEQUIP = {"cutoff": 3.5, "features": 4, "radial_neurons": 8, "epochs": 6, "batch_frames": 2}
+DP = (pytest.mark.deepmd, pytest.mark.usefixtures("deepmd_kit"))
+NQ = (pytest.mark.nequip, pytest.mark.usefixtures("nequip"))
 
 
-@pytest.mark.parametrize("family", ["dp", "dp-spin"])
-def test_a_campaign_trains_with_deepmd(family, tmp_path, write_campaign):
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        pytest.param("dp", DEEPMD, marks=DP),
+        pytest.param("dp-spin", DEEPMD, marks=DP),
+        pytest.param("nequip", NEQUIP, marks=NQ),
+        pytest.param("nequip-spin", NEQUIP, marks=NQ),
+    ],
+)
+def test_a_campaign_trains_with_another_program(family, settings, tmp_path, write_campaign):
     file = write_campaign(tmp_path / "tiny.yaml", stop={"labels": 15})
     content = YAML(typ="safe").load(file)
-    content["train"] = {"family": family, "ensemble": 2, "settings": SETTINGS}
+    content["train"] = {"family": family, "ensemble": 2, "settings": settings}
     YAML(typ="safe").dump(content, file)
     here = CampaignDirectory.prepare(tmp_path / "run", file, load_campaign(file))
     submit_campaign(here)
@@ -40,6 +46,6 @@ def test_a_campaign_trains_with_deepmd(family, tmp_path, write_campaign):
     assert queries.outcome(here.store).reason == "label-budget"
     last = queries.iterations(here.store)[-1]
     assert last.labels_total == 15 and last.rmse["forces"] > 0.0
-    assert ("magnetic_forces" in last.rmse) == (family == "dp-spin")
+    assert ("magnetic_forces" in last.rmse) == family.endswith("-spin")
     ensemble = queries.latest_ensemble(here.store)
     assert ensemble.family_name == family and len(ensemble.members) == 2
