@@ -18,8 +18,9 @@ from magflow.potentials.nequip.graph import labelled_graph
 from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.program import NEQUIP
-from magflow.potentials.nequip.settings import NequipSettings, StartBias
+from magflow.potentials.nequip.settings import NequipSettings
 from magflow.potentials.outside.labels import check, errors
+from magflow.potentials.outside.settings import StartBias
 from magflow.potentials.outside.workdir import training_directory
 
 
@@ -97,9 +98,9 @@ def _write(
     """Everything the training reads."""
     directory.mkdir()
     for part, arrays in parts.items():
-        np.savez(directory / f"{part}.npz", allow_pickle=False, **arrays)  # type: ignore[arg-type]  # arrays alone
+        np.savez(directory / f"{part}.npz", allow_pickle=False, **arrays)
     if origin is not None:
-        np.savez(directory / START, allow_pickle=False, **origin.parameters)  # type: ignore[arg-type]  # as above
+        np.savez(directory / START, allow_pickle=False, **origin.parameters)
     content = inputs.training_input(
         settings, form, parts[TRAIN], seed, validated=VALIDATION in parts, started=origin is not None
     )

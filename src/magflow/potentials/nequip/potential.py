@@ -133,7 +133,7 @@ class NequipPotential:
         header = {"format": str(FORMAT), "family": self.family, "sha256": self._key}
         buffer = io.BytesIO()
         head = np.array(json.dumps(header, sort_keys=True))
-        np.savez(buffer, allow_pickle=False, header=head, **self._arrays())  # type: ignore[arg-type]  # arrays alone
+        np.savez(buffer, allow_pickle=False, header=head, **self._arrays())
         return buffer.getvalue()
 
     @classmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from magflow.core.comparison import rmse
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
-from magflow.core.prediction import EnsemblePrediction
-from magflow.core.protocols import Potential
+from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.errors import InputError
 
 
@@ -74,7 +74,14 @@ def largest_moments(items: Sequence[LabeledFrame], species: Sequence[str]) -> li
     return list(largest.values())
 
 
-def errors(potential: Potential, items: Sequence[LabeledFrame]) -> dict[str, float]:
+class Predicts(Protocol):
+    """A potential."""
+
+    def predict(self, frames: Sequence[Frame]) -> Prediction:
+        """What it says of some frames."""
+
+
+def errors(potential: Predicts, items: Sequence[LabeledFrame]) -> dict[str, float]:
     """RMSE by quantity, house units; energy per atom, and only components that are labelled."""
     prediction = potential.predict([item.configuration for item in items])
     return rmse(EnsemblePrediction.from_members([prediction]), items)

@@ -133,7 +133,7 @@ def frames(arrays: Mapping[str, np.ndarray]) -> list[dict[str, torch.Tensor]]:
     return found
 
 
-class Labels(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+class Labels:
     """The labels in a file of flat arrays."""
 
     def __init__(self, path: str) -> None:

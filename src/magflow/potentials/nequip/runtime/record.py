@@ -19,12 +19,13 @@ LOSS, VALIDATION = "train_loss_epoch/", "val0_epoch/"
 TOTAL = "weighted_sum"
 
 
-class SquaredError(MeanSquaredError):  # type: ignore[misc]  # nequip has no types
+class SquaredError(MeanSquaredError):
     """Mean squared error; zero, not NaN, of a batch without labels."""
 
     def compute(self) -> torch.Tensor:
         """Over all labels seen."""
-        return self.sum.div(self.count.clamp(min=1))
+        mean: torch.Tensor = self.sum.div(self.count.clamp(min=1))
+        return mean
 
 
 class Record(Checkpoint):

@@ -42,7 +42,7 @@ CUTOFF_POWER = 6
 """Of the polynomial that takes neighbours to zero at the cutoff, as in NequIP."""
 
 
-class MomentEmbedding(GraphModuleMixin, torch.nn.Module):  # type: ignore[misc]  # nequip has no types
+class MomentEmbedding(GraphModuleMixin, torch.nn.Module):
     """Moments into the scalars of pairs and atoms.
 
     Parameters
@@ -52,6 +52,9 @@ class MomentEmbedding(GraphModuleMixin, torch.nn.Module):  # type: ignore[misc] 
     functions
         Chebyshev polynomials of a moment, the constant included.
     """
+
+    units: torch.Tensor
+    _init_irreps: Any  # of the mixin
 
     def __init__(self, units: Sequence[float], functions: int, irreps_in: dict[str, Any]) -> None:
         super().__init__()
@@ -82,8 +85,10 @@ class MomentEmbedding(GraphModuleMixin, torch.nn.Module):  # type: ignore[misc] 
         return data
 
 
-class MagneticOutput(GraphModuleMixin, torch.nn.Module):  # type: ignore[misc]  # nequip has no types
+class MagneticOutput(GraphModuleMixin, torch.nn.Module):
     """Forces, stress (1/V) dE/d(strain) and -dE/dm of an energy, by one pass back through its graph."""
+
+    _init_irreps: Any  # of the mixin
 
     def __init__(self, func: Any) -> None:
         super().__init__()
@@ -151,7 +156,7 @@ def MagneticNequIPModel(  # noqa: N802  # named as nequip names its builders
     add("moments", MomentEmbedding, units=moment_units, functions=moment_functions)
     for layer in range(num_layers):
         last = layer == num_layers - 1
-        convolution = {
+        convolution: dict[str, Any] = {
             "radial_mlp_depth": radial_mlp_depth,
             "radial_mlp_width": radial_mlp_width,
             "use_sc": layer > 0,
@@ -161,7 +166,7 @@ def MagneticNequIPModel(  # noqa: N802  # named as nequip names its builders
         }
         features = f"{num_features}x0e" if last else repr(hidden)
         add(f"layer{layer}", ConvNetLayer, feature_irreps_hidden=features, convolution_kwargs=convolution)
-    readout = {"hidden_layers_depth": 0, "hidden_layers_width": num_features, "bias": False}
+    readout: dict[str, Any] = {"hidden_layers_depth": 0, "hidden_layers_width": num_features, "bias": False}
     readout |= {"forward_weight_init": True, "nonlinearity": "silu", "output_dim": 1}
     energy = Keys.PER_ATOM_ENERGY_KEY
     add("readout", ScalarMLP, field=Keys.NODE_FEATURES_KEY, out_field=energy, **readout)
