@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
-from magflow.campaign.build import ideal_structures
+from magflow.campaign.crystals import ideal_structures
 from magflow.campaign.directory import IDENTITY, CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.schema import CampaignSpec

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from magflow.campaign.crystals import chosen_structures, prototypes
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
+from magflow.campaign.tuning import loop_rules, tune_maker
 from magflow.campaign.validation import ValidationSpec
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
-from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelEngine
 from magflow.errors import InputError
-from magflow.explore.orderings import PrototypeOrdering
-from magflow.explore.prototypes import Prototype, build_prototypes
-from magflow.explore.symmetry import reduced_formula, space_group
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
 from magflow.makers.documents import Purpose
@@ -44,30 +41,8 @@ def campaign_id(spec: CampaignSpec) -> str:
     InputError
         If a prototype cannot be built.
     """
-    built = json.dumps([p.as_dict() for p in _prototypes(spec)], sort_keys=True)
+    built = json.dumps([p.as_dict() for p in prototypes(spec)], sort_keys=True)
     return digest([spec.fingerprint.encode(), built.encode()])
-
-
-def _prototypes(spec: CampaignSpec) -> list[Prototype]:
-    # The loader has made the paths of structure files absolute.
-    return build_prototypes(spec.system.prototypes, spec.system.elements, Path(), spec.system.moments)
-
-
-def ideal_structures(spec: CampaignSpec) -> list[tuple[str, Frame]]:
-    """Name and frame of each crystal of a campaign: one per composition, space group and magnetic state.
-
-    Larger cells of the same crystal, and disordered states, which have no cell of their own, are left out.
-
-    Raises
-    ------
-    InputError
-        If a prototype cannot be built.
-    """
-    found: dict[tuple[str, int, str], tuple[str, Frame]] = {}
-    ordered = [p for p in _prototypes(spec) if p.ordering is not PrototypeOrdering.DLM]
-    for p in sorted(ordered, key=lambda p: len(p.frame)):
-        found.setdefault((reduced_formula(p.frame), space_group(p.frame), str(p.ordering)), (p.name, p.frame))
-    return list(found.values())
 
 
 def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLearningMaker:
@@ -81,33 +56,41 @@ def campaign_maker(spec: CampaignSpec, known_as: str | None = None) -> ActiveLea
     Raises
     ------
     InputError
-        If a prototype cannot be built.
+        If a prototype cannot be built; force constants of or for what gives and learns none.
     """
     campaign = Campaign(known_as or campaign_id(spec), spec.name, list(spec.system.elements), spec.seed)
-    engine = spec.engine()
+    engine, rules = spec.engine(), loop_rules(spec)
     iteration = IterationMaker(
         explore=ExploreMaker(
-            settings=spec.explore, campaign=campaign, prototypes=_prototypes(spec), moments=dict(spec.system.moments)
+            settings=spec.explore, campaign=campaign, prototypes=prototypes(spec), moments=dict(spec.system.moments)
         ),
         select=SelectMaker(
             settings=spec.select,
             campaign=campaign,
             targets=spec.targets(),
-            label_budget=spec.stop.labels,
+            label_budget=rules.labels,
             family=spec.family(),
             kind=str(engine.kind),
             core_seconds=spec.label.core_seconds,
         ),
         label=LabelMaker(engine=engine, campaign=campaign),
         train=TrainMaker(campaign=campaign, warm_start=spec.train.warm_start, **_training(spec)),
-        assess=AssessMaker(campaign=campaign, stop=spec.stop.rules()),
+        assess=AssessMaker(campaign=campaign, stop=rules),
     )
+    loop = _loop(spec, iteration)
     validate = None if spec.validation is None else validate_maker(spec, spec.validation, campaign)
+    test = loop.test.batch_uuid if isinstance(loop, TransferLearningMaker) else ""
+    tune = tune_maker(spec, loop.iteration.train, loop.given, test, validate)
+    return replace(loop, tune=tune, validate=validate)
+
+
+def _loop(spec: CampaignSpec, iteration: IterationMaker) -> ActiveLearningMaker:
+    """The loop with its beginning."""
     if spec.transfer is not None:
-        return replace(_transfer_maker(spec, spec.transfer, iteration), validate=validate)
+        return _transfer_maker(spec, spec.transfer, iteration)
     if spec.labels:
-        return replace(_warm_maker(spec, iteration), validate=validate)
-    return ActiveLearningMaker(iteration=iteration, campaign=campaign, validate=validate)
+        return _warm_maker(spec, iteration)
+    return ActiveLearningMaker(iteration=iteration, campaign=iteration.train.campaign)
 
 
 def validate_maker(spec: CampaignSpec, asked: ValidationSpec, campaign: Campaign) -> ValidateMaker:
@@ -118,18 +101,10 @@ def validate_maker(spec: CampaignSpec, asked: ValidationSpec, campaign: Campaign
     InputError
         If a prototype cannot be built or there is none of a name, or references cannot be read.
     """
-    ideal = ideal_structures(spec)
-    names = {p.name for p in _prototypes(spec)}
-    for name in asked.structures:
-        if name not in names:
-            expected = "one of " + ", ".join(sorted(names))
-            raise InputError("no prototype of this name", where="validation.structures", seen=name, expected=expected)
-    if asked.structures:
-        ordered = [p for p in _prototypes(spec) if p.ordering is not PrototypeOrdering.DLM]
-        ideal = [(p.name, p.frame) for p in ordered if p.name in asked.structures]
+    chosen = chosen_structures(spec, asked.structures, "validation.structures")
     return ValidateMaker(
         campaign=campaign,
-        structures=[(name, pack_frame(frame)) for name, frame in ideal],
+        structures=[(name, pack_frame(frame)) for name, frame in chosen],
         properties={name: prop.model_dump(mode="json") for name, prop in asked.asked().items()},
         moments=str(asked.treatment()),
         max_moment={element: high for element, (_, high) in spec.system.moments.items()},

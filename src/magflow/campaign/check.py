@@ -17,6 +17,7 @@ from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import Key
 from magflow.campaign.trial import price, trial_doubts, try_label
+from magflow.campaign.tuning import crystals, labels_wanted, loop_rules
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe
 from magflow.core.uncertainty import Uncertainty, require_told
@@ -95,6 +96,7 @@ def findings(spec: CampaignSpec, directory: Path | None = None) -> list[Finding]
         Finding("structures", structures, InputError, places=crystals),
         *([Finding("labels", tuple(_labels(spec)), InputError, ("labels",))] if spec.labels else []),
         Finding("settings", tuple(_settings(spec)), InputError, places=_PLACES),
+        *([Finding("force constants", _phonons(spec), InputError, ("phonons",))] if spec.phonons else []),
         Finding("store", tuple(_store(spec, directory or Path.cwd())), StoreError, ("store",)),
         Finding("cost", (cost,), CampaignError, ("label", "core_seconds")),
     ]
@@ -245,7 +247,7 @@ def _ensemble(spec: CampaignSpec) -> str:
 
 
 def _budget(spec: CampaignSpec) -> str:
-    batch, labels = spec.select.batch, spec.stop.labels
+    batch, labels = spec.select.batch, loop_rules(spec).labels
     key = "select.batch" if spec.labels else "select.initial"  # an ensemble on labels that exist chooses a batch
     initial = batch if spec.labels else spec.select.initial
     if labels is not None and labels < initial:
@@ -253,7 +255,9 @@ def _budget(spec: CampaignSpec) -> str:
             "the first iteration alone takes more labels than the campaign may compute",
             where=key,
             seen=f"{initial} of {labels}",
-            expected=f"at most stop.labels ({labels})",
+            expected=f"at most stop.labels ({labels})"
+            if spec.phonons is None
+            else f"at most stop.labels without the labels for force constants ({labels})",
         )
     if initial + batch > spec.explore.candidates:
         raise InputError(
@@ -277,6 +281,27 @@ def _transfer(spec: CampaignSpec) -> str:
     share = transfer.share(spec.engine(), spec.family())
     again = f"{100 * share:.3g} % of them learnt from again" if share else "not learnt from again"
     return f"{transfer.non_magnetic} non-magnetic labels, {again}; {transfer.test} held-out magnetic ones"
+
+
+def _phonons(spec: CampaignSpec) -> tuple[Probe, ...]:
+    looks = {"learns them": _learns, "crystals": _displaced}
+    return tuple(_guarded(name, partial(look, spec)) for name, look in looks.items())
+
+
+def _learns(spec: CampaignSpec) -> str:
+    if spec.phonons is None:
+        return "none"
+    spec.phonons.check_moments(spec.engine(), spec.family())
+    spec.phonons.family(spec.family())
+    return f"{spec.train.family}, weight {spec.phonons.weight:g}; weight of the stress x {spec.phonons.stress:g}"
+
+
+def _displaced(spec: CampaignSpec) -> str:
+    if spec.phonons is None:
+        return "none"
+    wanted, found = labels_wanted(spec), crystals(spec, spec.phonons)
+    largest = max(len(frame) * a * b * c for _, frame, (a, b, c) in found)
+    return f"{plural(len(found), 'crystal')} of up to {plural(largest, 'atom')}, {plural(sum(wanted), 'label')}"
 
 
 def _store(spec: CampaignSpec, directory: Path) -> list[Probe]:

@@ -23,6 +23,7 @@ FILE = "campaign.yaml"
 IDENTITY = "campaign.json"
 REPORT = "report.html"
 MODELS = "models"
+UNTUNED = "models-untuned"
 
 IDENTITY_LAYOUT: Format[dict[str, Any]] = Format("campaign")
 """Of ``campaign.json``."""
@@ -33,7 +34,7 @@ class CampaignDirectory:
     """One campaign on disk.
 
     Holds ``campaign.yaml`` (a copy of the file as last run), ``campaign.json`` (its identity), ``campaign.db`` (store
-    and queue), ``report.html`` and ``models/``.
+    and queue), ``report.html``, ``models/`` and, where these were shown force constants, ``models-untuned/``.
     """
 
     path: Path
@@ -189,6 +190,11 @@ class CampaignDirectory:
     def models(self) -> Path:
         """Where the ensemble is written."""
         return self.path / MODELS
+
+    @property
+    def untuned(self) -> Path:
+        """Where the ensemble is written as it was before it was shown force constants."""
+        return self.path / UNTUNED
 
 
 def _unwritable(path: Path, seen: str | None) -> StoreError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from magflow.campaign.schema import CampaignSpec
+from magflow.campaign.tuning import crystals, labels_wanted
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.explore.domain import sample
@@ -15,6 +18,9 @@ from magflow.explore.prototypes import build_prototypes
 from magflow.select.quotas import allocate, stratum
 from magflow.select.settings import Strategy
 
+POWER = 1.8
+"""Of the number of atoms, with which the cost of a small cell grows. Fe and Fe-Al on ABINIT, k-points of one crystal:
+1.6 and 1.8 from 2 to 4 atoms, 2.0 from 2 to 8."""
 _DRAWN = 256
 """Frames of the domain that show which compositions it offers."""
 
@@ -31,14 +37,26 @@ def estimate(spec: CampaignSpec) -> str:
     if seconds is None or labels is None:
         limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
         return f"{limit}; give label.core_seconds and stop.labels for an estimate"
+    of_cells = labels_wanted(spec)
+    labels -= sum(of_cells)
     each = seconds if isinstance(seconds, float) else _mean_of_a_label(spec, seconds, labels)
     beside = 0 if spec.transfer is None else spec.transfer.non_magnetic + spec.transfer.test
-    hours = each * (labels + beside) / 3600.0
+    hours = (each * (labels + beside) + _of_supercells(spec, of_cells, each)) / 3600.0
     cores = spec.execution.workers * spec.label_cores
     here = os.cpu_count() or 1
     busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
     more = f" and {beside} beside the loop" if beside else ""
+    more += f" and {sum(of_cells)} of displaced atoms" if of_cells else ""
     return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"
+
+
+def _of_supercells(spec: CampaignSpec, labels: Sequence[int], each: float) -> float:
+    """Core-seconds of the labels of each supercell for force constants, from those of a label of the domain."""
+    if spec.phonons is None:
+        return 0.0
+    usual = float(np.mean([len(frame) for frame in _drawn(spec)]))
+    sizes = [len(frame) * a * b * c for _, frame, (a, b, c) in crystals(spec, spec.phonons)]
+    return each * float(sum(n * (size / usual) ** POWER for n, size in zip(labels, sizes, strict=True)))
 
 
 def compositions_of(spec: CampaignSpec) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, PositiveFloat, SerializeAsAny, Validation
 
 from magflow.campaign.base import Section, known_plugin, map_paths, plugin_settings, problem
 from magflow.campaign.labels import LabelsSpec
+from magflow.campaign.phonons import PhononsSpec
 from magflow.campaign.storing import StoreSpec
 from magflow.campaign.transfer import TransferSpec
 from magflow.campaign.validation import ValidationSpec
@@ -245,6 +246,11 @@ class CampaignSpec(Section):
     transfer: TransferSpec | None = Field(
         None, description="Start from non-magnetic labels; left out: from magnetic ones alone."
     )
+    phonons: PhononsSpec | None = Field(
+        None,
+        description="Force constants that the finished potential learns from labels of displaced atoms, which count "
+        "against the budgets; left out: none.",
+    )
     validation: ValidationSpec | None = Field(
         None, description="What the finished potential is held against; left out: nothing is measured."
     )
@@ -302,6 +308,22 @@ class CampaignSpec(Section):
             raise problem("either mixed: true or level_of_theory: own beside a file of labels", seen="both")
         return self
 
+    @model_validator(mode="after")
+    def _displaces(self) -> CampaignSpec:
+        if self.phonons is None:
+            return self
+        budget, share = self.stop.core_hours, self.phonons.core_hours
+        if budget is None:
+            if share is not None:
+                raise problem("no phonons.core_hours without stop.core_hours", seen=share)
+        elif share is None or share >= budget:
+            raise problem(
+                f"phonons.core_hours below stop.core_hours ({budget:g})",
+                seen="none" if share is None else share,
+                hint="it is what the loop leaves for the labels of displaced atoms",
+            )
+        return self
+
     @property
     def label_files(self) -> tuple[LabelsSpec, ...]:
         """The entries of `labels`, each with all that is said about it."""
@@ -346,7 +368,7 @@ class CampaignSpec(Section):
         if self.transfer is None:  # such a campaign is the same as before there was this section
             left_out["transfer"] = True
         left_out["labels"] = True
-        left_out["validation"] = True  # it may be asked of a finished campaign
+        left_out["validation"] = left_out["phonons"] = True  # they may be asked of a finished campaign
         content = map_paths(self.model_dump(mode="python", exclude=left_out), _content)
         for prototype in content["system"]["prototypes"]:
             for key in ("sizes", "moments"):  # the same as before there were these

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magflow.campaign.doubts import Placed
-from magflow.campaign.estimate import compositions_of, estimate
+from magflow.campaign.estimate import POWER, compositions_of, estimate
 from magflow.campaign.schema import CampaignSpec
 from magflow.core.frame import Frame
 from magflow.core.label import Label
@@ -17,9 +17,6 @@ from magflow.explore.prototypes import build_prototypes
 
 _SHARE = 0.75
 """Of the largest moment: about that of a metal in a range that begins at zero."""
-_POWER = 1.8
-"""Of the number of atoms, with which the cost of a small cell grows. Fe and Fe-Al on ABINIT, k-points of one crystal:
-1.6 and 1.8 from 2 to 4 atoms, 2.0 from 2 to 8."""
 _MOST_GPA = 10.0
 """What a change of the volume by a twentieth takes in iron; a crystal at more is not what it is at rest."""
 
@@ -71,7 +68,7 @@ def try_label(spec: CampaignSpec) -> Trial:
 def price(spec: CampaignSpec, trial: Trial) -> str:
     """As :func:`magflow.campaign.estimate.estimate`, from the trial."""
     each = {
-        composition: trial.core_seconds * (atoms / len(trial.frame)) ** _POWER
+        composition: trial.core_seconds * (atoms / len(trial.frame)) ** POWER
         for composition, atoms in compositions_of(spec).items()
     }
     return estimate(spec.model_copy(update={"label": spec.label.model_copy(update={"core_seconds": each})}))

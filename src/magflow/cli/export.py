@@ -26,6 +26,7 @@ class For(StrEnum):
     PRETRAINING = "pre-training"
     TEST = "test"
     IMPORTED = "imported"
+    PHONON = "phonon"
 
 
 def export(
@@ -35,7 +36,7 @@ def export(
         ExportFormat | None, typer.Option("--format", "-f", help="Format of the labelled data. Default: extxyz.")
     ] = None,
     purpose: Annotated[
-        For, typer.Option(help="Labels the loop chose, or those of a section transfer or labels of the campaign file.")
+        For, typer.Option(help="Labels the loop chose, or those of a section transfer, labels or phonons of the file.")
     ] = For.CAMPAIGN,
     models: Annotated[bool, typer.Option("--models", help="Write the newest ensemble instead of the labels.")] = False,
     as_json: Json = False,

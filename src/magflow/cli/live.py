@@ -101,6 +101,8 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     if status.domain:
         facts.add_row("domain", domain_text(status.domain, status.targets))
     facts.add_row("chosen, hard" if status.domain else "errors", errors_text(status.errors, status.targets))
+    if status.phonons:
+        facts.add_row("phonons", phonons_text(status.phonons))
     cost = f"{status.core_hours:.3f} core-hours"
     if status.cpu_seconds_per_label:
         cost += f", {status.cpu_seconds_per_label:.1f} CPU s per label"
@@ -182,6 +184,21 @@ def errors_text(errors: Mapping[str, float], targets: Mapping[str, float]) -> Te
         style = "" if name not in targets else "green" if value <= targets[name] else "yellow"
         texts.append(Text(f"{shown(name, value)}{_target(name, targets)}", style))
     return Text(", ").join(texts)
+
+
+def phonons_text(phonons: Mapping[str, Any]) -> Text:
+    """Force constants before and after they were learnt, what that made the potential forget, and what was left out."""
+    from rich.text import Text
+
+    said = []
+    if phonons["tuned"]:
+        before, after = phonons["mean_errors"]["rmse"]
+        said.append(f"force constants {before:.3g} to {after:.3g} eV/A^2")
+        part = next(p for p in ("test", "held back", "cotrain") if p in phonons["forgetting"])
+        changes = (f"{q.replace('_', ' ')} {100 * x:+.1f} %" for q, x in phonons["forgetting"][part].items())
+        said.append(f"errors on labels ({part}): {', '.join(changes)}")
+    said += [f"without {name}: {reason}" for name, reason in phonons["left_out"].items()]
+    return Text("; ".join(said), "" if phonons["tuned"] else "yellow")
 
 
 def show_ending(status: CampaignStatus, report: Path, models: Path | None, elapsed: float, *, as_json: bool) -> None:

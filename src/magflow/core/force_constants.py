@@ -12,10 +12,16 @@ from magflow.core.arrays import digest
 from magflow.core.frame import Frame
 from magflow.core.label import LabelKind, LevelOfTheory
 from magflow.core.types import FloatArray, IntArray
+from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
 
 AT_REST = 0.02
 """eV/A; a force on an atom of the reference structure above it says that this is no equilibrium."""
+
+
+STRESS_AT_REST = 2.0
+"""GPa; a component of the stress of the reference structure above it: the cell is not that of the crystal at rest. In
+iron that is 0.4 % of the lattice constant, and some 2 % of a frequency."""
 
 
 class MomentsOf(StrEnum):
@@ -150,4 +156,30 @@ def check_at_rest(forces: FloatArray, where: str) -> None:
             seen=f"a residual force of {size.max():.3g} eV/A on atom {int(size.argmax())}",
             expected=f"at most {AT_REST:g} eV/A",
             hint="relax its atoms at this level of theory first",
+        )
+
+
+def check_cell_at_rest(stress: FloatArray, where: str) -> None:
+    """Refuse a reference structure whose cell is under stress.
+
+    Parameters
+    ----------
+    stress
+        (6,) eV/A^3, left.
+    where
+        How the error names it.
+
+    Raises
+    ------
+    InputError
+        Naming the largest component.
+    """
+    worst = float(np.abs(stress).max() * EV_PER_A3_IN_GPA)
+    if worst > STRESS_AT_REST:
+        raise InputError(
+            "the crystal is not at rest",
+            where=where,
+            seen=f"a residual stress of {worst:.3g} GPa",
+            expected=f"at most {STRESS_AT_REST:g} GPa",
+            hint="relax its cell at this level of theory first",
         )

@@ -10,7 +10,7 @@ from magflow.campaign.build import campaign_maker
 from magflow.campaign.directory import CampaignDirectory
 from magflow.core.arrays import digest
 from magflow.core.label import FailureKind
-from magflow.execution.backend import open_queue, open_reader
+from magflow.execution.backend import JobSubmitter, open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
 from magflow.makers import roles
 from magflow.makers.documents import IterationDoc, LabelDoc
@@ -21,7 +21,8 @@ from magflow.stores import queries
 
 
 def submit_campaign(directory: CampaignDirectory) -> int:
-    """Submit the first iteration, or what a campaign that ended has been given since: a larger budget, a validation.
+    """Submit the first iteration, or what a campaign that ended has been given since: a larger budget, force constants
+    to learn from, a validation.
 
     Jobs the queue knows are left as they are: this is the way to resume as well.
 
@@ -39,15 +40,24 @@ def submit_campaign(directory: CampaignDirectory) -> int:
     if last is None:
         return 0
     if decide(progress_of(last), maker.iteration.assess.stop) is not None:
-        models = maker.iteration.train.uuids(last.iteration)
-        asked = maker.validation(models, last.calibration, last.iteration)
-        return 0 if asked is None else queue.submit(asked)
+        return _submit_afterwards(maker, directory, queue)
     rules = digest([repr(maker.iteration.assess.stop).encode()])
     mine = maker.campaign.id
     earlier = [*maker.given, *(roles.batch(i).uuid(mine) for i in range(last.iteration))]
     assessed = OutputReference(roles.assess(last.iteration).uuid(mine))
     job = maker.continuation(assessed, last.iteration, earlier, rules)
     return queue.submit(Flow([job]), allow_external_references=True)
+
+
+def _submit_afterwards(maker: ActiveLearningMaker, directory: CampaignDirectory, queue: JobSubmitter) -> int:
+    """What is asked of the ensemble of a campaign that has ended: first what changes it."""
+    ended = queries.outcome(directory.store, directory.id)
+    if ended is None or not ended.models:
+        return 0
+    stage = maker.afterwards(ended)
+    new = 0 if stage is None else queue.submit(stage)
+    asked = maker.validation(ended)
+    return new if new or asked is None else queue.submit(asked)
 
 
 def unfinished(directory: CampaignDirectory) -> int:

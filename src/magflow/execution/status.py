@@ -12,6 +12,7 @@ from typing import Any
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.lock import Holder
 from magflow.campaign.schema import CampaignSpec
+from magflow.campaign.tuning import labels_wanted, loop_rules
 from magflow.core.label import FailureKind
 from magflow.core.notebook import facts_html
 from magflow.errors import StoreError
@@ -20,8 +21,10 @@ from magflow.execution.queue_status import QueueStatus, queue_status
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import Purpose
 from magflow.makers.roles import Category, Phase, Tag
+from magflow.makers.tuning_documents import TuningDoc
 from magflow.presentation.quantities import shown
 from magflow.stores import queries
+from magflow.studies.finetune.result import FinetuneResult
 
 SILENT = 120.0
 """Seconds without a sign of life after which people are told; one is due every ten."""
@@ -37,7 +40,10 @@ class CampaignStatus:
 
     `note` is what is to be known of the process that runs it: that it was killed, or is silent. `labels` counts what
     the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
-    them the campaign wants. `core_hours` is the cost of everything.
+    them the campaign wants. `core_hours` is the cost of everything. `phonons` is what force constants did to the
+    ensemble once the loop had ended: `tuned`, and of :meth:`~magflow.studies.finetune.result.FinetuneResult.in_short`
+    crystals, errors, learning curves (`objective`) and `forgetting` (RMSE after / before - 1 by labels and quantity);
+    crystals that were `left_out`, and why.
     """
 
     name: str
@@ -65,6 +71,7 @@ class CampaignStatus:
     queue: QueueStatus | None = None
     domain: dict[str, dict[str, float | None]] = field(default_factory=dict)
     reliability: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    phonons: dict[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -110,11 +117,11 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     runner = None if shared else backend_of(directory).runner(directory)
     attended = shared or (runner is not None and runner.alive)
     tags = [tag for job, _ in running if (tag := Tag.read(job.metadata, job.name)) is not None]
-    rules = spec.stop.rules()
+    rules = loop_rules(spec)
     every = queries.label_summaries(store, directory.id)
     labels = [d for d in every if d["purpose"] is Purpose.CAMPAIGN]
     done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
-    wanted, usable = _wanted(spec), done[Purpose.CAMPAIGN]
+    wanted, usable = _wanted(spec, rules.labels), done[Purpose.CAMPAIGN]
     if spec.labels:
         wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
     doubted = queries.doubted(store, directory.id) & usable
@@ -154,7 +161,15 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         queue=standing,
         domain=dict(newest.domain) if newest else {},
         reliability=_claims(newest.reliability) if newest else {},
+        phonons=_phonons(queries.tuning(store, directory.id)),
     )
+
+
+def _phonons(found: TuningDoc | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    told = {} if found.result is None else FinetuneResult.from_dict(found.result).in_short()
+    return {"tuned": found.tuned, "left_out": found.left_out, **told}
 
 
 def _claims(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -207,9 +222,11 @@ def _last_line(error: str | None) -> str:
     return lines[-1] if lines else ""
 
 
-def _wanted(spec: CampaignSpec) -> dict[Purpose, int]:
+def _wanted(spec: CampaignSpec, budget: int | None) -> dict[Purpose, int]:
     """How many labels of each purpose the campaign may buy; nothing of the loop's without a budget in labels."""
-    wanted = {} if spec.stop.labels is None else {Purpose.CAMPAIGN: spec.stop.labels}
+    wanted = {} if budget is None else {Purpose.CAMPAIGN: budget}
+    if spec.phonons is not None:
+        wanted |= {Purpose.PHONON: sum(labels_wanted(spec))}
     if spec.transfer is not None:
         wanted |= {Purpose.PRETRAINING: spec.transfer.non_magnetic, Purpose.TEST: spec.transfer.test}
     return wanted

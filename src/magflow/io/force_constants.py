@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def write_force_constants(path: Path, labels: Sequence[ForceConstantLabel]) -> N
     StoreError
         If it cannot be written.
     """
-    content = {**FORCE_CONSTANTS.stamp, "labels": [_as_dict(label) for label in labels]}
+    content = {**FORCE_CONSTANTS.stamp, "labels": [force_constants_as_dict(label) for label in labels]}
     replace_file(path, json.dumps(content, indent=1).encode())
 
 
@@ -45,7 +45,7 @@ def read_force_constants(path: Path) -> list[ForceConstantLabel]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or FORMAT not in content:
             raise InputError("no file of force constants", where=str(path), expected=f"{FORMAT}: {FORCE_CONSTANTS}")
-        return [_from_dict(d) for d in FORCE_CONSTANTS.upgraded(content, str(path))["labels"]]
+        return [force_constants_from_dict(d) for d in FORCE_CONSTANTS.upgraded(content, str(path))["labels"]]
     except MagflowError as error:
         error.where = error.where or str(path)
         raise
@@ -53,7 +53,8 @@ def read_force_constants(path: Path) -> list[ForceConstantLabel]:
         raise InputError("the force constants cannot be read", where=str(path), seen=str(error)) from error
 
 
-def _as_dict(label: ForceConstantLabel) -> dict[str, Any]:
+def force_constants_as_dict(label: ForceConstantLabel) -> dict[str, Any]:
+    """JSON-ready: ``formula``, ``level_of_theory``, ``moments``, ``source`` and ``arrays``, as text."""
     arrays = {"atoms": label.atoms, "array": label.array, **frames_to_arrays([label.frame])}
     return {
         "formula": label.frame.formula,
@@ -64,7 +65,8 @@ def _as_dict(label: ForceConstantLabel) -> dict[str, Any]:
     }
 
 
-def _from_dict(d: dict[str, Any]) -> ForceConstantLabel:
+def force_constants_from_dict(d: Mapping[str, Any]) -> ForceConstantLabel:
+    """Inverse of :func:`force_constants_as_dict`."""
     arrays = decode_arrays(d["arrays"])
     atoms, array = arrays.pop("atoms"), arrays.pop("array")
     (frame,) = frames_from_arrays(arrays)

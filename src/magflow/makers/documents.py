@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     TEST = "test"
     IMPORTED = "imported"
     VALIDATION = "validation"
+    PHONON = "phonon"
 
 
 class CampaignDocument(BaseModel):
@@ -147,7 +148,8 @@ class LabelDoc(CampaignDocument):
     purpose: Purpose = Field(
         default=Purpose.CAMPAIGN,
         description="campaign: chosen by the loop and learnt from; pre-training, test: beside it; imported: from "
-        "files; validation: what properties are held against",
+        "files; validation: what properties are held against; phonon: crystals at rest and displaced, for force "
+        "constants",
     )
     engine: str = Field(description="Name of the label engine")
     kind: LabelKind
@@ -202,9 +204,10 @@ class ModelDoc(CampaignDocument):
 
     layout = Format("model")
 
-    doc_type: Literal["model", "reference-model"] = Field(
+    doc_type: Literal["model", "reference-model", "tuned-model"] = Field(
         default="model",
-        description="reference-model: no member of the campaign's ensemble, but what it starts from or is held against",
+        description="reference-model: no member of the campaign's ensemble, but what it starts from or is held "
+        "against; tuned-model: a member that has learnt force constants once the campaign had ended",
     )
     family: str
     settings: dict[str, Any] = Field(description="Settings of the family")
@@ -221,6 +224,9 @@ class ModelDoc(CampaignDocument):
     rmse: dict[str, dict[str, float]] = Field(description="RMSE by part (train, validation) and quantity")
     cpu_seconds: float = Field(ge=0, description="s")
     wall_seconds: float = Field(ge=0, description="s")
+    objective: list[float] = Field(
+        default_factory=list, description="Of a tuned model: what its fit minimised, after each iteration"
+    )
     arrays: Any = Field(description="'model': the bytes of the model as uint8")
 
 
@@ -327,5 +333,9 @@ class OutcomeDoc(CampaignDocument):
     labels: int
     core_hours: float
     models: list[str] = Field(description="Job uuids of the final ensemble")
+    tuned: str = Field(
+        default="", description="Which question about force constants the ensemble has learnt from; empty: none"
+    )
+    untuned: list[str] = Field(default_factory=list, description="Job uuids of the ensemble before that")
     calibration: dict[str, dict[str, float]]
     rmse: dict[str, float]

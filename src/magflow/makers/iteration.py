@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from jobflow import CURRENT_JOB, Flow, Job, JobStore, OutputReference, Response, job
+from jobflow import CURRENT_JOB, Flow, Job, OutputReference, Response, job
 
 from magflow.makers import roles
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign, PluginMaker, prepare
 from magflow.makers.documents import IterationDoc, OutcomeDoc
 from magflow.makers.explore import ExploreMaker
-from magflow.makers.label import LabelMaker
+from magflow.makers.label import LabelMaker, retried_batches
 from magflow.makers.select import SelectMaker
 from magflow.makers.train import TrainMaker
+from magflow.makers.tuning import TuneMaker
 from magflow.makers.validate import ValidateMaker
 from magflow.select.stopping import Progress, StopReason, decide
 
@@ -62,12 +62,15 @@ class ActiveLearningMaker(PluginMaker):
 
     Parameters
     ----------
+    tune
+        Teaches the finished ensemble force constants; None: nobody does.
     validate
-        Measures what the finished ensemble is good for; None: nobody does.
+        Measures what the ensemble is good for then; None: nobody does.
     """
 
     iteration: IterationMaker
     campaign: Campaign
+    tune: TuneMaker | None = None
     validate: ValidateMaker | None = None
     name: str = "active learning"
 
@@ -118,15 +121,20 @@ class ActiveLearningMaker(PluginMaker):
         decision = decide(progress_of(assessed), self.iteration.assess.stop)
         if decision is not None:
             ended = outcome(assessed, self.campaign, models, *decision)
-            asked = self.validation(models, ended.calibration, ended.iteration)
+            asked = self.afterwards(ended)
             return Response(output=ended, addition=asked) if asked else Response(output=ended)
         following = self.step(iteration + 1, known, models, assessment)
         # jobflow lets only a replacement refer to jobs of earlier flows.
         return Response(replace=following)
 
-    def validation(self, models: list[str], calibration: dict[str, Any], iteration: int) -> Flow | None:
-        """The measurements on the ensemble of a campaign that has ended; None if nobody asked for any."""
-        return None if self.validate is None else self.validate.flow(models, calibration, iteration)
+    def afterwards(self, ended: OutcomeDoc) -> Flow | None:
+        """What follows the end of a campaign: force constants for its ensemble, and measurements on what it is then."""
+        models = self.iteration.train.uuids(ended.iteration)
+        return self.validation(ended) if self.tune is None else self.tune.flow(models, ended)
+
+    def validation(self, ended: OutcomeDoc) -> Flow | None:
+        """The measurements on the ensemble of an outcome; None if nobody asked for any."""
+        return None if self.validate is None else self.validate.of(ended)
 
 
 def outcome(
@@ -145,19 +153,6 @@ def outcome(
         calibration=last.calibration,
         rmse=last.rmse,
     )
-
-
-def retried_batches(store: JobStore | None, campaign: Campaign, known: list[str]) -> list[str]:
-    """Uuids of batches in the store that no iteration has taken up: labels that were retried since.
-
-    A batch of an iteration is stored under its ``collect`` job and known by the uuid of the job it replaced, hence
-    only those marked as retried are looked at.
-    """
-    if store is None:
-        return []
-    criteria = {"output.doc_type": "batch", "output.campaign": campaign.id, "output.retried": True}
-    found = [d["uuid"] for d in store.query(criteria, properties=["uuid"])]
-    return [u for u in dict.fromkeys(found) if u not in known]
 
 
 def progress_of(last: IterationDoc) -> Progress:

@@ -136,6 +136,19 @@ class LabelMaker(PluginMaker):
         return Flow([*jobs, gather], output=gather.output, name=f"labels {iteration}")
 
 
+def retried_batches(store: JobStore | None, campaign: Campaign, known: list[str]) -> list[str]:
+    """Uuids of batches in the store that no iteration has taken up: labels that were retried since.
+
+    A batch of an iteration is stored under its ``collect`` job and known by the uuid of the job it replaced, hence
+    only those marked as retried are looked at.
+    """
+    if store is None:
+        return []
+    criteria = {"output.doc_type": "batch", "output.campaign": campaign.id, "output.retried": True}
+    found = [d["uuid"] for d in store.query(criteria, properties=["uuid"])]
+    return [u for u in dict.fromkeys(found) if u not in known]
+
+
 _levels: dict[str, LevelOfTheory] = {}
 
 
@@ -193,7 +206,7 @@ def collect(
         retried=retried,
         arrays=pack_batch(items, [unpack_frame(d.arrays) for d in documents if d.label_id in failed]),
     )
-    beside_the_loop = bool(documents) and documents[0].purpose is Purpose.VALIDATION
+    beside_the_loop = bool(documents) and documents[0].purpose in (Purpose.VALIDATION, Purpose.PHONON)
     if items or not labels or beside_the_loop:
         return Response(output=batch)
     lost = len(labels) - len(documents)

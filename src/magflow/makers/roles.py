@@ -48,6 +48,7 @@ class Phase(StrEnum):
     COMPARE = "compare"
     ADVANCE = "advance"
     STOP = "stop"
+    TUNE = "tune"
     VALIDATE = "validate"
 
 
@@ -249,6 +250,39 @@ def member(phase: Phase, iteration: int, number: int) -> Role:
     """
     tag = Tag(phase, Category.TRAIN, iteration, member=number)
     return Role(f"{phase} {iteration}.{number}", tag, ("train", iteration, *_ENSEMBLES[phase], number))
+
+
+def displace(iteration: int, which: str) -> Role:
+    """Displaces atoms of the crystals of a question about force constants that their labels say are at rest."""
+    tag = Tag(Phase.DRAW, Category.LIGHT, iteration, purpose=Purpose.PHONON)
+    return Role("displace atoms", tag, ("displace", iteration, which))
+
+
+def force_constants(iteration: int, which: str, name: str, number: int) -> Role:
+    """Reads the force constants of one crystal from its labels."""
+    tag = Tag(Phase.COLLECT, Category.LIGHT, iteration, purpose=Purpose.PHONON)
+    return Role(f"force constants {name}", tag, ("force-constants", iteration, which, number))
+
+
+def tuning(iteration: int, which: str) -> Role:
+    """Is replaced by the fits of an ensemble to force constants, where there are some."""
+    return Role(f"tuning {iteration}", Tag(Phase.TUNE, Category.LIGHT, iteration), ("tuning", iteration, which))
+
+
+def tune(iteration: int, which: str, number: int) -> Role:
+    """Goes on with the fit of one member, on force constants."""
+    tag = Tag(Phase.TUNE, Category.TRAIN, iteration, member=number)
+    return Role(f"tune {iteration}.{number}", tag, ("tune", iteration, which, number))
+
+
+def judge_tuning(iteration: int, which: str) -> Role:
+    """Holds the ensemble against labels and force constants, before and after."""
+    return Role(f"judge {iteration}", Tag(Phase.TUNE, Category.LIGHT, iteration), ("judge-tuning", iteration, which))
+
+
+def close(iteration: int, which: str) -> Role:
+    """Makes the tuned ensemble that of the outcome."""
+    return Role(f"close {iteration}", Tag(Phase.TUNE, Category.LIGHT, iteration), ("close", iteration, which))
 
 
 def assess(iteration: int) -> Role:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from jobflow import Job, OutputReference, job
+from jobflow import CURRENT_JOB, Job, OutputReference, job
 
 from magflow.core import plugins
 from magflow.core.arrays import decode_arrays, encode_arrays
 from magflow.core.calibration import Calibration
 from magflow.core.dataset import Dataset
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.protocols import Potential, PotentialFamily
 from magflow.core.uncertainty import Uncertainty
+from magflow.errors import StoreError
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
-from magflow.makers.documents import BatchDoc, ModelDoc
+from magflow.makers.documents import BatchDoc, CampaignDocument, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.roles import Phase
 from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+
+Kept = TypeVar("Kept", bound=CampaignDocument)
 
 
 def dataset_of(batches: Sequence[BatchDoc]) -> Dataset:
@@ -52,6 +56,32 @@ def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, Any] | 
         },
         uncertainty=ordered[0].uncertainty,
     )
+
+
+def stored_document(uuid: str, kind: type[Kept]) -> Kept:
+    """The output of the job of this uuid, arrays loaded, from the store of the running job.
+
+    Raises
+    ------
+    StoreError
+        If the job reaches no store.
+    """
+    store = CURRENT_JOB.store
+    if store is None:
+        raise StoreError("the job cannot reach its store", where=uuid)
+    found = store.get_output(uuid, load=True)
+    return found if isinstance(found, kind) else kind(**found)
+
+
+def stored_ensemble(models: Sequence[str], calibration: Mapping[str, Any]) -> PotentialEnsemble:
+    """The ensemble whose members the jobs of these uuids hold.
+
+    Raises
+    ------
+    StoreError
+        As :func:`stored_document`.
+    """
+    return ensemble_of([stored_document(uuid, ModelDoc) for uuid in models], calibration)
 
 
 @dataclass(kw_only=True)
@@ -89,14 +119,33 @@ class TrainMaker(PluginMaker):
     @job(data="arrays")
     def make(self, batches: list[BatchDoc], previous: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
         """Fit one member on everything labelled so far."""
-        return self.fit(dataset_of(batches), previous, member, iteration)
+        return self.fit(self.learnt(batches, None, member), previous, member, iteration)
+
+    @property
+    def beside(self) -> str:
+        """Uuid of the job that holds other labels which every fit learns from again; empty: there are none."""
+        return ""
+
+    def learnt(self, batches: Sequence[BatchDoc], beside: BatchDoc | None, member: int) -> Dataset:
+        """What one member learns from: the labels so far, and of those :attr:`beside` as many as it is to."""
+        return dataset_of(batches)
 
     def uuids(self, iteration: int, phase: Phase = Phase.TRAIN) -> list[str]:
         """Of the jobs of all members."""
         return [roles.member(phase, iteration, k).uuid(self.campaign.id) for k in range(self.members)]
 
-    def fit(self, dataset: Dataset, start: ModelDoc | None, member: int, iteration: int) -> ModelDoc:
-        """The document of one member fitted to `dataset`, from scratch or from `start`."""
+    def fit(
+        self,
+        dataset: Dataset,
+        start: ModelDoc | None,
+        member: int,
+        iteration: int,
+        force_constants: Sequence[ForceConstantLabel] = (),
+    ) -> ModelDoc:
+        """The document of one member fitted to `dataset`, from scratch or from `start`.
+
+        With `force_constants` it is a tuned model.
+        """
         seed = self.campaign.seed_for("train", member)
         potential, report = fit_member(
             self.family,
@@ -107,11 +156,13 @@ class TrainMaker(PluginMaker):
             bagging=self.bagging,
             validation=self.validation,
             start=None if start is None else potential_of(start),
+            force_constants=force_constants,
         )
+        kind: Literal["model", "reference-model", "tuned-model"] = "reference-model" if self.reference else "model"
         return ModelDoc(
             campaign=self.campaign.id,
             iteration=iteration,
-            doc_type="reference-model" if self.reference else "model",
+            doc_type="tuned-model" if force_constants else kind,
             family=self.family.name,
             settings=self.family.model_dump(mode="json"),
             member=member,
@@ -125,6 +176,7 @@ class TrainMaker(PluginMaker):
             rmse={part: dict(values) for part, values in report.rmse.items()},
             cpu_seconds=report.cost.cpu_seconds,
             wall_seconds=report.cost.wall_seconds,
+            objective=[row["objective"] for row in report.history] if force_constants else [],
             arrays=encode_arrays({"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}),
         )
 

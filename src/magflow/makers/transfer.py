@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobflow import Flow, Job, OutputReference, job
 
+from magflow.core.dataset import Dataset
 from magflow.core.label import LabelKind
 from magflow.errors import InputError
 from magflow.explore.domain import draw
@@ -96,11 +98,20 @@ class FineTuneMaker(TrainMaker):
         self, batches: list[BatchDoc], non_magnetic: BatchDoc | None, start: ModelDoc, member: int, iteration: int
     ) -> ModelDoc:
         """Fine-tune one member on everything labelled so far."""
+        return self.fit(self.learnt(batches, non_magnetic, member), start, member, iteration)
+
+    @property
+    def beside(self) -> str:
+        """The job that holds the non-magnetic labels, if they are replayed."""
+        return self.non_magnetic if self.replay else ""
+
+    def learnt(self, batches: Sequence[BatchDoc], beside: BatchDoc | None, member: int) -> Dataset:
+        """The labels so far and, at zero moments, a share of the non-magnetic ones."""
         dataset = dataset_of(batches)
-        if non_magnetic is not None:
-            seed = self.campaign.seed_for("replay", member)
-            dataset = with_replay(dataset, dataset_of([non_magnetic]), share=self.replay, seed=seed)
-        return self.fit(dataset, start, member, iteration)
+        if beside is None:
+            return dataset
+        seed = self.campaign.seed_for("replay", member)
+        return with_replay(dataset, dataset_of([beside]), share=self.replay, seed=seed)
 
     def ensemble(
         self, batches: list[str], previous: list[str], iteration: int, phase: Phase = Phase.TRAIN
@@ -108,7 +119,7 @@ class FineTuneMaker(TrainMaker):
         """The jobs of all members; all start from the non-magnetic ensemble, whatever came before."""
         jobs = []
         for member in range(self.members):
-            again = OutputReference(self.non_magnetic) if self.replay else None
+            again = OutputReference(self.beside) if self.beside else None
             start = OutputReference(self.pretrained[member])
             made = self.tune(references(batches), again, start, member, iteration)
             jobs.append(prepare(made, self.campaign, roles.member(phase, iteration, member)))

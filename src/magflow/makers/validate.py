@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jobflow import CURRENT_JOB, Flow, Job, job
+from jobflow import Flow, Job, job
 
 from magflow.core.arrays import digest
 from magflow.core.protocols import LabelEngine
-from magflow.errors import InputError, StoreError
+from magflow.errors import InputError
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare
-from magflow.makers.documents import BatchDoc, MeasurementDoc, ModelDoc, Purpose
+from magflow.makers.documents import BatchDoc, MeasurementDoc, OutcomeDoc, Purpose
 from magflow.makers.label import LabelMaker
 from magflow.makers.packing import pack_frame, unpack_frame, unpack_labelled
-from magflow.makers.train import ensemble_of
-from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.makers.train import stored_ensemble
 from magflow.properties.base import PointProperty, Property, Work, property_of
 from magflow.properties.measurement import Measurement, Moments
 from magflow.properties.points import DFT, measured_by_labels
@@ -48,6 +47,8 @@ class ValidateMaker(PluginMaker):
         Reference values (:class:`~magflow.properties.references.Reference`), JSON-ready.
     engine
         Labels the configurations of the properties that are read from points, at their moments; None: nobody does.
+    tuned
+        What tells a tuned ensemble from that of its iteration, which may have been measured, too.
     """
 
     campaign: Campaign
@@ -57,7 +58,12 @@ class ValidateMaker(PluginMaker):
     max_moment: dict[str, float] = field(default_factory=dict)
     references: list[dict[str, Any]] = field(default_factory=list)
     engine: LabelEngine | None = None
+    tuned: str = ""
     name: str = "validate"
+
+    def of(self, ended: OutcomeDoc) -> Flow:
+        """The jobs that measure the ensemble of an outcome, tuned or not."""
+        return replace(self, tuned=ended.tuned).flow(ended.models, ended.calibration, ended.iteration)
 
     def flow(self, models: list[str], calibration: dict[str, Any], iteration: int) -> Flow:
         """The jobs that follow iteration `iteration`, whose ensemble the jobs `models` hold."""
@@ -171,8 +177,9 @@ class ValidateMaker(PluginMaker):
         return f"{name}-{unpack_frame(packed).ordering}"
 
     def _digest(self, structure: int, name: str) -> str:
-        """Of what decides a measurement beside the ensemble."""
-        said = [self.structures[structure], self.properties[name], self.moments, self.max_moment]
+        """Of what decides a measurement beside the ensemble of the iteration."""
+        said: list[Any] = [self.structures[structure], self.properties[name], self.moments, self.max_moment]
+        said += [self.tuned] if self.tuned else []
         return digest([json.dumps(said, sort_keys=True).encode()], 12)
 
     def _property(self, name: str) -> Property:
@@ -225,18 +232,3 @@ def _named_values(found: Measurement) -> dict[str, float]:
         words = [v.name, v.at, "" if v.temperature is None else f"{v.temperature:g} K"]
         out[" ".join(w for w in words if w).replace(".", "_")] = v.value
     return out
-
-
-def stored_ensemble(models: list[str], calibration: dict[str, Any]) -> PotentialEnsemble:
-    """The ensemble whose members the jobs of these uuids hold, from the store of the running job.
-
-    Raises
-    ------
-    StoreError
-        If one is not there.
-    """
-    store = CURRENT_JOB.store
-    if store is None:
-        raise StoreError("the job cannot reach its store", where="validation")
-    found = [ModelDoc(**store.get_output(uuid, load=True)) for uuid in models]
-    return ensemble_of(found, calibration)

@@ -427,6 +427,18 @@ def member_sample(dataset: Dataset, seed: int, share: float = MEMBER_SHARE) -> l
     return dataset.take(np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n]).tolist())
 
 
+def member_labels(
+    dataset: Dataset, *, seed: int, member: int, bagging: bool = True, validation: float = 0.0
+) -> tuple[list[LabeledFrame], list[LabeledFrame]]:
+    """The labels that one member learns from, and those it keeps aside to stop its fit early.
+
+    The parameters are those of :func:`fit_member`.
+    """
+    own = member_seed(seed, member)
+    rest, aside = dataset.split(validation, own)
+    return member_sample(rest, own) if bagging else list(rest), list(aside)
+
+
 def fit_member(
     family: PotentialFamily,
     dataset: Dataset,
@@ -460,14 +472,11 @@ def fit_member(
         Force constants for a family that learns from none; what its fit refuses.
     """
     own = member_seed(seed, member)
-    rest, aside = dataset.split(validation, own)
-    train = member_sample(rest, own) if bagging else list(rest)
+    train, aside = member_labels(dataset, seed=seed, member=member, bagging=bagging, validation=validation)
     fit = family.fit
     if force_constants:
         fit = partial(learns_force_constants(family).fit, force_constants=force_constants)
-    return fit(
-        train, elements=elements, seed=own, validation=list(aside), start=start, progress=progress, workdir=workdir
-    )
+    return fit(train, elements=elements, seed=own, validation=aside, start=start, progress=progress, workdir=workdir)
 
 
 def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:

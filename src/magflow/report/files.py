@@ -1,4 +1,4 @@
-"""What a run leaves for people: the report and the newest ensemble."""
+"""What a run leaves for people: the report and the newest ensemble, as it was before force constants, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from magflow.stores import queries
 
 
 def write_results(directory: CampaignDirectory) -> None:
-    """Write ``report.html`` of a campaign, and ``models/`` if it has trained an ensemble.
+    """Write ``report.html`` of a campaign, ``models/`` if it has trained an ensemble, and ``models-untuned/``.
 
     Raises
     ------
@@ -18,4 +18,7 @@ def write_results(directory: CampaignDirectory) -> None:
     """
     if queries.models(directory.store, campaign=directory.id):
         queries.latest_ensemble(directory.store, directory.id).save(directory.models)
+        ended = queries.outcome(directory.store, directory.id)
+        if ended is not None and ended.tuned:
+            queries.latest_ensemble(directory.store, directory.id, untuned=True).save(directory.untuned)
     write(read_record(directory.path), directory.report)

@@ -35,6 +35,7 @@ from magflow.makers.documents import (
 from magflow.makers.offered import Columns, table
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.train import ensemble_of
+from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.stores.filters import matcher
 from magflow.stores.indexes import additional_stores
@@ -52,6 +53,8 @@ _KINDS = (
     TransferDoc,
     OutcomeDoc,
     MeasurementDoc,
+    ForceConstantsDoc,
+    TuningDoc,
 )
 _DOC_TYPES: dict[type[CampaignDocument], str] = {kind: kind.model_fields["doc_type"].default for kind in _KINDS}
 
@@ -216,9 +219,21 @@ def measurements(store: JobStore, **kw: Any) -> list[MeasurementDoc]:
     return list(documents(store, MeasurementDoc, **kw))
 
 
+def force_constants(store: JobStore, **kw: Any) -> list[ForceConstantsDoc]:
+    """Force constants of crystals, and why there are none of others."""
+    return list(documents(store, ForceConstantsDoc, **kw))
+
+
+def tuning(store: JobStore, campaign: str | None = None) -> TuningDoc | None:
+    """What force constants did to the ensemble of a campaign; the latest if it was asked again."""
+    found = sorted(documents(store, TuningDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
+    return found[-1] if found else None
+
+
 def outcome(store: JobStore, campaign: str | None = None) -> OutcomeDoc | None:
     """The end of the campaign, or None while it goes on; the latest if it was continued."""
-    found = sorted(documents(store, OutcomeDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
+    every = documents(store, OutcomeDoc, campaign=campaign)
+    found = sorted(every, key=lambda d: (d.iteration, d.created_at, bool(d.tuned)))
     return found[-1] if found else None
 
 
@@ -275,8 +290,15 @@ def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, 
     return Dataset((item for d in found for item in unpack_labelled(d.arrays)), mixed=imported)
 
 
-def latest_models(store: JobStore, campaign: str | None = None, *, arrays: bool = True) -> list[ModelDoc]:
+def latest_models(
+    store: JobStore, campaign: str | None = None, *, arrays: bool = True, untuned: bool = False
+) -> list[ModelDoc]:
     """The members of the newest complete ensemble.
+
+    Parameters
+    ----------
+    untuned
+        As they were before they were shown force constants, where they were.
 
     Raises
     ------
@@ -290,10 +312,16 @@ def latest_models(store: JobStore, campaign: str | None = None, *, arrays: bool 
     complete = [i for i, m in by_iteration.items() if len(m) == size]
     if not complete:
         raise InputError("no ensemble has been trained yet", hint="see `magflow status`")
+    ended = outcome(store, campaign)
+    if ended is not None and ended.tuned and ended.iteration == max(complete) and not untuned:
+        found = store.docs_store.query({"uuid": {"$in": ended.models}})
+        tuned = _with_arrays(store, found) if arrays else found
+        return sorted((ModelDoc(**d["output"]) for d in tuned), key=lambda d: d.member)
     return models(store, criteria={"iteration": max(complete)}, campaign=campaign, arrays=arrays)
 
 
-def latest_ensemble(store: JobStore, campaign: str | None = None) -> PotentialEnsemble:
-    """The newest complete ensemble, with the newest calibration."""
+def latest_ensemble(store: JobStore, campaign: str | None = None, *, untuned: bool = False) -> PotentialEnsemble:
+    """The newest complete ensemble, with the newest calibration; `untuned` as for :func:`latest_models`."""
     calibrations = [d.calibration for d in iterations(store, campaign=campaign) if d.calibration]
-    return ensemble_of(latest_models(store, campaign), calibrations[-1] if calibrations else None)
+    found = latest_models(store, campaign, untuned=untuned)
+    return ensemble_of(found, calibrations[-1] if calibrations else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -70,7 +70,10 @@ class FinetuneResult(ShownInNotebooks):
         Those learnt from, then those held out.
     before, after
         ``cotrain`` and maybe ``test`` to the residuals of the ensemble's mean on these labels
-        (:func:`magflow.potentials.strata.residual_report`).
+        (:func:`magflow.potentials.strata.residual_report`); ``held back``: of each member on those it has not learnt
+        from.
+    left_out
+        Crystals that were asked for and have no force constants, and why.
     """
 
     form: ClassVar[Mark] = Mark("fine-tuning", "magflow-finetuning")
@@ -82,6 +85,7 @@ class FinetuneResult(ShownInNotebooks):
     after: Mapping[str, Mapping[str, Any]]
     members: tuple[FittedMember, ...]
     cpu_seconds: float
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         learnt = sum(crystal.learnt for crystal in self.crystals)
@@ -132,6 +136,19 @@ class FinetuneResult(ShownInNotebooks):
             "before": dict(self.before),
             "after": dict(self.after),
             "members": [asdict(member) for member in self.members],
+            "cpu_seconds": self.cpu_seconds,
+            "left_out": dict(self.left_out),
+        }
+
+    def in_short(self) -> dict[str, Any]:
+        """What a status tells, JSON-ready: crystals, mean errors, forgetting and the fits, without their details."""
+        return {
+            "crystals": [asdict(crystal) for crystal in self.crystals],
+            "left_out": dict(self.left_out),
+            "mean_errors": {name: list(pair) for name, pair in self.mean_errors(learnt=True).items()},
+            "change": self.change(learnt=True),
+            "forgetting": {part: self.forgetting(part) for part in self.before},
+            "objective": [list(member.objective) for member in self.members],
             "cpu_seconds": self.cpu_seconds,
         }
 

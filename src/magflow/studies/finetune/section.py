@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from magflow.core.prediction import QUANTITIES
-from magflow.presentation.blocks import Table
+from magflow.presentation.blocks import Plot, Table, padded, plot
 from magflow.presentation.formats import NONE, number
 from magflow.presentation.quantities import quantity
 from magflow.presentation.sections import Section, TitledTable
+from magflow.presentation.style import SERIES, draw
 from magflow.properties.vibrations import TEMPERATURE, Vibrations
+from magflow.studies.base import Study, Traces
+from magflow.studies.finetune.judgement import HELD_BACK
 from magflow.studies.finetune.result import Crystal, FinetuneResult, Phonons
+from magflow.studies.finetune.task import FinetuneTask
 
 HEADS = {
     "rmse": "Force constants (eV/Å²)",
@@ -19,23 +26,47 @@ HEADS = {
     "free_energy": "Free energy (kJ/mol)",
     "heat_capacity": "Heat capacity (J/(K mol))",
 }
+_PARTS = "cotrain: what the fits learnt from, then and now. held back: each member on the labels it has never seen."
 SHARES = {True: "learnt from", False: "held out"}
 
 
 def section(result: FinetuneResult) -> Section:
     """The fine-tuning as a part of a page."""
+    curve = learning_curve(result)
     return Section(
         name="fine-tuning",
         label="Fine-tuning",
         title="Phonons and labels before and after fine-tuning",
         explanation=f"Thermodynamic functions are harmonic, at {TEMPERATURE:g} K, per mole of atoms.",
+        plots=[] if curve is None else [curve],
         tables=[
             TitledTable("Phonons", crystal_table(result)),
             TitledTable("Mean error over the crystals", mean_table(result)),
-            TitledTable("RMSE on labels", label_table(result)),
+            TitledTable("RMSE on labels", label_table(result), _PARTS if HELD_BACK in result.before else ""),
         ],
         remarks=remarks(result),
     )
+
+
+def learning_curve(result: FinetuneResult) -> Plot | None:
+    """What each fit minimised against its iterations, over where it began; None if no fit tells."""
+    curves = [np.array(member.objective) for member in result.members if member.objective]
+    if not curves:
+        return None
+
+    def paint(axes: Any) -> None:
+        for k, curve in enumerate(curves):
+            axes.plot(
+                np.arange(1, len(curve) + 1), curve / curve[0], color=SERIES[k % len(SERIES)], label=f"member {k}"
+            )
+        axes.set_xlabel("Iteration")
+        axes.set_ylabel("Objective / its first")
+        axes.set_yscale("log")
+        axes.legend()
+
+    numbers = padded({f"member {k}: objective": curve for k, curve in enumerate(curves)})
+    caption = "What the fits minimise, on labels and force constants together, against their iterations."
+    return plot(draw(5.2, 2.8, paint), "fine-tuning-curve", caption, numbers)
 
 
 def crystal_table(result: FinetuneResult) -> Table:
@@ -71,8 +102,8 @@ def label_table(result: FinetuneResult) -> Table:
 
 
 def remarks(result: FinetuneResult) -> list[tuple[str, str]]:
-    """The change of the mean errors in one number, and fits that did not converge."""
-    said = []
+    """The change of the mean errors in one number, fits that did not converge, crystals that were left out."""
+    said = [(f"no force constants of {name}", reason) for name, reason in result.left_out.items()]
     for learnt, share in SHARES.items():
         change = result.change(learnt=learnt)
         if change is not None:
@@ -101,3 +132,17 @@ def _cells(v: Vibrations | None) -> list[str]:
 
 def _percent(after: float, before: float) -> str:
     return f"{100 * (after / before - 1.0):+.1f} %" if before else NONE
+
+
+def left_in(traces: Traces) -> FinetuneResult | None:
+    """What force constants did to the last ensemble of a campaign; without any, why there were none."""
+    documents = sorted(traces.documents("tuning"), key=lambda d: (d["iteration"], str(d["created_at"])))
+    if not documents:
+        return None
+    last = documents[-1]
+    if last["result"] is None:
+        return FinetuneResult("", (), (), {}, {}, (), 0.0, last["left_out"])
+    return FinetuneResult.from_dict(last["result"])
+
+
+STUDY = Study("finetune", FinetuneTask, FinetuneResult, left_in, section)

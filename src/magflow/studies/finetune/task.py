@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
-from magflow.core.frame import Frame
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
-from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, learns_force_constants
-from magflow.potentials.strata import UsualVolume, residual_report
+from magflow.potentials.ensemble import PotentialEnsemble, learns_force_constants
 from magflow.presentation.formats import without_ones
-from magflow.properties.displaced import columns_of, complete
-from magflow.properties.vibrations import Vibrations, vibrations_of
-from magflow.studies.finetune.result import FILE, Crystal, FinetuneResult, Phonons
+from magflow.studies.finetune.judgement import Judgement
+from magflow.studies.finetune.result import FILE, FinetuneResult
 from magflow.studies.train.result import FittedMember
 from magflow.studies.train.task import TrainTask
 
@@ -96,36 +91,13 @@ class FinetuneTask:
 
         tuned, reports = self.train.trained(fits)
         progress(FITS, "phonons before and after")
-        labels = [(label, True) for label in self.train.training.force_constants]
-        labels += [(label, False) for label in self.held]
-        result = FinetuneResult(
-            tuned.family_name,
-            tuned.species,
-            tuple(self._crystal(label, tuned, learnt=learnt) for label, learnt in labels),
-            self._errors(self.start),
-            self._errors(tuned),
-            tuple(FittedMember.of(report) for report in reports),
-            round(sum(report.cost.cpu_seconds for report in reports), 2),
+        labels = [(_name(label), label, True) for label in self.train.training.force_constants]
+        labels += [(_name(label), label, False) for label in self.held]
+        result = Judgement(self.start, tuned).result(
+            labels, self._parts, [FittedMember.of(report) for report in reports]
         )
         self.train.keep(tuned, FILE, result.as_dict())
         return result
-
-    def _crystal(self, label: ForceConstantLabel, tuned: PotentialEnsemble, *, learnt: bool) -> Crystal:
-        full = complete(label)
-        return Crystal(
-            without_ones(f"{label.frame.formula} {label.frame.ordering}"),
-            learnt,
-            len(label.frame),
-            label.frame.volume / len(label.frame),
-            len(label.atoms),
-            float(np.sqrt(np.mean(label.array**2))),
-            None if full is None else vibrations_of(label.frame, full),
-            _phonons(self.start, label),
-            _phonons(tuned, label),
-        )
-
-    def _errors(self, ensemble: PotentialEnsemble) -> dict[str, dict[str, object]]:
-        return {name: _residuals(ensemble, part) for name, part in self._parts.items()}
 
     @property
     def _parts(self) -> dict[str, Dataset]:
@@ -133,19 +105,5 @@ class FinetuneTask:
         return {"cotrain": self.train.training.dataset} | test
 
 
-def _phonons(ensemble: PotentialEnsemble, label: ForceConstantLabel) -> Phonons:
-    said = ForceConstantLabel.from_columns(
-        label.frame, label.level_of_theory, label.atoms, columns_of(ensemble, _seen(ensemble, label), label.atoms)
-    )
-    full = complete(said)
-    found: Vibrations | None = None if full is None else vibrations_of(label.frame, full)
-    return Phonons(float(np.sqrt(np.mean((said.array - label.array) ** 2))), found)
-
-
-def _seen(ensemble: PotentialEnsemble, label: ForceConstantLabel) -> Frame:
-    return label.frame if ensemble.magnetic else label.frame.non_magnetic()
-
-
-def _residuals(ensemble: PotentialEnsemble, part: Dataset) -> dict[str, object]:
-    usual_volume = UsualVolume.of([item.frame for item in part])
-    return residual_report(part, as_labelled(ensemble, part), usual_volume)
+def _name(label: ForceConstantLabel) -> str:
+    return without_ones(f"{label.frame.formula} {label.frame.ordering}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -17,19 +17,30 @@ FILE = "training.json"
 
 @dataclass(frozen=True)
 class FittedMember:
-    """The fit of one member; the parameters are those of :class:`~magflow.core.protocols.FitReport`."""
+    """The fit of one member; the parameters are those of :class:`~magflow.core.protocols.FitReport`.
+
+    Parameters
+    ----------
+    objective
+        What was minimised, after each iteration.
+    """
 
     converged: bool
     iterations: int
     cpu_seconds: float
     rmse: Mapping[str, Mapping[str, float]]
     details: Mapping[str, Any]
+    objective: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "objective", tuple(self.objective))
 
     @classmethod
     def of(cls, report: FitReport) -> FittedMember:
         """What is kept of a report."""
         cpu_seconds = round(report.cost.cpu_seconds, 2)
-        return cls(report.converged, report.iterations, cpu_seconds, report.rmse, report.details)
+        objective = [row["objective"] for row in report.history if "objective" in row]
+        return cls(report.converged, report.iterations, cpu_seconds, report.rmse, report.details, objective)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,202 @@
+"""Force constants for the ensemble of a campaign that has ended: fits that go on, and what that did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import CURRENT_JOB, Flow, OutputReference, Response, job
+
+from magflow.core.arrays import digest
+from magflow.core.dataset import Dataset
+from magflow.core.label import LabeledFrame
+from magflow.makers import roles
+from magflow.makers.base import Campaign, PluginMaker, prepare, references
+from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc, now
+from magflow.makers.label import retried_batches
+from magflow.makers.packing import unpack_labelled
+from magflow.makers.phonons import PhononMaker, force_constants_of
+from magflow.makers.train import TrainMaker, dataset_of, ensemble_of, stored_document, stored_ensemble
+from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
+from magflow.makers.validate import ValidateMaker
+from magflow.potentials.ensemble import member_labels
+from magflow.studies.finetune.judgement import Judgement
+from magflow.studies.finetune.result import FinetuneResult
+from magflow.studies.train.result import FittedMember
+
+
+@dataclass(kw_only=True)
+class TuneMaker(PluginMaker):
+    """Goes on with the fits of a finished ensemble, on its labels and on force constants.
+
+    Parameters
+    ----------
+    phonons
+        Labels crystals, and gathers their force constants.
+    train
+        As the ensemble was fitted, but for the weights.
+    given
+        Uuids of the jobs that hold labels the campaign did not make.
+    test
+        Uuid of the job that holds labels which no fit learns from; empty: there are none.
+    validate
+        Measures what the tuned ensemble is good for; None: nobody does.
+    """
+
+    phonons: PhononMaker
+    train: TrainMaker
+    given: list[str] = field(default_factory=list)
+    test: str = ""
+    validate: ValidateMaker | None = None
+    name: str = "tune"
+
+    @property
+    def campaign(self) -> Campaign:
+        """Whose ensemble it is."""
+        return self.train.campaign
+
+    @property
+    def which(self) -> str:
+        """Tells questions apart."""
+        return digest([self.phonons.which.encode(), self.train.family.model_dump_json().encode()], 12)
+
+    def uuids(self, iteration: int) -> list[str]:
+        """Of the jobs of all tuned members."""
+        of = range(self.train.members)
+        return [roles.tune(iteration, self.which, k).uuid(self.campaign.id) for k in of]
+
+    def flow(self, models: list[str], ended: OutcomeDoc) -> Flow:
+        """The stage after an outcome; `models` are the jobs of the ensemble that the loop has ended with."""
+        iteration, which = ended.iteration, self.which
+        made = self.phonons.jobs(models, ended.calibration, iteration)
+        crystals = references(self.phonons.uuids(iteration))
+        tuned = self.stage(crystals, self.phonons.uuids(iteration), models, ended.calibration, iteration)
+        prepare(tuned, self.campaign, roles.tuning(iteration, which))
+        closed = self.close(tuned.output, ended.model_dump(mode="json"))
+        prepare(closed, self.campaign, roles.close(iteration, which))
+        return Flow([*made, tuned, closed], name=f"{self.campaign.name} force constants")
+
+    @job
+    def stage(
+        self,
+        crystals: list[ForceConstantsDoc],
+        uuids: list[str],
+        models: list[str],
+        calibration: dict[str, Any],
+        iteration: int,
+    ) -> TuningDoc | Response[TuningDoc]:
+        """Replace this job by the fits and their judgement; without force constants there is nothing to fit to."""
+        usable = [uuid for uuid, doc in zip(uuids, crystals, strict=True) if doc.state == "ok"]
+        left_out = {doc.name: str(doc.reason) for doc in crystals if doc.state != "ok"}
+        if not usable:
+            return self._document(iteration, models, left_out, tuned=False)
+        fits = []
+        for member, start in enumerate(models):
+            made = self.tune(references(usable), start, member, iteration)
+            role = roles.tune(iteration, self.which, member)
+            fits.append(prepare(made, self.campaign, role, expose_store=True))
+        fitted = [OutputReference(uuid) for uuid in self.uuids(iteration)]
+        judged = self.judge(references(usable), fitted, models, calibration, left_out, iteration)
+        prepare(judged, self.campaign, roles.judge_tuning(iteration, self.which), expose_store=True)
+        return Response(replace=Flow([*fits, judged], output=judged.output, name=f"tuning {iteration}"))
+
+    @job(data="arrays")
+    def tune(self, crystals: list[ForceConstantsDoc], start: str, member: int, iteration: int) -> ModelDoc:
+        """Go on with the fit of one member, on the labels it knows and on force constants."""
+        before = stored_document(start, ModelDoc)
+        known = [force_constants_of(doc) for doc in crystals]
+        return self.train.fit(self._learnt(member, iteration), before, member, iteration, known)
+
+    @job
+    def judge(
+        self,
+        crystals: list[ForceConstantsDoc],
+        fitted: list[ModelDoc],
+        models: list[str],
+        calibration: dict[str, Any],
+        left_out: dict[str, str],
+        iteration: int,
+    ) -> TuningDoc:
+        """Phonons and errors on labels, before and after."""
+        judgement = Judgement(stored_ensemble(models, calibration), ensemble_of(fitted, calibration))
+        labels = [force_constants_of(doc) for doc in crystals]
+        result = judgement.result(
+            [(doc.name, label, True) for doc, label in zip(crystals, labels, strict=True)],
+            {"cotrain": dataset_of(self._batches(iteration))} | self._unseen(),
+            [_fitted(doc) for doc in sorted(fitted, key=lambda doc: doc.member)],
+            held_back=self._held_back(iteration),
+            left_out=left_out,
+        )
+        return self._document(
+            iteration, models, left_out, tuned=True, result=result, known=[x.label_id for x in labels]
+        )
+
+    @job
+    def close(self, tuning: TuningDoc, ended: dict[str, Any]) -> Response[OutcomeDoc]:
+        """The outcome with the tuned ensemble, or as it was, and the measurements on it."""
+        outcome = OutcomeDoc(**ended)
+        if tuning.tuned:
+            changed = {"models": tuning.models, "untuned": tuning.untuned, "tuned": tuning.which, "created_at": now()}
+            outcome = outcome.model_copy(update=changed)
+        if self.validate is None:
+            return Response(output=outcome)
+        return Response(output=outcome, addition=self.validate.of(outcome))
+
+    def _batches(self, iteration: int) -> list[BatchDoc]:
+        """All labels of the campaign's own level of theory that a fit learns from."""
+        mine = self.campaign.id
+        known = [*self.given, *(roles.batch(i).uuid(mine) for i in range(iteration + 1))]
+        known += retried_batches(CURRENT_JOB.store, self.campaign, known)
+        return [stored_document(uuid, BatchDoc) for uuid in known]
+
+    def _learnt(self, member: int, iteration: int) -> Dataset:
+        beside = stored_document(self.train.beside, BatchDoc) if self.train.beside else None
+        return self.train.learnt(self._batches(iteration), beside, member)
+
+    def _unseen(self) -> dict[str, Dataset]:
+        if not self.test:
+            return {}
+        return {"test": Dataset(unpack_labelled(stored_document(self.test, BatchDoc).arrays))}
+
+    def _held_back(self, iteration: int) -> list[list[LabeledFrame]]:
+        """For each member the labels of the campaign that its fit left out."""
+        own = {item.label_id for item in dataset_of(self._batches(iteration))}
+        shares = []
+        for member in range(self.train.members):
+            dataset = self._learnt(member, iteration)
+            seed = self.campaign.seed_for("train", member)
+            train, aside = member_labels(
+                dataset, seed=seed, member=member, bagging=self.train.bagging, validation=self.train.validation
+            )
+            seen = {item.label_id for item in (*train, *aside)}
+            shares.append([item for item in dataset if item.label_id in own - seen])
+        return shares
+
+    def _document(
+        self,
+        iteration: int,
+        models: list[str],
+        left_out: dict[str, str],
+        *,
+        tuned: bool,
+        result: FinetuneResult | None = None,
+        known: Sequence[str] = (),
+    ) -> TuningDoc:
+        return TuningDoc(
+            campaign=self.campaign.id,
+            iteration=iteration,
+            which=self.which,
+            tuned=tuned,
+            models=self.uuids(iteration) if tuned else models,
+            untuned=models if tuned else [],
+            left_out=left_out,
+            force_constants=list(known),
+            result=None if result is None else result.as_dict(),
+            cpu_seconds=0.0 if result is None else result.cpu_seconds,
+        )
+
+
+def _fitted(document: ModelDoc) -> FittedMember:
+    cpu_seconds = round(document.cpu_seconds, 2)
+    return FittedMember(document.converged, len(document.objective), cpu_seconds, document.rmse, {}, document.objective)

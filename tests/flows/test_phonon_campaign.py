@@ -1,0 +1,184 @@
+"""A campaign whose finished potential learns force constants, on the model Hamiltonian."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from running import run
+from typer.testing import CliRunner
+
+from magflow.campaign.build import campaign_maker
+from magflow.campaign.check import check_campaign
+from magflow.campaign.load import load_campaign
+from magflow.cli.app import app
+from magflow.core.label import LabelKind
+from magflow.dft.spin_lattice import SpinLatticeEngine
+from magflow.errors import InputError
+from magflow.execution.campaign import submit_campaign
+from magflow.execution.status import campaign_status
+from magflow.makers.documents import Purpose
+from magflow.makers.phonons import force_constants_of
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.properties.displaced import columns_of, displaced_frames
+from magflow.report.files import write_results
+from magflow.stores import queries
+from magflow.studies.base import Traces
+from magflow.studies.finetune.section import left_in, section
+
+pytestmark = pytest.mark.timeout(300)
+
+LOOP = {"select": {"initial": 20}, "stop": {"labels": 20}, "train": {"settings": {"level": 6, "max_iterations": 12}}}
+ASKED = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, write_campaign):
+    """A campaign that ended with its budget, was asked for force constants, and was then given labels for them."""
+    folder = tmp_path_factory.mktemp("phonons")
+    before = run(write_campaign(folder / "tiny.yaml", **LOOP), folder / "run")
+    loop = queries.outcome(before.store, before.id)
+    poor = run(write_campaign(folder / "poor.yaml", **LOOP, phonons=ASKED), folder / "run")
+    refused = campaign_status(poor).phonons
+    richer = LOOP | {"stop": {"labels": 23}}
+    here = run(write_campaign(folder / "asked.yaml", **richer, phonons=ASKED), folder / "run")
+    assert here.id == before.id
+    return folder, here, loop, refused
+
+
+def test_labels_count_against_the_budget(finished):
+    _, here, _, refused = finished
+    assert refused == {"tuned": False, "left_out": {"B2-FeAl FM 1x1x1": refused["left_out"]["B2-FeAl FM 1x1x1"]}}
+    assert refused["left_out"]["B2-FeAl FM 1x1x1"] == "20 of stop.labels: 20 are spent, and it takes 1 more"
+    labels = queries.labels(here.store, campaign=here.id)
+    assert [d.purpose for d in labels].count(Purpose.PHONON) == 3
+    assert {d.source for d in labels if d.purpose is Purpose.PHONON} == {"phonon:B2-FeAl FM 1x1x1"}
+    assert len(queries.labelled_frames(here.store, campaign=here.id)) == 20
+    status = campaign_status(here)
+    assert (status.label_budget, status.beside) == (20, {"phonon": (3, 3)})
+
+
+def test_force_constants_are_stored_and_are_those_of_the_engine(finished):
+    _, here, _, _ = finished
+    (refused, document) = queries.force_constants(here.store, campaign=here.id, arrays=True)
+    assert (refused.state, document.state, document.rows, document.n_atoms) == ("refused", "ok", [0, 1], 2)
+    label, engine = force_constants_of(document), SpinLatticeEngine()
+    assert label.label_id == document.label_id
+    level = engine.level_of_theory(["Al", "Fe"])
+    h, sides = 1e-3, []
+    for s in (1.0, -1.0):
+        moved = label.frame.positions.copy()
+        moved[1, 2] += s * h
+        sides.append(engine.label(label.frame.replace(positions=moved), level, here.path).forces)
+    expected = (sides[1] - sides[0]) / (2 * h)
+    np.testing.assert_allclose(label.columns[5], expected, atol=0.02 * np.abs(expected).max())
+    assert document.residual_force < 1e-6 and document.residual_stress_gpa < 2.0
+    assert len(document.labels) == 1 + len(displaced_frames(label.frame, 0.01))
+
+
+def test_the_tuned_ensemble_is_that_of_the_outcome_and_the_other_is_kept(finished):
+    _, here, loop, _ = finished
+    ended = queries.outcome(here.store, here.id)
+    assert loop.tuned == "" and ended.untuned == loop.models and ended.tuned and ended.models != loop.models
+    tuned, untuned = (queries.latest_ensemble(here.store, here.id, untuned=which) for which in (False, True))
+    (document,) = queries.force_constants(here.store, criteria={"state": "ok"}, campaign=here.id, arrays=True)
+    label = force_constants_of(document)
+    off = {
+        name: float(np.sqrt(np.mean((columns_of(one, label.frame, label.atoms) - label.columns) ** 2)))
+        for name, one in {"before": untuned, "after": tuned}.items()
+    }
+    (crystal,) = campaign_status(here).phonons["crystals"]
+    assert off == {name: pytest.approx(crystal[name]["rmse"]) for name in off}
+    assert off["after"] < 0.2 * off["before"]
+    shown = section(left_in(Traces(here.path, partial(queries.plain_documents, here.store, campaign=here.id))))
+    assert [table.title for table in shown.tables] == ["Phonons", "Mean error over the crystals", "RMSE on labels"]
+    assert [row[0] for row in shown.tables[2].table.rows] == ["cotrain"] * 4 + ["held back"] * 4
+
+
+def test_status_tells_learning_curves_and_forgetting(finished):
+    folder, *_ = finished
+    told = json.loads(CliRunner().invoke(app, ["status", str(folder / "run"), "--json"]).stdout)["phonons"]
+    assert told["tuned"] and not told["left_out"]
+    assert set(told["forgetting"]) == {"cotrain", "held back"}
+    assert set(told["forgetting"]["held back"]) == {"energy", "forces", "stress", "magnetic_forces"}
+    assert len(told["objective"]) == 2 and all(curve[-1] < curve[0] for curve in told["objective"])
+    shown = CliRunner().invoke(app, ["status", str(folder / "run")], env={"COLUMNS": "200"}).stdout
+    assert "force constants" in shown and "held back" in shown
+
+
+def test_a_second_submission_adds_nothing_and_another_weight_no_label(finished, write_campaign):
+    """Last of this campaign: it is asked again."""
+    folder, here, _, _ = finished
+    assert submit_campaign(here) == 0
+    first = queries.outcome(here.store, here.id)
+    paid = sum(d.core_hours for d in queries.labels(here.store, campaign=here.id))
+    again = LOOP | {"stop": {"labels": 23}}
+    run(write_campaign(folder / "again.yaml", **again, phonons=ASKED | {"weight": 5}), folder / "run")
+    assert sum(d.core_hours for d in queries.labels(here.store, campaign=here.id)) == paid
+    assert queries.outcome(here.store, here.id).models != first.models
+
+
+@pytest.mark.slow
+def test_a_validation_is_of_the_tuned_ensemble(tmp_path, write_campaign):
+    asked = {"phonons": ASKED, "validation": {"properties": {"equation-of-state": {"points": 5}}}}
+    loop = LOOP | {"stop": {"labels": 23}}
+    here = run(write_campaign(tmp_path / "tiny.yaml", **loop, **asked), tmp_path / "run")
+    ended = queries.outcome(here.store, here.id)
+    assert ended.tuned
+    assert len(queries.measurements(here.store, campaign=here.id)) == 3
+    maker = campaign_maker(here.spec, here.id)
+    jobs = {job.uuid for job in maker.validation(ended).jobs}
+    assert jobs.isdisjoint(job.uuid for job in maker.validate.flow(ended.untuned, {}, ended.iteration).jobs)
+    assert jobs == {d["uuid"] for d in here.store.query({"output.doc_type": "measurement"})}
+    write_results(here)
+    tuned, untuned = (PotentialEnsemble.load(place) for place in (here.models, here.untuned))
+    assert tuned.identity != untuned.identity
+    assert "Phonons and labels before and after" in here.report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"phonons": {}}, "supercells"),
+        ({"phonons": {"supercells": []}}, "supercells"),
+        ({"phonons": ASKED | {"structures": ["hcp-Fe"]}}, "hcp-Fe"),
+        ({"phonons": ASKED | {"displacement": 0.5}}, "displacement"),
+        ({"phonons": ASKED, "stop": {"core_hours": 2.0}}, "phonons.core_hours below stop.core_hours"),
+        ({"phonons": ASKED | {"core_hours": 1.0}}, "without stop.core_hours"),
+        ({"phonons": ASKED, "stop": {"labels": 10}}, "without the labels for force constants (7)"),
+        ({"phonons": ASKED, "train": {"family": "sgp", "settings": None}}, "learn from no force constants"),
+        (
+            {"phonons": ASKED, "label": {"settings": {"kind": "spin-polarised"}}},
+            "moments of spin-polarised labels follow the atoms",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_line_before_anything_runs(tmp_path, write_campaign, changes, said):
+    file = write_campaign(tmp_path / "tiny.yaml", **changes)
+    if changes.get("train"):
+        text = file.read_text().replace("settings: null", "settings: {}")
+        file.write_text(text)
+    result = CliRunner().invoke(app, ["run", str(file), "--dir", str(tmp_path / "run")])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+
+
+def test_check_counts_labels_and_the_loop_keeps_to_the_rest(tmp_path, write_campaign):
+    file = write_campaign(tmp_path / "tiny.yaml", phonons={"supercells": [[1, 1, 2]]})
+    spec = load_campaign(file)
+    probes = {p.name: p.detail for p in check_campaign(spec, tmp_path)}
+    assert probes["crystals"] == "3 crystals of up to 4 atoms, 7 labels"
+    assert campaign_maker(spec).iteration.assess.stop.labels == 20 - 7
+    plain = load_campaign(write_campaign(tmp_path / "plain.yaml"))
+    assert plain.fingerprint == spec.fingerprint
+
+
+def test_the_weights_of_the_stage_are_those_of_the_family_but_for_two(tmp_path, write_campaign):
+    spec = load_campaign(write_campaign(tmp_path / "tiny.yaml", phonons=ASKED))
+    weights, own = spec.phonons.family(spec.family()).weights, spec.family().weights
+    assert (weights.force_constants, weights.stress) == (20.0, 2.0 * own.stress)
+    assert (weights.energy, weights.forces) == (own.energy, own.forces)
+    with pytest.raises(InputError, match="follow the atoms"):
+        spec.phonons.check_moments(SpinLatticeEngine(kind=LabelKind.SPIN_POLARISED), spec.family())
