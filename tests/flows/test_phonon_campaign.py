@@ -31,7 +31,8 @@ from magflow.studies.finetune.section import left_in, section
 pytestmark = pytest.mark.timeout(300)
 
 LOOP = {"select": {"initial": 20}, "stop": {"labels": 20}, "train": {"settings": {"level": 6, "max_iterations": 12}}}
-ASKED = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]]}
+ASKED = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0}
+"""So few labels and so small a potential forget more than the usual limit allows."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def finished(tmp_path_factory, write_campaign):
 
 def test_labels_count_against_the_budget(finished):
     _, here, _, refused = finished
-    assert refused == {"tuned": False, "left_out": {"B2-FeAl FM 1x1x1": refused["left_out"]["B2-FeAl FM 1x1x1"]}}
+    assert not refused["tuned"] and refused["reason"] == "there are no force constants"
     assert refused["left_out"]["B2-FeAl FM 1x1x1"] == "20 of stop.labels: 20 are spent, and it takes 1 more"
     labels = queries.labels(here.store, campaign=here.id)
     assert [d.purpose for d in labels].count(Purpose.PHONON) == 3
@@ -108,16 +109,26 @@ def test_status_tells_learning_curves_and_forgetting(finished):
     assert "force constants" in shown and "held back" in shown
 
 
-def test_a_second_submission_adds_nothing_and_another_weight_no_label(finished, write_campaign):
-    """Last of this campaign: it is asked again."""
-    folder, here, _, _ = finished
+def test_a_second_submission_adds_nothing(finished):
+    _, here, _, _ = finished
     assert submit_campaign(here) == 0
-    first = queries.outcome(here.store, here.id)
+
+
+def test_what_would_be_forgotten_lowers_the_weight_and_then_leaves_the_potential(finished, write_campaign):
+    """Last of this campaign: it is asked again. Labels that are there are not paid again."""
+    folder, here, loop, _ = finished
     paid = sum(d.core_hours for d in queries.labels(here.store, campaign=here.id))
-    again = LOOP | {"stop": {"labels": 23}}
-    run(write_campaign(folder / "again.yaml", **again, phonons=ASKED | {"weight": 5}), folder / "run")
+    loop_again, strict = LOOP | {"stop": {"labels": 23}}, ASKED | {"forgetting": 0.0, "weight": 16}
+    run(write_campaign(folder / "again.yaml", **loop_again, phonons=strict), folder / "run")
     assert sum(d.core_hours for d in queries.labels(here.store, campaign=here.id)) == paid
-    assert queries.outcome(here.store, here.id).models != first.models
+    found = queries.tuning(here.store, here.id)
+    assert [one["weight"] for one in found.tried] == [16.0, 4.0, 1.0, 0.25]
+    assert all(one["forgetting"] > 0.0 for one in found.tried)
+    assert not found.tuned and "phonons.forgetting allows 0 %" in found.reason
+    ended = queries.outcome(here.store, here.id)
+    assert (ended.models, ended.tuned, ended.untuned) == (loop.models, "", [])
+    shown = section(left_in(Traces(here.path, partial(queries.plain_documents, here.store, campaign=here.id))))
+    assert "the ensemble is as it was" in dict(shown.remarks)
 
 
 @pytest.mark.slow

@@ -34,13 +34,23 @@ class PhononsSpec(Section):
     )
     displacement: float = Field(0.01, gt=0, lt=FURTHEST, description="Of the one atom, A.")
     weight: float = Field(
-        20.0, gt=0, description="Of a component of a force constant, 1/(eV/A^2), beside the weights of train.settings."
+        20.0,
+        gt=0,
+        description="Of a component of a force constant, 1/(eV/A^2), beside the weights of train.settings; the first "
+        "that is tried.",
     )
     stress: float = Field(
         2.0,
         ge=1,
         description="Factor on the weight of the stress meanwhile: stress is what force constants make a potential "
         "forget.",
+    )
+    forgetting: float = Field(
+        0.02,
+        ge=0,
+        description="Most that an error on labels not learnt from may grow by, as a share: the test labels of a "
+        "transfer, else those that the bag of each member left out, else those learnt from. Where it grows more, "
+        "force constants weigh a fourth, and so on; after four weights the potential stays as it was.",
     )
     core_hours: float | None = Field(
         None, gt=0, description="What the loop leaves of stop.core_hours for these labels; required with that."

@@ -105,4 +105,6 @@ def tune_maker(
         core_hours=asked.core_hours,
     )
     tuned = replace(train, family=asked.family(spec.family()))
-    return TuneMaker(phonons=phonons, train=tuned, given=given, test=test, validate=validate)
+    return TuneMaker(
+        phonons=phonons, train=tuned, given=given, test=test, forgetting=asked.forgetting, validate=validate
+    )

@@ -190,7 +190,7 @@ def phonons_text(phonons: Mapping[str, Any]) -> Text:
     """Force constants before and after they were learnt, what that made the potential forget, and what was left out."""
     from rich.text import Text
 
-    said = []
+    said = [] if phonons["tuned"] else [f"not learnt: {phonons['reason']}"]
     if phonons["tuned"]:
         before, after = phonons["mean_errors"]["rmse"]
         said.append(f"force constants {before:.3g} to {after:.3g} eV/A^2")

@@ -41,9 +41,8 @@ class CampaignStatus:
     `note` is what is to be known of the process that runs it: that it was killed, or is silent. `labels` counts what
     the loop chose; `beside` the usable labels of other purposes by purpose, next to how many of
     them the campaign wants. `core_hours` is the cost of everything. `phonons` is what force constants did to the
-    ensemble once the loop had ended: `tuned`, and of :meth:`~magflow.studies.finetune.result.FinetuneResult.in_short`
-    crystals, errors, learning curves (`objective`) and `forgetting` (RMSE after / before - 1 by labels and quantity);
-    crystals that were `left_out`, and why.
+    ensemble once the loop had ended: `tuned`, or the `reason` why it is not, weights `tried`, crystals `left_out`, and
+    what :meth:`magflow.studies.finetune.result.FinetuneResult.in_short` tells.
     """
 
     name: str
@@ -169,7 +168,8 @@ def _phonons(found: TuningDoc | None) -> dict[str, Any] | None:
     if found is None:
         return None
     told = {} if found.result is None else FinetuneResult.from_dict(found.result).in_short()
-    return {"tuned": found.tuned, "left_out": found.left_out, **told}
+    facts = {"tuned": found.tuned, "reason": found.reason, "tried": found.tried, "left_out": found.left_out}
+    return facts | told
 
 
 def _claims(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:

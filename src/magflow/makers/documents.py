@@ -25,9 +25,9 @@ PlainLevel = Annotated[dict[str, Any], BeforeValidator(lambda level: jsanitize(l
 """A level of theory as plain data: whoever decodes a document builds the Makers and settings it names on the way."""
 
 
-def now() -> str:
-    """The present time, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def now(timespec: str = "seconds") -> str:
+    """The present time, ISO 8601, UTC; as text, a finer one is later than a coarser one of the same second."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 class Purpose(StrEnum):

@@ -269,15 +269,16 @@ def tuning(iteration: int, which: str) -> Role:
     return Role(f"tuning {iteration}", Tag(Phase.TUNE, Category.LIGHT, iteration), ("tuning", iteration, which))
 
 
-def tune(iteration: int, which: str, number: int) -> Role:
-    """Goes on with the fit of one member, on force constants."""
+def tune(iteration: int, which: str, turn: int, number: int) -> Role:
+    """Goes on with the fit of one member, on force constants; each turn weighs them less than the one before."""
     tag = Tag(Phase.TUNE, Category.TRAIN, iteration, member=number)
-    return Role(f"tune {iteration}.{number}", tag, ("tune", iteration, which, number))
+    return Role(f"tune {iteration}.{number}", tag, ("tune", iteration, which, turn, number))
 
 
-def judge_tuning(iteration: int, which: str) -> Role:
+def judge_tuning(iteration: int, which: str, turn: int) -> Role:
     """Holds the ensemble against labels and force constants, before and after."""
-    return Role(f"judge {iteration}", Tag(Phase.TUNE, Category.LIGHT, iteration), ("judge-tuning", iteration, which))
+    tag = Tag(Phase.TUNE, Category.LIGHT, iteration)
+    return Role(f"judge {iteration}", tag, ("judge-tuning", iteration, which, turn))
 
 
 def close(iteration: int, which: str) -> Role:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jobflow import CURRENT_JOB, Flow, OutputReference, Response, job
+from jobflow import CURRENT_JOB, Flow, Response, job
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
+from magflow.core.protocols import PotentialFamily
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc, now
@@ -24,6 +26,9 @@ from magflow.potentials.ensemble import member_labels
 from magflow.studies.finetune.judgement import Judgement
 from magflow.studies.finetune.result import FinetuneResult
 from magflow.studies.train.result import FittedMember
+
+TURNS, LESS = 4, 4.0
+"""Weights that are tried, and by how much each is smaller than the one before."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +45,9 @@ class TuneMaker(PluginMaker):
         Uuids of the jobs that hold labels the campaign did not make.
     test
         Uuid of the job that holds labels which no fit learns from; empty: there are none.
+    forgetting
+        Most that an error on labels not learnt from may grow by, as a share. Where it grows more, force constants weigh
+        a :data:`LESS` th in another turn; where it still does after :data:`TURNS`, the ensemble stays as it was.
     validate
         Measures what the tuned ensemble is good for; None: nobody does.
     """
@@ -48,6 +56,7 @@ class TuneMaker(PluginMaker):
     train: TrainMaker
     given: list[str] = field(default_factory=list)
     test: str = ""
+    forgetting: float = 0.02
     validate: ValidateMaker | None = None
     name: str = "tune"
 
@@ -59,12 +68,13 @@ class TuneMaker(PluginMaker):
     @property
     def which(self) -> str:
         """Tells questions apart."""
-        return digest([self.phonons.which.encode(), self.train.family.model_dump_json().encode()], 12)
+        said = [self.phonons.which, self.train.family.model_dump_json(), repr(self.forgetting)]
+        return digest([word.encode() for word in said], 12)
 
-    def uuids(self, iteration: int) -> list[str]:
-        """Of the jobs of all tuned members."""
+    def uuids(self, iteration: int, turn: int) -> list[str]:
+        """Of the jobs of all members tuned in one turn."""
         of = range(self.train.members)
-        return [roles.tune(iteration, self.which, k).uuid(self.campaign.id) for k in of]
+        return [roles.tune(iteration, self.which, turn, k).uuid(self.campaign.id) for k in of]
 
     def flow(self, models: list[str], ended: OutcomeDoc) -> Flow:
         """The stage after an outcome; `models` are the jobs of the ensemble that the loop has ended with."""
@@ -90,35 +100,70 @@ class TuneMaker(PluginMaker):
         usable = [uuid for uuid, doc in zip(uuids, crystals, strict=True) if doc.state == "ok"]
         left_out = {doc.name: str(doc.reason) for doc in crystals if doc.state != "ok"}
         if not usable:
-            return self._document(iteration, models, left_out, tuned=False)
+            return self._document(iteration, models, left_out, "there are no force constants", [])
+        return Response(replace=self._turn(0, usable, models, calibration, left_out, [], iteration))
+
+    def _turn(
+        self,
+        turn: int,
+        crystals: list[str],
+        models: list[str],
+        calibration: dict[str, Any],
+        left_out: dict[str, str],
+        tried: list[dict[str, Any]],
+        iteration: int,
+    ) -> Flow:
+        """The fits with one weight, and what comes of them; `crystals` are the jobs of the force constants."""
         fits = []
         for member, start in enumerate(models):
-            made = self.tune(references(usable), start, member, iteration)
-            role = roles.tune(iteration, self.which, member)
+            made = self.tune(references(crystals), start, member, iteration, turn)
+            role = roles.tune(iteration, self.which, turn, member)
             fits.append(prepare(made, self.campaign, role, expose_store=True))
-        fitted = [OutputReference(uuid) for uuid in self.uuids(iteration)]
-        judged = self.judge(references(usable), fitted, models, calibration, left_out, iteration)
-        prepare(judged, self.campaign, roles.judge_tuning(iteration, self.which), expose_store=True)
-        return Response(replace=Flow([*fits, judged], output=judged.output, name=f"tuning {iteration}"))
+        judged = self.judge(
+            references(crystals),
+            references(self.uuids(iteration, turn)),
+            crystals,
+            models,
+            calibration,
+            left_out,
+            tried,
+            iteration,
+            turn,
+        )
+        prepare(judged, self.campaign, roles.judge_tuning(iteration, self.which, turn), expose_store=True)
+        return Flow([*fits, judged], output=judged.output, name=f"tuning {iteration}")
 
     @job(data="arrays")
-    def tune(self, crystals: list[ForceConstantsDoc], start: str, member: int, iteration: int) -> ModelDoc:
+    def tune(self, crystals: list[ForceConstantsDoc], start: str, member: int, iteration: int, turn: int) -> ModelDoc:
         """Go on with the fit of one member, on the labels it knows and on force constants."""
         before = stored_document(start, ModelDoc)
         known = [force_constants_of(doc) for doc in crystals]
-        return self.train.fit(self._learnt(member, iteration), before, member, iteration, known)
+        train = replace(self.train, family=self._family(turn))
+        return train.fit(self._learnt(member, iteration), before, member, iteration, known)
+
+    def _family(self, turn: int) -> PotentialFamily:
+        """With what force constants weigh in one turn."""
+        family: Any = self.train.family
+        settings = family.model_dump()
+        weights = settings["weights"]
+        return type(family)(  # type: ignore[no-any-return]
+            **{**settings, "weights": {**weights, "force_constants": weights["force_constants"] / LESS**turn}}
+        )
 
     @job
     def judge(
         self,
         crystals: list[ForceConstantsDoc],
         fitted: list[ModelDoc],
+        uuids: list[str],
         models: list[str],
         calibration: dict[str, Any],
         left_out: dict[str, str],
+        tried: list[dict[str, Any]],
         iteration: int,
-    ) -> TuningDoc:
-        """Phonons and errors on labels, before and after."""
+        turn: int,
+    ) -> TuningDoc | Response[TuningDoc]:
+        """Phonons and errors on labels, before and after; another turn where too much was forgotten."""
         judgement = Judgement(stored_ensemble(models, calibration), ensemble_of(fitted, calibration))
         labels = [force_constants_of(doc) for doc in crystals]
         result = judgement.result(
@@ -126,19 +171,34 @@ class TuneMaker(PluginMaker):
             {"cotrain": dataset_of(self._batches(iteration))} | self._unseen(),
             [_fitted(doc) for doc in sorted(fitted, key=lambda doc: doc.member)],
             held_back=self._held_back(iteration),
-            left_out=left_out,
         )
-        return self._document(
-            iteration, models, left_out, tuned=True, result=result, known=[x.label_id for x in labels]
-        )
+        quantity, worst = result.most_forgotten
+        weight = fitted[0].settings["weights"]["force_constants"]
+        one = {"weight": weight, "quantity": quantity, "forgetting": worst, "cpu_seconds": result.cpu_seconds}
+        now_tried = [*tried, one]
+        reason = ""
+        if worst > self.forgetting:
+            if turn + 1 < TURNS:
+                again = self._turn(turn + 1, uuids, models, calibration, left_out, now_tried, iteration)
+                return Response(replace=again)
+            reason = (
+                f"errors of {quantity.replace('_', ' ')} grow by {100 * worst:.1f} % even with weight {weight:g}; "
+                f"phonons.forgetting allows {100 * self.forgetting:g} %"
+            )
+        return self._document(iteration, models, left_out, reason, now_tried, turn, result, labels)
 
     @job
     def close(self, tuning: TuningDoc, ended: dict[str, Any]) -> Response[OutcomeDoc]:
-        """The outcome with the tuned ensemble, or as it was, and the measurements on it."""
-        outcome = OutcomeDoc(**ended)
+        """The outcome with the tuned ensemble, or with that of the loop, and the measurements on it."""
+        changed: dict[str, Any] = {
+            "models": tuning.models,
+            "untuned": [],
+            "tuned": "",
+            "created_at": now("microseconds"),
+        }
         if tuning.tuned:
-            changed = {"models": tuning.models, "untuned": tuning.untuned, "tuned": tuning.which, "created_at": now()}
-            outcome = outcome.model_copy(update=changed)
+            changed |= {"untuned": tuning.untuned, "tuned": tuning.which}
+        outcome = OutcomeDoc(**ended).model_copy(update=changed)
         if self.validate is None:
             return Response(output=outcome)
         return Response(output=outcome, addition=self.validate.of(outcome))
@@ -178,22 +238,26 @@ class TuneMaker(PluginMaker):
         iteration: int,
         models: list[str],
         left_out: dict[str, str],
-        *,
-        tuned: bool,
+        reason: str,
+        tried: list[dict[str, Any]],
+        turn: int = 0,
         result: FinetuneResult | None = None,
-        known: Sequence[str] = (),
+        labels: Sequence[ForceConstantLabel] = (),
     ) -> TuningDoc:
+        """With a `reason`, the ensemble stays as it was."""
         return TuningDoc(
             campaign=self.campaign.id,
             iteration=iteration,
             which=self.which,
-            tuned=tuned,
-            models=self.uuids(iteration) if tuned else models,
-            untuned=models if tuned else [],
+            tuned=not reason,
+            reason=reason or None,
+            tried=tried,
+            models=models if reason else self.uuids(iteration, turn),
+            untuned=models,
             left_out=left_out,
-            force_constants=list(known),
+            force_constants=[label.label_id for label in labels],
             result=None if result is None else result.as_dict(),
-            cpu_seconds=0.0 if result is None else result.cpu_seconds,
+            cpu_seconds=sum(one["cpu_seconds"] for one in tried),
         )
 
 

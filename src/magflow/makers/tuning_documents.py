@@ -42,7 +42,13 @@ class TuningDoc(CampaignDocument):
 
     doc_type: Literal["tuning"] = "tuning"
     which: str = Field(description="Digest of the question: crystals, displacement, weights, budget")
-    tuned: bool = Field(description="False where there was nothing to learn from")
+    tuned: bool = Field(description="Whether the ensemble of the outcome has learnt force constants")
+    reason: str | None = Field(default=None, description="Why it has not")
+    tried: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="weight of a force constant, 1/(eV/A^2), the quantity whose error on labels not learnt from grew "
+        "most with it, by which share (forgetting), and cpu_seconds of the fits; the last is that of the result",
+    )
     models: list[str] = Field(description="Job uuids of the tuned ensemble")
     untuned: list[str] = Field(description="Job uuids of the ensemble it was")
     left_out: dict[str, str] = Field(description="Crystals without force constants, and why")

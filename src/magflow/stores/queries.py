@@ -232,8 +232,7 @@ def tuning(store: JobStore, campaign: str | None = None) -> TuningDoc | None:
 
 def outcome(store: JobStore, campaign: str | None = None) -> OutcomeDoc | None:
     """The end of the campaign, or None while it goes on; the latest if it was continued."""
-    every = documents(store, OutcomeDoc, campaign=campaign)
-    found = sorted(every, key=lambda d: (d.iteration, d.created_at, bool(d.tuned)))
+    found = sorted(documents(store, OutcomeDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
     return found[-1] if found else None
 
 

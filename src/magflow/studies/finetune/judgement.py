@@ -40,7 +40,6 @@ class Judgement:
         members: Sequence[FittedMember],
         *,
         held_back: Sequence[Sequence[LabeledFrame]] = (),
-        left_out: Mapping[str, str] | None = None,
     ) -> FinetuneResult:
         """All that is told of a fine-tuning.
 
@@ -52,8 +51,6 @@ class Judgement:
             The fits.
         held_back
             For each member the labels it has not learnt from, before or now.
-        left_out
-            Crystals without force constants, and why.
         """
         errors = []
         for ensemble in (self.start, self.tuned):
@@ -69,7 +66,6 @@ class Judgement:
             errors[1],
             tuple(members),
             round(sum(member.cpu_seconds for member in members), 2),
-            dict(left_out or {}),
         )
 
     def _crystal(self, name: str, label: ForceConstantLabel, learnt: bool) -> Crystal:

@@ -72,8 +72,8 @@ class FinetuneResult(ShownInNotebooks):
         ``cotrain`` and maybe ``test`` to the residuals of the ensemble's mean on these labels
         (:func:`magflow.potentials.strata.residual_report`); ``held back``: of each member on those it has not learnt
         from.
-    left_out
-        Crystals that were asked for and have no force constants, and why.
+    notes
+        What else is to be told, and of what: crystals that were left out, weights that were tried.
     """
 
     form: ClassVar[Mark] = Mark("fine-tuning", "magflow-finetuning")
@@ -85,7 +85,7 @@ class FinetuneResult(ShownInNotebooks):
     after: Mapping[str, Mapping[str, Any]]
     members: tuple[FittedMember, ...]
     cpu_seconds: float
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         learnt = sum(crystal.learnt for crystal in self.crystals)
@@ -126,6 +126,17 @@ class FinetuneResult(ShownInNotebooks):
         before, after = self.before[part]["errors"], self.after[part]["errors"]
         return {q: after[q]["rmse"] / before[q]["rmse"] - 1.0 for q in before if before[q]["rmse"]}
 
+    @property
+    def most_forgotten(self) -> tuple[str, float]:
+        """The quantity whose error on labels not learnt from has grown most, and by which share.
+
+        On ``test`` labels, else on those ``held back``; without either on those learnt from.
+        """
+        part = next(part for part in ("test", "held back", "cotrain") if part in self.before)
+        found = self.forgetting(part)
+        quantity = max(found, key=lambda q: found[q])
+        return quantity, found[quantity]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
@@ -137,14 +148,17 @@ class FinetuneResult(ShownInNotebooks):
             "after": dict(self.after),
             "members": [asdict(member) for member in self.members],
             "cpu_seconds": self.cpu_seconds,
-            "left_out": dict(self.left_out),
+            "notes": dict(self.notes),
         }
 
     def in_short(self) -> dict[str, Any]:
-        """What a status tells, JSON-ready: crystals, mean errors, forgetting and the fits, without their details."""
+        """What a status tells, JSON-ready: without the details of errors and fits.
+
+        `forgetting` is after / before - 1 of RMSE by labels and quantity, `objective` what each fit minimised after
+        each iteration, `mean_errors` before and after.
+        """
         return {
             "crystals": [asdict(crystal) for crystal in self.crystals],
-            "left_out": dict(self.left_out),
             "mean_errors": {name: list(pair) for name, pair in self.mean_errors(learnt=True).items()},
             "change": self.change(learnt=True),
             "forgetting": {part: self.forgetting(part) for part in self.before},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,8 @@ def label_table(result: FinetuneResult) -> Table:
 
 
 def remarks(result: FinetuneResult) -> list[tuple[str, str]]:
-    """The change of the mean errors in one number, fits that did not converge, crystals that were left out."""
-    said = [(f"no force constants of {name}", reason) for name, reason in result.left_out.items()]
+    """The change of the mean errors in one number, fits that did not converge, and what else is to be told."""
+    said = list(result.notes.items())
     for learnt, share in SHARES.items():
         change = result.change(learnt=learnt)
         if change is not None:
@@ -140,9 +141,20 @@ def left_in(traces: Traces) -> FinetuneResult | None:
     if not documents:
         return None
     last = documents[-1]
-    if last["result"] is None:
-        return FinetuneResult("", (), (), {}, {}, (), 0.0, last["left_out"])
-    return FinetuneResult.from_dict(last["result"])
+    notes = {f"no force constants of {name}": reason for name, reason in last["left_out"].items()}
+    if last["tried"]:
+        notes["weight of a force constant"] = "; ".join(_tried(one) for one in last["tried"])
+    if last["reason"]:
+        notes["the ensemble is as it was"] = last["reason"]
+    plain = last["result"]
+    result = FinetuneResult("", (), (), {}, {}, (), 0.0) if plain is None else FinetuneResult.from_dict(plain)
+    return replace(result, notes=notes)
+
+
+def _tried(one: Mapping[str, Any]) -> str:
+    return (
+        f"{one['weight']:g} 1/(eV/Å²), with which {one['quantity']} errors change by {100 * one['forgetting']:+.1f} %"
+    )
 
 
 STUDY = Study("finetune", FinetuneTask, FinetuneResult, left_in, section)
