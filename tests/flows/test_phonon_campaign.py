@@ -11,7 +11,7 @@ from running import run
 from typer.testing import CliRunner
 
 from magflow.campaign.build import campaign_maker
-from magflow.campaign.check import check_campaign
+from magflow.campaign.check import _phonons, check_campaign
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.core.label import LabelKind
@@ -30,7 +30,7 @@ from magflow.studies.finetune.section import left_in, section
 
 pytestmark = pytest.mark.timeout(300)
 
-LOOP = {"select": {"initial": 20}, "stop": {"labels": 20}, "train": {"settings": {"level": 6, "max_iterations": 12}}}
+LOOP = {"select": {"initial": 10}, "stop": {"labels": 10}, "train": {"settings": {"level": 4, "max_iterations": 5}}}
 ASKED = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0}
 """So few labels and so small a potential forget more than the usual limit allows."""
 
@@ -43,7 +43,7 @@ def finished(tmp_path_factory, write_campaign):
     loop = queries.outcome(before.store, before.id)
     poor = run(write_campaign(folder / "poor.yaml", **LOOP, phonons=ASKED), folder / "run")
     refused = campaign_status(poor).phonons
-    richer = LOOP | {"stop": {"labels": 23}}
+    richer = LOOP | {"stop": {"labels": 13}}
     here = run(write_campaign(folder / "asked.yaml", **richer, phonons=ASKED), folder / "run")
     assert here.id == before.id
     return folder, here, loop, refused
@@ -52,13 +52,13 @@ def finished(tmp_path_factory, write_campaign):
 def test_labels_count_against_the_budget(finished):
     _, here, _, refused = finished
     assert not refused["tuned"] and refused["reason"] == "there are no force constants"
-    assert refused["left_out"]["B2-FeAl FM 1x1x1"] == "20 of stop.labels: 20 are spent, and it takes 1 more"
+    assert refused["left_out"]["B2-FeAl FM 1x1x1"] == "10 of stop.labels: 10 are spent, and it takes 1 more"
     labels = queries.labels(here.store, campaign=here.id)
     assert [d.purpose for d in labels].count(Purpose.PHONON) == 3
     assert {d.source for d in labels if d.purpose is Purpose.PHONON} == {"phonon:B2-FeAl FM 1x1x1"}
-    assert len(queries.labelled_frames(here.store, campaign=here.id)) == 20
+    assert len(queries.labelled_frames(here.store, campaign=here.id)) == 10
     status = campaign_status(here)
-    assert (status.label_budget, status.beside) == (20, {"phonon": (3, 3)})
+    assert (status.label_budget, status.beside) == (10, {"phonon": (3, 3)})
 
 
 def test_force_constants_are_stored_and_are_those_of_the_engine(finished):
@@ -114,15 +114,16 @@ def test_a_second_submission_adds_nothing(finished):
     assert submit_campaign(here) == 0
 
 
+@pytest.mark.slow
 def test_what_would_be_forgotten_lowers_the_weight_and_then_leaves_the_potential(finished, write_campaign):
     """Last of this campaign: it is asked again. Labels that are there are not paid again."""
     folder, here, loop, _ = finished
     paid = sum(d.core_hours for d in queries.labels(here.store, campaign=here.id))
-    loop_again, strict = LOOP | {"stop": {"labels": 23}}, ASKED | {"forgetting": 0.0, "weight": 16}
+    loop_again, strict = LOOP | {"stop": {"labels": 13}}, ASKED | {"forgetting": 0.0, "weight": 1.6e6}
     run(write_campaign(folder / "again.yaml", **loop_again, phonons=strict), folder / "run")
     assert sum(d.core_hours for d in queries.labels(here.store, campaign=here.id)) == paid
     found = queries.tuning(here.store, here.id)
-    assert [one["weight"] for one in found.tried] == [16.0, 4.0, 1.0, 0.25]
+    assert [one["weight"] for one in found.tried] == [1.6e6, 4e5, 1e5, 2.5e4]
     assert all(one["forgetting"] > 0.0 for one in found.tried)
     assert not found.tuned and "phonons.forgetting allows 0 %" in found.reason
     ended = queries.outcome(here.store, here.id)
@@ -134,7 +135,7 @@ def test_what_would_be_forgotten_lowers_the_weight_and_then_leaves_the_potential
 @pytest.mark.slow
 def test_a_validation_is_of_the_tuned_ensemble(tmp_path, write_campaign):
     asked = {"phonons": ASKED, "validation": {"properties": {"equation-of-state": {"points": 5}}}}
-    loop = LOOP | {"stop": {"labels": 23}}
+    loop = LOOP | {"stop": {"labels": 13}}
     here = run(write_campaign(tmp_path / "tiny.yaml", **loop, **asked), tmp_path / "run")
     ended = queries.outcome(here.store, here.id)
     assert ended.tuned
@@ -158,7 +159,6 @@ def test_a_validation_is_of_the_tuned_ensemble(tmp_path, write_campaign):
         ({"phonons": ASKED | {"displacement": 0.5}}, "displacement"),
         ({"phonons": ASKED, "stop": {"core_hours": 2.0}}, "phonons.core_hours below stop.core_hours"),
         ({"phonons": ASKED | {"core_hours": 1.0}}, "without stop.core_hours"),
-        ({"phonons": ASKED, "stop": {"labels": 10}}, "without the labels for force constants (7)"),
         ({"phonons": ASKED, "train": {"family": "sgp", "settings": None}}, "learn from no force constants"),
         (
             {"phonons": ASKED, "label": {"settings": {"kind": "spin-polarised"}}},
@@ -168,12 +168,18 @@ def test_a_validation_is_of_the_tuned_ensemble(tmp_path, write_campaign):
 )
 def test_mistakes_are_told_in_one_line_before_anything_runs(tmp_path, write_campaign, changes, said):
     file = write_campaign(tmp_path / "tiny.yaml", **changes)
-    if changes.get("train"):
-        text = file.read_text().replace("settings: null", "settings: {}")
-        file.write_text(text)
-    result = CliRunner().invoke(app, ["run", str(file), "--dir", str(tmp_path / "run")])
-    assert result.exit_code == 2, result.output
-    assert said in result.output
+    file.write_text(file.read_text().replace("settings: null", "settings: {}"))
+    with pytest.raises(InputError) as caught:
+        spec = load_campaign(file)
+        failed = [probe for probe in _phonons(spec) if not probe.ok]
+        raise InputError(failed[0].detail)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_loop_needs_labels_of_its_own(tmp_path, write_campaign):
+    spec = load_campaign(write_campaign(tmp_path / "tiny.yaml", phonons=ASKED, stop={"labels": 10}))
+    (budget,) = [probe for probe in check_campaign(spec, tmp_path) if probe.name == "budget"]
+    assert not budget.ok and "without the labels for force constants (7)" in budget.detail
 
 
 def test_check_counts_labels_and_the_loop_keeps_to_the_rest(tmp_path, write_campaign):

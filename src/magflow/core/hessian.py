@@ -5,6 +5,7 @@ A vector in this space is (N, 4): x, y and z of every atom, A, and its moment al
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -12,9 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from magflow.core.frame import Frame
-from magflow.core.types import FloatArray
+from magflow.core.prediction import Prediction
+from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
 
+LITTLE = 1e-3
+"""Derivatives of this size and less count as none, in eV, A and muB."""
+STEP = 0.01
+"""A and muB, the larger of the two steps of central differences."""
 BATCH = 2**21
 """Numbers in the vectors that are multiplied at once: bounds the memory."""
 
@@ -65,18 +71,26 @@ class Hessian:
         other = self.array[:, columns, :, rows].reshape(block.shape[::-1])
         return np.asarray(0.5 * (block + other.T))
 
-    def adiabatic(self) -> FloatArray:
+    def adiabatic(self, free: BoolArray | None = None) -> FloatArray:
         """(3N, 3N) eV/A^2, E_rr - E_rm E_mm^-1 E_mr: the force constants where the moments follow the atoms.
 
         The derivative of the forces along dm = -E_mm^-1 E_mr dr, which keeps dE/dm. It is what displacements give
         whose moments are brought to rest.
+
+        Parameters
+        ----------
+        free
+            (N,) atoms whose moments follow; None: all. The others keep theirs, as those of elements that carry none.
 
         Raises
         ------
         InputError
             If E_mm is not positive definite: the moments are at no minimum, and would not follow but leave.
         """
-        values, vectors = np.linalg.eigh(self.stiffness)
+        chosen = np.ones(len(self.array), dtype=bool) if free is None else free
+        if not chosen.any():
+            return self.positions
+        values, vectors = np.linalg.eigh(self.stiffness[np.ix_(chosen, chosen)])
         if values[0] <= 1e-9 * max(values[-1], 1.0):
             raise InputError(
                 "the moments are at no minimum of the energy",
@@ -84,7 +98,7 @@ class Hessian:
                 expected="a positive definite d2E/dm2",
                 hint="clamp the moments, or start from another magnetic state",
             )
-        modes = self.coupling @ vectors
+        modes = self.coupling[:, chosen] @ vectors
         return np.asarray(self.positions - (modes / values) @ modes.T)
 
 
@@ -120,3 +134,57 @@ def hessian(potential: GivesHessian, frame: Frame) -> Hessian:
     units = np.eye(size).reshape(size, n, 4)
     columns = [potential.hessian_vector_product(frame, units[k : k + at_once]) for k in range(0, size, at_once)]
     return Hessian(np.concatenate(columns).reshape(n, 4, n, 4).transpose(2, 3, 0, 1))
+
+
+def hessian_by_differences(predict: Callable[[Sequence[Frame]], Prediction], frame: Frame) -> tuple[Hessian, float]:
+    """All second derivatives of a potential that gives first ones only, and how far the steps disagree.
+
+    Central differences of forces and magnetic forces with :data:`STEP` and half of it, extrapolated to none: the error
+    is of fourth order.
+
+    Returns
+    -------
+    tuple
+        The Hessian, and the largest difference that halving the step makes before the extrapolation, as a share of the
+        largest entry of its kind (E_rr, E_rm, E_mm), or of :data:`LITTLE` where that is larger.
+
+    Raises
+    ------
+    InputError
+        A frame without moments, a potential without magnetic forces, what `predict` refuses.
+    """
+    if frame.magmoms is None:
+        raise InputError("a frame without moments", seen=repr(frame), expected="moments that can follow the atoms")
+    wide, narrow = (_columns(predict, frame, step) for step in (STEP, 0.5 * STEP))
+    found = (4.0 * narrow - wide) / 3.0
+    blocks = [(slice(3), slice(3)), (slice(3), slice(3, 4)), (slice(3, 4), slice(3, 4))]
+    worst = [
+        float(np.abs(narrow[:, a, :, b] - wide[:, a, :, b]).max() / max(np.abs(found[:, a, :, b]).max(), LITTLE))
+        for a, b in blocks
+    ]
+    return Hessian(found), max(worst)
+
+
+def _columns(predict: Callable[[Sequence[Frame]], Prediction], frame: Frame, step: float) -> FloatArray:
+    """(N, 4, N, 4) central differences with one step."""
+    n = len(frame)
+    found = np.zeros((n, 4, n, 4))
+    for atom in range(n):
+        sides = [_moved(frame, atom, axis, side * step) for axis in range(4) for side in (1.0, -1.0)]
+        said = predict(sides)
+        if said.magnetic_forces is None:
+            raise InputError("the potential predicts no magnetic forces")
+        slopes = -np.concatenate([said.forces, said.magnetic_forces[:, 2:]], axis=1).reshape(4, 2, n, 4)
+        found[:, :, atom] = np.moveaxis((slopes[:, 0] - slopes[:, 1]) / (2.0 * step), 0, -1)
+    return found
+
+
+def _moved(frame: Frame, atom: int, axis: int, by: float) -> Frame:
+    """With one atom displaced, or its moment along z changed (axis 3)."""
+    if axis < 3:
+        positions = frame.positions.copy()
+        positions[atom, axis] += by
+        return frame.replace(positions=positions)
+    magmoms = np.array(frame.magmoms, dtype=float)
+    magmoms[atom, 2] += by
+    return frame.replace(magmoms=magmoms)

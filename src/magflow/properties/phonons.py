@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from magflow.core.frame import Frame
-from magflow.core.hessian import Hessian, hessian
+from magflow.core.hessian import Hessian
 from magflow.core.moments import is_collinear
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import WorkProgress, silent
@@ -35,6 +35,7 @@ from magflow.properties.harmonic import (
     states_of,
     thermodynamics_of,
 )
+from magflow.properties.magnetic_modes import Mode, check_free, hessians, movable
 from magflow.properties.measurement import Curve, Measurement, Moments, Reading, Value
 from magflow.properties.moment_response import response_of
 from magflow.properties.phonon_plots import figures
@@ -51,10 +52,6 @@ IMAGINARY = 0.05
 """THz; imaginary frequencies below it are the noise of the acoustic modes at Gamma."""
 
 
-ADIABATIC = "moments follow the atoms: force constants E_rr - E_rm E_mm^-1 E_mr"
-CLAMPED = "moments clamped: force constants E_rr"
-
-
 class ForceConstants(StrEnum):
     """Where force constants come from."""
 
@@ -65,11 +62,10 @@ class ForceConstants(StrEnum):
 
 
 class Phonons(PointProperty):
-    """Harmonic phonons of the crystal at rest.
+    """Harmonic phonons of the crystal at rest, in one of three magnetic modes, which the result names.
 
-    The moments of a displaced supercell are at rest or those of the perfect crystal, as the subject says; from the
-    Hessian they follow the atoms by algebra or are clamped. The first frame is the perfect supercell, whose forces are
-    subtracted. Thermodynamic functions are per mole of atoms.
+    The first frame is the perfect supercell, whose forces are subtracted from those of displaced ones. Thermodynamic
+    functions are per mole of atoms.
     """
 
     name: ClassVar[str] = "phonons"
@@ -86,6 +82,13 @@ class Phonons(PointProperty):
         default=ForceConstants.DISPLACEMENTS,
         description="from displacements, or from the Hessian, where stiffness and coupling of the moments are told too",
     )
+    mode: Mode | None = Field(
+        default=None,
+        description="what moments do while an atom is displaced: clamped, relaxed (at rest in each supercell) or "
+        "adiabatic (they follow by algebra, and their stiffness and coupling are told; from the Hessian, or from "
+        "differences of forces and magnetic forces). Left out: clamped where moments are kept, else relaxed, from the "
+        "Hessian adiabatic",
+    )
     displacement: float = Field(default=0.01, gt=0, le=0.2, description="of an atom, A")
     mesh: float = Field(default=100.0, ge=10, le=500, description="density of the q-point mesh as phonopy counts it, A")
     temperatures: tuple[float, ...] = Field(
@@ -97,11 +100,12 @@ class Phonons(PointProperty):
         return self.model_copy(update={"cutoffs": 1.5, "mesh": 40.0})
 
     def obstacle(self, subject: Subject) -> str:
-        """Wider than the reach of the potential, moments along one axis, a Hessian where one is asked for."""
-        if self.force_constants is ForceConstants.HESSIAN and not subject.ensemble.gives_hessian:
-            return f"potentials of family {subject.ensemble.family_name} have no second derivatives"
+        """Wider than the reach of the potential, moments along one axis, what the mode needs."""
         if subject.ensemble.magnetic and subject.frame.magmoms is not None and not is_collinear(subject.frame.magmoms):
             return "its moments are not collinear"
+        unfit = self._unfit(subject)
+        if unfit:
+            return unfit
         width = _widths(subject.frame, self._repeats(subject)).min()
         if width < subject.ensemble.cutoff:
             return (
@@ -109,6 +113,31 @@ class Phonons(PointProperty):
                 "a displaced atom would see its own image"
             )
         return ""
+
+    def _unfit(self, subject: Subject) -> str:
+        """Why the mode cannot be had; empty if it can."""
+        ensemble, mode = subject.ensemble, self._mode(subject)
+        if self.mode in (Mode.RELAXED, Mode.ADIABATIC) and not ensemble.magnetic:
+            return f"potentials of family {ensemble.family_name} read no moments: there is no mode {self.mode}"
+        by_hessian = self.force_constants is ForceConstants.HESSIAN
+        if mode is Mode.RELAXED and (by_hessian or subject.moments is not Moments.RELAXED):
+            return "the mode relaxed takes displacements, and moments that are at rest in every configuration"
+        if mode is Mode.ADIABATIC and subject.moments is Moments.FIXED:
+            return "its moments are kept, and cannot follow the atoms"
+        if by_hessian and self.mode is not Mode.ADIABATIC and not ensemble.gives_hessian:
+            return f"potentials of family {ensemble.family_name} have no second derivatives"
+        return ""
+
+    def _mode(self, subject: Subject) -> Mode | None:
+        """What the moments do; None where there are none."""
+        if not subject.ensemble.magnetic or self.mode is not None:
+            return self.mode
+        if subject.moments is not Moments.RELAXED:
+            return Mode.CLAMPED
+        return Mode.ADIABATIC if self.force_constants is ForceConstants.HESSIAN else Mode.RELAXED
+
+    def _by_hessian(self, subject: Subject) -> bool:
+        return self.force_constants is ForceConstants.HESSIAN or self._mode(subject) is Mode.ADIABATIC
 
     def _repeats(self, subject: Subject) -> tuple[int, int, int]:
         if self.supercell is not None:
@@ -120,7 +149,7 @@ class Phonons(PointProperty):
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
         """The perfect supercell; without the Hessian those with one atom displaced, too."""
         perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
-        return [perfect] if self.force_constants is ForceConstants.HESSIAN else self._displaced(subject, perfect)
+        return [perfect] if self._by_hessian(subject) else self._displaced(subject, perfect)
 
     def for_labels(self, subject: Subject) -> list[Frame]:
         """DFT gives forces: the perfect supercell and those with one atom displaced."""
@@ -129,6 +158,8 @@ class Phonons(PointProperty):
 
     def _displaced(self, subject: Subject, perfect: Frame) -> list[Frame]:
         displaced = displaced_frames(perfect, self.displacement)
+        if self._mode(subject) is Mode.CLAMPED:
+            return [perfect, *displaced]
         return [perfect, *subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)]
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
@@ -136,15 +167,17 @@ class Phonons(PointProperty):
         phonons = phonopy_of(frames[0])
         phonons.dataset = _displacements(frames, points)
         phonons.produce_force_constants(show_drift=False)
-        return self._derived(subject, phonons)
+        mode = self._mode(subject)
+        said = () if mode is None else ((Mode.CLAMPED if mode is Mode.CLAMPED else Mode.RELAXED).told,)
+        return self._derived(subject, phonons) + Reading((), {}, said)
 
     def answers(self, subject: Subject, frames: Sequence[Frame]) -> tuple[Reading, list[Reading]]:
-        """From the Hessian of the mean energy and of each member's, where that is asked for."""
-        if self.force_constants is ForceConstants.DISPLACEMENTS:
+        """From the Hessian of the mean energy and of each member's, where the mode or the settings ask for it."""
+        if not self._by_hessian(subject):
             return super().answers(subject, frames)
-        if subject.moments is Moments.RELAXED:
-            _check_free(subject, frames[0])
-        own = [hessian(m, frames[0]) for m in subject.ensemble.twice_differentiable()]
+        if self._mode(subject) is Mode.ADIABATIC:
+            check_free(subject, frames[0])
+        own, told = hessians(subject, frames[0])
         mean = Hessian(np.asarray(np.mean([h.array for h in own], axis=0)))
         reading, members = self._from_hessian(subject, frames[0], mean), list[Reading]()
         for one in own if len(own) > 1 else ():
@@ -152,21 +185,20 @@ class Phonons(PointProperty):
                 members.append(self._from_hessian(subject, frames[0], one))
             except UnmeasurableError:
                 continue
-        return reading, members
+        return reading + Reading((), {}, told), members
 
     def _from_hessian(self, subject: Subject, perfect: Frame, found: Hessian) -> Reading:
-        follow = subject.moments is Moments.RELAXED
+        mode = self._mode(subject)
         try:
-            constants = found.adiabatic() if follow else found.positions
+            constants = found.adiabatic(movable(subject, perfect)) if mode is Mode.ADIABATIC else found.positions
         except InputError as error:
             raise UnmeasurableError("moments cannot follow the atoms", where=subject.name, seen=str(error)) from error
         phonons, n = phonopy_of(perfect), len(perfect)
         phonons.force_constants = np.ascontiguousarray(constants.reshape(n, 3, n, 3).transpose(0, 2, 1, 3))
         reading = self._derived(subject, phonons)
-        if not subject.ensemble.magnetic:
+        if mode is None:
             return reading
-        response = response_of(perfect, found, phonons.primitive.p2s_map)
-        return reading + response + Reading((), {}, (ADIABATIC if follow else CLAMPED,))
+        return reading + response_of(perfect, found, phonons.primitive.p2s_map) + Reading((), {}, (mode.told,))
 
     def _derived(self, subject: Subject, phonons: Phonopy) -> Reading:
         """What phonopy derives from its force constants."""
@@ -188,22 +220,6 @@ class Phonons(PointProperty):
     def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
         """Bands with the density of states, and the thermodynamic functions."""
         return figures(found)
-
-
-def _check_free(subject: Subject, frame: Frame) -> None:
-    """Whether nothing but the energy holds the moments.
-
-    Raises
-    ------
-    UnmeasurableError
-        If a moment lies at the bound of its range, where it cannot follow.
-    """
-    left = subject.ensemble.predict([frame]).mean.magnetic_forces
-    worst = 0.0 if left is None else float(np.abs(left).max())
-    if worst > TOLERANCE:
-        raise UnmeasurableError(
-            "a moment is held by the bound of its range", where=subject.name, seen=f"{worst:.2g} eV/muB left"
-        )
 
 
 def _widths(frame: Frame, repeats: tuple[int, int, int]) -> FloatArray:
