@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from magflow.campaign.dichotomy import DichotomySpec, PotentialSpec, load_dichot
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
-from magflow.core.label import LabeledFrame, LabelKind
+from magflow.core.label import LabeledFrame, LabelKind, ignoring_moments
 from magflow.core.protocols import WorkProgress, silent
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.errors import CampaignError
@@ -199,13 +199,6 @@ class DichotomyRun:
             validation=spec.validation,
         )
         return TrainTask(task, test, self.directory / POTENTIALS / f"{name}-{task.key[:8]}", jobs=1)
-
-
-def ignoring_moments(item: LabeledFrame) -> LabeledFrame:
-    """The same label of the atoms alone, for a family that would read moments if there were any."""
-    frame = item.frame.non_magnetic()
-    bare = replace(item.label, frame_id=frame.frame_id, orientation=1, magmoms=None, magnetic_forces=None)
-    return LabeledFrame(frame, bare)
 
 
 def _described(kind: LabelKind, found: Labelled) -> LabelSet:

@@ -23,7 +23,7 @@ from magflow.errors import MagflowError
 COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db"),
     *("report", "serve", "import", "label", "export", "convert"),
-    *("train", "displace", "finetune", "compare", "transfer", "validate", "dichotomy"),
+    *("train", "displace", "finetune", "compare", "transfer", "benchmark", "validate", "dichotomy"),
     *("predict", "relax", "md", "lammps", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""

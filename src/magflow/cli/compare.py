@@ -73,13 +73,13 @@ def compare(
 
     known, unseen = read(labels), None if test is None else read(test)
     where = output or _default_output(labels)
-    named = _families(families)
+    named = named_families(families)
     with progress_bar() as progress:
         comparison = training.compare(
             known,
             where,
             families=named,
-            settings=_settings(named, settings or []),
+            settings=named_settings(named, settings or []),
             split=split,
             test=unseen,
             seeds=seeds,
@@ -94,7 +94,7 @@ def compare(
         _show(comparison, sort or main_quantity(comparison), where)
 
 
-def _families(text: str) -> dict[str, str]:
+def named_families(text: str) -> dict[str, str]:
     """Name of each entry to its family."""
     from magflow.errors import InputError
 
@@ -106,20 +106,27 @@ def _families(text: str) -> dict[str, str]:
     return wanted
 
 
-def _settings(wanted: dict[str, str], assignments: list[str]) -> dict[str, dict[str, Any]]:
+def named_settings(wanted: dict[str, str], assignments: list[str]) -> dict[str, dict[str, Any]]:
     """Name of each entry to its settings."""
     from magflow.cli.inputs import settings_of
-    from magflow.errors import InputError
 
     given: dict[str, list[str]] = {name: [] for name in wanted}
     for text in assignments:
-        # a name may hold dots of its own, so the longest one that fits is meant
-        name = max((n for n in wanted if text.startswith(f"{n}.")), key=len, default=None)
-        if name is None:
-            expected = "NAME.KEY=VALUE with NAME one of " + ", ".join(wanted)
-            raise InputError("a setting of no entry", where="--set", seen=text, expected=expected)
-        given[name].append(text[len(name) + 1 :])
+        name, rest = of_entry(wanted, text, "--set")
+        given[name].append(rest)
     return {name: settings_of(texts) for name, texts in given.items()}
+
+
+def of_entry(wanted: dict[str, str], text: str, option: str) -> tuple[str, str]:
+    """The entry that ``NAME.KEY=VALUE`` is for, and what follows its dot."""
+    from magflow.errors import InputError
+
+    # a name may hold dots of its own, so the longest one that fits is meant
+    name = max((n for n in wanted if text.startswith(f"{n}.")), key=len, default=None)
+    if name is None:
+        expected = "NAME.KEY=VALUE with NAME one of " + ", ".join(wanted)
+        raise InputError("a setting of no entry", where=option, seen=text, expected=expected)
+    return name, text[len(name) + 1 :]
 
 
 def _default_output(labels: Path) -> Path:

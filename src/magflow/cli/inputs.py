@@ -63,11 +63,12 @@ def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise InputError("a setting is given in whole and in part", where="--set", seen=text)
-        place[last] = _value(value.strip())
+        place[last] = value_of(value.strip())
     return given
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A value as JSON reads it, or the text itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -394,3 +394,10 @@ class LabeledFrame:
         if magmoms is not None and is_collinear(magmoms):
             mask[:, :2] = False
         return mask
+
+
+def ignoring_moments(item: LabeledFrame) -> LabeledFrame:
+    """The same label of the atoms alone, for a family that would read moments if there were any."""
+    frame = item.frame.non_magnetic()
+    bare = replace(item.label, frame_id=frame.frame_id, orientation=1, magmoms=None, magnetic_forces=None)
+    return LabeledFrame(frame, bare)

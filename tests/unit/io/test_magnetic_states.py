@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from magflow.api.dichotomy import ignoring_moments
 from magflow.core.frame import Frame
-from magflow.core.label import Label, LabeledFrame
+from magflow.core.label import Label, LabeledFrame, ignoring_moments
 from magflow.dft.spin_lattice import SpinLatticeEngine, SpinLatticeModel
 from magflow.io.importing.environments import environments, magnetism
 from magflow.io.importing.magnetic_states import FEWEST, MagneticStates, magnetic_states

@@ -1,0 +1,113 @@
+"""Relative errors of forces: by metal, against the number of labels, and against a setting that is varied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from magflow.presentation.style import MARKERS, MUTED, SERIES, WIDE, draw, empty, plain_ticks
+from magflow.studies.tm.result import Spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ERROR = "Relative force error (%)"
+_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of curves: name of a curve to its points, x to the error over the seeds."""
+
+    title: str
+    x: str
+    curves: Mapping[str, Mapping[float, Spread]]
+
+
+def metals_figure(subjects: Sequence[str], errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """A place per subject, and in it a dot per seed and a bar at the median for each contender.
+
+    Parameters
+    ----------
+    errors
+        Contender to subject to one error per seed, %.
+    """
+
+    def paint(axes: Axes) -> None:
+        width = 0.8 / max(len(errors), 1)
+        for k, (contender, found) in enumerate(errors.items()):
+            colour, marker = _look(k)
+            for place, subject in enumerate(subjects):
+                values = found.get(subject, ())
+                x = place - 0.4 + (k + 0.5) * width
+                if len(values):
+                    axes.plot([x - 0.4 * width, x + 0.4 * width], [np.median(values)] * 2, color=colour, linewidth=2.0)
+                    axes.plot([x] * len(values), values, marker, color=colour, alpha=0.7, markersize=3.5)
+            axes.plot([], [], marker, color=colour, label=contender)
+        axes.set_xticks(range(len(subjects)), [s.replace(", ", "\n") for s in subjects])
+        axes.set_xlim(-0.5, len(subjects) - 0.5)
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylabel(ERROR)
+        axes.grid(visible=False, axis="x")
+        for border in range(1, len(subjects)):
+            axes.axvline(border - 0.5, color=MUTED, linewidth=0.4, alpha=0.5)
+        _legend(axes)
+
+    return draw(WIDE, 3.4, paint)
+
+
+def curves_figure(panels: Sequence[Panel], *, logarithmic: bool) -> Figure:
+    """A panel beside another, the same errors on all of them: the median over the seeds, and their range as a band."""
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+
+    def paint(grid: Any) -> None:
+        cells = np.asarray(grid).ravel()
+        for axes, panel in zip(cells, panels, strict=False):
+            _curves(axes, panel, names, logarithmic)
+        for axes in cells[len(panels) :]:
+            axes.set_visible(False)
+        for axes in cells[:: columns or 1]:
+            axes.set_ylabel(ERROR)
+        _legend(cells[0], names)
+
+    return draw(WIDE, 0.5 + 2.2 * rows, paint, nrows=rows, ncols=columns, sharey=True, squeeze=False)
+
+
+def _curves(axes: Axes, panel: Panel, names: Sequence[str], logarithmic: bool) -> None:
+    axes.set_title(panel.title)
+    axes.set_xlabel(panel.x)
+    for name, points in panel.curves.items():
+        colour, marker = _look(names.index(name))
+        x = sorted(points)
+        band = np.array([[points[v].median, points[v].low, points[v].high] for v in x]).T
+        axes.fill_between(x, band[1], band[2], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, band[0], color=colour, marker=marker, markersize=3.5)
+    if not any(panel.curves.values()):
+        empty(axes, "no potential")
+        return
+    axes.set_yscale("log")
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xticks(sorted({v for points in panel.curves.values() for v in points}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    plain_ticks(axes.yaxis)
+
+
+def _legend(axes: Axes, names: Sequence[str] = ()) -> None:
+    """Above the figure, in as many columns as there is room for."""
+    for k, name in enumerate(names):
+        colour, marker = _look(k)
+        axes.plot([], [], color=colour, marker=marker, markersize=3.5, label=name)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 6))
+
+
+def _look(k: int) -> tuple[str, str]:
+    return SERIES[k % len(SERIES)], MARKERS[k % len(MARKERS)]
