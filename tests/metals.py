@@ -69,7 +69,7 @@ class OffFamily(BaseModel):
     ``fits`` counts what was fitted.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str] = "off"
     magnetic: ClassVar[bool] = True
     needs_moments: ClassVar[bool] = False

@@ -46,7 +46,7 @@ def _early_and_late(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
             f"{plural(size, 'label')}: {_factors([a.median / b.median for a, b in pairs])}; "
             f"in {harder} of {plural(len(pairs), 'pair')} the early one is harder, in {easier} the late one"
         )
-        yield contender, text + _undecided(len(pairs) - harder - easier)
+        yield contender, text + _undecided(len(pairs) - harder - easier, "pair")
 
 
 def _of_row(benchmark: TmBenchmark, row: str, contender: str, size: int) -> Spread | None:
@@ -140,7 +140,7 @@ def _more_labels(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
             text = f"from {fewest} to {size} labels errors of forces fall {_factors(list(gained.values()))}"
             most, least = (pick(gained, key=gained.__getitem__) for pick in (max, min))
             where = f", most in {most}, least in {least}" if len(gained) > 1 else f" in {most}"
-            yield contender, text + where + (_undecided(rest, "rows") if rest else "")
+            yield contender, text + where + _undecided(rest, "row")
 
 
 @dataclass(frozen=True)
@@ -181,5 +181,5 @@ def _factors(values: Sequence[float]) -> str:
     return f"{low} times" if low == high else f"{low} to {high} times"
 
 
-def _undecided(count: int, what: str = "") -> str:
-    return f", {count} {what + ' ' if what else ''}within the spread over the seeds" if count else ""
+def _undecided(count: int, noun: str) -> str:
+    return f", {plural(count, noun)} within the spread over the seeds" if count else ""

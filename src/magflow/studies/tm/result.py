@@ -201,10 +201,10 @@ class TmBenchmark(ShownInNotebooks):
 
     @property
     def main_size(self) -> int | None:
-        """The largest number of labels with which there is a potential of every row; None if there is none."""
+        """The largest number of labels common to all rows of which there is a potential; None if there is none."""
         good = [fit for fit in self.fits if fit.failure is None]
-        rows = {fit.case.row for fit in self.fits}
-        shared = (n for n in self.sizes if {fit.case.row for fit in good if fit.case.labels == n} == rows)
+        rows = {fit.case.row for fit in good}
+        shared = (n for n in self.sizes if rows and {fit.case.row for fit in good if fit.case.labels == n} == rows)
         return max(shared, default=None)
 
     def relative(self, subject: Subject, contender: str, labels: int) -> Spread | None:

@@ -1,0 +1,130 @@
+"""``magflow benchmark tm``: files and names, what it writes, what it goes on with, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+from typer.testing import CliRunner
+
+from magflow.api import benchmark as api
+from magflow.cli.app import app
+from magflow.core import plugins
+from magflow.errors import InputError
+from magflow.io.extxyz import write_extxyz
+from magflow.io.records import Record
+from magflow.io.sources import Wish
+from magflow.studies.compare import timing
+from magflow.studies.tm.files import FILES
+from metals import OffFamily, labels
+
+runner = CliRunner()
+
+
+class EasyFamily(OffFamily):
+    """Errs alike in all metals."""
+
+    errors: dict[str, float] = Field(default_factory=lambda: {"Nb": 0.8, "Cu": 0.1})
+    level: int = 8
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """The family ``easy`` beside those that there are."""
+    known = plugins.load
+    monkeypatch.setattr(timing, "ENOUGH_CPU_S", 0.0)
+    monkeypatch.setattr(plugins, "load", lambda group, name: EasyFamily if name == "easy" else known(group, name))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name, element, seed in (("cu", "Cu", 1), ("cu_hot", "Cu", 2), ("nb", "Nb", 3)):
+        records = [Record(i.frame, i.label, {"group": name}) for i in labels(element, 10, seed)]
+        write_extxyz(folder / f"{name}.extxyz", records)
+    return folder
+
+
+def run(*options: str | Path, expected: int = 0):
+    result = runner.invoke(app, ["benchmark", "tm", *map(str, options)], env={"COLUMNS": "160"})
+    assert result.exit_code == expected, result.output
+    return result
+
+
+def test_one_command_measures_writes_and_goes_on(data, tmp_path):
+    options = (
+        data / "cu.extxyz",
+        data / "nb.extxyz",
+        "--vary",
+        "easy.level=8,12",
+        "--labels",
+        "4,8",
+        "--dir",
+        tmp_path,
+    )
+    result = run(*options, "--families", "easy,nowhere", "--seeds", "2")
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == set(FILES)
+    shown = " ".join(result.stdout.split())
+    assert "Relative error of forces (%), from 8 labels" in shown and "tm.html" in shown
+    assert (
+        "early d metals (Nb) beside late ones (Cu)" in shown
+        and "8 times; in 1 of 1 pair the early one is harder" in shown
+    )
+    assert "nowhere: 8 of 8 fits failed: unknown name in magflow.potential_families" in shown
+    assert "0/24: Cu, easy level 8, 4 labels, seed 1" in result.stderr and "24/24: done" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert len(rows) == 24 and rows[0]["family"] == "easy level 8"
+    again = run(*options, "--families", "easy", "--seeds", "2", "--json")
+    told = json.loads(again.stdout)
+    assert told["format"] == "magflow-tm-1" and len(told["fits"]) == 16 and set(told["files"]) == set(FILES)
+    assert again.stderr.count("labels, seed") == 0, "nothing is fitted twice"
+
+
+def test_rows_are_named_after_elements_files_or_as_one_likes(data):
+    def rows(*files: str) -> dict[str, int]:
+        paths = [f"{n}={data / f}" if (n := name) else data / f for name, f in (w.split(":") for w in files)]
+        return {row.name: len(row.members) for row in api.read_rows(paths, Wish(), told=lambda line: None)}
+
+    assert rows(":cu.extxyz", ":nb.extxyz") == {"Cu": 10, "Nb": 10}
+    assert rows(":cu.extxyz", ":cu_hot.extxyz") == {"cu": 10, "cu_hot": 10}
+    assert rows("Cu:cu.extxyz", "Cu:cu_hot.extxyz") == {"Cu": 20}
+    assert rows("Cu-hot:cu_hot.extxyz", ":cu.extxyz") == {"Cu-hot": 10, "Cu": 10}
+
+
+def test_settings_reach_into_each_other():
+    made = api.contenders(["sgp"], {"sgp": {"mmtp": {"n_radial": 6}}}, {"sgp": {"mmtp.level": [4, 6]}})
+    assert [c.name for c in made] == ["sgp mmtp.level 4", "sgp mmtp.level 6"]
+    assert [c.family.mmtp.level for c in made] == [4, 6] and {c.family.mmtp.n_radial for c in made} == {6}
+    with pytest.raises(InputError, match="settings of no family"):
+        api.contenders(["sgp"], {"mmtp": {}}, {})
+    with pytest.raises(InputError, match=r"settings of sgp: mmtp\.level"):
+        api.contenders(["sgp"], {}, {"sgp": {"mmtp.level": [400]}})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--labels", "a few"), "not a list of numbers"),
+        (("--labels", "400"), "no row has as many labels"),
+        (("--vary", "easy.level"), "a setting cannot be read"),
+        (("--vary", "other.level=3"), "a setting of no entry"),
+        (("--set", "easy.levle=3"), "unknown setting"),
+        (("--moments", "some"), "no such choice"),
+        (("--families", "nowhere"), "every fit failed"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(data, tmp_path, options, said):
+    wanted = () if "--families" in options else ("--families", "easy")
+    labels = () if "--labels" in options else ("--labels", "4")
+    command = ["benchmark", "tm", str(data / "cu.extxyz"), "--dir", str(tmp_path)]
+    result = runner.invoke(app, [*command, *wanted, *labels, *options])
+    assert result.exit_code not in (0, 70) and said in " ".join(result.output.split()), result.output
+
+
+def test_a_file_without_labels_is_told(data, tmp_path):
+    bare = tmp_path / "bare.extxyz"
+    write_extxyz(bare, [i.frame for i in labels("Cu", 3, 0)])
+    assert "no labels to learn from" in run(bare, "--families", "easy", "--dir", tmp_path / "o", expected=2).output

@@ -1,0 +1,211 @@
+"""What the benchmark of metals says: sentences only of what exceeds the spread, tables, page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from magflow.core.versions import FORMAT
+from magflow.errors import InputError
+from magflow.presentation.sections import Section
+from magflow.studies.base import Traces
+from magflow.studies.compare.timing import InferenceCost
+from magflow.studies.tm import files
+from magflow.studies.tm.contenders import Reading
+from magflow.studies.tm.findings import findings
+from magflow.studies.tm.judged import Judgement, Score
+from magflow.studies.tm.result import RESULTS, Case, Spread, TmBenchmark, TmFit
+from magflow.studies.tm.rows import d_column
+from magflow.studies.tm.section import STUDY, columns, main_table, section
+
+Errors = Mapping[tuple[str, str, int], Sequence[float] | str]
+"""Metal (and ``metal/read``), contender and labels to one relative error of forces per seed, or why there is none."""
+
+
+def scored(error: float) -> dict[str, Score]:
+    return {
+        "forces": Score(4, 24, error, 0.5 * error, 1.0, 0.8),
+        "energy": Score(4, 4, 0.01 * error, 0.01 * error, 0.1, 0.1),
+    }
+
+
+def fits_of(errors: Errors) -> list[TmFit]:
+    out = []
+    for (metal, contender, labels), found in errors.items():
+        name, _, reading = metal.partition("/")
+        cases = [Case(name, contender, Reading(reading or "none"), labels, seed + 1) for seed in range(3)]
+        if isinstance(found, str):
+            out += [TmFit(case, failure=found) for case in cases[:2]]
+            continue
+        for case, error in zip(cases, found, strict=False):
+            judged = Judgement(scored(error), {"group": {"solid": scored(0.5 * error), "melt": scored(2.0 * error)}})
+            out.append(TmFit(case, None, judged, 8, True, 0.5, 1.0, InferenceCost(12.0, 4.0, 4, 8)))
+    return out
+
+
+def benchmark(errors: Errors, **about: Any) -> TmBenchmark:
+    made = fits_of(errors)
+    rows = {
+        fit.case.row: {
+            "elements": [fit.case.row],
+            "column": d_column(fit.case.row),
+            "labels": 20,
+            "to_learn_from": 16,
+            "to_test_on": 4,
+            "own_split": False,
+            "atoms": 40,
+            "rms_force": 1.0,
+            "strata": {"group": ["melt", "solid"]},
+            "quantities": ["energy", "forces"],
+            "has_moments": fit.case.reading is not Reading.NONE,
+        }
+        for fit in made
+    }
+    contenders = []
+    for name in dict.fromkeys(fit.case.contender for fit in made):
+        base, _, varied = name.partition(" ")
+        key, _, value = varied.partition(" ")
+        one = {"name": name, "base": base, "varied": {key: json.loads(value)} if value else {}, "missing": ""}
+        contenders.append(one | {"family": base, "settings": {}})
+    seeds = sorted({fit.case.seed for fit in made})
+    sizes = sorted({fit.case.labels for fit in made})
+    told = {"rows": rows, "contenders": contenders, "sizes": sizes, "seeds": seeds, "share": 0.2}
+    return TmBenchmark(tuple(made), told | about)
+
+
+def said(errors: Errors) -> str:
+    return "\n".join(f"{subject}: {text}" for subject, text in findings(benchmark(errors)))
+
+
+class TestFindings:
+    def test_early_metals_are_harder_where_no_seed_says_otherwise(self):
+        text = said(
+            {
+                ("Nb", "mmtp", 8): (0.30, 0.32),
+                ("Mo", "mmtp", 8): (0.12, 0.20),
+                ("Cu", "mmtp", 8): (0.10, 0.14),
+                ("Al", "mmtp", 8): (0.9, 0.9),
+            }
+        )
+        assert (
+            "mmtp: early d metals (Nb, Mo) beside late ones (Cu)" in text and "from 8 labels: 1.3 to 2.6 times" in text
+        )
+        assert (
+            "in 1 of 2 pairs the early one is harder, in 0 the late one, 1 pair within the spread over the seeds"
+            in text
+        )
+
+    def test_one_seed_shows_no_difference(self):
+        text = said({("Nb", "mmtp", 8): (0.9,), ("Cu", "mmtp", 8): (0.1,)})
+        assert "of one seed no spread is known" in text and "harder" not in text
+        assert not Spread(0.9, 0.9, 0.9, 1).exceeds(Spread(0.1, 0.1, 0.1, 3))
+        assert Spread(0.9, 0.8, 0.9, 2).exceeds(Spread(0.1, 0.1, 0.7, 2))
+
+    def test_rows_without_a_common_number_of_labels_do_not_compare(self):
+        text = said({("Nb", "mmtp", 8): (0.9, 0.9), ("Cu", "mmtp", 4): (0.1, 0.1)})
+        assert text.startswith("Differences: no number of labels is common to all rows")
+
+    def test_moments(self):
+        text = said(
+            {
+                ("Fe/read", "mmtp", 8): (0.10, 0.12),
+                ("Fe/ignored", "mmtp", 8): (0.20, 0.24),
+                ("Cu", "mmtp", 8): (0.1, 0.1),
+            }
+        )
+        assert "Fe: with moments as input, mmtp, 8 labels: forces −50 %; energy −50 %" in text
+        text = said({("Fe/read", "mmtp", 8): (0.10, 0.30), ("Fe/ignored", "mmtp", 8): (0.20, 0.24)})
+        assert "forces −9 %, within the spread" in text
+
+    def test_settings_families_and_labels(self):
+        text = said(
+            {
+                ("Nb", "mmtp level 14", 8): (0.2, 0.22),
+                ("Nb", "mmtp level 8", 8): (0.3, 0.32),
+                ("Nb", "mmtp level 8", 4): (0.6, 0.62),
+                ("Nb", "sgp", 8): (0.4, 0.44),
+                ("Cu", "mmtp level 14", 8): (0.1, 0.12),
+                ("Cu", "mmtp level 8", 8): (0.1, 0.11),
+                ("Cu", "mmtp level 8", 4): (0.1, 0.12),
+                ("Cu", "sgp", 8): (0.05, 0.06),
+            }
+        )
+        assert (
+            "mmtp: level 14 instead of 8, forces from 8 labels: errs less in Nb (0.68 times); within the spread in Cu"
+            in text
+        )
+        assert "sgp: instead of mmtp, each at its best, forces from 8 labels: errs less in Cu (0.52 times); " in text
+        assert "errs more in Nb (2 times)" in text
+        assert "mmtp level 8: from 4 to 8 labels errors of forces fall 2 times in Nb, 1 row within the spread" in text
+
+
+FULL = {
+    ("Nb", "mmtp level 8", 4): (0.5, 0.6),
+    ("Nb", "mmtp level 8", 8): (0.3, 0.32),
+    ("Nb", "mmtp level 14", 8): (0.2, 0.22),
+    ("Cu", "mmtp level 8", 4): (0.2, 0.3),
+    ("Cu", "mmtp level 8", 8): (0.1, 0.12),
+    ("Cu", "mmtp level 14", 8): "no such metal",
+    ("Fe/read", "mmtp level 8", 8): (0.1, 0.2),
+    ("Fe/ignored", "mmtp level 8", 8): (0.2, 0.3),
+    ("Nb", "nequip", 8): "nequip is not installed",
+    ("Cu", "nequip", 8): "nequip is not installed",
+}
+
+
+@pytest.fixture(scope="module")
+def full() -> tuple[TmBenchmark, Section]:
+    made = benchmark(FULL, sizes=[4, 8, 32])
+    return made, section(made)
+
+
+def test_tables_say_what_was_measured(full):
+    made, shown = full
+    (lead,) = shown.lead
+    assert lead.table.columns == ["Metal", "mmtp level 8", "mmtp level 14", "nequip"]
+    assert lead.table.rows[0] == ["Nb", "31 (30 to 32)", "21 (20 to 22)", "–"]
+    assert [row[0] for row in lead.table.rows] == ["Nb", "Fe, moments read", "Fe, moments ignored", "Cu"]
+    tables = {t.title: t.table for t in shown.tables}
+    assert tables["Mean absolute error of forces (% of their mean absolute value)"].rows[0][1].startswith("19.4 ")
+    assert tables["Energy, RMSE (meV/atom)"].rows[3][1] == "1.1 (1 to 1.2)"
+    assert ["Nb", "melt", "62 (60 to 64)", "42 (40 to 44)", "–"] in tables["Relative error of forces (%) by group"].rows
+    assert tables["Labels"].rows[0] == ["Nb", 5, 20, "2", 16, 4, "by group", "1"]
+    assert tables["Cost"].rows[0] == ["mmtp level 8", 8, "0.5", "62.5", "12", "4"]
+    assert ["Cu", 4, "25 (20 to 30)", "–", "–"] in tables["Relative error of forces (%) by number of labels"].rows
+    remarks = dict(shown.remarks)
+    assert remarks["nequip"] == "4 of 4 fits failed: nequip is not installed"
+    assert ("mmtp level 14", "2 of 4 fits failed (Cu): no such metal") in shown.remarks
+    assert remarks["Nb"] == "has 16 labels to learn from: no fits to 32"
+    numbers = columns(made)
+    assert len({len(values) for values in numbers.values()}) == 1
+    assert numbers["relative force error (%)"][0] == pytest.approx(50.0) and numbers["failure"][-1].startswith("nequip")
+
+
+def test_files_and_what_a_campaign_shows(tmp_path, full, monkeypatch):
+    made, shown = full
+    monkeypatch.setattr(files, "section", lambda benchmark: shown)
+    files.write_tm(made, tmp_path / "tm")
+    assert {path.name for path in (tmp_path / "tm").iterdir()} == set(files.FILES)
+    page = (tmp_path / "tm" / "tm.html").read_text()
+    assert page.count("<svg") == 3 and "How hard metals are to learn" in page and "no such metal" in page
+    found = STUDY.left_in(Traces(tmp_path, lambda kind: []))
+    assert found is not None and found.fits == made.fits
+    assert repr(found) == "<TmBenchmark of Nb, Fe, Cu: 20 fits>"
+    assert STUDY.left_in(Traces(tmp_path / "tm", lambda kind: [])) is None
+    (tmp_path / "tm" / RESULTS).write_text(json.dumps(made.as_dict() | {FORMAT: "magflow-comparison-1"}))
+    with pytest.raises(InputError, match="magflow-tm-1"):
+        STUDY.left_in(Traces(tmp_path, lambda kind: []))
+
+
+def test_a_row_that_fails_altogether_does_not_hide_the_others():
+    made = benchmark({("Nb", "mmtp", 8): (0.3, 0.32), ("Cu", "mmtp", 8): "no such metal"})
+    assert made.main_size == 8
+    assert main_table(made, 8).table.rows == [["Nb", "31 (30 to 32)"], ["Cu", "–"]]
+
+
+def test_a_benchmark_without_any_potential_is_a_page_all_the_same(tmp_path):
+    paths = files.write_tm(benchmark({("Nb", "nequip", 8): "not installed"}), tmp_path)
+    assert "tm.svg" not in paths and "not installed" in paths["tm.html"].read_text()
