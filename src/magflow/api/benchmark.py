@@ -16,10 +16,11 @@ from magflow.io.findings import Findings
 from magflow.io.gather import gather
 from magflow.io.quantities import parse_keys
 from magflow.io.sources import Wish, check_heeded, source_of
+from magflow.presentation.formats import plural
 from magflow.studies.tm.contenders import Contender, Reading
 from magflow.studies.tm.files import write_tm
 from magflow.studies.tm.result import TmBenchmark
-from magflow.studies.tm.rows import Row, Sorted, sort_records
+from magflow.studies.tm.rows import Row, Sorted, sort_records, turned_onto_z
 from magflow.studies.tm.task import TmTask
 
 FITS = ".fits"
@@ -38,6 +39,7 @@ def benchmark_tm(
     share: float = 0.2,
     moments: Sequence[str] = (Reading.READ, Reading.IGNORED),
     group: str | None = None,
+    collinear: float = 0.0,
     virial_sign: int | None = None,
     keys: Sequence[str] = (),
     told: Callable[[str], None] = warn,
@@ -66,6 +68,9 @@ def benchmark_tm(
         ``read``, ``ignored`` or both, where labels carry moments.
     group
         Key of a frame that says which group it is of.
+    collinear
+        Moments are turned onto z, as families that read collinear ones want them, in frames where no more of any lies
+        across their common axis, muB; other frames that are not collinear are left out. 0: moments stay as they are.
     virial_sign, keys, told
         As :func:`magflow.read_labels`.
 
@@ -78,7 +83,7 @@ def benchmark_tm(
     """
     wish = Wish(parse_keys(keys), virial_sign)
     task = TmTask(
-        rows=read_rows(files, wish, group=group, told=told),
+        rows=read_rows(files, wish, group=group, collinear=collinear, told=told),
         contenders=contenders(families, settings or {}, vary or {}),
         sizes=tuple(sizes),
         seeds=tuple(range(1, seeds + 1)),
@@ -94,7 +99,12 @@ def benchmark_tm(
 
 
 def read_rows(
-    files: Sequence[str | Path], wish: Wish, *, group: str | None = None, told: Callable[[str], None] = warn
+    files: Sequence[str | Path],
+    wish: Wish,
+    *,
+    group: str | None = None,
+    collinear: float = 0.0,
+    told: Callable[[str], None] = warn,
 ) -> tuple[Row, ...]:
     """Labels by row; see :func:`benchmark_tm`.
 
@@ -106,7 +116,7 @@ def read_rows(
     named = [_named(str(file)) for file in files]
     check_heeded(wish, [source_of(path) for _, path in named])
     members: dict[str, list[Sorted]] = {}
-    read = [(name, path, _members(path, wish, group, told)) for name, path in named]
+    read = [(name, path, _turned(_members(path, wish, group, told), path, collinear, told)) for name, path in named]
     unnamed = [_elements(found) for name, _, found in read if not name]
     for name, path, found in read:
         own = _elements(found)
@@ -134,6 +144,17 @@ def _members(path: Path, wish: Wish, group: str | None, told: Callable[[str], No
             "no labels to learn from", where=str(path), hint="--keys energy=NAME says which key is the energy"
         )
     return found
+
+
+def _turned(members: list[Sorted], path: Path, across: float, told: Callable[[str], None]) -> list[Sorted]:
+    """With collinear moments, if `across` is not zero."""
+    if not across:
+        return members
+    kept, left_out = turned_onto_z(members, across)
+    if left_out:
+        many = f"{left_out} of {plural(len(members), 'label')}"
+        told(f"left out: {many} with more than {across:g} muB across the common axis of their moments ({path})")
+    return kept
 
 
 def _elements(members: Sequence[Sorted]) -> str:

@@ -46,6 +46,12 @@ def transition_metals(
     group: Annotated[
         str | None, typer.Option("--group", metavar="KEY", help="Key of a frame that says which group it is of.")
     ] = None,
+    collinear: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="MUB", help="Turn moments onto z; frames with more across their axis are left out."
+        ),
+    ] = 0.0,
     virial_sign: VirialSign = None,
     keys: Keys = None,
     as_json: Json = False,
@@ -85,6 +91,7 @@ def transition_metals(
             share=share,
             moments=moments.replace(",", " ").split(),
             group=group,
+            collinear=collinear,
             virial_sign=virial_sign,
             keys=keys or (),
             told=say,

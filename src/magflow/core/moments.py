@@ -84,6 +84,17 @@ def collinear(magmoms: FloatArray) -> FloatArray:
     return magmoms[:, 2].copy()
 
 
+def common_axis(magmoms: FloatArray) -> tuple[FloatArray, float]:
+    """The axis (3,) that lies closest to all moments, and the largest part of a moment across it, muB.
+
+    It is the principal axis of the sum of m m^T, on the side of the total moment.
+    """
+    axis = np.linalg.eigh(magmoms.T @ magmoms)[1][:, -1]
+    along = magmoms @ axis
+    across = np.linalg.norm(magmoms - np.outer(along, axis), axis=1)
+    return (axis if along.sum() >= 0.0 else -axis), float(across.max(initial=0.0))
+
+
 def canonical_sign(quantised: np.ndarray) -> int:
     """+1 or -1, so that ``sign * moments`` is the same array for M and for -M.
 

@@ -69,10 +69,7 @@ def test_one_command_measures_writes_and_goes_on(data, tmp_path):
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == set(FILES)
     shown = " ".join(result.stdout.split())
     assert "Relative error of forces (%), from 8 labels" in shown and "tm.html" in shown
-    assert (
-        "early d metals (Nb) beside late ones (Cu)" in shown
-        and "8 times; in 1 of 1 pair the early one is harder" in shown
-    )
+    assert "Early and middle d metals: Nb beside late ones (Cu)" in shown and "8 times, harder in 1 of 1 pair" in shown
     assert "nowhere: 8 of 8 fits failed: unknown name in magflow.potential_families" in shown
     assert "0/24: Cu, easy level 8, 4 labels, seed 1" in result.stderr and "24/24: done" in result.stderr
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))

@@ -90,13 +90,9 @@ class TestFindings:
                 ("Al", "mmtp", 8): (0.9, 0.9),
             }
         )
-        assert (
-            "mmtp: early d metals (Nb, Mo) beside late ones (Cu)" in text and "from 8 labels: 1.3 to 2.6 times" in text
-        )
-        assert (
-            "in 1 of 2 pairs the early one is harder, in 0 the late one, 1 pair within the spread over the seeds"
-            in text
-        )
+        assert "Early and middle d metals: Nb, Mo beside late ones (Cu)" in text
+        assert "from 8 labels: mmtp: 1.3 to 2.6 times" in text
+        assert "harder in 1 of 2 pairs, easier in 0, 1 within the spread" in text
 
     def test_one_seed_shows_no_difference(self):
         text = said({("Nb", "mmtp", 8): (0.9,), ("Cu", "mmtp", 8): (0.1,)})
@@ -116,9 +112,9 @@ class TestFindings:
                 ("Cu", "mmtp", 8): (0.1, 0.1),
             }
         )
-        assert "Fe: with moments as input, mmtp, 8 labels: forces −50 %; energy −50 %" in text
+        assert "Fe: with moments as input, 8 labels: mmtp: forces −50 %, energy −50 %" in text
         text = said({("Fe/read", "mmtp", 8): (0.10, 0.30), ("Fe/ignored", "mmtp", 8): (0.20, 0.24)})
-        assert "forces −9 %, within the spread" in text
+        assert "forces −9 % (within the spread)" in text
 
     def test_settings_families_and_labels(self):
         text = said(
@@ -139,7 +135,7 @@ class TestFindings:
         )
         assert "sgp: instead of mmtp, each at its best, forces from 8 labels: errs less in Cu (0.52 times); " in text
         assert "errs more in Nb (2 times)" in text
-        assert "mmtp level 8: from 4 to 8 labels errors of forces fall 2 times in Nb, 1 row within the spread" in text
+        assert "From 4 to 8 labels: errors of forces fall: mmtp level 8: 2 times, 1 within the spread" in text
 
 
 FULL = {

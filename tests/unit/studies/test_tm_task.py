@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magflow.core.label import ignoring_moments
+from magflow.core.label import LabeledFrame, ignoring_moments
 from magflow.errors import InputError
 from magflow.io.records import Record
 from magflow.studies.compare import timing
 from magflow.studies.tm.contenders import Contender, Reading
 from magflow.studies.tm.pace import Pace
 from magflow.studies.tm.result import Case, Subject, TmBenchmark, TmFit
-from magflow.studies.tm.rows import Row, Sorted, d_column, sort_records, stratified
+from magflow.studies.tm.rows import Row, Sorted, d_column, sort_records, stratified, turned_onto_z
 from magflow.studies.tm.task import FIT, TmTask
 from metals import BreakingFamily, OffFamily, ToollessFamily, labels, row
 
@@ -91,6 +91,26 @@ class TestDrawing:
         both = (Sorted(first[0]), Sorted(type(first[0])(first[1].frame, warm)))
         with pytest.raises(InputError, match=r"several levels of theory.*NAME=FILE"):
             Row("Cu", both)
+
+    def test_moments_are_turned_onto_z_where_they_have_an_axis(self):
+        (item,) = labels("Fe", 1, 0, moments=True)
+        size = item.label.magmoms[:, 2]
+        axis = np.array([0.6, 0.0, -0.8])
+
+        def turned(across: float) -> Sorted:
+            moments = np.outer(size * [1, -1], axis) + across * np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+            frame = item.frame.replace(magmoms=moments)
+            field = np.outer([0.1, -0.2], axis)
+            label = replace(item.label, frame_id=frame.frame_id, magmoms=frame.magmoms, magnetic_forces=field)
+            return Sorted(LabeledFrame(frame, replace(label, orientation=frame.orientation)))
+
+        found, left_out = turned_onto_z([turned(0.0), turned(0.05), turned(0.5), Sorted(item)], 0.1)
+        assert left_out == 1 and len(found) == 3 and found[2].item is item
+        exact = found[0].item
+        sign = np.sign(size[0] - size[1])
+        np.testing.assert_allclose(exact.configuration.magmoms[:, 2], sign * size * [1, -1], atol=1e-12)
+        np.testing.assert_allclose(exact.label.magnetic_forces[:, 2], sign * np.array([0.1, -0.2]), atol=1e-12)
+        assert not exact.label.magmoms[:, :2].any() and exact.label.energy == item.label.energy
 
     def test_columns(self):
         known = {

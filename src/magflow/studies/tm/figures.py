@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from magflow.presentation.style import MARKERS, MUTED, SERIES, WIDE, draw, empty, plain_ticks
+from magflow.presentation.style import HALF, MARKERS, MUTED, SERIES, WIDE, draw, empty, plain_ticks
 from magflow.studies.tm.result import Spread
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def metals_figure(subjects: Sequence[str], errors: Mapping[str, Mapping[str, Seq
         axes.grid(visible=False, axis="x")
         for border in range(1, len(subjects)):
             axes.axvline(border - 0.5, color=MUTED, linewidth=0.4, alpha=0.5)
-        _legend(axes)
+        _legend(axes, WIDE)
 
     return draw(WIDE, 3.4, paint)
 
@@ -64,6 +64,7 @@ def curves_figure(panels: Sequence[Panel], *, logarithmic: bool) -> Figure:
     """A panel beside another, the same errors on all of them: the median over the seeds, and their range as a band."""
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
+    width = WIDE if len(panels) > 1 else HALF
     names = list(dict.fromkeys(name for panel in panels for name in panel.curves))
 
     def paint(grid: Any) -> None:
@@ -74,9 +75,9 @@ def curves_figure(panels: Sequence[Panel], *, logarithmic: bool) -> Figure:
             axes.set_visible(False)
         for axes in cells[:: columns or 1]:
             axes.set_ylabel(ERROR)
-        _legend(cells[0], names)
+        _legend(cells[0], width, names)
 
-    return draw(WIDE, 0.5 + 2.2 * rows, paint, nrows=rows, ncols=columns, sharey=True, squeeze=False)
+    return draw(width, 0.5 + 2.2 * rows, paint, nrows=rows, ncols=columns, sharey=True, squeeze=False)
 
 
 def _curves(axes: Axes, panel: Panel, names: Sequence[str], logarithmic: bool) -> None:
@@ -100,13 +101,14 @@ def _curves(axes: Axes, panel: Panel, names: Sequence[str], logarithmic: bool) -
     plain_ticks(axes.yaxis)
 
 
-def _legend(axes: Axes, names: Sequence[str] = ()) -> None:
-    """Above the figure, in as many columns as there is room for."""
+def _legend(axes: Axes, width: float, names: Sequence[str] = ()) -> None:
+    """Above the figure, in as many columns as `width` inches hold."""
     for k, name in enumerate(names):
         colour, marker = _look(k)
         axes.plot([], [], color=colour, marker=marker, markersize=3.5, label=name)
     handles, labels = axes.get_legend_handles_labels()
-    axes.figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 6))
+    across = int(8 * width) // max(map(len, labels), default=1)
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(len(labels), across)))
 
 
 def _look(k: int) -> tuple[str, str]:

@@ -30,23 +30,27 @@ def findings(benchmark: TmBenchmark) -> list[Finding]:
 
 
 def _early_and_late(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
-    """Whether metals of columns 3 to 7 are harder than those of columns 8 to 12."""
+    """Whether metals of columns 3 to 8 are harder than those of columns 9 to 12."""
     columns = {name: row["column"] for name, row in benchmark.about["rows"].items()}
+    metals: dict[range, list[str]] = {EARLY: [], LATE: []}
+    told = []
     for contender in benchmark.contenders:
         known = {row: _of_row(benchmark, row, contender, size) for row in benchmark.rows}
         found = {row: spread for row, spread in known.items() if spread is not None}
-        early, late = ([row for row in found if columns[row] in part] for part in (EARLY, LATE))
-        if not early or not late:
+        pairs = [(found[a], found[b]) for a in found for b in found if columns[a] in EARLY and columns[b] in LATE]
+        if not pairs:
             continue
-        pairs = [(found[a], found[b]) for a in early for b in late]
+        for part, names in metals.items():
+            names += [row for row in found if columns[row] in part and row not in names]
         harder = sum(a.exceeds(b) for a, b in pairs)
         easier = sum(b.exceeds(a) for a, b in pairs)
-        text = (
-            f"early d metals ({', '.join(early)}) beside late ones ({', '.join(late)}), relative error of forces from "
-            f"{plural(size, 'label')}: {_factors([a.median / b.median for a, b in pairs])}; "
-            f"in {harder} of {plural(len(pairs), 'pair')} the early one is harder, in {easier} the late one"
-        )
-        yield contender, text + _undecided(len(pairs) - harder - easier, "pair")
+        counts = f"harder in {harder} of {plural(len(pairs), 'pair')}, easier in {easier}"
+        rest = _undecided(len(pairs) - harder - easier)
+        told.append(f"{contender}: {_factors([a.median / b.median for a, b in pairs])}, {counts}{rest}")
+    if told:
+        early, late = (", ".join(names) for names in metals.values())
+        text = f"{early} beside late ones ({late}), relative error of forces from {plural(size, 'label')}: "
+        yield "Early and middle d metals", text + "; ".join(told)
 
 
 def _of_row(benchmark: TmBenchmark, row: str, contender: str, size: int) -> Spread | None:
@@ -60,17 +64,25 @@ def _moments(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
     for subject in benchmark.subjects:
         if subject.reading is not Reading.READ:
             continue
-        without = Subject(subject.row, Reading.IGNORED)
+        told = []
         for contender in benchmark.contenders:
-            told = []
-            for quantity in ("forces", "energy", "stress"):
-                a = benchmark.error(subject, contender, size, quantity)
-                b = benchmark.error(without, contender, size, quantity)
-                if a is not None and b is not None:
-                    told.append(f"{quantity} {_change(a, b)}")
-            if told:
-                text = f"with moments as input, {contender}, {plural(size, 'label')}: " + "; ".join(told)
-                yield subject.row, text
+            changes = _changes(benchmark, subject, contender, size)
+            told += [f"{contender}: {', '.join(changes)}"] * bool(changes)
+        if told:
+            yield subject.row, f"with moments as input, {plural(size, 'label')}: {'; '.join(told)}"
+
+
+def _changes(benchmark: TmBenchmark, read: Subject, contender: str, size: int) -> list[str]:
+    """Quantity by quantity, what moments as input change of the error."""
+    out = []
+    for quantity in ("forces", "energy", "stress"):
+        a, b = (
+            benchmark.error(Subject(read.row, reading), contender, size, quantity)
+            for reading in (Reading.READ, Reading.IGNORED)
+        )
+        if a is not None and b is not None:
+            out.append(f"{quantity} {_change(a, b)}")
+    return out
 
 
 def _larger(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
@@ -124,23 +136,15 @@ def _beside(benchmark: TmBenchmark, size: int, pairs: Sequence[tuple[Subject, st
 def _more_labels(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
     """What the last labels have given."""
     fewest = benchmark.sizes[0]
-    if fewest == size:
-        return
-    for contender in benchmark.contenders:
-        gained, rest = {}, 0
-        for subject in benchmark.subjects:
-            a, b = (benchmark.relative(subject, contender, n) for n in (fewest, size))
-            if a is None or b is None:
-                continue
-            if a.exceeds(b):
-                gained[subject] = a.median / b.median
-            else:
-                rest += 1
+    told = []
+    for contender in benchmark.contenders if fewest < size else ():
+        both = [[benchmark.relative(s, contender, n) for n in (fewest, size)] for s in benchmark.subjects]
+        pairs = [(a, b) for a, b in both if a is not None and b is not None]
+        gained = [a.median / b.median for a, b in pairs if a.exceeds(b)]
         if gained:
-            text = f"from {fewest} to {size} labels errors of forces fall {_factors(list(gained.values()))}"
-            most, least = (pick(gained, key=gained.__getitem__) for pick in (max, min))
-            where = f", most in {most}, least in {least}" if len(gained) > 1 else f" in {most}"
-            yield contender, text + where + _undecided(rest, "row")
+            told.append(f"{contender}: {_factors(gained)}{_undecided(len(pairs) - len(gained))}")
+    if told:
+        yield f"From {fewest} to {size} labels", "errors of forces fall: " + "; ".join(told)
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ def variations(benchmark: TmBenchmark) -> list[Variation]:
 def _change(a: Spread, b: Spread) -> str:
     """``-35 %``, from the error `b` to the error `a`."""
     percent = f"{100.0 * (a.median / b.median - 1.0):+.0f} %".replace("-", "\N{MINUS SIGN}")
-    return percent if a.exceeds(b) or b.exceeds(a) else f"{percent}, within the spread"
+    return percent if a.exceeds(b) or b.exceeds(a) else f"{percent} (within the spread)"
 
 
 def _factors(values: Sequence[float]) -> str:
@@ -181,5 +185,5 @@ def _factors(values: Sequence[float]) -> str:
     return f"{low} times" if low == high else f"{low} to {high} times"
 
 
-def _undecided(count: int, noun: str) -> str:
-    return f", {plural(count, noun)} within the spread over the seeds" if count else ""
+def _undecided(count: int) -> str:
+    return f", {count} within the spread" if count else ""

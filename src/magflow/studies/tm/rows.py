@@ -17,6 +17,7 @@ from ase.data import atomic_numbers
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.label import LabeledFrame
+from magflow.core.moments import common_axis, is_collinear
 from magflow.errors import InputError
 from magflow.io.records import Record
 
@@ -26,8 +27,8 @@ OWN_SPLIT = ("split", "subset", "tag")
 """Keys of a frame that say its temperature, its group, and whether it is to be tested on, the first found counts."""
 FILE = "file"
 
-EARLY, LATE = range(3, 8), range(8, 13)
-"""Columns of early and of late d metals; the late ones begin with iron, ruthenium and osmium."""
+EARLY, LATE = range(3, 9), range(9, 13)
+"""Columns of early and middle, and of late d metals; the late ones begin with cobalt, rhodium and iridium."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,40 @@ def sort_records(records: Iterable[Record], file: str, group: str | None = None)
         strata = {kind: name for kind, name in told.items() if name is not None} | {FILE: file}
         found.append(Sorted(item, strata, tested))
     return found
+
+
+def turned_onto_z(members: Iterable[Sorted], across: float) -> tuple[list[Sorted], int]:
+    """`members` with their moments along z, and how many of them are left out, whose moments are not collinear.
+
+    Energies do not tell directions common to all moments without spin-orbit coupling. What a moment has across the
+    common axis is dropped.
+
+    Parameters
+    ----------
+    across
+        How much of a moment may be, muB.
+    """
+    kept, left_out = [], 0
+    for member in members:
+        label = member.item.label
+        if label.magmoms is None or is_collinear(label.magmoms):
+            kept.append(member)
+            continue
+        axis, off = common_axis(label.magmoms)
+        if off > across:
+            left_out += 1
+            continue
+        frame = member.item.frame.replace(magmoms=label.magmoms @ axis)
+        field = label.magnetic_forces
+        turned = replace(
+            label,
+            frame_id=frame.frame_id,
+            orientation=frame.orientation,
+            magmoms=frame.magmoms,
+            magnetic_forces=None if field is None else np.outer(field @ axis, (0.0, 0.0, 1.0)),
+        )
+        kept.append(replace(member, item=LabeledFrame(frame, turned)))
+    return kept, left_out
 
 
 def _first(record: Record, keys: Sequence[str]) -> str | None:
