@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run test test-slow test-random test-deepmd test-nequip test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks clean
+.PHONY: help install engines slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -21,6 +21,8 @@ help:
 	@echo "make test-mongodb  a real MongoDB in a container (replica set, users, TLS); the stores on it"
 	@echo "make reference-data  fetch the numbers of other projects that some tests are held against (10 MB)"
 	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make docs       the documentation as a site, in build/site; a broken link is an error"
+	@echo "make serve-docs the same, and served at http://127.0.0.1:8000"
 	@echo "make hooks      have git run these before each commit"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
 
@@ -105,6 +107,17 @@ lint: $(VENV)/.installed-test
 hooks: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet 'pre-commit>=4.2'
 	$(BIN)/pre-commit install
+
+$(VENV)/.installed-docs: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/site
+	@echo "build/site/index.html"
+
+serve-docs: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 $(VENV)/.installed-benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'

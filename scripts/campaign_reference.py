@@ -7,7 +7,6 @@ import typing
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,9 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from magflow.campaign.schema import CampaignSpec
 from magflow.core import plugins
-
-WIDTH = 116
-"""Characters of a line of the page."""
+from page_text import escaped, filled
 
 HEAD = """# The campaign file
 
@@ -93,13 +90,8 @@ def keys(model: type[BaseModel], path: str = "") -> str:
 
 def _item(key: str, value: str, standard: str, meaning: str) -> str:
     about = f"{value}; {standard if standard.startswith('**') else f'default {standard}'}" if standard else value
-    text = f"- `{key}` ({about})" + (f": {meaning}" if meaning else "")
-    return _filled(text, "  ")
-
-
-def _filled(text: str, indent: str = "") -> str:
-    lines = wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines)
+    text = f"- `{key}` ({about})" + (f": {escaped(meaning)}" if meaning else "")
+    return filled(text, "  ")
 
 
 def page() -> str:
@@ -109,7 +101,7 @@ def page() -> str:
         inner = next(models_in(field.annotation), None)
         if inner is not None:
             here = f"{name}[]" if typing.get_origin(field.annotation) is tuple else name
-            parts.append(f"## {name}\n\n{_filled(field.description or '')}\n\n{keys(inner, here)}\n")
+            parts.append(f"## {name}\n\n{filled(escaped(field.description or ''))}\n\n{keys(inner, here)}\n")
     for group, title, key in (
         (plugins.LABEL_ENGINES, "Label engine", "label.settings"),
         (plugins.POTENTIAL_FAMILIES, "Potential family", "train.settings"),

@@ -4,6 +4,10 @@ A block is fenced, and the line before its fence is one of
 
 ``<!-- run -->``
     bash or Python; run in order, page by page, in a directory with what the README leaves.
+``<!-- slow -->``
+    As run, but in the slow tests alone: those of a page are run there together with what is run by default.
+``<!-- example -->``
+    bash, not run: its ``magflow`` commands and their options are those of the command line.
 ``<!-- parsed -->``
     yaml, toml or ini that is parsed.
 ``<!-- campaign: TEMPLATE [KEY] -->``
@@ -20,12 +24,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 WIDTH = 119
 """Characters a line may have."""
 
 _FENCE = re.compile(r"^(?P<before>[^\n]*)\n(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
-_MARK = re.compile(r"<!-- (?P<mark>run|parsed|campaign|excerpt)(?:: (?P<about>.+))? -->")
+_MARK = re.compile(r"<!-- (?P<mark>run|slow|example|parsed|campaign|excerpt)(?:: (?P<about>.+))? -->")
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,15 @@ from magflow.io.extxyz import read_extxyz, write_extxyz
 
 LANGUAGES = {
     "run": {"bash", "python"},
+    "slow": {"bash", "python"},
+    "example": {"bash"},
     "parsed": {"yaml", "toml", "ini"},
     "campaign": {"yaml"},
     "excerpt": {"bash", "python", "console", "text"},
 }
 ALL = [block for page in PAGES for block in blocks(page)]
 RUN = sorted({block.page for block in ALL if block.mark == "run"} - {README})
+SLOW = sorted({block.page for block in ALL if block.mark == "slow"})
 
 
 def marked(mark: str) -> list[Block]:
@@ -43,13 +46,13 @@ def run_bash(block: Block, directory: Path) -> None:
     assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
 
 
-def run_page(page: Path, directory: Path) -> None:
-    """All blocks that are to be run, in order; those in Python share their names, as in a notebook."""
+def run_page(page: Path, directory: Path, marks: tuple[str, ...] = ("run",)) -> None:
+    """All blocks with such a mark, in order; those in Python share their names, as in a notebook."""
     names: dict = {"__name__": page.stem}
-    for block in blocks(page):
-        if block.mark == "run" and block.language == "bash":
+    for block in (block for block in blocks(page) if block.mark in marks):
+        if block.language == "bash":
             run_bash(block, directory)
-        elif block.mark == "run":
+        else:
             exec(compile(block.text, str(page), "exec", dont_inherit=True), names)
 
 
@@ -84,11 +87,20 @@ def test_what_the_page_says_works(page, readme, tmp_path, monkeypatch):
     run_page(page, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", SLOW, ids=lambda page: page.name)
+def test_what_takes_longer_works(page, readme, tmp_path, monkeypatch):
+    shutil.copytree(readme, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    run_page(page, tmp_path, ("run", "slow"))
+
+
 @pytest.mark.parametrize("block", ALL, ids=str)
 def test_every_block_is_run_or_says_why_not(block):
     assert block.mark is not None, f"{block}: the line before the fence says nothing"
     assert block.language in LANGUAGES[block.mark]
-    assert block.about or block.mark in ("run", "parsed")
+    assert block.about or block.mark in ("run", "slow", "example", "parsed")
 
 
 def test_most_of_what_can_be_run_is_run():
