@@ -14,7 +14,12 @@ benchmark = typer.Typer(no_args_is_help=True)
 
 @benchmark.callback()
 def _group() -> None:
-    """Studies of how well families of potentials do, on labels of your own."""
+    """Studies of how well families of potentials do, on labels of your own.
+
+    Examples:
+
+        magflow benchmark tm Cu.extxyz Mo.extxyz Ta.extxyz --dir metals
+    """
 
 
 @benchmark.command("tm")
