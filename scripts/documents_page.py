@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from inspect import getdoc
 
 from campaign_reference import kind
+from magflow.makers import documents, tuning_documents
 from magflow.makers.documents import CampaignDocument
 from page_text import escaped, filled
 
@@ -25,11 +26,19 @@ refused by name; fields a reader does not know it ignores.
 (This page is printed by `scripts/documents_page.py`; a test keeps the two equal.)
 """
 
+KINDS = [
+    document
+    for module in (documents, tuning_documents)
+    for document in vars(module).values()
+    if isinstance(document, type) and document in set(CampaignDocument.__subclasses__())
+]
+"""In the order of their modules."""
+
 
 def page() -> str:
     """The whole page."""
     parts = [HEAD, "## Every document\n", fields(CampaignDocument, set())]
-    for document in CampaignDocument.__subclasses__():
+    for document in KINDS:
         name = kind(document.model_fields["doc_type"].annotation)
         number = document.layout.number
         parts += [f"## {name}\n", filled(f"{getdoc(document)} (`{document.__name__}`, format {number})") + "\n"]
