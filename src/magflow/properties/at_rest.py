@@ -9,14 +9,20 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
-from magflow.properties.measurement import SPREAD, Curve
+from magflow.properties.measurement import SPREAD, Curve, Moments
+from magflow.properties.subject import Subject
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 
-def mean_moments(frames: Sequence[Frame]) -> FloatArray | None:
-    """(n,) mean of the moments' magnitudes over the atoms of each frame, muB; None if one carries no moments."""
+def mean_moments(subject: Subject, frames: Sequence[Frame]) -> FloatArray | None:
+    """(n,) mean of the moments' magnitudes over the atoms of each frame, muB; None if one carries no moments.
+
+    None, too, of a potential that reads no moments: what the structure came with is no answer.
+    """
+    if subject.moments is Moments.NOT_READ:
+        return None
     moments = [f.magmoms for f in frames if f.magmoms is not None]
     if len(moments) < len(frames):
         return None

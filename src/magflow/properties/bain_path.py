@@ -83,7 +83,7 @@ class BainPath(PointProperty):
         energies = points.energy_per_atom - points.energy_per_atom[bcc]
         curve: dict[str, FloatArray] = {RATIO: ratios, ENERGY: energies}
         values = [Value("energy of fcc above bcc, one volume", "meV/atom", 1e3 * float(energies[fcc]))]
-        moments = mean_moments(frames)
+        moments = mean_moments(subject, frames)
         if moments is not None:
             curve[MOMENT] = moments
             values += [Value("moment", "muB/atom", float(moments[k]), at=at) for k, at in ((bcc, "bcc"), (fcc, "fcc"))]

@@ -192,7 +192,7 @@ class Composition(PointProperty):
         if space_group(lattice) >= FIRST_CUBIC:
             n = atoms_of_conventional_cell(lattice)
             column(LATTICE, lambda f: float(np.cbrt(n * f.volume / len(f))))
-        if all(f.magmoms is not None for f in frames):
+        if subject.moments is not Moments.NOT_READ and all(f.magmoms is not None for f in frames):
             column(MOMENT, lambda f: float(np.linalg.norm(np.asarray(f.magmoms).sum(axis=0))) / len(f))
         values = [
             Value(head.partition(" (")[0], head.partition("(")[2].rstrip(")"), float(v), at=_at(x))

@@ -69,7 +69,7 @@ class EquationOfState(PointProperty):
         if edge is not None:
             values.insert(0, Value("a0", "A", edge))
         curve: dict[str, FloatArray] = {VOLUME: volumes, ENERGY: energies}
-        moments = mean_moments(frames)
+        moments = mean_moments(subject, frames)
         if moments is not None:
             curve[MOMENT] = moments
             values.append(Value("moment", "muB/atom", float(np.interp(fit.v0, volumes, moments))))

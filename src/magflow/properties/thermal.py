@@ -23,7 +23,7 @@ from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import MARKERS, SERIES, draw
 from magflow.properties.base import Work
 from magflow.properties.crystal import lost
-from magflow.properties.measurement import Group, Measurement, Value
+from magflow.properties.measurement import Group, Measurement, Moments, Value
 from magflow.properties.runs import repeats_for
 from magflow.properties.sampling import (
     SampledProperty,
@@ -203,7 +203,7 @@ def _values(state: _State, subject: Subject, atoms: int) -> list[Value]:
         Value("volume", "A^3/atom", volume.value, volume.error, _part(volume.value, spread, 1.0), t),
         Value("density", "g/cm^3", float(density), float(error), _part(density, spread, 1.0), t),
     ]
-    if state.moment is not None:
+    if state.moment is not None and subject.moments is not Moments.NOT_READ:
         values.append(Value("moment", "muB/atom", state.moment.value, state.moment.error, temperature=t))
     return values
 

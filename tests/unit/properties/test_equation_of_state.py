@@ -32,6 +32,12 @@ def test_bulk_modulus_is_the_slope_of_the_pressure(tmp_path):
     assert found.space_group == 225
 
 
+def test_the_moments_of_the_structure_are_no_answer_of_one_that_reads_none(tmp_path):
+    found = measured(Subject(COPPER, "fcc-Cu", fcc(3.6, "Cu").replace(magmoms=[0.5] * 4)), tmp_path, points=5)
+    assert all(v.name != "moment" for v in found.values)
+    assert "mean |m| (muB)" not in found.curves["energy"]
+
+
 def test_moments_are_at_rest_at_every_volume(tmp_path):
     subject = Subject(alone(ModelPotential()), "bcc-Fe", bcc(2.84, moment=2.0))
     prop = EquationOfState(points=5)
