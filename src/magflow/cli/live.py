@@ -194,7 +194,7 @@ def phonons_text(phonons: Mapping[str, Any]) -> Text:
     if phonons["tuned"]:
         before, after = phonons["mean_errors"]["rmse"]
         said.append(f"force constants {before:.3g} to {after:.3g} eV/A^2")
-        part = next(p for p in ("test", "held back", "cotrain") if p in phonons["forgetting"])
+        part = phonons["judged_on"]
         changes = (f"{q.replace('_', ' ')} {100 * x:+.1f} %" for q, x in phonons["forgetting"][part].items())
         said.append(f"errors on labels ({part}): {', '.join(changes)}")
     said += [f"without {name}: {reason}" for name, reason in phonons["left_out"].items()]

@@ -165,7 +165,12 @@ class PhononMaker(PluginMaker):
         known = _labelled([whole, *moved], [perfect, displaced])
         kinds = {**perfect.failed, **displaced.failed}
         failed = {ids[f.frame_id]: kinds.get(ids[f.frame_id], LOST) for f in moved if f.frame_id not in known}
-        about |= {"frame_id": whole.frame_id, "n_atoms": len(whole), "failed": failed, "labels": list(ids.values())}
+        about |= {
+            "frame_id": whole.frame_id,
+            "n_atoms": len(whole),
+            "failed": failed,
+            "labels": [ids[name] for name in known],
+        }
         try:
             label = _constants(whole, moved, known, crystal["name"])
         except InputError as error:

@@ -17,14 +17,13 @@ from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc, now
 from magflow.makers.label import retried_batches
-from magflow.makers.packing import unpack_labelled
 from magflow.makers.phonons import PhononMaker, force_constants_of
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of, stored_document, stored_ensemble
 from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
 from magflow.makers.validate import ValidateMaker
 from magflow.potentials.ensemble import member_labels
 from magflow.studies.finetune.judgement import Judgement
-from magflow.studies.finetune.result import FinetuneResult
+from magflow.studies.finetune.result import COTRAIN, TEST, FinetuneResult
 from magflow.studies.train.result import FittedMember
 
 TURNS, LESS = 4, 4.0
@@ -139,7 +138,8 @@ class TuneMaker(PluginMaker):
         before = stored_document(start, ModelDoc)
         known = [force_constants_of(doc) for doc in crystals]
         train = replace(self.train, family=self._family(turn))
-        return train.fit(self._learnt(member, iteration), before, member, iteration, known)
+        learnt = train.learnt(self._batches(iteration), self._beside(), member)
+        return train.fit(learnt, before, member, iteration, known)
 
     def _family(self, turn: int) -> PotentialFamily:
         """With what force constants weigh in one turn."""
@@ -165,12 +165,12 @@ class TuneMaker(PluginMaker):
     ) -> TuningDoc | Response[TuningDoc]:
         """Phonons and errors on labels, before and after; another turn where too much was forgotten."""
         judgement = Judgement(stored_ensemble(models, calibration), ensemble_of(fitted, calibration))
-        labels = [force_constants_of(doc) for doc in crystals]
+        labels, batches = [force_constants_of(doc) for doc in crystals], self._batches(iteration)
         result = judgement.result(
             [(doc.name, label, True) for doc, label in zip(crystals, labels, strict=True)],
-            {"cotrain": dataset_of(self._batches(iteration))} | self._unseen(),
+            {COTRAIN: dataset_of(batches)} | self._unseen(),
             [_fitted(doc) for doc in sorted(fitted, key=lambda doc: doc.member)],
-            held_back=self._held_back(iteration),
+            held_back=self._held_back(batches),
         )
         quantity, worst = result.most_forgotten
         weight = fitted[0].settings["weights"]["force_constants"]
@@ -210,26 +210,26 @@ class TuneMaker(PluginMaker):
         known += retried_batches(CURRENT_JOB.store, self.campaign, known)
         return [stored_document(uuid, BatchDoc) for uuid in known]
 
-    def _learnt(self, member: int, iteration: int) -> Dataset:
-        beside = stored_document(self.train.beside, BatchDoc) if self.train.beside else None
-        return self.train.learnt(self._batches(iteration), beside, member)
+    def _beside(self) -> BatchDoc | None:
+        return stored_document(self.train.beside, BatchDoc) if self.train.beside else None
 
     def _unseen(self) -> dict[str, Dataset]:
-        if not self.test:
-            return {}
-        return {"test": Dataset(unpack_labelled(stored_document(self.test, BatchDoc).arrays))}
+        return {TEST: dataset_of([stored_document(self.test, BatchDoc)])} if self.test else {}
 
-    def _held_back(self, iteration: int) -> list[list[LabeledFrame]]:
+    def _held_back(self, batches: Sequence[BatchDoc]) -> list[list[LabeledFrame]]:
         """For each member the labels of the campaign that its fit left out."""
-        own = {item.label_id for item in dataset_of(self._batches(iteration))}
-        shares = []
-        for member in range(self.train.members):
-            dataset = self._learnt(member, iteration)
-            seed = self.campaign.seed_for("train", member)
-            train, aside = member_labels(
-                dataset, seed=seed, member=member, bagging=self.train.bagging, validation=self.train.validation
+        train, beside, shares = self.train, self._beside(), []
+        own = {item.label_id for item in dataset_of(batches)}
+        for member in range(train.members):
+            dataset = train.learnt(batches, beside, member)
+            learnt, aside = member_labels(
+                dataset,
+                seed=self.campaign.seed_for("train", member),
+                member=member,
+                bagging=train.bagging,
+                validation=train.validation,
             )
-            seen = {item.label_id for item in (*train, *aside)}
+            seen = {item.label_id for item in (*learnt, *aside)}
             shares.append([item for item in dataset if item.label_id in own - seen])
         return shares
 

@@ -31,7 +31,7 @@ def judged(monkeypatch, turn: int, forgetting: float):
     fitted = [SimpleNamespace(member=0, settings={"weights": {"force_constants": 20.0 / 4**turn}})]
     monkeypatch.setattr(tuning, "_fitted", lambda document: document)
     monkeypatch.setattr(TuneMaker, "_batches", lambda self, iteration: [])
-    monkeypatch.setattr(TuneMaker, "_held_back", lambda self, iteration: [])
+    monkeypatch.setattr(TuneMaker, "_held_back", lambda self, batches: [])
     tried = [{"weight": 20.0 / 4**k, "quantity": "stress", "forgetting": 0.5, "cpu_seconds": 1.0} for k in range(turn)]
     return MAKER.judge.original(MAKER, [], fitted, ["f"], ["a", "b"], {}, {}, tried, 3, turn)
 

@@ -17,13 +17,11 @@ from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.strata import UsualVolume, residual_report
 from magflow.properties.displaced import columns_of, complete
 from magflow.properties.vibrations import Vibrations, vibrations_of
-from magflow.studies.finetune.result import Crystal, FinetuneResult, Phonons
+from magflow.studies.finetune.result import HELD_BACK, Crystal, FinetuneResult, Phonons
 from magflow.studies.train.result import FittedMember
 
 Learnt = tuple[str, ForceConstantLabel, bool]
 """Name of a crystal, its force constants, and whether they were learnt from."""
-HELD_BACK = "held back"
-"""Labels of which each member is held against those that it has not learnt from."""
 
 
 @dataclass(frozen=True, eq=False)

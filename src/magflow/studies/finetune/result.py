@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magflow.core.versions import Mark, known_fields
+from magflow.errors import InputError
 from magflow.properties.vibrations import Vibrations
 from magflow.studies.base import ShownInNotebooks
 from magflow.studies.train.result import FittedMember
 
 FILE = "finetuning.json"
 """In the directory of the ensemble."""
+TEST, HELD_BACK, COTRAIN = "test", "held back", "cotrain"
+"""Labels that an ensemble is held against: those that nobody has learnt from; of each member those that it has not
+learnt from; those learnt from. Forgetting is told by the first of them that there is."""
 COMPARED = ("highest", "entropy", "free_energy", "heat_capacity")
 """Of :class:`~magflow.properties.vibrations.Vibrations`: what the mean error is over."""
 
@@ -69,9 +73,9 @@ class FinetuneResult(ShownInNotebooks):
     crystals
         Those learnt from, then those held out.
     before, after
-        ``cotrain`` and maybe ``test`` to the residuals of the ensemble's mean on these labels
-        (:func:`magflow.potentials.strata.residual_report`); ``held back``: of each member on those it has not learnt
-        from.
+        :data:`COTRAIN` and maybe :data:`TEST` to the residuals of the ensemble's mean on these labels
+        (:func:`magflow.potentials.strata.residual_report`), and maybe :data:`HELD_BACK` to those of each member on its
+        own.
     notes
         What else is to be told, and of what: crystals that were left out, weights that were tried.
     """
@@ -127,13 +131,29 @@ class FinetuneResult(ShownInNotebooks):
         return {q: after[q]["rmse"] / before[q]["rmse"] - 1.0 for q in before if before[q]["rmse"]}
 
     @property
+    def judged_on(self) -> str:
+        """The labels that tell what was forgotten.
+
+        Raises
+        ------
+        InputError
+            If it was held against none.
+        """
+        for part in (TEST, HELD_BACK, COTRAIN):
+            if part in self.before:
+                return part
+        raise InputError("there are no labels that tell what was forgotten")
+
+    @property
     def most_forgotten(self) -> tuple[str, float]:
         """The quantity whose error on labels not learnt from has grown most, and by which share.
 
-        On ``test`` labels, else on those ``held back``; without either on those learnt from.
+        Raises
+        ------
+        InputError
+            If it was held against no labels.
         """
-        part = next(part for part in ("test", "held back", "cotrain") if part in self.before)
-        found = self.forgetting(part)
+        found = self.forgetting(self.judged_on)
         quantity = max(found, key=lambda q: found[q])
         return quantity, found[quantity]
 
@@ -162,6 +182,7 @@ class FinetuneResult(ShownInNotebooks):
             "mean_errors": {name: list(pair) for name, pair in self.mean_errors(learnt=True).items()},
             "change": self.change(learnt=True),
             "forgetting": {part: self.forgetting(part) for part in self.before},
+            "judged_on": self.judged_on,
             "objective": [list(member.objective) for member in self.members],
             "cpu_seconds": self.cpu_seconds,
         }

@@ -16,8 +16,7 @@ from magflow.presentation.sections import Section, TitledTable
 from magflow.presentation.style import SERIES, draw
 from magflow.properties.vibrations import TEMPERATURE, Vibrations
 from magflow.studies.base import Study, Traces
-from magflow.studies.finetune.judgement import HELD_BACK
-from magflow.studies.finetune.result import Crystal, FinetuneResult, Phonons
+from magflow.studies.finetune.result import HELD_BACK, Crystal, FinetuneResult, Phonons
 from magflow.studies.finetune.task import FinetuneTask
 
 HEADS = {

@@ -11,7 +11,7 @@ from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble, learns_force_constants
 from magflow.presentation.formats import without_ones
 from magflow.studies.finetune.judgement import Judgement
-from magflow.studies.finetune.result import FILE, FinetuneResult
+from magflow.studies.finetune.result import COTRAIN, FILE, TEST, FinetuneResult
 from magflow.studies.train.result import FittedMember
 from magflow.studies.train.task import TrainTask
 
@@ -101,8 +101,8 @@ class FinetuneTask:
 
     @property
     def _parts(self) -> dict[str, Dataset]:
-        test = {} if self.train.test is None else {"test": self.train.test}
-        return {"cotrain": self.train.training.dataset} | test
+        test = {} if self.train.test is None else {TEST: self.train.test}
+        return {COTRAIN: self.train.training.dataset} | test
 
 
 def _name(label: ForceConstantLabel) -> str:
