@@ -18,6 +18,8 @@ from magflow.potentials.outside.labels import largest_moments
 
 FORM = ("species", "cutoff", "precision", "network")
 """What a network and the one its training starts from have to share; all else follows from the labels."""
+_LEAST_SCALE = 1e-3
+"""eV/A; of energies in labels without forces to speak of."""
 _LEAST_MOMENT = 0.01
 """muB; an element whose moments all stay below has moments counted in units of 1 muB."""
 
@@ -58,7 +60,10 @@ def definition(
 def _scale(arrays: dict[str, np.ndarray]) -> float:
     """Root mean square of the labelled forces, eV/A; 1 without any."""
     forces = arrays["forces"][np.isfinite(arrays["forces"])]
-    return max(float(np.sqrt(np.mean(forces**2))), 1e-3) if len(forces) else 1.0
+    if not len(forces):
+        return 1.0
+    largest = max(float(np.abs(forces).max()), _LEAST_SCALE)
+    return max(largest * float(np.sqrt(np.mean((forces / largest) ** 2))), _LEAST_SCALE)
 
 
 def _shifts(items: Sequence[LabeledFrame], species: Sequence[str], energy: FloatArray) -> FloatArray:
