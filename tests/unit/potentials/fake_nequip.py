@@ -26,6 +26,7 @@ def train(arguments: list[str]) -> None:
 
     with Path("calls.jsonl").open("a") as calls:
         calls.write(json.dumps(arguments) + "\n")
+    Path("versions.json").write_text(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))
     first = int(arguments[0].split("epoch-")[1].split(".")[0]) if arguments else 0
     curve = Path("curve.jsonl").open("a", buffering=1)  # noqa: SIM115
     for epoch in range(first + 1, EPOCHS + 1):

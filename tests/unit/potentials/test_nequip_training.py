@@ -57,6 +57,7 @@ def test_whole_training(fake, directory):
     assert trained.epoch == 20 and not trained.stopped_early and trained.parameters["weights"].tolist() == [20.0] * 3
     assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
     assert told[-1][1].startswith("epoch 20: 20 meV/atom, 40 meV/A")
+    assert trained.versions == {"nequip": "0.19.1", "torch": "2.13.0"}
     assert trained.cost.cpu_seconds > 0.0 and trained.cost.wall_seconds >= 0.4
     last = trained.curve.history()[-1]
     assert last["step"] == 20 and last["validation_energy"] == pytest.approx(0.02)

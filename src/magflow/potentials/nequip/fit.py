@@ -17,7 +17,6 @@ from magflow.potentials.nequip.definition import definition, started
 from magflow.potentials.nequip.graph import labelled_graph
 from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION
 from magflow.potentials.nequip.potential import NequipPotential
-from magflow.potentials.nequip.program import NEQUIP
 from magflow.potentials.nequip.settings import NequipSettings
 from magflow.potentials.outside.labels import check, errors
 from magflow.potentials.outside.settings import StartBias
@@ -76,7 +75,7 @@ def fit_nequip(
         "best_epoch": trained.epoch,
         "stopped_early": trained.stopped_early,
         "parameters": sum(values.size for values in trained.parameters.values()),
-        **NEQUIP.versions(),
+        **trained.versions,
     }
     return potential, FitReport(True, trained.curve.step, rmse, trained.cost + around, trained.curve.history(), details)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +19,8 @@ from magflow.potentials.nequip.curve import Curve, read_curve
 from magflow.potentials.nequip.program import NEQUIP
 from magflow.potentials.outside.following import LOG, Run, diverged, spent
 
-INPUT, BEST, FINAL = "input.yaml", "best.npz", "final.npz"
-"""Files of a training's directory: what it reads; parameters of the best validated epoch, and of the last."""
+INPUT, VERSIONS, BEST, FINAL = "input.yaml", "versions.json", "best.npz", "final.npz"
+"""Files of a training's directory: what it reads; what ran it; parameters of the best validated and the last epoch."""
 _CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
 
 
@@ -34,6 +36,8 @@ class Trained:
         That epoch.
     stopped_early
         True if it ended before its last epoch because the validation did not get better.
+    versions
+        Of what trained it.
     """
 
     parameters: dict[str, np.ndarray]
@@ -41,6 +45,7 @@ class Trained:
     curve: Curve
     stopped_early: bool
     cost: Cost
+    versions: Mapping[str, str]
 
 
 def last_checkpoint(directory: Path) -> Path | None:
@@ -83,7 +88,8 @@ def train(directory: Path, *, epochs: int, patience: int, validated: bool, progr
     if not all(np.isfinite(values).all() for values in parameters.values()):
         raise diverged(directory, "parameters that are not finite")
     epoch = curve.best if validated else curve.step
-    return Trained(parameters, epoch, curve, not (directory / FINAL).is_file(), cost)
+    versions = json.loads((directory / VERSIONS).read_text())
+    return Trained(parameters, epoch, curve, not (directory / FINAL).is_file(), cost, versions)
 
 
 def _parameters(path: Path) -> dict[str, np.ndarray]:

@@ -40,6 +40,7 @@ def train(arguments: list[str]) -> None:
     """Run ``nequip-train`` on ``input.yaml`` in the current directory."""
     from nequip.scripts.train import main
 
+    Path("versions.json").write_text(json.dumps(versions()))
     here = ["-cp", str(Path.cwd()), "-cn", "input", "hydra.run.dir=.", "hydra.output_subdir=null"]
     sys.argv = ["nequip-train", *here, *arguments]
     main()
