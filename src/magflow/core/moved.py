@@ -14,6 +14,7 @@ MOVED: dict[str, str] = {
     "magflow.execution.fireworks_task": "magflow.execution.fireworks.task",
     "magflow.execution.remote_run": "magflow.execution.remote.run",
     "magflow.select.calibration": "magflow.select.assessment",
+    "magflow.potentials.deepmd.settings:StartBias": "magflow.potentials.outside.settings:StartBias",
     "magflow.stores.mongo:MongoAddress": "magflow.stores.address:MongoAddress",
 }
 """Old module path (``magflow.a.b``), or old path of one name in a module (``magflow.a.b:Name``), to the new one."""

@@ -248,7 +248,7 @@ class TestModelFiles:
         given = model(family)
         loaded_again = family.load(given.to_bytes())
         assert loaded_again.definition == given.definition and loaded_again.family == "nequip-spin"
-        assert loaded_again.magnetic and loaded_again.species == SPECIES and loaded_again.cutoff == 4.0
+        assert loaded_again.magnetic and loaded_again.species == SPECIES and loaded_again.cutoff == 8.0  # two layers
         assert loaded_again.r_min == given.definition["closest"] and set(loaded_again.max_moment) == set(SPECIES)
         np.testing.assert_array_equal(loaded_again.parameters["layer.weight"], given.parameters["layer.weight"])
         with pytest.raises(InputError, match="another family"):

@@ -57,7 +57,11 @@ class NequipPotential:
 
     @property
     def cutoff(self) -> float:
-        """Largest distance at which atoms act on each other through one layer, A."""
+        """Largest distance at which atoms act on the energy of another, A: one cutoff for each layer."""
+        return self._one_layer * int(self.definition["network"]["layers"])
+
+    @property
+    def _one_layer(self) -> float:
         return float(self.definition["cutoff"])
 
     @property
@@ -84,12 +88,12 @@ class NequipPotential:
         InputError
             Unknown species, missing or non-collinear moments, atoms in one place, a prediction that is not finite.
         """
-        parts = [self._predicted(frames[s], s.start) for s in batches(frames, self.cutoff)]
+        parts = [self._predicted(frames[s], s.start) for s in batches(frames, self._one_layer)]
         return concatenate(parts) if parts else self._empty()
 
     def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, each atom's share."""
-        parts = [self._evaluate(frames[s], s.start)["atomic_energy"] for s in batches(frames, self.cutoff)]
+        parts = [self._evaluate(frames[s], s.start)["atomic_energy"] for s in batches(frames, self._one_layer)]
         return np.concatenate([np.zeros(0), *parts])
 
     def _empty(self) -> Prediction:
@@ -113,7 +117,7 @@ class NequipPotential:
         )
 
     def _evaluate(self, frames: Sequence[Frame], first: int) -> dict[str, np.ndarray]:
-        arrays = graph(frames, self.species, self.cutoff, magnetic=self.magnetic, first=first)
+        arrays = graph(frames, self.species, self._one_layer, magnetic=self.magnetic, first=first)
         return NEQUIP.server().evaluate(self._key, self._arrays, **arrays)
 
     def _arrays(self) -> dict[str, np.ndarray]:
