@@ -28,7 +28,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 WIDTH = 119
 """Characters a line may have."""
 
-_FENCE = re.compile(r"^(?P<before>[^\n]*)\n(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
+_FENCE = re.compile(r"^(?P<before>[^\n]*)\n(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 _MARK = re.compile(r"<!-- (?P<mark>run|slow|example|parsed|campaign|excerpt)(?:: (?P<about>.+))? -->")
 
 
@@ -51,6 +51,8 @@ def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
     found = []
     for match in _FENCE.finditer("\n" + page.read_text(encoding="utf-8")):
+        if match["language"].startswith("{"):  # an instruction to Sphinx
+            continue
         mark = _MARK.fullmatch(match["before"].strip())
         kind, about = (mark["mark"], mark["about"] or "") if mark else (None, "")
         found.append(Block(page, match["language"], match["text"], kind, about))
