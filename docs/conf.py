@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import sys
-from functools import reduce
+import re
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.ext.napoleon import NumpyDocstring
 
+import magflow
 from magflow.core.release import __version__
 
 project = "magflow"
@@ -32,10 +35,12 @@ myst_heading_anchors = 4
 
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
-napoleon_google_docstring = False
+napoleon_google_docstring = napoleon_numpy_docstring = False  # `as_written` does it
+napoleon_use_param = False  # "members, bagging" share their words
 napoleon_use_rtype = False
 
 html_theme = "furo"
@@ -46,18 +51,16 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 
-BEFORE_NAPOLEON = 400
-
 
 def as_written(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Leave alone what docstrings do not mean: in |m| no substitution, in a property's "a: b" no type a."""
+    """Read a docstring as numpydoc, and nothing else in it: |m| is no substitution, a property's "a: b" has no type."""
     for k, line in enumerate(lines):
         if not line.lstrip().startswith(">>>"):
             parts = line.split("``")
             parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
             lines[k] = "``".join(parts)
-    if what in ("attribute", "data", "property"):
-        lines.insert(0, "")
+    kind = "object" if what in ("attribute", "data", "property") else what
+    lines[:] = str(NumpyDocstring(lines, app.config, app, kind, name, obj, options)).splitlines()
 
 
 def private(app: Any, env: object, node: addnodes.pending_xref, shown: nodes.Element) -> nodes.Element | None:
@@ -73,29 +76,35 @@ def private(app: Any, env: object, node: addnodes.pending_xref, shown: nodes.Ele
 
 
 def exists(name: str) -> bool:
-    """Whether something is called so: by its full name, by a name of Python's, or in some module of magflow."""
+    """Whether something is called so: by its full name, by a name of Python's, or somewhere in magflow."""
     parts = name.split(".")
-    for k in range(len(parts), 0, -1):
+    for k in range(len(parts) - 1, 0, -1):
         try:
             found = import_module(".".join(parts[:k]))
         except ImportError:
             continue
         return has(found, parts[k:])
-    return has(builtins, parts) or any(has(m, parts) for n, m in list(sys.modules.items()) if n.startswith("magflow."))
+    said = r"^\s*(?:class |def )?{0}\b(?:\(|:| =)|^\s*(?:from .*)?import .*\b{0}\b"
+    return hasattr(builtins, name) or all(re.search(said.format(part), sources(), re.M) for part in parts)
 
 
-def has(thing: object, parts: list[str]) -> bool:
+def has(thing: Any, parts: list[str]) -> bool:
     """Whether attributes lead from `thing` to the last of `parts`; fields of a class count."""
-    missing = object()
+    for part in parts:
+        fields = {**getattr(thing, "__annotations__", {}), **getattr(thing, "model_fields", {})}
+        if not hasattr(thing, part) and part not in fields:
+            return False
+        thing = getattr(thing, part, None)
+    return True
 
-    def step(at: object, part: str) -> object:
-        fields = {**getattr(at, "__annotations__", {}), **getattr(at, "model_fields", {})}
-        return missing if at is missing else getattr(at, part, fields.get(part, missing))
 
-    return reduce(step, parts, thing) is not missing
+@cache
+def sources() -> str:
+    """All of magflow."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in Path(magflow.__file__).parent.rglob("*.py"))
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", as_written, priority=BEFORE_NAPOLEON)
+    app.connect("autodoc-process-docstring", as_written)
     app.connect("missing-reference", private)

@@ -15,6 +15,9 @@ from pages import PAGES, README, ROOT, blocks
 
 import cli_reference
 import documents_page
+import loop_picture
+import magflow
+import magflow.testing
 from magflow.cli.app import app
 
 DOCS = ROOT / "docs"
@@ -46,6 +49,22 @@ def test_the_command_line_is_as_it_is_described():
 def test_documents_are_as_they_are_described():
     page = (DOCS / "documents.md").read_text()
     assert page == documents_page.page(), "run: python scripts/documents_page.py > docs/documents.md"
+
+
+def test_the_picture_shows_the_jobs_of_an_iteration():
+    picture = (DOCS / "images" / "loop.svg").read_text()
+    assert picture == loop_picture.picture(), "run: python scripts/loop_picture.py > docs/images/loop.svg"
+
+
+def test_every_public_name_is_described():
+    pages = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    said = set(re.findall(r"^\.\. auto(?:class|function):: (\S+)$", pages, re.M))
+    public = {f"magflow.{name}" for name in magflow.__all__ if not name.startswith("_")}
+    assert public | {f"magflow.testing.{name}" for name in magflow.testing.__all__} <= said
+
+
+def test_pictures_are_small():
+    assert all(picture.stat().st_size < 150_000 for picture in (DOCS / "images").iterdir())
 
 
 def commands(text: str) -> Iterator[list[str]]:
