@@ -48,7 +48,7 @@ def task(workdir, *, rows=None, contenders=None, sizes=(4,), seeds=(1, 2), **opt
 
 
 class TestDrawing:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(counts=st.lists(st.integers(1, 12), min_size=1, max_size=4), word=st.text("ab", max_size=3))
     def test_every_beginning_is_a_fair_sample(self, counts, word):
         items = labels("Cu", sum(counts), 0)
