@@ -5,6 +5,7 @@ Files that only grow are cut back to what was on disk when somebody last took no
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,30 @@ def create_file(path: Path, data: bytes) -> None:
             taken = path if path.exists() else path.parent
             raise InputError("this name is taken already", where=str(taken), hint="name another directory") from error
         raise
+
+
+@contextmanager
+def held(directory: Path, work: str) -> Iterator[None]:
+    """Be the only process that does `work` in `directory`, which is made; a kill lets go of it.
+
+    Raises
+    ------
+    StoreError
+        If another process does it, or the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / "lock").open("w")
+    except OSError as error:
+        raise StoreError(f"cannot write: {error.strerror}", where=str(directory)) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"another process runs {work}", where=str(directory)) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def append_to_file(path: Path, data: bytes) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from magflow.core.files import held
 from magflow.core.label import LabeledFrame, ignoring_moments
-from magflow.errors import InputError
+from magflow.errors import InputError, StoreError
 from magflow.io.records import Record
 from magflow.studies.compare import timing
 from magflow.studies.tm.contenders import Contender, Reading
@@ -201,6 +202,11 @@ class TestKeeping:
         assert len(fitted()) == 2
         task(tmp_path).run()
         assert len(fitted()) == 4
+
+    def test_two_processes_do_not_share_a_directory(self, tmp_path, fitted):
+        with held(tmp_path, "this benchmark"), pytest.raises(StoreError, match="another process runs this benchmark"):
+            task(tmp_path).run()
+        assert task(tmp_path).run().fits
 
     def test_a_damaged_fit_is_told(self, tmp_path, fitted):
         task(tmp_path).run()

@@ -16,7 +16,7 @@ import numpy as np
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
-from magflow.core.files import replace_file
+from magflow.core.files import held, replace_file
 from magflow.core.label import ignoring_moments
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import WorkProgress, silent
@@ -107,10 +107,16 @@ class TmTask:
         Raises
         ------
         StoreError
-            If `workdir` cannot be written.
+            If `workdir` cannot be written, or another process works there.
         InputError
             If a fit that is kept there cannot be read.
         """
+        with held(self.workdir, "this benchmark"):
+            fits = self._fits(progress)
+        return TmBenchmark(tuple(fits), self.about())
+
+    def _fits(self, progress: WorkProgress) -> list[TmFit]:
+        """All fits, in the order of :meth:`cases`."""
         wanted = list(self.cases())
         places = [self._place(*one) for one in wanted]
         kept = [_kept(place) for place in places]
@@ -131,7 +137,7 @@ class TmTask:
                 pace.note(fit)
             fits.append(fit)
         progress(1.0, f"{len(wanted)}/{len(wanted)}: done", milestone=True)
-        return TmBenchmark(tuple(fits), self.about())
+        return fits
 
     def about(self) -> dict[str, Any]:
         """What is measured, JSON-ready."""
