@@ -43,14 +43,14 @@ def test_a_study_has_a_frozen_task_and_a_result_with_a_form(study):
     assert dataclasses.is_dataclass(study.task) and study.task.__dataclass_params__.frozen
     assert callable(study.task.run)
     form = study.result.form
-    assert form.stamp["format"] == f"magflow-{form.noun}-{form.layout.number}"
+    assert form.stamp["format"] == f"{form.name}-{form.layout.number}"
     assert form.stamp["magflow"] == __version__
 
 
 @STUDIES
 def test_results_of_a_newer_magflow_are_told_by_name(study):
     form = study.result.form
-    newer = {"format": f"magflow-{form.noun}-{form.layout.number + 1}", "magflow": "9.8"}
+    newer = {"format": f"{form.name}-{form.layout.number + 1}", "magflow": "9.8"}
     with pytest.raises(NewerFormatError, match=r"written by magflow 9\.8") as caught:
         study.result.from_dict(newer)
     assert "upgrade magflow" in str(caught.value)
