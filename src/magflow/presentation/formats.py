@@ -20,14 +20,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return text
 
 
-def seconds(value: float) -> str:
-    """A duration as a person says it."""
+def seconds(value: float, digits: int = 3) -> str:
+    """A duration as a person says it, of so many significant digits."""
     if value < 0.1:
-        return f"{number(value * 1e3)} ms"
+        return f"{number(value * 1e3, digits)} ms"
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if value >= 1.5 * size:
-            return f"{number(value / size)} {unit}"
-    return f"{number(value)} s"
+            return f"{number(value / size, digits)} {unit}"
+    return f"{number(value, digits)} s"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

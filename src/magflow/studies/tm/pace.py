@@ -38,4 +38,4 @@ class Pace:
         if not known:
             return ""
         more = f", and {plural(unknown, 'fit')} of a kind not timed yet" if unknown else ""
-        return f"; about {seconds(known)} left{more}"
+        return f"; about {seconds(known, 2)} left{more}"
