@@ -113,7 +113,7 @@ $(VENV)/.installed-docs: $(BIN)/python $(SOURCES)
 	@touch $@
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html --doctree-dir build/doctrees docs build/site
 	@echo "build/site/index.html"
 
 serve-docs: docs

@@ -28,7 +28,9 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 WIDTH = 119
 """Characters a line may have."""
 
-_FENCE = re.compile(r"^(?P<before>[^\n]*)\n(?P<indent> *)```(?P<language>[\w{}-]*)[^\n`]*\n(?P<text>.*?)^ *```$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<before>[^\n]*)\n(?P<indent> *)```(?P<language>[\w{}-]*)[^\n`]*\n(?P<text>.*?)^ *```$", re.M | re.S
+)
 _MARK = re.compile(r"<!-- (?P<mark>run|slow|example|parsed|campaign|excerpt)(?:: (?P<about>.+))? -->")
 
 

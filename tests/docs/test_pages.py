@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from pages import PAGES, README, ROOT, WIDTH, Block, blocks
@@ -33,6 +34,7 @@ LANGUAGES = {
 ALL = [block for page in PAGES for block in blocks(page)]
 RUN = sorted({block.page for block in ALL if block.mark == "run"} - {README})
 SLOW = sorted({block.page for block in ALL if block.mark == "slow"})
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
 def marked(mark: str) -> list[Block]:
@@ -97,6 +99,28 @@ def test_what_takes_longer_works(page, readme, tmp_path, monkeypatch):
     shutil.copytree(readme, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     run_page(page, tmp_path, ("run", "slow"))
+
+
+def cells(notebook: Path) -> list[dict]:
+    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
+def test_notebooks_run(notebook, readme, tmp_path, monkeypatch):
+    shutil.copytree(readme, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict = {"__name__": "__main__"}
+    for cell in cells(notebook):
+        exec(compile("".join(cell["source"]), notebook.name, "exec", dont_inherit=True), names)
+        plt.close("all")  # as a notebook does
+
+
+def test_notebooks_hold_no_output():
+    assert len(NOTEBOOKS) == 2
+    assert not any(cell["outputs"] for notebook in NOTEBOOKS for cell in cells(notebook))
 
 
 @pytest.mark.parametrize("block", ALL, ids=str)
