@@ -29,6 +29,7 @@ extensions = [
     "sphinx_design",
 ]
 nitpicky = True
+smartquotes = False  # --option is no dash
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
@@ -39,6 +40,7 @@ autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = napoleon_numpy_docstring = False  # `as_written` does it
 napoleon_use_param = False  # "members, bagging" share their words
 napoleon_use_rtype = False
@@ -61,6 +63,13 @@ def as_written(app: Any, what: str, name: str, obj: object, options: object, lin
             lines[k] = "``".join(parts)
     kind = "object" if what in ("attribute", "data", "property") else what
     lines[:] = str(NumpyDocstring(lines, app.config, app, kind, name, obj, options)).splitlines()
+
+
+def without_arguments(
+    app: Any, what: str, name: str, obj: Any, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A protocol is not called."""
+    return (None if getattr(obj, "_is_protocol", False) else signature), returns
 
 
 def private(app: Any, env: object, node: addnodes.pending_xref, shown: nodes.Element) -> nodes.Element | None:
@@ -107,4 +116,5 @@ def sources() -> str:
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", as_written)
+    app.connect("autodoc-process-signature", without_arguments)
     app.connect("missing-reference", private)

@@ -62,7 +62,7 @@ def prose(text: str) -> str:
     for indented, lines in _runs(inspect.cleandoc(text)):
         if not indented:
             commands = lines[-1].strip() == EXAMPLES
-            parts.append("\n\n".join(filled(escaped(p.replace("\n", " "))) for p in "\n".join(lines).split("\n\n")))
+            parts.append("\n\n".join(filled(_written(p.replace("\n", " "))) for p in "\n".join(lines).split("\n\n")))
         else:
             mark, language = (MARK, "bash") if commands else ("<!-- excerpt: part of an input -->", "text")
             block = "\n".join(line[4:] for line in lines if line)
@@ -102,7 +102,7 @@ def _item(command: Any, parameter: Any) -> str:
     else:
         names = ", ".join(sorted((*parameter.opts, *parameter.secondary_opts), key=len))
         name = f"{names} {placeholder}".strip()
-    return filled(f"- `{name}`: {escaped(told)}", "  ")
+    return filled(f"- `{name}`: {_written(told)}", "  ")
 
 
 def _argument(parameter: Any) -> str:
@@ -133,9 +133,16 @@ def _parts(hint: Any) -> Iterator[Any]:
         yield hint
 
 
+def _written(text: str) -> str:
+    """`text` as Markdown, the options it names as code."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    pieces[::2] = [re.sub(r"(?<![\w-])--[a-z][a-z-]*\w", r"`\g<0>`", piece) for piece in pieces[::2]]
+    return escaped("".join(pieces))
+
+
 def _first_sentence(command: Any) -> str:
     first = re.split(r"(?<=[.;:])\s", inspect.cleandoc(command.help).replace("\n", " "), maxsplit=1)[0]
-    return escaped(first.rstrip(".;:") + ".")
+    return _written(first.rstrip(".;:") + ".")
 
 
 if __name__ == "__main__":
