@@ -12,7 +12,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
-	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs"
+	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs, tutorials, the site"
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-nequip  install nequip and PyTorch (0.9 GB) too, run the tests that train with them"
@@ -63,7 +63,7 @@ run: $(VENV)/.installed engines
 test: $(VENV)/.installed-test engines slurm lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
 
-test-slow: $(VENV)/.installed-test engines slurm
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs engines slurm
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-random: $(VENV)/.installed-test
