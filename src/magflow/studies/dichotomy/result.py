@@ -24,7 +24,7 @@ class LabelSet:
     failures
         Kind of failure to the number of frames it befell.
     cpu_hours, core_hours
-        CPU time, and wall time x cores, of all of them, failed ones included.
+        CPU time of the labels, and wall time x cores of them and of the failed ones.
     by_size
         Atoms of a cell to labels and their mean CPU time in seconds.
     moment
