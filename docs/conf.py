@@ -69,7 +69,7 @@ def without_arguments(
     app: Any, what: str, name: str, obj: Any, options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """A protocol is not called."""
-    return (None if getattr(obj, "_is_protocol", False) else signature), returns
+    return ("" if getattr(obj, "_is_protocol", False) else signature), returns
 
 
 def private(app: Any, env: object, node: addnodes.pending_xref, shown: nodes.Element) -> nodes.Element | None:
