@@ -50,7 +50,7 @@ class NequipSettings(BaseModel):
     radial_functions: int = Field(default=8, ge=1, le=32, description="Bessel functions of the distance.")
     precision: Precision = Field(
         default=Precision.FLOAT64,
-        description="Numbers of the network..",
+        description="Numbers of the network.",
     )
     epochs: int = Field(default=300, ge=1, description="Passes over all labels.")
     batch_frames: int = Field(default=4, ge=1, description="Frames in a batch.")
