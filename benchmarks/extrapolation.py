@@ -28,7 +28,8 @@ from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.io.extxyz import read_extxyz
 from magflow.io.predictions import outside
 from magflow.io.records import labeled_frames
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.grade import select_active_set
 

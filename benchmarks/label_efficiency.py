@@ -34,7 +34,8 @@ from magflow.io.extxyz import read_extxyz
 from magflow.io.records import labeled_frames
 from magflow.makers.design import ALIKE, alike
 from magflow.makers.select import offer
-from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.select.evidence import Evidence
 from magflow.select.pipeline import select

@@ -29,7 +29,8 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import QUANTITIES
 from magflow.dft.spin_lattice import SpinLatticeEngine
-from magflow.potentials.ensemble import PotentialEnsemble, as_labelled, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.objective import Objective
 from magflow.potentials.mmtp.optimise import Plan, minimise

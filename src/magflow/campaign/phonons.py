@@ -10,7 +10,7 @@ from magflow.campaign.base import Section
 from magflow.core.label import LabelKind
 from magflow.core.protocols import LabelSource, LearnsForceConstants, PotentialFamily
 from magflow.errors import InputError
-from magflow.potentials.ensemble import learns_force_constants
+from magflow.potentials.members import learns_force_constants
 from magflow.properties.displaced import FURTHEST
 
 Repeats = tuple[

@@ -22,7 +22,8 @@ from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, CampaignDocument, ModelDoc
 from magflow.makers.packing import unpack_labelled
 from magflow.makers.roles import Phase
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 
 Kept = TypeVar("Kept", bound=CampaignDocument)
 

@@ -21,7 +21,7 @@ from magflow.makers.phonons import PhononMaker, force_constants_of
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of, stored_document, stored_ensemble
 from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
 from magflow.makers.validate import ValidateMaker
-from magflow.potentials.ensemble import member_labels
+from magflow.potentials.members import member_labels
 from magflow.studies.finetune.judgement import Judgement
 from magflow.studies.finetune.result import COTRAIN, TEST, FinetuneResult
 from magflow.studies.train.result import FittedMember

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,8 @@ from numpy.typing import ArrayLike
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.calibration import Calibration, scales_of_old
-from magflow.core.dataset import Dataset
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
-from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.frame import Frame
 from magflow.core.hessian import GivesHessian
 from magflow.core.label import LabeledFrame
@@ -28,17 +26,13 @@ from magflow.core.moments import GivenMoments
 from magflow.core.notebook import facts_html
 from magflow.core.prediction import EnsemblePrediction, Prediction, concatenate
 from magflow.core.protocols import (
-    FitReport,
     GradesGeometry,
     KnowsAtomicEnergies,
     KnowsMoments,
     KnowsStressOffset,
-    LearnsForceConstants,
     MovesAlone,
     MovesTogether,
     Potential,
-    PotentialFamily,
-    Progress,
     Propagator,
     SharesGeometry,
     SupportsGrades,
@@ -63,12 +57,6 @@ FORMAT = Mark("ensemble", "magflow-ensemble", (dict, _error_models))
 """2: files of members are named by their content. 3: a calibration is more than a factor; deviations have a source."""
 CHUNK = 4096
 """Frames whose neighbour lists are held at once."""
-MEMBER_SHARE = 0.8
-"""Share of the labels a bagged member sees, drawn without replacement.
-
-On 120 constrained-DFT labels the mean of such members is more accurate than that of bootstrap members, which see 63 %
-of the labels (forces 29 against 34 meV/A, magnetic forces 28 against 35 meV/muB), and the deviation tells as much.
-"""
 _MEMBER = re.compile(r"member_\d{2,}(?:-(?P<digest>[0-9a-f]{24}))?\.bin")
 
 
@@ -406,91 +394,3 @@ def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> E
     prediction = ensemble.predict(frames)
     stress = prediction.mean.stress + ensemble.label_stress_offset(frames)
     return EnsemblePrediction(replace(prediction.mean, stress=stress), prediction.deviation)
-
-
-def member_seed(seed: int, member: int) -> int:
-    """Seed of one member: members of one ensemble, and ensembles of different seeds, all differ."""
-    return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])
-
-
-def member_sample(dataset: Dataset, seed: int, share: float = MEMBER_SHARE) -> list[LabeledFrame]:
-    """The labels one member learns from: a share without replacement, in the order of the dataset.
-
-    Raises
-    ------
-    InputError
-        If the share is out of range.
-    """
-    if not 0.0 < share <= 1.0:
-        raise InputError("sample of a member out of range", seen=share, expected="0 < share <= 1")
-    n = max(1, round(share * len(dataset)))
-    return dataset.take(np.sort(np.random.default_rng(seed).permutation(len(dataset))[:n]).tolist())
-
-
-def member_labels(
-    dataset: Dataset, *, seed: int, member: int, bagging: bool = True, validation: float = 0.0
-) -> tuple[list[LabeledFrame], list[LabeledFrame]]:
-    """The labels that one member learns from, and those it keeps aside to stop its fit early.
-
-    The parameters are those of :func:`fit_member`.
-    """
-    own = member_seed(seed, member)
-    rest, aside = dataset.split(validation, own)
-    return member_sample(rest, own) if bagging else list(rest), list(aside)
-
-
-def fit_member(
-    family: PotentialFamily,
-    dataset: Dataset,
-    *,
-    elements: Sequence[str],
-    seed: int,
-    member: int,
-    bagging: bool = True,
-    validation: float = 0.0,
-    start: Potential | None = None,
-    progress: Progress | None = None,
-    workdir: Path | None = None,
-    force_constants: Sequence[ForceConstantLabel] = (),
-) -> tuple[Potential, FitReport]:
-    """One member of an ensemble: its own seed, its own validation labels and, with bagging, its own sample.
-
-    Parameters
-    ----------
-    seed
-        Seed of the ensemble; the same `seed` and `member` give the same model.
-    bagging
-        Learn from :data:`MEMBER_SHARE` of the labels (:func:`member_sample`) instead of all.
-    validation
-        Share of the labels kept aside to stop the fit early.
-    force_constants
-        That each member learns from, too.
-
-    Raises
-    ------
-    InputError
-        Force constants for a family that learns from none; what its fit refuses.
-    """
-    own = member_seed(seed, member)
-    train, aside = member_labels(dataset, seed=seed, member=member, bagging=bagging, validation=validation)
-    fit = family.fit
-    if force_constants:
-        fit = partial(learns_force_constants(family).fit, force_constants=force_constants)
-    return fit(train, elements=elements, seed=own, validation=aside, start=start, progress=progress, workdir=workdir)
-
-
-def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:
-    """The family, as one that learns from force constants.
-
-    Raises
-    ------
-    InputError
-        If it does not.
-    """
-    if isinstance(family, LearnsForceConstants) and family.learns_force_constants:
-        return family
-    able = isinstance(family, LearnsForceConstants)
-    raise InputError(
-        f"potentials of family {family.name} learn from no force constants",
-        hint="give weights.force_constants a value above zero" if able else "mmtp does",
-    )

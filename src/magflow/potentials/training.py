@@ -28,7 +28,8 @@ from magflow.core.label import Cost
 from magflow.core.protocols import FitReport, PotentialFamily
 from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import InputError, MagflowError
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 
 TASK, MODEL, REPORT = "task.json", "model.bin", "report.json"
 
@@ -38,7 +39,7 @@ MemberProgress = Callable[[int, float, str], None]
 
 @dataclass(frozen=True, eq=False)
 class EnsembleTask:
-    """What is to be trained; the parameters are those of :func:`~magflow.potentials.ensemble.fit_member`.
+    """What is to be trained; the parameters are those of :func:`~magflow.potentials.members.fit_member`.
 
     Parameters
     ----------

@@ -22,7 +22,8 @@ from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, LearnsForceConstants, Potential, PotentialFamily, SupportsGrades
 from magflow.core.undecided import TellsUndecided
 from magflow.errors import InputError
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 from magflow.properties.displaced import columns_of
 from magflow.testing.contract import agree, clause, demand, refused
 from magflow.testing.potentials import PotentialContract, pickled, twin

@@ -13,7 +13,8 @@ from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.io.extxyz import read_extxyz, write_extxyz
 from magflow.io.records import labeled_frames
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 
 runner = CliRunner()

@@ -19,7 +19,8 @@ from magflow.io.deepmd import read_deepmd
 from magflow.io.export import write_dataset
 from magflow.io.extxyz import read_extxyz, write_extxyz
 from magflow.io.mlip_cfg import read_cfg
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
 
 runner = CliRunner()

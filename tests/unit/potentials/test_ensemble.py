@@ -13,14 +13,8 @@ from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dataset import Dataset
 from magflow.core.versions import NewerFormatError
 from magflow.errors import InputError, StoreError
-from magflow.potentials.ensemble import (
-    MANIFEST,
-    PotentialEnsemble,
-    as_labelled,
-    fit_member,
-    member_sample,
-    member_seed,
-)
+from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble, as_labelled
+from magflow.potentials.members import fit_member, member_sample, member_seed
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 
 FRAMES = [random_frame(seed, n=1 + seed % 4) for seed in range(6)]

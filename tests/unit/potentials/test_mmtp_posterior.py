@@ -22,7 +22,8 @@ from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
 from magflow.explore.geometry import repeated
 from magflow.explore.starting import Conditions, started
-from magflow.potentials.ensemble import PotentialEnsemble, fit_member
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 from magflow.potentials.mmtp.grade import select_active_set
 from magflow.potentials.mmtp.leverage import DRAWS, REACH, PosteriorDraws

@@ -8,7 +8,8 @@ from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
-from magflow.potentials.ensemble import PotentialEnsemble, learns_force_constants
+from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import learns_force_constants
 from magflow.presentation.formats import without_ones
 from magflow.studies.finetune.judgement import Judgement
 from magflow.studies.finetune.result import COTRAIN, FILE, TEST, FinetuneResult
