@@ -22,20 +22,19 @@ DEEPMD = {
     "interval": 20,
 }
 NEQUIP = {"cutoff": 3.5, "features": 4, "radial_neurons": 8, "epochs": 6, "batch_frames": 2}
-DP = (pytest.mark.deepmd, pytest.mark.usefixtures("deepmd_kit"))
-NQ = (pytest.mark.nequip, pytest.mark.usefixtures("nequip"))
 
 
 @pytest.mark.parametrize(
-    ("family", "settings"),
+    ("program", "family", "settings"),
     [
-        pytest.param("dp", DEEPMD, marks=DP),
-        pytest.param("dp-spin", DEEPMD, marks=DP),
-        pytest.param("nequip", NEQUIP, marks=NQ),
-        pytest.param("nequip-spin", NEQUIP, marks=NQ),
+        pytest.param("deepmd_kit", "dp", DEEPMD, marks=pytest.mark.deepmd),
+        pytest.param("deepmd_kit", "dp-spin", DEEPMD, marks=pytest.mark.deepmd),
+        pytest.param("nequip", "nequip", NEQUIP, marks=pytest.mark.nequip),
+        pytest.param("nequip", "nequip-spin", NEQUIP, marks=pytest.mark.nequip),
     ],
 )
-def test_a_campaign_trains_with_another_program(family, settings, tmp_path, write_campaign):
+def test_a_campaign_trains_with_another_program(program, family, settings, tmp_path, write_campaign, request):
+    request.getfixturevalue(program)  # skips without it
     file = write_campaign(tmp_path / "tiny.yaml", stop={"labels": 15})
     content = YAML(typ="safe").load(file)
     content["train"] = {"family": family, "ensemble": 2, "settings": settings}
