@@ -124,7 +124,7 @@ def test_a_warm_start(data, tmp_path):
     assert too_many.exit_code == 2 and "too few members" in too_many.stderr
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_kill_and_resume(data, tmp_path, jobs):
     options = ["--set", "level=6", "--set", "max_iterations=25", "--set", "tolerance=0", "--members", "3"]
     assert train(data / "labels.xyz", tmp_path / "whole", *options, "--jobs", "1").exit_code == 0
