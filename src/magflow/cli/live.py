@@ -78,23 +78,32 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     """The status as a panel."""
     from rich.console import Group
     from rich.panel import Panel
+    from rich.text import Text
+
+    parts: list[Any] = [_facts(status, elapsed)]
+    if status.queue is not None and status.queue.shared:
+        parts += _queue_parts(status.queue)
+    if status.note:
+        parts.append(Text(status.note, "yellow"))
+    if status.explanation:
+        parts.append(Text.assemble((status.reason or "", "bold"), f": {status.explanation}"))
+    for job in status.failed_jobs[:5]:
+        parts.append(Text.assemble((job["name"], "red"), f": {job['error']}"))
+    return Panel(Group(*parts), title=Text(f"{status.name} - {status.state}"), title_align="left")
+
+
+def _facts(status: CampaignStatus, elapsed: float | None) -> RenderableType:
+    """A fact a row: what is done and to do, errors, cost and time, what runs."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
-    from rich.text import Text
 
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     facts.add_column()
     where = "-" if status.iteration is None else f"{status.iteration}, {status.phase or status.state}"
     facts.add_row("iteration", where)
-    done = status.jobs.get(JobState.COMPLETED, 0)
-    open_ = sum(status.jobs.get(s, 0) for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
-    failed = f", {status.jobs[JobState.FAILED]} failed" if status.jobs.get(JobState.FAILED) else ""
-    facts.add_row("jobs", Text.assemble(f"{done} done, {open_} to do", (failed, "red")))
-    failures = ", ".join(f"{n} {kind}" for kind, n in status.failures.items())
-    budget = f" of {status.label_budget}" if status.label_budget else ""
-    told = f", failed: {failures}" if failures else ""
-    facts.add_row("labels", Text.assemble(f"{status.labels}{budget}", (told, "yellow")))
+    facts.add_row("jobs", _jobs(status))
+    facts.add_row("labels", _labels(status))
     if status.beside:
         texts = [f"{done} of {wanted} {purpose}" for purpose, (done, wanted) in status.beside.items()]
         facts.add_row("beside", ", ".join(texts))
@@ -112,23 +121,38 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
     if (status.seconds_left or 0) >= 1:
         facts.add_row("left", f"at most {age(status.seconds_left or 0)} of labels")
     for job in status.running[:4]:
-        quiet = job.get("quiet_seconds") or 0.0
-        still = f", no CPU time for {age(quiet)}" if quiet >= _QUIET else ""
-        facts.add_row("running", Text.assemble(f"{job['name']} ({age(job['seconds'])}", (still, "yellow"), ")"))
+        facts.add_row("running", _running(job))
     if status.label_budget:
         attempted = status.labels + status.labels_failed
         bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
         facts.add_row("budget", bar)
-    parts: list[Any] = [facts]
-    if status.queue is not None and status.queue.shared:
-        parts += _queue_parts(status.queue)
-    if status.note:
-        parts.append(Text(status.note, "yellow"))
-    if status.explanation:
-        parts.append(Text.assemble((status.reason or "", "bold"), f": {status.explanation}"))
-    for job in status.failed_jobs[:5]:
-        parts.append(Text.assemble((job["name"], "red"), f": {job['error']}"))
-    return Panel(Group(*parts), title=Text(f"{status.name} - {status.state}"), title_align="left")
+    return facts
+
+
+def _jobs(status: CampaignStatus) -> Text:
+    from rich.text import Text
+
+    done = status.jobs.get(JobState.COMPLETED, 0)
+    open_ = sum(status.jobs.get(s, 0) for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
+    failed = f", {status.jobs[JobState.FAILED]} failed" if status.jobs.get(JobState.FAILED) else ""
+    return Text.assemble(f"{done} done, {open_} to do", (failed, "red"))
+
+
+def _labels(status: CampaignStatus) -> Text:
+    from rich.text import Text
+
+    failures = ", ".join(f"{n} {kind}" for kind, n in status.failures.items())
+    budget = f" of {status.label_budget}" if status.label_budget else ""
+    told = f", failed: {failures}" if failures else ""
+    return Text.assemble(f"{status.labels}{budget}", (told, "yellow"))
+
+
+def _running(job: Mapping[str, Any]) -> Text:
+    from rich.text import Text
+
+    quiet = job.get("quiet_seconds") or 0.0
+    still = f", no CPU time for {age(quiet)}" if quiet >= _QUIET else ""
+    return Text.assemble(f"{job['name']} ({age(job['seconds'])}", (still, "yellow"), ")")
 
 
 def _queue_parts(queue: QueueStatus) -> list[RenderableType]:

@@ -101,6 +101,60 @@ def _after(reason: str | None) -> str:
     return f", {reason}" if reason else ""
 
 
+@dataclass(frozen=True)
+class _Tally:
+    """The labels of a campaign, counted.
+
+    Parameters
+    ----------
+    every
+        Summaries of all labels that were computed or imported, whatever for.
+    done
+        How many of each purpose are computed; suspect ones are among them.
+    wanted
+        How many of each purpose there will be.
+    usable
+        Labels of the loop that can be learnt from.
+    failures
+        Kind of failure to the number of labels that have no usable result.
+    cpu_seconds
+        Mean cost of a label, without those to pre-train on.
+    """
+
+    every: list[dict[str, Any]]
+    done: dict[Purpose, int]
+    wanted: dict[Purpose, int]
+    usable: int
+    failures: Counter[str]
+    cpu_seconds: float | None
+
+
+def _tally(directory: CampaignDirectory, budget: int | None) -> _Tally:
+    every = queries.label_summaries(directory.store, directory.id)
+    done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
+    wanted = _wanted(directory.spec, budget)
+    if directory.spec.labels:
+        wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
+    usable = done[Purpose.CAMPAIGN]
+    doubted = queries.doubted(directory.store, directory.id) & usable
+    failures = Counter(
+        d["failure"]
+        for d in every
+        if d["purpose"] is Purpose.CAMPAIGN and d["state"] == "failed" and d["label_id"] not in usable
+    )
+    if doubted:
+        failures[str(FailureKind.SUSPECT)] += len(doubted)
+    computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
+    return _Tally(
+        every=every,
+        done={p: len(ids) for p, ids in done.items()},
+        wanted=wanted,
+        usable=len(usable) - len(doubted),
+        failures=failures,
+        cpu_seconds=sum(computed) / len(computed) if computed else None,
+    )
+
+
 def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     """Read queue and store; writes nothing."""
     spec, store = directory.spec, directory.store
@@ -117,20 +171,12 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     attended = shared or (runner is not None and runner.alive)
     tags = [tag for job, _ in running if (tag := Tag.read(job.metadata, job.name)) is not None]
     rules = loop_rules(spec)
-    every = queries.label_summaries(store, directory.id)
-    labels = [d for d in every if d["purpose"] is Purpose.CAMPAIGN]
-    done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
-    wanted, usable = _wanted(spec, rules.labels), done[Purpose.CAMPAIGN]
-    if spec.labels:
-        wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
-    doubted = queries.doubted(store, directory.id) & usable
-    usable -= doubted
-    bad = [d for d in labels if d["state"] == "failed" and d["label_id"] not in usable | doubted]
+    tally = _tally(directory, rules.labels)
     history = queries.iterations(store, campaign=directory.id)
     outcome = queries.outcome(store, directory.id)
     unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
     newest = max((d for d in history if d.rmse), key=lambda d: d.iteration, default=None)
-    computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
+    at_once = _labels_at_once(standing) if shared else spec.execution.workers
     return CampaignStatus(
         name=spec.name,
         state=_state(counts, unfinished, outcome is not None, shared, attended, begun=runner is not None),
@@ -139,20 +185,18 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         jobs={str(s): n for s, n in counts.items()},
         running=[_running(job, seconds, runner) for job, seconds in running] if attended else [],
         failed_jobs=[{"name": j.name, "error": _last_line(j.error)} for j in failed],
-        labels=len(usable),
-        labels_failed=len(bad) + len(doubted),
+        labels=tally.usable,
+        labels_failed=sum(tally.failures.values()),
         label_budget=rules.labels,
-        beside={str(p): (len(done[p]), n) for p, n in wanted.items() if p is not Purpose.CAMPAIGN},
-        failures=dict(Counter([d["failure"] for d in bad] + [str(FailureKind.SUSPECT)] * len(doubted))),
+        beside={str(p): (tally.done[p], n) for p, n in tally.wanted.items() if p is not Purpose.CAMPAIGN},
+        failures=dict(tally.failures),
         errors=dict(newest.rmse) if newest else {},
         targets=dict(rules.targets),
         train_errors=dict(history[-1].train_rmse) if history else {},
-        core_hours=sum(d["core_hours"] for d in every)
+        core_hours=sum(d["core_hours"] for d in tally.every)
         + sum(v for d in history for k, v in d.core_hours.items() if k != "label"),
-        cpu_seconds_per_label=sum(computed) / len(computed) if computed else None,
-        seconds_left=None
-        if outcome
-        else _seconds_left(every, wanted, _labels_at_once(standing) if shared else spec.execution.workers),
+        cpu_seconds_per_label=tally.cpu_seconds,
+        seconds_left=None if outcome else _seconds_left(tally.every, tally.wanted, at_once),
         reason=outcome.reason if outcome and not unfinished else None,
         explanation=outcome.explanation if outcome and not unfinished else None,
         note=None if runner is None else _note(runner, unfinished),
