@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks clean
+.PHONY: help install engines slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make docs       the documentation as a site, in build/site; a broken link is an error"
 	@echo "make serve-docs the same, and served at http://127.0.0.1:8000"
+	@echo "make dist       sdist and wheel of this machine in dist/, looked over by twine and check-wheel-contents"
 	@echo "make hooks      have git run these before each commit"
 	@echo "make benchmarks figures, each beside a peer measured in the same run"
 
@@ -125,6 +126,13 @@ $(VENV)/.installed-benchmarks: $(VENV)/.installed-test
 
 benchmarks: $(VENV)/.installed-benchmarks engines slurm
 	@for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python $$f || exit 1; done
+
+dist: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet 'check-wheel-contents>=0.6' 'twine>=6'
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
