@@ -1,16 +1,21 @@
 """Print the section of CHANGELOG.md for one version: python scripts/release_notes.py 0.2.0.
 
-The version has to be that of pyproject.toml and of CITATION.cff, so that a tag names what it releases.
+The version has to be that of pyproject.toml, CITATION.cff and the conda recipe, so that a tag names what it releases.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+VERSIONED = {
+    "pyproject.toml": r'^version = "(\S+)"$',
+    "CITATION.cff": r"^version: (\S+)$",
+    "config/conda/recipe.yaml": r'^  version: "(\S+)"$',
+}
+"""Files that name the version, and the line that does."""
 
 
 def notes(version: str) -> str:
@@ -21,11 +26,8 @@ def notes(version: str) -> str:
     ValueError
         If the version is not the one that is here, or has no section, or an empty one.
     """
-    seen = {
-        "pyproject.toml": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
-        "CITATION.cff": re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M)[0],
-    }
-    for file, found in seen.items():
+    for file, pattern in VERSIONED.items():
+        (found,) = re.findall(pattern, (ROOT / file).read_text(), re.M)
         if found != version:
             raise ValueError(f"{file} says version {found}; expected: {version}")
     changes = (ROOT / "CHANGELOG.md").read_text()
