@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magflow.api.answers import answer
 from magflow.campaign.check import require_ready
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.campaign.lock import campaign_lock
 from magflow.core.dataset import Dataset
-from magflow.errors import InputError
-from magflow.execution.backend import UNCLAIMED, backend_named, open_reader, require_backend
+from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.status import CampaignStatus, campaign_status
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.stores import queries
-from magflow.stores.questions import Question, stored_rows
+from magflow.stores.questions import Question
 
 if TYPE_CHECKING:
     from magflow.campaign.schema import CampaignSpec
     from magflow.execution.local.executor import RunProgress
-
-
-ROWS = ("labels", "frames", "models", "iterations", "measurements", "jobs")
-"""What can be asked for."""
 
 
 class Campaign:
@@ -227,41 +221,3 @@ class Campaign:
         from magflow.report.record import read_record
 
         return write(read_record(self.path), self._here.report if file is None else Path(file))
-
-
-def answer(here: CampaignDirectory, what: str, question: Question) -> list[dict[str, Any]]:
-    """The rows that answer a question to a campaign.
-
-    Raises
-    ------
-    InputError
-        If there are no rows of the kind `what`, or a field is unknown.
-    """
-    if what not in ROWS:
-        raise InputError("nothing of that kind is listed", seen=what, expected=", ".join(ROWS))
-    found = question.arranged(_rows(here, what, question), where := f"query {what}")
-    if not found:  # because of a field that there is not?
-        question.require_known(list(islice(_rows(here, what, Question(fields=question.fields)), 1)), where)
-    return found
-
-
-def _rows(here: CampaignDirectory, what: str, question: Question) -> Iterator[dict[str, Any]]:
-    if what == "jobs":
-        return question.matching(_jobs(here))
-    rows = stored_rows(here.store, here.id, what, question)
-    return _with_directories(here, rows) if what == "labels" and "directory" in question.keys else rows
-
-
-def _with_directories(here: CampaignDirectory, labels: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Labels with the directory that their job ran in; None where nothing of it was kept, or it was in none."""
-    kept = {job.uuid: job.directory for job in open_reader(here).jobs()}
-    mine = {"output.doc_type": "label", "metadata.campaign": here.id}
-    jobs = here.store.docs_store.query(mine, properties=["uuid", "output.label_id", "output.iteration"])
-    of = {(d["output"]["label_id"], d["output"]["iteration"]): kept.get(d["uuid"]) for d in jobs}
-    for row in labels:
-        yield row | {"directory": of.get((row["label_id"], row["iteration"]))}
-
-
-def _jobs(here: CampaignDirectory) -> Iterator[dict[str, Any]]:
-    for job in open_reader(here).jobs():
-        yield asdict(job) | {"state": str(job.state), "metadata": dict(job.metadata)}

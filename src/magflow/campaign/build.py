@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from magflow.campaign.budget import loop_rules
 from magflow.campaign.crystals import chosen_structures, prototypes
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.transfer import TransferSpec
-from magflow.campaign.tuning import loop_rules, tune_maker
+from magflow.campaign.tuning import tune_maker
 from magflow.campaign.validation import ValidationSpec
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset

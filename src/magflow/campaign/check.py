@@ -11,13 +11,13 @@ from typing import Any
 
 from maggma.stores import JSONStore
 
+from magflow.campaign.budget import crystals, labels_wanted, loop_rules
 from magflow.campaign.doubts import Placed
 from magflow.campaign.estimate import estimate
 from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import Key
 from magflow.campaign.trial import price, trial_doubts, try_label
-from magflow.campaign.tuning import crystals, labels_wanted, loop_rules
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe
 from magflow.core.uncertainty import Uncertainty, require_told

@@ -6,18 +6,22 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobflow import JobStore
+from pydantic import ValidationError
 
-from magflow.campaign.load import parse_campaign
 from magflow.campaign.lock import campaign_lock, is_running
-from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import read_source
+from magflow.campaign.storing import StoreSpec
+from magflow.core.credentials import remember
 from magflow.core.files import replace_file
 from magflow.core.versions import Format, read_stamped
 from magflow.errors import CampaignError, InputError, StoreError
 from magflow.stores.jobstore import DATABASE, campaign_store, job_store_from_settings
+
+if TYPE_CHECKING:
+    from magflow.campaign.schema import CampaignSpec
 
 FILE = "campaign.yaml"
 IDENTITY = "campaign.json"
@@ -172,14 +176,26 @@ class CampaignDirectory:
     @cached_property
     def spec(self) -> CampaignSpec:
         """The campaign file as last run; structure files are looked up where they were then."""
+        from magflow.campaign.load import parse_campaign  # all that a file may hold: the store needs little of it
+
         file = self.path / FILE
         return parse_campaign(read_source(file), str(file)).resolve(Path(self.identity["structures"]))
 
     @cached_property
     def store(self) -> JobStore:
         """The connected store."""
-        spec = self.spec.store
+        spec = self._store_spec()
         return job_store_from_settings(None if spec is None else spec.description(), self.path)
+
+    def _store_spec(self) -> StoreSpec | None:
+        """The section of the campaign file that says where its documents are."""
+        data = read_source(self.path / FILE).data
+        remember(data)
+        section = data.get("store") if isinstance(data, dict) else None
+        try:
+            return None if section is None else StoreSpec.model_validate_json(json.dumps(section), strict=True)
+        except ValidationError:
+            return self.spec.store  # says what is wrong, and in which line
 
     @property
     def report(self) -> Path:

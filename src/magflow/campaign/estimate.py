@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from magflow.campaign.budget import crystals, labels_wanted
 from magflow.campaign.schema import CampaignSpec
-from magflow.campaign.tuning import crystals, labels_wanted
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.explore.domain import sample

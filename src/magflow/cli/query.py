@@ -96,7 +96,7 @@ def query(
 
         magflow query runs/feal_quick frames --where 'reason = selected' --format csv
     """
-    from magflow.api.campaign import answer
+    from magflow.api.answers import answer
     from magflow.campaign.directory import CampaignDirectory
     from magflow.errors import InputError
     from magflow.stores.questions import Question

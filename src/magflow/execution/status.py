@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from magflow.campaign.budget import labels_wanted, loop_rules
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.lock import Holder
 from magflow.campaign.schema import CampaignSpec
-from magflow.campaign.tuning import labels_wanted, loop_rules
 from magflow.core.label import FailureKind
 from magflow.core.notebook import facts_html
 from magflow.errors import StoreError

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -55,6 +56,40 @@ def test_who_only_asks_waits_for_nothing_heavy(option, packages):
     assert any(("predict" if option == "--help" else __version__) in line for line in said)
     assert "magflow.cli.app" in imported.split()
     assert {name.partition(".")[0] for name in imported.split()} - sys.stdlib_module_names <= packages
+
+
+MAKING = {"scipy.optimize", "scipy.sparse", "matplotlib", "phonopy", "pymatgen", "spglib", "vesin", "torch"}
+BUILDING = {"magflow.campaign.build", "magflow.campaign.check", "magflow.makers.tuning", "magflow.io.importing.survey"}
+"""What is for those who make or check a campaign."""
+
+
+@pytest.mark.parametrize(
+    ("words", "needless"),
+    [
+        (["query", "DIR", "labels"], MAKING | BUILDING | {"scipy", "jinja2", "magflow.campaign.schema"}),
+        (["status", "DIR"], MAKING | BUILDING),
+    ],
+    ids=["query", "status"],
+)
+def test_who_looks_into_a_campaign_waits_for_nothing_that_makes_one(tmp_path, words, needless):
+    """PyTorch is a stand-in: vesin imports it where it is there, and took seconds."""
+    (tmp_path / "torch.py").write_text("")
+    kept = Path(__file__).parents[2] / "past" / "0.1-half-done"
+    for name in ("campaign.yaml", "campaign.json"):
+        (tmp_path / name).write_bytes((kept / name).read_bytes())
+    (tmp_path / "campaign.db").write_bytes(gzip.decompress((kept / "campaign.db.gz").read_bytes()))
+    words = [str(tmp_path) if word == "DIR" else word for word in words]
+    code = (
+        f"import sys; sys.argv = ['magflow', *{words}]\n"
+        "from magflow.cli.app import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    *said, imported = done.stdout.splitlines()
+    assert len(said) > 5, done.stderr
+    assert not needless & set(imported.split())
 
 
 def test_no_arguments_is_help():

@@ -100,7 +100,7 @@ def test_heads_of_a_table_carry_units_and_fields_of_csv_do_not(here):
 
 def test_where_a_label_was_computed(here, monkeypatch):
     jobs = [SimpleNamespace(uuid="label-1", directory="/runs/1"), SimpleNamespace(uuid="label-2", directory=None)]
-    monkeypatch.setattr("magflow.api.campaign.open_reader", lambda _: SimpleNamespace(jobs=lambda: jobs))
+    monkeypatch.setattr("magflow.api.answers.open_reader", lambda _: SimpleNamespace(jobs=lambda: jobs))
     rows = json.loads(asked(here, "labels", "--fields", "iteration,directory", "--json").stdout)
     assert [(row["iteration"], row["directory"]) for row in rows] == [(0, None), (1, "/runs/1"), (2, None)]
 

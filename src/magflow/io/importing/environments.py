@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
-from vesin import NeighborList
 
 from magflow.core.frame import Frame
+from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, IntArray
 
 REACH = 2.2
@@ -57,15 +56,20 @@ class _Neighbours:
         """(N, elements * C) sum over the neighbours of each species of `values` (P, C), species-major."""
         atoms, columns = len(self.species), values.shape[1]
         row = self.atom * elements + self.species[self.other]
-        table = csr_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(atoms * elements, len(row)))
-        return np.asarray(table @ values).reshape(atoms, elements * columns)
+        return _summed(values, row, atoms * elements).reshape(atoms, elements * columns)
 
     def of_frames(self, values: FloatArray, frames: int, elements: int) -> FloatArray:
         """(frames, elements * C) sum of `values` (N, C) over the atoms of each species, per atom of the frame."""
         row = self.frame * elements + self.species
-        table = csr_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(frames * elements, len(row)))
-        summed = np.asarray(table @ values).reshape(frames, -1)
+        summed = _summed(values, row, frames * elements).reshape(frames, -1)
         return summed / np.bincount(self.frame, minlength=frames)[:, None]
+
+
+def _summed(values: FloatArray, row: IntArray, rows: int) -> FloatArray:
+    """(rows, C): sums of those `values` (P, C) that belong to each row."""
+    from scipy.sparse import csr_array  # late: the results of a campaign name what environments tell
+
+    return np.asarray(csr_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(rows, len(row))) @ values)
 
 
 def environments(frames: Sequence[Frame], elements: Sequence[str]) -> FloatArray:

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.optimize import minimize_scalar
 
 from magflow.core.types import FloatArray
 
@@ -88,6 +86,9 @@ def _square_distances(points: FloatArray) -> FloatArray:
 def _at_length(
     square: FloatArray, length: float, directions: FloatArray, left: FloatArray, freedom: int
 ) -> Unexplained:
+    from scipy.linalg import eigh  # late: the results of a campaign name what this finds, and status reads them
+    from scipy.optimize import minimize_scalar
+
     covariance = np.exp(-0.5 / length**2 * square)
     covariance -= directions @ (directions.T @ covariance)
     covariance -= (covariance @ directions) @ directions.T

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.moments import is_collinear
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.io.importing.survey import Survey, survey
 from magflow.io.records import labeled_frames, located
 from magflow.io.sources import Wish, check_heeded, source_of
+
+if TYPE_CHECKING:
+    from magflow.io.importing.survey import Survey
 
 _PARALLEL = 0.01
 """Largest component across the common axis, muB, of moments that count as along one axis: what canting and the digits
@@ -68,6 +71,8 @@ def take_in(path: Path, wish: Wish, own: LevelOfTheory, elements: Sequence[str],
         where the user does not say so, or of its own where the user says that they are of another; labels that the
         campaign's engine could not have made.
     """
+    from magflow.io.importing.survey import survey  # environments and their statistics: scipy.optimize, neighbours
+
     check_heeded(wish, [source_of(path)])
     found = survey([path], wish)
     items = labeled_frames(found.records)
