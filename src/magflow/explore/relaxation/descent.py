@@ -4,12 +4,15 @@ Libraries minimise by calling a function, one problem at a time; a batch of fram
 The method is limited-memory BFGS (J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed., algorithm 7.4) on the
 variables that no bound holds, along the projected path (D. P. Bertsekas, SIAM J. Control Optim. 20, 221 (1982)), with
 the approximate Wolfe conditions of W. W. Hager and H. Zhang, SIAM J. Optim. 16, 170 (2005), where the energies are
-too close for the Armijo condition to be told from rounding.
+too close for the Armijo condition to be told from rounding. Its first matrix is diagonal and learnt, as in J. C.
+Gilbert and C. Lemarechal, Math. Program. 45, 407 (1989): moments of one element may be a hundred times as stiff as
+those of another.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +24,10 @@ _ROUNDING = 1e-12
 _MIN_CURVATURE = 1e-8
 _MIN_STEP = 1e-7
 _GROWTH = 4.0
+_PRIOR = 0.1
+"""What the common stiffness weighs for a variable, beside what a step of the mean length along it tells."""
+_SPAN = 100.0
+"""Largest ratio of a stiffness to the common one, and of the common one to it."""
 
 
 def pushed_out(x: FloatArray, gradient: FloatArray, low: FloatArray, high: FloatArray) -> BoolArray:
@@ -129,7 +136,17 @@ class Descent:
         for s, y in reversed(pairs):
             weights.append(float(s @ q) / float(s @ y))
             q -= weights[-1] * y
-        q *= self._scale
+        q = q / _stiffness(pairs) if pairs else q * self._scale
         for (s, y), weight in zip(pairs, reversed(weights), strict=True):
             q += (weight - float(y @ q) / float(s @ y)) * s
         return q
+
+
+def _stiffness(pairs: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    """(n,) h along each variable: least squares of y = h s, every pair of one length, near the h of them all."""
+    lengths = np.array([np.linalg.norm(s) for s, _ in pairs])[:, None]
+    steps, changes = (np.array([pair[k] for pair in pairs]) / lengths for k in (0, 1))
+    told, weight = (steps * changes).sum(axis=0), (steps**2).sum(axis=0)
+    common, prior = told.sum() / weight.sum(), _PRIOR * weight.mean()
+    found: FloatArray = np.clip((told + prior * common) / (weight + prior), common / _SPAN, common * _SPAN)
+    return found

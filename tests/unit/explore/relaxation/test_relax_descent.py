@@ -40,6 +40,18 @@ def test_a_quadratic_takes_about_as_many_evaluations_as_it_has_variables():
     assert spent < 40
 
 
+def test_each_variable_is_as_stiff_as_it_turns_out_to_be():
+    """Moments of aluminium and of iron in FeAl, 8 and 0.1 eV/muB^2: all but diagonal."""
+    rng, n = np.random.default_rng(5), 120
+    stiff = np.where(np.arange(n) % 2, 8.0, 0.1) * rng.uniform(0.5, 2.0, n)
+    mixed = rng.normal(scale=0.02, size=(n, n))
+    hessian = np.sqrt(np.outer(stiff, stiff)) * (np.eye(n) + 0.5 * (mixed + mixed.T))
+    centre = rng.normal(size=n)
+    d, spent = minimised(lambda x: (0.5 * (x - centre) @ hessian @ (x - centre), hessian @ (x - centre)), np.zeros(n))
+    assert d.x == pytest.approx(centre, abs=1e-5)
+    assert spent < 80, "235 with one stiffness for all"
+
+
 def test_a_curved_valley():
     d, spent = minimised(lambda x: (rosen(x), rosen_der(x)), [-1.2, 1.0, 0.8])
     assert d.x == pytest.approx(np.ones(3), abs=1e-5)
