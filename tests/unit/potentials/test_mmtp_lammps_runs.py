@@ -104,6 +104,20 @@ def test_a_pair_style_beside_others(plugin, tmp_path):
         np.testing.assert_allclose(beside.per_atom[name], alone.per_atom[name], rtol=1e-9)
 
 
+def test_a_share_of_it_beside_a_share_of_another(plugin, tmp_path):
+    """As free energies are found: from one model to another."""
+    potential, frame = ensemble(Form.EVEN), upright(frame_with_both())
+    lmp = open_with(plugin, frame)
+    use(lmp, potential, tmp_path, "Al Fe")
+    alone = evaluate(lmp)
+    lmp = open_with(plugin, frame)
+    lmp.commands_list(["pair_style hybrid/scaled 0.3 mmtp 0.7 lj/cut 0.4", "pair_coeff * * lj/cut 0.01 0.3"])
+    lmp.command(f"pair_coeff * * mmtp {tmp_path / potential.identity}.mmtp Al Fe")
+    shared = evaluate(lmp)
+    np.testing.assert_allclose(shared.forces, 0.3 * alone.forces, atol=1e-12)
+    assert shared.energy == pytest.approx(0.3 * alone.energy)
+
+
 @pytest.mark.parametrize("source", list(Uncertainty))
 def test_where_deviations_come_from(plugin, tmp_path, source):
     potential, frame = ensemble(Form.PAPER, source), upright(frame_with_both())
