@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import Calculator
+from numpy.typing import ArrayLike
 
 from magflow.core.arrays import DAMAGE
 from magflow.core.frame import Frame
+from magflow.core.hessian import checked_vectors
 from magflow.core.moments import GivenMoments
 from magflow.core.prediction import Prediction, concatenate
 from magflow.core.types import FloatArray
@@ -93,15 +95,31 @@ class NequipPotential:
 
     def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, each atom's share."""
-        parts = [self._evaluate(frames[s], s.start)["atomic_energy"] for s in batches(frames, self._one_layer)]
+        parts = [self._asked("evaluate", frames[s], s.start)["atomic_energy"] for s in batches(frames, self._one_layer)]
         return np.concatenate([np.zeros(0), *parts])
+
+    def hessian_vector_product(self, frame: Frame, vectors: ArrayLike) -> FloatArray:
+        """(k, N, 4) products with d2E/d(r, m)2; see :class:`~magflow.core.hessian.GivesHessian`.
+
+        Exact: the graph of forces and magnetic forces is gone back through once for each vector.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict`, vectors of another shape or that are not finite.
+        """
+        along = checked_vectors(vectors, len(frame))
+        found: FloatArray = self._asked("products", [frame], 0, vectors=along)["products"]
+        if not np.isfinite(found).all():
+            raise InputError("the second derivatives are not finite")
+        return found
 
     def _empty(self) -> Prediction:
         none = np.zeros((0, 3))
         return Prediction(np.zeros(0, np.int64), np.zeros(0), none, np.zeros((0, 6)), none if self.magnetic else None)
 
     def _predicted(self, frames: Sequence[Frame], first: int) -> Prediction:
-        answer = self._evaluate(frames, first)
+        answer = self._asked("evaluate", frames, first)
         if len(wrong := np.flatnonzero(~np.isfinite(answer["energy"]))):
             raise InputError("the prediction is not finite", where=f"frame {first + int(wrong[0])}")
         magnetic = None
@@ -116,9 +134,9 @@ class NequipPotential:
             magnetic,
         )
 
-    def _evaluate(self, frames: Sequence[Frame], first: int) -> dict[str, np.ndarray]:
+    def _asked(self, op: str, frames: Sequence[Frame], first: int, **more: np.ndarray) -> dict[str, np.ndarray]:
         arrays = graph(frames, self.species, self._one_layer, magnetic=self.magnetic, first=first)
-        return NEQUIP.server().evaluate(self._key, self._arrays, **arrays)
+        return NEQUIP.server().of_model(op, self._key, self._arrays, **arrays, **more)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         named = {f"{_PARAMETER}{name}": values for name, values in self.parameters.items()}

@@ -7,7 +7,7 @@ nothing of magflow, because its environment may hold the program alone. A backen
 - ``train(arguments)``: run the program's own training;
 - ``load(arrays)``: a model;
 - ``evaluate(model, arrays)``: what it says;
-- a function for each other request that its family sends.
+- a function for each other request that its family sends: of the arrays, or of a model and the arrays.
 
 Messages of ``serve`` are ``.npz`` archives behind eight bytes of length, no pickle: requests on stdin, answers on
 stdout. The server ends when stdin closes.
@@ -72,9 +72,10 @@ class Server:
         """The answer to one request; what went wrong comes back under ``error``."""
         op = str(request.pop("op"))
         try:
-            if op in ("load", "evaluate"):
-                return dict(getattr(self, op)(str(request.pop("model")), request))
-            return dict(getattr(self.backend, op)(request))
+            if "model" not in request:
+                return dict(getattr(self.backend, op)(request))
+            name = str(request.pop("model"))
+            return self.load(name, request) if op == "load" else self.asked(op, name, request)
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
@@ -85,12 +86,12 @@ class Server:
             self.models.popitem(last=False)
         return {}
 
-    def evaluate(self, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """What the model `name` says of `arrays`."""
+    def asked(self, op: str, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """What the function `op` makes of the model `name` and `arrays`."""
         if name not in self.models:
             return {"unknown": True}
         self.models.move_to_end(name)
-        return dict(self.backend.evaluate(self.models[name], arrays))
+        return dict(getattr(self.backend, op)(self.models[name], arrays))
 
 
 def serve(load_backend: Any) -> None:

@@ -197,10 +197,16 @@ class Server:
         self, name: str, model: Callable[[], Mapping[str, np.ndarray]], **arrays: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Evaluate the model `name`, whose arrays are sent only if the server does not know it."""
-        answer = self.ask(op="evaluate", model=name, **arrays)
+        return self.of_model("evaluate", name, model, **arrays)
+
+    def of_model(
+        self, op: str, name: str, model: Callable[[], Mapping[str, np.ndarray]], **arrays: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The same with any function `op` of the backend that takes a model and arrays."""
+        answer = self.ask(op=op, model=name, **arrays)
         if "unknown" in answer:
             self.ask(op="load", model=name, **model())
-            answer = self.ask(op="evaluate", model=name, **arrays)
+            answer = self.ask(op=op, model=name, **arrays)
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:

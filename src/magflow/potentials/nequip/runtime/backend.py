@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from curvature import Differentiated
 from nequip import __version__ as nequip_version
 from nequip.data import AtomicDataDict as Keys
 from nequip.data import from_dict
@@ -110,6 +111,18 @@ def evaluate(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     found = {name: out[key].detach().double().numpy() for name, key in names.items() if key in out}
     flat = ("energy", "atomic_energy", MAGNETIC_FORCES)
     return {name: values.reshape(-1) if name in flat else values for name, values in found.items()}
+
+
+def products(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """``products`` (k, N, 4): the Hessian of the energy of one frame times each of ``vectors`` (k, N, 4)."""
+    vectors = torch.as_tensor(arrays.pop("vectors"))
+    model.train()  # keeps the graph of the forces; nothing else in the network asks for it
+    try:
+        slopes = Differentiated.of(model, Keys.batched_from_list(frames(arrays)))
+        found = [slopes.times(vector).numpy() for vector in vectors]
+    finally:
+        model.eval()
+    return {"products": np.array(found).reshape(vectors.shape)}
 
 
 def frames(arrays: Mapping[str, np.ndarray]) -> list[dict[str, torch.Tensor]]:

@@ -100,8 +100,7 @@ class MagneticOutput(GraphModuleMixin, torch.nn.Module):
     def forward(self, data: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Energy and derivatives of a batch of periodic frames."""
         data = dict(data)
-        position = data[Keys.POSITIONS_KEY].detach().requires_grad_(True)
-        moment = data[Keys.MAGMOM_KEY].detach().requires_grad_(True)
+        position, moment = _leaf(data[Keys.POSITIONS_KEY]), _leaf(data[Keys.MAGMOM_KEY])
         cell = data[Keys.CELL_KEY]
         strain = torch.zeros_like(cell, requires_grad=True)
         symmetric = 0.5 * (strain + strain.transpose(1, 2))
@@ -117,6 +116,11 @@ class MagneticOutput(GraphModuleMixin, torch.nn.Module):
             Keys.STRESS_KEY: by_strain / volume,
             MAGNETIC_FORCES: -by_moment,
         }
+
+
+def _leaf(tensor: torch.Tensor) -> torch.Tensor:
+    """What is differentiated by: the caller's own tensor where it asks for derivatives by it, too."""
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_(True)
 
 
 @model_builder
