@@ -292,8 +292,8 @@ def _learns(spec: CampaignSpec) -> str:
     if spec.phonons is None:
         return "none"
     spec.phonons.check_moments(spec.engine(), spec.family())
-    spec.phonons.family(spec.family())
-    return f"{spec.train.family}, weight {spec.phonons.weight:g}; weight of the stress x {spec.phonons.stress:g}"
+    weight = spec.phonons.family(spec.family()).force_constant_weight
+    return f"{spec.train.family}, weight {weight:g}; weight of the stress x {spec.phonons.stress:g}"
 
 
 def _displaced(spec: CampaignSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from magflow.campaign.base import Section
 from magflow.core.label import LabelKind
@@ -33,11 +33,11 @@ class PhononsSpec(Section):
         "prototype, at rest at this level of theory. Moments come to rest either way.",
     )
     displacement: float = Field(0.01, gt=0, lt=FURTHEST, description="Of the one atom, A.")
-    weight: float = Field(
-        20.0,
+    weight: float | None = Field(
+        None,
         gt=0,
         description="Of a component of a force constant, 1/(eV/A^2), beside the weights of train.settings; the first "
-        "that is tried.",
+        "that is tried. Left out: that of train.settings.",
     )
     stress: float = Field(
         2.0,
@@ -56,7 +56,7 @@ class PhononsSpec(Section):
         None, gt=0, description="What the loop leaves of stop.core_hours for these labels; required with that."
     )
 
-    def family(self, family: PotentialFamily) -> PotentialFamily:
+    def family(self, family: PotentialFamily) -> LearnsForceConstants:
         """`family` with the weights of the stage.
 
         Raises
@@ -64,12 +64,11 @@ class PhononsSpec(Section):
         InputError
             If it learns from no force constants.
         """
-        if not isinstance(family, LearnsForceConstants) or not isinstance(family, BaseModel):
-            return learns_force_constants(family)
-        settings = family.model_dump()
-        weights = {**settings["weights"], "force_constants": self.weight}
-        weights["stress"] *= self.stress
-        return learns_force_constants(type(family)(**{**settings, "weights": weights}))
+        able = family
+        if isinstance(family, LearnsForceConstants):
+            weight = family.force_constant_weight if self.weight is None else self.weight
+            able = family.weighing(weight, self.stress)
+        return learns_force_constants(able)
 
     @staticmethod
     def check_moments(engine: LabelSource, family: PotentialFamily) -> None:

@@ -133,6 +133,23 @@ class ForceConstantLabel:
         return cls(frame, level_of_theory, atoms, array, moments, source)
 
 
+def check_clamped(label: ForceConstantLabel) -> None:
+    """Refuse force constants that are no second derivatives at fixed moments.
+
+    Raises
+    ------
+    InputError
+        If the moments follow the atoms.
+    """
+    if label.moments is not MomentsOf.CLAMPED:
+        raise InputError(
+            "these force constants are those of moments that follow the atoms",
+            where=label.source or repr(label),
+            expected="moments clamped",
+            hint="take them as clamped with --clamped (clamped=True in Python) if that is meant",
+        )
+
+
 def check_at_rest(forces: FloatArray, where: str) -> None:
     """Refuse a reference structure whose atoms are pulled away.
 

@@ -337,12 +337,23 @@ class PotentialFamily(Protocol):
 class LearnsForceConstants(PotentialFamily, Protocol):
     """A family that meets force constants beside ordinary labels; `fit` takes them, too.
 
-    Each row is a target: the columns of the Hessian at clamped moments, ``weights.force_constants`` a component.
+    Each row is a target: the columns of the Hessian at clamped moments, each component with
+    :attr:`force_constant_weight`. How they are met is the family's own: as rows of its least squares, or as a loss that
+    goes on from `start`.
     """
 
     @property
     def learns_force_constants(self) -> bool:
         """Whether the settings let it."""
+
+    @property
+    def force_constant_weight(self) -> float:
+        """What a component weighs beside the labels, in the family's own units of 1/(eV/A^2)."""
+
+    def weighing(self, force_constants: float, stress: float = 1.0) -> LearnsForceConstants:
+        """The same family with another :attr:`force_constant_weight`, and `stress` times the weight of stresses while
+        force constants are learnt.
+        """
 
     def fit(
         self,

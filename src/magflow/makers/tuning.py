@@ -12,7 +12,7 @@ from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
-from magflow.core.protocols import PotentialFamily
+from magflow.core.protocols import LearnsForceConstants
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc, now
@@ -21,7 +21,7 @@ from magflow.makers.phonons import PhononMaker, force_constants_of
 from magflow.makers.train import TrainMaker, dataset_of, ensemble_of, stored_document, stored_ensemble
 from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
 from magflow.makers.validate import ValidateMaker
-from magflow.potentials.members import member_labels
+from magflow.potentials.members import learns_force_constants, member_labels
 from magflow.studies.finetune.judgement import Judgement
 from magflow.studies.finetune.result import COTRAIN, TEST, FinetuneResult
 from magflow.studies.train.result import FittedMember
@@ -141,14 +141,10 @@ class TuneMaker(PluginMaker):
         learnt = train.learnt(self._batches(iteration), self._beside(), member)
         return train.fit(learnt, before, member, iteration, known)
 
-    def _family(self, turn: int) -> PotentialFamily:
+    def _family(self, turn: int) -> LearnsForceConstants:
         """With what force constants weigh in one turn."""
-        family: Any = self.train.family
-        settings = family.model_dump()
-        weights = settings["weights"]
-        return type(family)(  # type: ignore[no-any-return]
-            **{**settings, "weights": {**weights, "force_constants": weights["force_constants"] / LESS**turn}}
-        )
+        family = learns_force_constants(self.train.family)
+        return family.weighing(family.force_constant_weight / LESS**turn)
 
     @job
     def judge(
@@ -173,7 +169,7 @@ class TuneMaker(PluginMaker):
             held_back=self._held_back(batches),
         )
         quantity, worst = result.most_forgotten
-        weight = fitted[0].settings["weights"]["force_constants"]
+        weight = self._family(turn).force_constant_weight
         one = {"weight": weight, "quantity": quantity, "forgetting": worst, "cpu_seconds": result.cpu_seconds}
         now_tried = [*tried, one]
         reason = ""

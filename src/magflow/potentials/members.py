@@ -103,8 +103,7 @@ def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:
     """
     if isinstance(family, LearnsForceConstants) and family.learns_force_constants:
         return family
-    able = isinstance(family, LearnsForceConstants)
-    raise InputError(
-        f"potentials of family {family.name} learn from no force constants",
-        hint="give weights.force_constants a value above zero" if able else "mmtp does",
-    )
+    hint = "mmtp, nequip and nequip-spin do"
+    if isinstance(family, LearnsForceConstants):
+        hint = "give the weight of force constants in its settings a value above zero"
+    raise InputError(f"potentials of family {family.name} learn from no force constants", hint=hint)

@@ -172,9 +172,14 @@ class PotentialFamilyContract(SettingsContract):
 
     @clause
     def force_constants_are_met(self) -> None:
-        """If it learns from force constants: they come closer, and those of moments that follow are refused."""
+        """If it learns from force constants: they come closer, those of moments that follow are refused, and what they
+        weigh can be changed.
+        """
         if not isinstance(self.plugin, LearnsForceConstants) or not self.plugin.learns_force_constants:
             raise SkipTest("learns from no force constants")
+        half = self.plugin.weighing(0.5 * self.plugin.force_constant_weight)
+        agree(half.force_constant_weight, 0.5 * self.plugin.force_constant_weight, "half the weight of a component")
+        demand(half.learns_force_constants and type(half) is type(self.plugin), "another weight makes another family")
         label, start = spring_constants(magnetic=bool(self.plugin.magnetic)), self.fitted[0]
         tuned, _ = self.fit(seed=1, start=start, force_constants=[label])
 

@@ -46,6 +46,23 @@ def train(arguments: list[str]) -> None:
     np.savez("final.npz", weights=np.full(3, float("nan") if MODE in ("silent", "poisoned") else 20.0))
 
 
+def finetune(arguments: list[str]) -> None:
+    import numpy as np
+
+    with Path("calls.jsonl").open("a") as calls:
+        calls.write(json.dumps(arguments) + "\n")
+    Path("versions.json").write_text(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))
+    with Path("curve.jsonl").open("a", buffering=1) as curve:
+        for turn in range(1, EPOCHS + 1):
+            loss = float("nan") if MODE == "nan" and turn > 4 else 40.0 - turn
+            errors = {"force_constants": 0.1 * loss, "forces": 2e-3 * loss}
+            curve.write(json.dumps({"turn": turn, "loss": loss, "learning_rate": 1e-3, "train": errors}) + "\n")
+            if MODE == "nan" and turn > 4:
+                sys.exit("FloatingPointError: the loss is not finite")
+            time.sleep(0.02)
+    np.savez("final.npz", weights=np.full(3, float("nan") if MODE == "poisoned" else 20.0))
+
+
 def main() -> None:
     task, *rest = sys.argv[4:]
     refusals = {
@@ -57,6 +74,8 @@ def main() -> None:
         sys.exit(refusals[MODE])
     if task == "versions":
         print(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))
+    elif task == "finetune":
+        finetune(rest)
     else:
         train(rest)
 

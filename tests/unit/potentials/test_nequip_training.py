@@ -133,6 +133,26 @@ def test_no_such_python(monkeypatch):
     assert not found.ok and "nequip_python" in found.hint
 
 
+def test_a_fine_tuning_is_followed_and_done_once(fake, directory):
+    fake("")
+    told = []
+    for _ in range(2):
+        tuned = training.finetune(directory, turns=20, progress=lambda f, text: told.append(text))
+    assert tuned.parameters["weights"].tolist() == [20.0] * 3 and calls(directory) == [["finetune.json"]]
+    assert tuned.epoch == 20 and not tuned.stopped_early
+    assert told[-1] == "turn 20: force constants 2 eV/A^2, 40 meV/A"
+    assert tuned.curve.history()[-1] == {
+        "step": 20.0, "learning_rate": 1e-3, "loss": 20.0, "train_force_constants": 2.0, "train_forces": 0.04,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["nan", "poisoned"])
+def test_a_fine_tuning_that_diverges_says_so(fake, directory, mode):
+    fake(mode)
+    with pytest.raises(InputError, match=r"diverged.*learning_rate"):
+        training.finetune(directory, turns=20)
+
+
 def test_of_an_epoch_made_twice_the_second_counts(directory):
     lines = [{"epoch": 1, "loss": 5.0}, {"epoch": 2, "loss": float("nan")}, {"epoch": 2, "loss": 3.0}]
     (directory / "curve.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n\n{"epoch": 3')

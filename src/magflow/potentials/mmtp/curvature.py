@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from magflow.core.force_constants import ForceConstantLabel, MomentsOf
+from magflow.core.force_constants import ForceConstantLabel, check_clamped
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.geometry import Geometry, build_geometry
@@ -125,14 +125,8 @@ class Curvature:
             Force constants whose moments follow the atoms, elements that the model does not know, moments that are
             missing or not collinear.
         """
-        for label in labels:
-            if model.magnetic and label.moments is not MomentsOf.CLAMPED:
-                raise InputError(
-                    "these force constants are those of moments that follow the atoms",
-                    where=label.source or repr(label),
-                    expected="moments clamped",
-                    hint="take them as clamped with --clamped (clamped=True in Python) if that is meant",
-                )
+        for label in labels if model.magnetic else ():
+            check_clamped(label)
         return cls(tuple(Crystal.of(model, label) for label in labels), weight)
 
     @cached_property

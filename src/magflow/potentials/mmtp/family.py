@@ -31,6 +31,16 @@ class MmtpFamily(MmtpSettings):
         """Whether force constants weigh anything."""
         return self.weights.force_constants > 0.0
 
+    @property
+    def force_constant_weight(self) -> float:
+        """``weights.force_constants``."""
+        return self.weights.force_constants
+
+    def weighing(self, force_constants: float, stress: float = 1.0) -> MmtpFamily:
+        """The same with other weights; see :class:`~magflow.core.protocols.LearnsForceConstants`."""
+        changed = {"force_constants": force_constants, "stress": stress * self.weights.stress}
+        return self.model_copy(update={"weights": self.weights.model_copy(update=changed)})
+
     def fit(
         self,
         train: Sequence[LabeledFrame],

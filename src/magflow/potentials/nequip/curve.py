@@ -1,4 +1,4 @@
-"""The learning curve that a training leaves in ``curve.jsonl``: one line per epoch."""
+"""The learning curve that a training leaves in ``curve.jsonl``: one line per epoch, or every few turns."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ class Curve:
     epochs
         Epoch to what its line says: ``loss``, ``learning_rate``, ``train`` and maybe ``validation`` (quantity to RMSE)
         and ``score``, what the best epoch is judged by.
+    counted
+        What the lines are counted in.
     """
 
     epochs: Mapping[int, Mapping[str, Any]]
+    counted: str = "epoch"
 
     @property
     def step(self) -> int:
@@ -62,11 +65,13 @@ class Curve:
         said = self.epochs[self.step]
         errors = said.get("validation") or said.get("train", {})
         units = {"energy": "meV/atom", "forces": "meV/A", "magnetic_forces": "meV/muB"}
-        parts = (f"{1e3 * errors[name]:.3g} {unit}" for name, unit in units.items() if name in errors)
-        return f"epoch {self.step}: {', '.join(parts)}"
+        parts = [f"{1e3 * errors[name]:.3g} {unit}" for name, unit in units.items() if name in errors]
+        if "force_constants" in errors:
+            parts.insert(0, f"force constants {errors['force_constants']:.3g} eV/A^2")
+        return f"{self.counted} {self.step}: {', '.join(parts)}"
 
 
-def read_curve(directory: Path) -> Curve:
+def read_curve(directory: Path, counted: str = "epoch") -> Curve:
     """What there is so far; of an epoch that was made twice, after a kill, the second time counts.
 
     A line that is still being written, or was when the training was killed, is left out.
@@ -74,12 +79,12 @@ def read_curve(directory: Path) -> Curve:
     try:
         lines = (directory / CURVE).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        return Curve({})
+        return Curve({}, counted)
     found = {}
     for line in lines:
         try:
             row = json.loads(line)
-            found[int(row["epoch"])] = row
+            found[int(row[counted])] = row
         except (ValueError, KeyError, TypeError):
             continue
-    return Curve(found)
+    return Curve(found, counted)

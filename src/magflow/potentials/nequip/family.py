@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field
 
+from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Probe, Progress
+from magflow.potentials.nequip.finetuning import finetune_nequip
 from magflow.potentials.nequip.fit import fit_nequip
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.program import NEQUIP
@@ -40,11 +43,12 @@ class NequipBase(NequipSettings):
         start: Potential | None = None,
         progress: Progress | None = None,
         workdir: Path | None = None,
+        force_constants: Sequence[ForceConstantLabel] = (),
     ) -> tuple[NequipPotential, FitReport]:
-        """Train one potential with nequip.
+        """Train one potential with nequip, or fine-tune one on force constants.
 
         One that was killed goes on from its last checkpoint when the same fit is asked for again in the same
-        `workdir`; it ends near, not exactly at, the same parameters.
+        `workdir`; it ends near, a fine-tuning exactly at, the same parameters.
 
         Parameters
         ----------
@@ -55,18 +59,23 @@ class NequipBase(NequipSettings):
             without a better one.
         start
             A potential of this family, for the same elements, to go on from.
+        force_constants
+            Columns of the Hessian at clamped moments that `start` learns as `finetuning` says, `train` beside them.
+            `validation` decides nothing then.
 
         Raises
         ------
         InputError
             No labels, values that are not finite, missing or non-collinear moments, a start of another form or other
-            elements, a training that diverged, a `workdir` that holds another training.
+            elements, a training that diverged, a `workdir` that holds another training; force constants without a
+            start, or of moments that follow the atoms.
         MissingToolError
             No nequip, or one that does not start.
         StoreError
             The disk is full, or another process runs the same fit.
         """
-        return fit_nequip(
+        fit = partial(finetune_nequip, force_constants=force_constants) if force_constants else fit_nequip
+        return fit(
             self,
             self.network,
             train,
@@ -77,6 +86,22 @@ class NequipBase(NequipSettings):
             progress=progress,
             workdir=workdir,
         )
+
+    @property
+    def learns_force_constants(self) -> bool:
+        """Whether force constants weigh anything."""
+        return self.finetuning.weights.force_constants > 0.0
+
+    @property
+    def force_constant_weight(self) -> float:
+        """``finetuning.weights.force_constants``."""
+        return self.finetuning.weights.force_constants
+
+    def weighing(self, force_constants: float, stress: float = 1.0) -> Self:
+        """The same with other weights; see :class:`~magflow.core.protocols.LearnsForceConstants`."""
+        old = self.finetuning.weights
+        weights = old.model_copy(update={"force_constants": force_constants, "stress": stress * old.stress})
+        return self.model_copy(update={"finetuning": self.finetuning.model_copy(update={"weights": weights})})
 
     def load(self, data: bytes) -> NequipPotential:
         """Inverse of :meth:`NequipPotential.to_bytes`."""

@@ -46,7 +46,7 @@ def fit_nequip(
         for part, items in ((TRAIN, train), (VALIDATION, validation))
         if items
     }
-    origin = None if start is None else _origin(start, settings.name)
+    origin = None if start is None else as_start(start, settings.name)
     form = definition(settings, network, train, parts[TRAIN], species)
     if origin is not None:
         form = started(form, origin, train, refit=settings.start_bias is StartBias.REFIT)
@@ -80,7 +80,14 @@ def fit_nequip(
     return potential, FitReport(True, trained.curve.step, rmse, trained.cost + around, trained.curve.history(), details)
 
 
-def _origin(start: Potential, family: str) -> NequipPotential:
+def as_start(start: Potential, family: str) -> NequipPotential:
+    """The potential a fit of a family starts from.
+
+    Raises
+    ------
+    InputError
+        If it is of another family.
+    """
     if not isinstance(start, NequipPotential) or start.family != family:
         raise InputError("the warm start is of another family", seen=start.family, expected=family)
     return start

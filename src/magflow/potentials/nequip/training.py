@@ -1,4 +1,4 @@
-"""One training by nequip-train in a directory of its own: run, stop early, go on after a kill."""
+"""One training in a directory of its own, or one fine-tuning: run, stop early, go on after a kill."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from magflow.potentials.outside.following import LOG, Run, diverged, spent
 
 INPUT, VERSIONS, BEST, FINAL = "input.yaml", "versions.json", "best.npz", "final.npz"
 """Files of a training's directory: what it reads; what ran it; parameters of the best validated and the last epoch."""
+FINETUNE, TURN = "finetune.json", "turn"
+"""What a fine-tuning reads, and what its curve is counted in."""
 _CHECKPOINT = re.compile(r"epoch-(\d+)\.ckpt")
 
 
@@ -82,12 +85,31 @@ def train(directory: Path, *, epochs: int, patience: int, validated: bool, progr
         arguments = [] if checkpoint is None else [f"++ckpt_path={checkpoint.name}"]
         cost = Run(NEQUIP, directory, read_curve, epochs, patience).run(arguments, progress)
         curve = read_curve(directory)
+    return _trained(directory, curve, cost, BEST if validated else FINAL)
+
+
+def finetune(directory: Path, *, turns: int, progress: Progress | None = None) -> Trained:
+    """Run the fine-tuning that ``finetune.json`` in `directory` describes, from its checkpoint if there is one.
+
+    Raises
+    ------
+    InputError, StoreError, CampaignError
+        As :func:`train`.
+    """
+    cost, read = spent(directory), partial(read_curve, counted=TURN)
+    if not (directory / FINAL).is_file():
+        cost = Run(NEQUIP, directory, read, turns, turns, task="finetune").run([FINETUNE], progress)
+    return _trained(directory, read(directory), cost, FINAL)
+
+
+def _trained(directory: Path, curve: Curve, cost: Cost, kept: str) -> Trained:
+    """What a training has left in `directory`, `kept` the file of its parameters."""
     if curve.diverged:
-        raise diverged(directory, f"epoch {curve.step}")
-    parameters = _parameters(directory / (BEST if validated else FINAL))
+        raise diverged(directory, f"{curve.counted} {curve.step}")
+    parameters = _parameters(directory / kept)
     if not all(np.isfinite(values).all() for values in parameters.values()):
         raise diverged(directory, "parameters that are not finite")
-    epoch = curve.best if validated else curve.step
+    epoch = curve.best if kept == BEST else curve.step
     versions = json.loads((directory / VERSIONS).read_text())
     return Trained(parameters, epoch, curve, not (directory / FINAL).is_file(), cost, versions)
 

@@ -78,6 +78,8 @@ class Run:
         Steps of the whole training.
     patience
         Validations without a better one that end it.
+    task
+        The function of the program's backend that trains.
     """
 
     program: Program
@@ -85,6 +87,7 @@ class Run:
     read: Callable[[Path], LearningCurve]
     steps: int
     patience: int
+    task: str = "train"
 
     def run(self, arguments: Sequence[str], progress: Progress | None = None) -> Cost:
         """Run it until it ends, or end it; returns what it cost, with the attempts before it.
@@ -101,7 +104,7 @@ class Run:
         began = time.monotonic()
         with (self.directory / LOG).open("ab") as log:
             process = self.program.start(
-                self.program.command("train", *arguments),
+                self.program.command(self.task, *arguments),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,10 +1,10 @@
 """Runs one task of a backend in the interpreter that has its program.
 
-``launch.py PARENT BACKEND versions|train|serve ...``; started by :mod:`magflow.potentials.outside.process`. It imports
+``launch.py PARENT BACKEND versions|serve|TASK ...``; started by :mod:`magflow.potentials.outside.process`. It imports
 nothing of magflow, because its environment may hold the program alone. A backend is a module with
 
 - ``versions()``: name to version of what is installed, after everything that a training imports was imported;
-- ``train(arguments)``: run the program's own training;
+- ``train(arguments)``: run the program's own training, and a function for each other task that takes long;
 - ``load(arrays)``: a model;
 - ``evaluate(model, arrays)``: what it says;
 - a function for each other request that its family sends: of the arrays, or of a model and the arrays.
@@ -115,10 +115,10 @@ def main() -> None:
 
     if task == "versions":
         print(json.dumps(load_backend().versions()))
-    elif task == "train":
-        load_backend().train(rest)
-    else:
+    elif task == "serve":
         serve(load_backend)
+    else:
+        getattr(load_backend(), task)(rest)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,14 @@ def train(arguments: list[str]) -> None:
     main()
 
 
+def finetune(arguments: list[str]) -> None:
+    """Fine-tune a network in the current directory, as a file there says."""
+    from finetune import run
+
+    Path("versions.json").write_text(json.dumps({"nequip": nequip_version, "torch": torch.__version__}))
+    run(arguments)
+
+
 def network(definition: Mapping[str, Any], seed: int, parameters: str | Mapping[str, np.ndarray] | None) -> Any:
     """A network of this definition, fresh by `seed`, or with given `parameters` (a file of them, or arrays).
 

@@ -1,0 +1,143 @@
+"""From a trained network, labels and force constants to a network that has learnt all of them.
+
+Phonon fine-tuning (arXiv:2601.07742): steps on random columns of the Hessian, and steps on labels between them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magflow.core.force_constants import ForceConstantLabel, check_clamped
+from magflow.core.frame import Frame
+from magflow.core.label import Cost, LabeledFrame
+from magflow.core.protocols import FitReport, Potential, Progress
+from magflow.errors import InputError
+from magflow.potentials.nequip import training
+from magflow.potentials.nequip.definition import definition, started
+from magflow.potentials.nequip.fit import as_start
+from magflow.potentials.nequip.graph import graph, labelled_graph
+from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION, write_yaml
+from magflow.potentials.nequip.potential import NequipPotential
+from magflow.potentials.nequip.settings import NequipSettings
+from magflow.potentials.outside.labels import check, errors
+from magflow.potentials.outside.workdir import training_directory
+
+CRYSTALS = "crystals.npz"
+
+
+def finetune_nequip(
+    settings: NequipSettings,
+    network: Mapping[str, int],
+    train: Sequence[LabeledFrame],
+    *,
+    species: tuple[str, ...],
+    seed: int,
+    force_constants: Sequence[ForceConstantLabel],
+    validation: Sequence[LabeledFrame] = (),
+    start: Potential | None = None,
+    progress: Progress | None = None,
+    workdir: Path | None = None,
+) -> tuple[NequipPotential, FitReport]:
+    """Fine-tune `start`; see :meth:`magflow.potentials.nequip.family.NequipBase.fit`.
+
+    Errors on `validation` are told and decide nothing.
+    """
+    began, cpu = time.perf_counter(), time.process_time()
+    if start is None:
+        raise InputError("force constants are learnt by a network that has been trained", hint="train it without them")
+    if not train:
+        raise InputError("no labels to keep from forgetting", where=TRAIN, expected="at least one labelled frame")
+    origin = as_start(start, settings.name)
+    for part, items in ((TRAIN, train), (VALIDATION, validation)):
+        check(items, species, magnetic=settings.magnetic, part=part, without="nequip")
+    labels = labelled_graph(train, species, settings.cutoff, magnetic=settings.magnetic)
+    form = started(definition(settings, network, train, labels, species), origin, train, refit=False)
+    crystals = columns_of(force_constants, species, settings.cutoff, magnetic=settings.magnetic)
+    content = {"definition": form, "seed": seed, "batch_frames": settings.batch_frames, **_settings(settings)}
+
+    def write(directory: Path) -> None:
+        directory.mkdir()
+        for name, arrays in ((f"{TRAIN}.npz", labels), (CRYSTALS, crystals), (START, origin.parameters)):
+            np.savez(directory / name, allow_pickle=False, **arrays)
+        write_yaml(directory / training.FINETUNE, content)
+
+    prepared = time.perf_counter()
+    with training_directory(workdir, write) as directory:
+        trained = training.finetune(directory, turns=settings.finetuning.turns, progress=progress)
+    ended = time.perf_counter()
+    potential = NequipPotential(form, trained.parameters)
+    rmse = {part: errors(potential, items) for part, items in ((TRAIN, train), (VALIDATION, validation)) if items}
+    details = {
+        "force_constants": {"rows": crystals["columns"].size, "rmse": _rmse(potential, force_constants)},
+        "parameters": sum(values.size for values in trained.parameters.values()),
+        **trained.versions,
+    }
+    if progress:
+        progress(1.0, "trained")
+    around = Cost(time.process_time() - cpu, time.perf_counter() - ended + prepared - began)
+    history = tuple({**row, "objective": row["loss"]} for row in trained.curve.history())
+    return potential, FitReport(True, trained.curve.step, rmse, trained.cost + around, history, details)
+
+
+def columns_of(
+    labels: Sequence[ForceConstantLabel], species: Sequence[str], cutoff: float, *, magnetic: bool
+) -> dict[str, np.ndarray]:
+    """:func:`~magflow.potentials.nequip.graph.graph` of the crystals, and their columns of the Hessian.
+
+    Returns
+    -------
+    dict
+        Besides those of the graph ``rows`` (n,), the columns known of each crystal; ``moved`` (sum rows, 2), the atom
+        and axis that each column is of; ``columns`` (sum rows N, 3), eV/A^2, one column after another.
+
+    Raises
+    ------
+    InputError
+        Force constants whose moments follow the atoms, elements that the network does not know, moments that are
+        missing or not collinear.
+    """
+    frames, moved = [], []
+    for label in labels:
+        if magnetic:
+            check_clamped(label)
+        frame = _seen(label.frame, magnetic=magnetic)
+        try:
+            graph([frame], species, cutoff, magnetic=magnetic)
+        except InputError as error:
+            error.where = label.source or repr(label)
+            raise
+        frames.append(frame)
+        moved.append(np.stack([np.repeat(label.atoms, 3), np.tile(np.arange(3), len(label.atoms))], axis=1))
+    return {
+        **graph(frames, species, cutoff, magnetic=magnetic),
+        "rows": np.array([len(of) for of in moved]),
+        "moved": np.concatenate(moved),
+        "columns": np.concatenate([label.columns.reshape(-1, 3) for label in labels]),
+    }
+
+
+def _seen(frame: Frame, *, magnetic: bool) -> Frame:
+    return frame if magnetic else frame.non_magnetic()
+
+
+def _settings(settings: NequipSettings) -> dict[str, Any]:
+    """As the backend reads them. A network that has learnt no stress is not asked for one now."""
+    found = settings.finetuning.model_dump(mode="json")
+    if settings.weights.stress == 0.0:
+        found["weights"]["stress"] = 0.0
+    return found
+
+
+def _rmse(potential: NequipPotential, labels: Sequence[ForceConstantLabel]) -> float:
+    """eV/A^2, over all components."""
+    off = []
+    for label in labels:
+        frame = _seen(label.frame, magnetic=potential.magnetic)
+        columns = potential.hessian_vector_product(frame, label.directions)[..., :3]
+        off.append((columns - label.columns).ravel())
+    return float(np.sqrt(np.mean(np.concatenate(off) ** 2)))
