@@ -7,21 +7,24 @@ from functools import partial
 
 import numpy as np
 import pytest
-from running import run
+from running import run, work
 from typer.testing import CliRunner
 
+from magflow.api.finetuning import read_force_constants
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.check import _phonons, check_campaign
 from magflow.campaign.load import load_campaign
+from magflow.campaign.phonons import PhononsSpec
 from magflow.cli.app import app
 from magflow.core.label import LabelKind
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
-from magflow.execution.campaign import submit_campaign
+from magflow.execution.campaign import failed_displacements, failed_labels, retry_campaign, submit_campaign
 from magflow.execution.status import campaign_status
 from magflow.makers.documents import Purpose
 from magflow.makers.phonons import force_constants_of
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.nequip import NequipSpinFamily
 from magflow.properties.displaced import columns_of, displaced_frames
 from magflow.report.files import write_results
 from magflow.stores import queries
@@ -109,6 +112,21 @@ def test_status_tells_learning_curves_and_forgetting(finished):
     assert "force constants" in shown and "held back" in shown
 
 
+def test_force_constants_go_to_phonopy_and_back(finished, tmp_path):
+    folder, here, _, _ = finished
+    out = tmp_path / "phonons"
+    told = CliRunner().invoke(app, ["export", str(folder / "run"), "--format", "phonopy", "-o", str(out)])
+    assert told.exit_code == 0 and "force constants of 1 crystals" in told.stdout, told.output
+    (document,) = queries.force_constants(here.store, criteria={"state": "ok"}, campaign=here.id, arrays=True)
+    label = force_constants_of(document)
+    (again,) = read_force_constants(out / "B2-FeAl_FM_1x1x1", clamped=True)
+    rows = [label.atoms.tolist().index(atom) for atom in again.atoms]
+    np.testing.assert_allclose(again.array, label.array[rows], atol=1e-9)
+    np.testing.assert_allclose(again.frame.magmoms, label.frame.magmoms, atol=1e-6)
+    wrong = CliRunner().invoke(app, ["export", str(folder / "run"), "-f", "phonopy", "--purpose", "test", "-o", "x"])
+    assert wrong.exit_code == 2 and "exclude each other" in wrong.stderr
+
+
 def test_a_second_submission_adds_nothing(finished):
     _, here, _, _ = finished
     assert submit_campaign(here) == 0
@@ -130,6 +148,34 @@ def test_what_would_be_forgotten_lowers_the_weight_and_then_leaves_the_potential
     assert (ended.models, ended.tuned, ended.untuned) == (loop.models, "", [])
     shown = section(left_in(Traces(here.path, partial(queries.plain_documents, here.store, campaign=here.id))))
     assert "the ensemble is as it was" in dict(shown.remarks)
+
+
+def _first_atom_displaced(frame) -> bool:
+    """In a cubic cell, which no frame of the loop has."""
+    away = frame.positions[0] - frame.cell @ np.rint(np.linalg.solve(frame.cell, frame.positions[0]))
+    return np.allclose(frame.cell, frame.cell[0, 0] * np.eye(3)) and 1e-3 < np.linalg.norm(away) < 0.1
+
+
+@pytest.mark.slow
+def test_failed_labels_of_displaced_atoms_are_offered_again(tmp_path, write_campaign, monkeypatch):
+    monkeypatch.setattr(SpinLatticeEngine, "_draw", lambda self, frame: 0.0 if _first_atom_displaced(frame) else 1.0)
+    fails = {"label": {"settings": {"failure_rate": 0.5}}}
+    file = write_campaign(tmp_path / "tiny.yaml", **LOOP | {"stop": {"labels": 13}}, **fails, phonons=ASKED)
+    here = run(file, tmp_path / "run")
+    assert not failed_labels(here) and {d.failure for d in failed_displacements(here)} == {"scf-unconverged"}
+    (before,) = queries.force_constants(here.store, campaign=here.id)
+    assert before.rows == [1] and len(before.failed) == len(failed_displacements(here)) == 1
+    assert retry_campaign(here, "time-limit") == (0, 0)
+    monkeypatch.setattr(SpinLatticeEngine, "_draw", lambda self, frame: 1.0)
+    assert retry_campaign(here) == (1, 0)
+    work(here)
+    assert not failed_displacements(here) and retry_campaign(here) == (0, 0)
+    _, after = sorted(queries.force_constants(here.store, campaign=here.id), key=lambda d: d.created_at)
+    assert after.rows == [0, 1] and not after.failed and set(before.labels) < set(after.labels)
+    again = [d for d in queries.labels(here.store, campaign=here.id) if d.purpose is Purpose.PHONON][3:]
+    assert sorted(d.reused for d in again) == [False, True, True], "labels that were there were computed again"
+    ended = queries.outcome(here.store, here.id)
+    assert ended.tuned and ended.tuned == queries.tuning(here.store, here.id).which
 
 
 @pytest.mark.slow
@@ -197,5 +243,7 @@ def test_the_weights_of_the_stage_are_those_of_the_family_but_for_two(tmp_path, 
     weights, own = spec.phonons.family(spec.family()).weights, spec.family().weights
     assert (weights.force_constants, weights.stress) == (20.0, 2.0 * own.stress)
     assert (weights.energy, weights.forces) == (own.energy, own.forces)
+    tuned = PhononsSpec(supercells=((1, 1, 1),), weight=30.0).family(NequipSpinFamily())
+    assert (tuned.force_constant_weight, tuned.finetuning.weights.stress) == (30.0, 100.0)
     with pytest.raises(InputError, match="follow the atoms"):
         spec.phonons.check_moments(SpinLatticeEngine(kind=LabelKind.SPIN_POLARISED), spec.family())

@@ -19,7 +19,7 @@ def retry(
     """Offer failed labels (and failed jobs) again; `magflow run` then computes them.
 
     A campaign that goes on takes them up at its next iteration; one that has ended gets one more iteration that learns
-    from them.
+    from them. Where labels of displaced atoms failed, force constants are asked for again, and learnt.
 
     Examples:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jobflow import Flow, Job, OutputReference
@@ -13,7 +14,7 @@ from magflow.core.label import FailureKind
 from magflow.execution.backend import JobSubmitter, open_queue, open_reader
 from magflow.execution.states import JobFilter, JobState
 from magflow.makers import roles
-from magflow.makers.documents import IterationDoc, LabelDoc
+from magflow.makers.documents import IterationDoc, LabelDoc, Purpose
 from magflow.makers.iteration import ActiveLearningMaker, progress_of
 from magflow.makers.packing import pack_frame, unpack_frame
 from magflow.select.stopping import decide
@@ -74,13 +75,25 @@ def failed_labels(directory: CampaignDirectory, reason: str | None = None) -> li
     reason
         Only failures of this kind.
     """
+    return _failed(directory, queries.CHOSEN, reason)
+
+
+def failed_displacements(directory: CampaignDirectory, reason: str | None = None) -> list[LabelDoc]:
+    """The same of labels for force constants of the crystals that the campaign file asks for."""
+    tune = campaign_maker(directory.spec, directory.id).tune
+    if tune is None:
+        return []
+    return _failed(directory, {"purpose": Purpose.PHONON, "source": {"$in": tune.phonons.sources}}, reason)
+
+
+def _failed(directory: CampaignDirectory, of: Mapping[str, Any], reason: str | None) -> list[LabelDoc]:
     store, mine = directory.store, directory.id
     doubted = queries.doubted(store, mine) if reason in (None, FailureKind.SUSPECT) else set[str]()
     usable = {d["label_id"] for d in queries.label_summaries(store, mine) if d["state"] == "ok"} - doubted
-    criteria = {"state": "failed"} | queries.CHOSEN | ({"failure": reason} if reason else {})
+    criteria = {"state": "failed"} | dict(of) | ({"failure": reason} if reason else {})
     newest = {d.label_id: d for d in queries.labels(store, criteria=criteria, campaign=mine, arrays=True)}
     if doubted:
-        among: dict[str, Any] = queries.CHOSEN | {"label_id": {"$in": sorted(doubted)}}
+        among = dict(of) | {"label_id": {"$in": sorted(doubted)}}
         newest |= {d.label_id: d for d in queries.labels(store, criteria=among, campaign=mine, arrays=True)}
     return [d for label, d in newest.items() if label not in usable]
 
@@ -89,7 +102,8 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     """Offer failed labels and failed jobs again.
 
     While the campaign goes on, the labels join it at its next iteration; one that has ended is given one more
-    iteration, which learns from them.
+    iteration, which learns from them. Labels for force constants are computed again when these are asked for again:
+    after that iteration, or, where nothing else failed, at once.
 
     Returns
     -------
@@ -98,11 +112,15 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
     """
     queue = open_queue(directory)
     revived = 0 if reason else queue.retry(JobFilter(states=(JobState.FAILED,)))
-    failed = failed_labels(directory, reason)
-    if not failed:
-        return 0, revived
+    failed, beside = failed_labels(directory, reason), failed_displacements(directory, reason)
     maker = campaign_maker(directory.spec, directory.id)
     attempts = len(queries.label_summaries(directory.store, directory.id))
+    if not failed:
+        ended = queries.outcome(directory.store, directory.id)
+        if not beside or ended is None or unfinished(directory):
+            return 0, revived
+        queue.submit(maker.afterwards(ended, attempts))
+        return len(beside), revived
     last = _last(directory)
     iteration = failed[-1].iteration
     frames = [pack_frame(unpack_frame(d.arrays)) for d in failed]
@@ -112,7 +130,7 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
         jobs.append(_extra_iteration(maker, directory, last, iteration, again.jobs[-1].uuid))
     whole = Flow(jobs, name=f"{maker.campaign.name} retry")
     queue.submit(whole, allow_external_references=True)
-    return len(failed), revived
+    return len(failed) + len(beside), revived
 
 
 def _extra_iteration(

@@ -127,10 +127,16 @@ class ActiveLearningMaker(PluginMaker):
         # jobflow lets only a replacement refer to jobs of earlier flows.
         return Response(replace=following)
 
-    def afterwards(self, ended: OutcomeDoc) -> Flow | None:
-        """What follows the end of a campaign: force constants for its ensemble, and measurements on what it is then."""
+    def afterwards(self, ended: OutcomeDoc, attempts: int = 0) -> Flow | None:
+        """What follows the end of a campaign: force constants for its ensemble, and measurements on what it is then.
+
+        With `attempts`, the labels made so far, failed ones of displaced atoms are computed again.
+        """
         models = self.iteration.train.uuids(ended.iteration)
-        return self.validation(ended) if self.tune is None else self.tune.flow(models, ended)
+        if self.tune is None:
+            return self.validation(ended)
+        tune = self.tune.once_more(attempts) if attempts else self.tune
+        return tune.flow(models, ended)
 
     def validation(self, ended: OutcomeDoc) -> Flow | None:
         """The measurements on the ensemble of an outcome; None if nobody asked for any."""

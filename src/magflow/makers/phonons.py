@@ -57,6 +57,8 @@ class PhononMaker(PluginMaker):
         Largest |m| by element, muB.
     labels, core_hours
         Labels that loop and force constants may take together, core-hours of the latter; None: no limit.
+    attempts
+        Labels made before, where failed ones are computed again: it tells this question from the one before.
     """
 
     engine: LabelEngine
@@ -67,13 +69,20 @@ class PhononMaker(PluginMaker):
     max_moment: dict[str, float] = field(default_factory=dict)
     labels: int | None = None
     core_hours: float | None = None
+    attempts: int = 0
     name: str = "phonons"
 
     @property
     def which(self) -> str:
         """Tells questions apart."""
         said = [self.crystals, self.displacement, self.kept, self.max_moment, self.labels, self.core_hours]
+        said += [self.attempts] if self.attempts else []
         return digest([repr(said).encode()], 12)
+
+    @property
+    def sources(self) -> list[str]:
+        """What its labels name as their source, one per crystal."""
+        return [_source({"name": self._title(k)}) for k in range(len(self.crystals))]
 
     def jobs(self, models: list[str], calibration: dict[str, Any], iteration: int) -> list[Job]:
         """Labels and force constants; the outputs of the last jobs, one per crystal, are ForceConstantsDocs."""

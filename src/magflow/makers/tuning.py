@@ -70,6 +70,10 @@ class TuneMaker(PluginMaker):
         said = [self.phonons.which, self.train.family.model_dump_json(), repr(self.forgetting)]
         return digest([word.encode() for word in said], 12)
 
+    def once_more(self, attempts: int) -> TuneMaker:
+        """The same asked again after `attempts` labels: those that are there serve again, others are computed."""
+        return replace(self, phonons=replace(self.phonons, attempts=attempts))
+
     def uuids(self, iteration: int, turn: int) -> list[str]:
         """Of the jobs of all members tuned in one turn."""
         of = range(self.train.members)
