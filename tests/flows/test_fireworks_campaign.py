@@ -108,3 +108,18 @@ def test_labels_that_failed_are_data_and_are_offered_again(write_campaign, tmp_p
     run_pilot(launchpad, tmp_path / "pilot")
     (retried,) = [d for d in queries.batches(here.store) if d.retried]
     assert set(retried.failed) == {d.label_id for d in failed}
+
+
+@pytest.mark.slow
+def test_force_constants_are_labelled_and_learnt_from_a_launchpad(write_campaign, tmp_path, mongo_uri, magflow):
+    launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
+    asked = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0}
+    loop = {"select": {"initial": 10}, "stop": {"labels": 13}, "train": {"settings": {"level": 4}}}
+    file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri), **loop, phonons=asked)
+    magflow("submit", file, "--launchpad", launchpad, "--dir", tmp_path / "cluster")
+    run_pilot(launchpad, tmp_path / "pilot")
+    here = CampaignDirectory.existing(tmp_path / "cluster")
+    assert [d.state for d in queries.force_constants(here.store, campaign=here.id)] == ["ok"]
+    ended, found = queries.outcome(here.store, here.id), queries.tuning(here.store, here.id)
+    assert found.tuned and ended.tuned == found.which and ended.models == found.models != ended.untuned
+    assert len(queries.latest_ensemble(here.store, here.id).members) == 2

@@ -64,10 +64,10 @@ def finetune(
     """Teach a trained ensemble force constants, and say what that did to its phonons and to all else it knew.
 
     The fits go on from the members of the ensemble with the settings they had. Columns of the Hessian at clamped
-    moments are met in the same least squares as the labels of `--cotrain`, which keep it from forgetting; each
-    component weighs `weights.force_constants`. Printed before and after: errors of the force constants, the highest
-    frequency, entropy, free energy and heat capacity by phonopy, and the errors on the labels. With `--resume` the
-    same command goes on where a killed one was.
+    moments are met beside the labels of `--cotrain`, which keep it from forgetting: by mmtp in the same least squares
+    (`weights.force_constants`), by nequip and nequip-spin in steps between (`finetuning`). Printed before and after:
+    errors of the force constants, the highest frequency, entropy, free energy and heat capacity by phonopy, and the
+    errors on the labels. With `--resume` the same command goes on where a killed one was.
 
     Examples:
 
@@ -76,6 +76,8 @@ def finetune(
         magflow finetune runs/feal --phonons displaced.extxyz --cotrain runs/feal --test unseen.extxyz -o tuned
 
         magflow finetune potential --phonons Si --cotrain si.extxyz --mixed --set weights.force_constants=10 -o tuned
+
+        magflow finetune network --phonons Fe --cotrain fe.extxyz --set finetuning.turns=600 -o tuned
     """
     from magflow.api import finetuning
     from magflow.api.opening import read_labels
