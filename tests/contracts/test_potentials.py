@@ -29,6 +29,7 @@ NEQUIP = {
     "radial_functions": 6,
     "batch_frames": 8,
     "learning_rate": (2e-2, 1e-4),
+    "finetuning": {"turns": 60, "learning_rate": (3e-3, 1e-5), "average": 0.95},
 }
 
 FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
