@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mmtp_models import RANGES, random_frame, random_potential
-from mmtp_toy import toy_labels
+from mmtp_toy import TOY, toy_labels
 
+from magflow.core.label import LabeledFrame, LabelKind, ignoring_moments
 from magflow.errors import InputError
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.model import Form
@@ -115,6 +118,48 @@ def test_frozen_coefficients_stay_and_held_ones_stay_near():
         size = np.abs(plain.model.parameters[: plain.model.n_radial]).max()
         moved[name] = np.abs(kept - plain.model.parameters[: plain.model.n_radial]).max() / size
     assert moved["frozen"] < 1e-6 < moved["tight"] < moved["held"]
+
+
+def with_free_moments(n: int, seed: int) -> list[LabeledFrame]:
+    """Labels whose moments nobody held, of the atoms alone; the energy is that of the moments they have."""
+    level = replace(TOY, kind=LabelKind.SPIN_POLARISED)
+    items = [replace(i, label=replace(i.label, level_of_theory=level)) for i in toy_labels(n, seed)]
+    return [ignoring_moments(item) for item in items]
+
+
+def test_a_fit_without_moments_keeps_what_other_labels_taught_its_start():
+    """Held coefficients stay near those of the start, not near zero; frozen ones stay."""
+    family = MmtpFamily(**QUICK, n_psi=1)
+    assert not family.magnetic
+    plain, _ = family.fit(toy_labels(20, 1, magnetic=False), elements=("Al", "Fe"), seed=1)
+    assert plain.model.learnt == (TOY.fingerprint,)
+    before = plain.model.parameters[: plain.model.n_radial]
+    few, moved = with_free_moments(4, 2), {}
+    settings = {
+        "frozen": PromotionSettings(radial=Hold.FROZEN, linear=Hold.FROZEN),
+        "tight": PromotionSettings(strength=1e4),
+        "held": PromotionSettings(),
+        "free": PromotionSettings(radial=Hold.FREE, linear=Hold.FREE),
+    }
+    for name, promotion in settings.items():
+        changed = family.model_copy(update={"promotion": promotion})
+        model = changed.fit(few, elements=("Al", "Fe"), seed=1, start=plain)[0].model
+        moved[name] = np.linalg.norm(model.parameters[: model.n_radial] - before) / np.linalg.norm(before)
+        assert model.learnt == (few[0].label.level_of_theory.fingerprint,)
+    assert moved["frozen"] < 1e-6 < moved["tight"] < moved["held"] < moved["free"]
+
+
+def test_a_fit_to_the_labels_of_its_start_is_not_held_there():
+    """Neither is one from a model of an older file, which does not say what it learnt from."""
+    family = MmtpFamily(**QUICK, n_psi=1)
+    labels = toy_labels(20, 1, magnetic=False)
+    plain, _ = family.fit(labels[:10], elements=("Al", "Fe"), seed=1)
+    tight = family.model_copy(update={"promotion": PromotionSettings(strength=1e6)})
+    old = replace(plain, model=replace(plain.model, learnt=()))
+    here, there = with_free_moments(4, 2), labels
+    for start, items in ((plain, there), (old, here)):
+        mine, free = (f.fit(items, elements=("Al", "Fe"), seed=1, start=start)[0].model for f in (tight, family))
+        assert np.array_equal(mine.parameters, free.parameters)
 
 
 def test_a_start_of_other_elements_or_another_level_is_refused():

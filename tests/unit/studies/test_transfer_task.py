@@ -178,11 +178,8 @@ def test_what_cannot_be_compared_is_refused(parts):
 
 
 def test_the_ways_to_fit_follow_from_the_family_and_the_replay():
-    class Blind(MmtpFamily):
-        magnetic = False
-
     assert ways(FAMILY, None) == ((Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED), 1.0)
-    assert ways(Blind(), None) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
+    assert ways(MmtpFamily(n_psi=1), None) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
     assert ways(FAMILY, 0.0) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
     assert ways(FAMILY, 0.5, joint=True) == (tuple(Arm), 0.5)
     with pytest.raises(InputError, match="which is replay"):

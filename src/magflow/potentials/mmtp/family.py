@@ -23,8 +23,12 @@ class MmtpFamily(MmtpSettings):
     """Magnetic moment tensor potentials. Labels without moments give the non-magnetic potential."""
 
     name: ClassVar[str] = "mmtp"
-    magnetic: ClassVar[bool] = True
     needs_moments: ClassVar[bool] = False
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether its potentials read moments; with one polynomial of a moment, a constant, they do not."""
+        return self.moment_polynomials > 1
 
     @property
     def learns_force_constants(self) -> bool:
@@ -64,7 +68,8 @@ class MmtpFamily(MmtpSettings):
             iterations without a better one.
         start
             A potential of the same form, level, cutoff and elements to go on from; its ranges of distance and moments
-            are widened where the labels need it. A non-magnetic one is promoted first if the labels have moments
+            are widened where the labels need it. A non-magnetic one is promoted first if the labels have moments, and
+            `promotion` says what is kept of one that learnt from labels of another level of theory
             (:mod:`magflow.potentials.mmtp.promote`).
         workdir
             Where a checkpoint is kept, for a fit that is killed to go on from; created if absent.

@@ -18,8 +18,10 @@ from magflow.errors import InputError
 from magflow.potentials.mmtp.basis import Basis
 from magflow.potentials.mmtp.native import kernel
 
-FORMAT = Mark("mMTP model", "magflow-mmtp", (dict, dict))
-"""2: draws of the posterior may grade its frames. 3: with their noise they tell deviations."""
+FORMAT = Mark("mMTP model", "magflow-mmtp", (dict, dict, dict))
+"""2: draws of the posterior may grade its frames. 3: with their noise they tell deviations. 4: it says what it learnt
+from.
+"""
 
 
 class Form(StrEnum):
@@ -63,6 +65,8 @@ class MmtpModel:
     pulay
         (T,) eV per atom: the labels' stress is dE/d(strain)/V + sum over the atoms of this / V on the diagonal
         (:func:`magflow.potentials.mmtp.residuals.pulay_columns`). No part of the energy.
+    learnt
+        Fingerprints of the levels of theory of the labels it was fitted to; empty where they are not known.
     """
 
     species: tuple[str, ...]
@@ -78,6 +82,7 @@ class MmtpModel:
     basis: Basis
     parameters: FloatArray
     pulay: FloatArray
+    learnt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.parameters.shape != (self.spec.n_parameters,):
@@ -148,6 +153,7 @@ class MmtpModel:
             "n_psi": self.n_psi,
             "symmetrise": self.symmetrise,
             "extend": self.extend,
+            "learnt": list(self.learnt),
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -186,6 +192,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         del header["format"]
         header["species"] = tuple(header["species"])
         header["form"] = Form(header["form"])
+        header["learnt"] = tuple(header.get("learnt", ()))
         basis = Basis(*(arrays.pop(name) for name in ("basic", "times", "multiplicity", "scalar")))
         rest = {name: arrays.pop(name) for name in ("max_moment", "parameters", "pulay")}
         model = MmtpModel(**header, basis=basis, **rest)

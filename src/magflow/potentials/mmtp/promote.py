@@ -1,5 +1,8 @@
 """From a non-magnetic MTP to an mMTP: the same energy written with moments, and what a fit that starts there keeps.
 
+The latter holds as well where the new potential reads no moments either, and its labels are others than those of the
+start: spin-polarised ones with free moments after non-magnetic ones.
+
 psi_0 = 1, so the coefficients of the pair (beta, gamma) = (0, 0) are those of a potential that knows no moments. An
 mMTP that has them, and zeros for every other pair, gives the energy, forces and stress of the non-magnetic potential
 at any moments, and no magnetic forces.
@@ -33,7 +36,7 @@ class Hold(StrEnum):
 
 
 class PromotionSettings(BaseModel):
-    """How a magnetic fit treats the coefficients of the non-magnetic potential it starts from.
+    """How a fit treats the coefficients of the non-magnetic potential it starts from, which learnt from other labels.
 
     Whatever they say, the surface at zero moments may move: even Chebyshev polynomials do not vanish there. Only
     non-magnetic labels among the training labels hold it.

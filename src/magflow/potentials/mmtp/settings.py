@@ -52,7 +52,7 @@ class MmtpSettings(BaseModel):
     )
     promotion: PromotionSettings = Field(
         default_factory=PromotionSettings,
-        description="What magnetic labels do to a non-magnetic potential the fit starts from.",
+        description="What labels do to a non-magnetic potential the fit starts from, which learnt from others.",
     )
     starts: int = Field(
         default=3,

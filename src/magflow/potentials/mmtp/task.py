@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ class Prepared:
     rough
         A sample of its labels standing for all of them, where they are many.
     prior
-        See :func:`~magflow.potentials.mmtp.prior.gaussian_prior`.
+        See :func:`~magflow.potentials.mmtp.prior.prior_and_starts`.
     starts
         First values of the unknowns, one or several.
     """
@@ -113,7 +113,7 @@ def prepare(settings: MmtpSettings, task: FitTask) -> Prepared:
         seed=task.seed,
         warm=task.start is not None,
     )
-    if task.start is not None and model.magnetic and not task.start.magnetic:
+    if task.start is not None and _taken_over(task.start, model):
         prior = hold(prior, model, settings.promotion)
     held = None
     if task.validation:
@@ -127,7 +127,24 @@ def _with(labels: LeastSquares, curvature: Curvature | None) -> LeastSquares:
     return labels if curvature is None else Joint(labels, curvature)
 
 
+def _taken_over(start: MmtpPotential, model: MmtpModel) -> bool:
+    """Whether a fit of `model` is to keep what it takes over from a potential without moments.
+
+    It is if the potential has learnt from other labels. A fit that goes on with the labels of its start (a later
+    iteration of a campaign) is not: held where the last one ended, again and again, it would forget its regularisation.
+    """
+    if start.magnetic:
+        return False
+    known = start.model.learnt
+    return model.magnetic or (bool(known) and not set(known) & set(model.learnt))
+
+
 def _model(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
+    learnt = tuple(sorted({item.label.level_of_theory.fingerprint for item in items}))
+    return replace(_form(settings, task, items), learnt=learnt)
+
+
+def _form(settings: MmtpSettings, task: FitTask, items: Sequence[LabeledFrame]) -> MmtpModel:
     if task.start is None:
         return blank_model(settings, items, task.species)
     start, n_psi = task.start, moment_polynomials(settings, items)

@@ -20,9 +20,13 @@ class SgpFamily(SgpSettings):
     """Gaussian processes on the descriptors of an mMTP, which tell the variance of all they predict."""
 
     name: ClassVar[str] = "sgp"
-    magnetic: ClassVar[bool] = True
     needs_moments: ClassVar[bool] = False
     fits_tell_deviations: ClassVar[bool] = True
+
+    @property
+    def magnetic(self) -> bool:
+        """Whether the mMTP under it reads moments."""
+        return self.mmtp.moment_polynomials > 1
 
     def fit(
         self,
