@@ -107,7 +107,9 @@ def page() -> str:
         (plugins.POTENTIAL_FAMILIES, "Potential family", "train.settings"),
     ):
         for name in plugins.names(group):
-            parts.append(f"## {title} `{name}`\n\n{keys(plugins.load(group, name), key)}\n")
+            plugin = plugins.load(group, name)
+            if not getattr(plugin, "needs_start", False):  # a campaign begins from nothing
+                parts.append(f"## {title} `{name}`\n\n{keys(plugin, key)}\n")
     return "\n".join(parts)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from magflow.core.protocols import PotentialFamily
+from magflow.core.protocols import NeedsStart, Potential, PotentialFamily
 from magflow.potentials.deepmd import DpFamily, DpSpinFamily
+from magflow.potentials.difference import DifferenceFamily
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.nequip import NequipFamily, NequipSpinFamily
 from magflow.potentials.sgp import SgpFamily
 from magflow.testing import PotentialFamilyContract
+from magflow.testing.springs import ELEMENTS, springs, two_atoms, without_moments
 
 DEEPMD = {
     "cutoff": 3.5,
@@ -32,10 +34,13 @@ NEQUIP = {
     "finetuning": {"turns": 60, "learning_rate": (3e-3, 1e-5), "average": 0.95},
 }
 
+QUICK = {"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 12}
+
 FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
-    "mmtp": lambda: MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=12),
-    "mmtp-paper": lambda: MmtpFamily(form="paper", level=6, cutoff=4.5, n_radial=5, max_iterations=12),
-    "sgp": lambda: SgpFamily(mmtp={"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 12}),
+    "mmtp": lambda: MmtpFamily(**QUICK),
+    "mmtp-paper": lambda: MmtpFamily(form="paper", **QUICK),
+    "sgp": lambda: SgpFamily(mmtp=QUICK),
+    "difference": lambda: DifferenceFamily(settings={**QUICK, "level": 4, "max_iterations": 6}),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
     "nequip": lambda: NequipFamily(epochs=20, **NEQUIP),
@@ -59,7 +64,14 @@ def _param(name: str):
 def contract(request) -> PotentialFamilyContract:
     if program := _program(request.param):
         request.getfixturevalue(FIXTURES[program])
-    return PotentialFamilyContract(FAMILIES[request.param]())
+    family = FAMILIES[request.param]()
+    return PotentialFamilyContract(family, start=_kept() if isinstance(family, NeedsStart) else None)
+
+
+def _kept() -> Potential:
+    """A potential without moments, to which another adds what moments do."""
+    plain = without_moments([springs(frame) for frame in two_atoms(40, seed=0)])
+    return MmtpFamily(**QUICK).fit(plain, elements=ELEMENTS, seed=1)[0]
 
 
 @pytest.mark.parametrize("clause", PotentialFamilyContract.clauses())

@@ -19,7 +19,7 @@ from magflow.campaign.validation import ValidationSpec
 from magflow.core import plugins
 from magflow.core.arrays import digest
 from magflow.core.label import LabelKind
-from magflow.core.protocols import LabelEngine, PotentialFamily, UsesCores
+from magflow.core.protocols import LabelEngine, NeedsStart, PotentialFamily, UsesCores
 from magflow.core.uncertainty import Uncertainty
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.explore.prototypes import PrototypeSettings
@@ -269,6 +269,16 @@ class CampaignSpec(Section):
                 raise problem(f"no execution.{key} with the engine {self.label.engine}, which has no such setting")
             if field in self.label.settings.model_fields_set:
                 raise problem(f"either execution.{key} or label.settings.{field}", seen="both")
+        return self
+
+    @model_validator(mode="after")
+    def _begins(self) -> CampaignSpec:
+        if isinstance(self.family(), NeedsStart):
+            raise problem(
+                "a train.family that can begin without another potential",
+                seen=self.train.family,
+                hint="magflow train --start fits this one",
+            )
         return self
 
     @model_validator(mode="after")

@@ -334,6 +334,15 @@ class PotentialFamily(Protocol):
 
 
 @runtime_checkable
+class NeedsStart(Protocol):
+    """A family whose fits begin from a potential that is there already, of any family."""
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether it cannot begin from nothing."""
+
+
+@runtime_checkable
 class LearnsForceConstants(PotentialFamily, Protocol):
     """A family that meets force constants beside ordinary labels; `fit` takes them, too.
 

@@ -25,7 +25,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import Cost
-from magflow.core.protocols import FitReport, PotentialFamily
+from magflow.core.protocols import FitReport, NeedsStart, PotentialFamily
 from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble
@@ -133,7 +133,7 @@ def train_ensemble(
 
 
 def _check_start(task: EnsembleTask, start: PotentialEnsemble) -> None:
-    if start.family_name != task.family.name:
+    if start.family_name != task.family.name and not isinstance(task.family, NeedsStart):
         raise InputError("the warm start is of another family", seen=start.family_name, expected=task.family.name)
     if len(start.members) < task.members:
         raise InputError(

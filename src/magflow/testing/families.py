@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -39,7 +39,11 @@ class PotentialFamilyContract(SettingsContract):
     ----------
     plugin
         The family, with settings that make a fit short.
+    start
+        What each fit begins from, for a family that cannot begin from nothing.
     """
+
+    start: Potential | None = field(default=None, kw_only=True)
 
     group: ClassVar[str] = plugins.POTENTIAL_FAMILIES
 
@@ -85,6 +89,7 @@ class PotentialFamilyContract(SettingsContract):
     ) -> tuple[Potential, FitReport]:
         """Fit to all labels, or to those given."""
         family: PotentialFamily = self.plugin
+        options.setdefault("start", self.start)
         return family.fit(self.labels if labels is None else labels, elements=ELEMENTS, seed=seed, **options)
 
     def _known(self, items: list[LabeledFrame]) -> list[LabeledFrame]:
@@ -199,7 +204,8 @@ class PotentialFamilyContract(SettingsContract):
         if not self.registered:
             raise SkipTest("not registered: an ensemble finds its family by name")
         data = Dataset(self.labels)
-        members = tuple(fit_member(self.plugin, data, elements=ELEMENTS, seed=5, member=k)[0] for k in range(2))
+        fit = partial(fit_member, self.plugin, data, elements=ELEMENTS, seed=5, start=self.start)
+        members = tuple(fit(member=k)[0] for k in range(2))
         calibration = Calibration({"energy": ErrorModel(2.0, 1e-3)})
         settings = {"settings": self.plugin.model_dump(mode="json")}
         ensemble = PotentialEnsemble(members, self.plugin.name, calibration, settings)

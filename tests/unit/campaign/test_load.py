@@ -116,6 +116,11 @@ def test_a_campaign_has_to_end(campaign_file):
     assert "a budget: labels, core_hours or iterations" in lines[0]
 
 
+def test_a_loop_begins_with_a_family_that_needs_no_other(campaign_file):
+    (line,) = problems(campaign_file(("family: mmtp", "family: difference")))
+    assert "begin without another potential" in line and "magflow train --start" in line
+
+
 def test_execution_overrides_the_engine(campaign_file):
     abinit = {"template": "feal_quick"}
     path = campaign_file(("    cores: 1 ", "    # "), ("  workers: 2", "  cores_per_label: 2"), **abinit)
