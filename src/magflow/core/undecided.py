@@ -57,7 +57,10 @@ class Undecided(Protocol):
         """P, the number of columns of a row."""
 
     def rows(self, frames: Sequence[Frame], directions: FloatArray | None = None) -> Rows:
-        """(R, P) rows of `frames`, or (R, Q) their components along `directions` (P, Q)."""
+        """(R, P) rows of `frames`, or (R, Q) their components along `directions` (P, Q).
+
+        Of each frame: energy, forces (3 N), stress (6), magnetic forces along z (N).
+        """
 
 
 @runtime_checkable
@@ -67,9 +70,12 @@ class TellsUndecided(Protocol):
     def undecided(self, potential: Potential, labels: Sequence[LabeledFrame], *, seed: int) -> Undecided:
         """Around `potential`, one of this family, by all of `labels`, which it need not have seen all."""
 
-    def undecided_before(self, alike: Sequence[LabeledFrame], *, elements: Sequence[str], seed: int) -> Undecided:
+    def undecided_before(
+        self, alike: Sequence[LabeledFrame], *, elements: Sequence[str], seed: int, around: Potential | None = None
+    ) -> Undecided:
         """Before there is any label: what the prior of a fit leaves undecided.
 
         `alike` are labels of a model in place of the real thing: they say how close atoms come and how large moments
-        are, and give a potential to linearise around; what they say of the energy counts for nothing.
+        are, and give a potential to linearise around, unless one of this family is given; what they say of the energy
+        counts for nothing.
         """

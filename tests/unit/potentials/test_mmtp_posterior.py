@@ -28,6 +28,7 @@ from magflow.potentials.mmtp import MmtpFamily, MmtpPotential
 from magflow.potentials.mmtp.grade import select_active_set
 from magflow.potentials.mmtp.leverage import DRAWS, REACH, PosteriorDraws
 from magflow.potentials.mmtp.native import kernel
+from magflow.potentials.mmtp.objective import Prior
 from magflow.potentials.mmtp.posterior import Posterior
 from magflow.potentials.mmtp.residuals import MmtpWeights, RowLayout
 from magflow.potentials.mmtp.scope import Scope
@@ -85,7 +86,7 @@ def test_a_straight_line_has_the_textbook_posterior():
             r = design @ p - y
             return design.T @ design, design.T @ r, float(r @ r)
 
-    prior = type("P", (), {"precision": np.full(2, 4.0)})
+    prior = Prior(np.full(2, 4.0), np.zeros(2))
     posterior = Posterior.of(Line(), prior, np.zeros(2))
     np.testing.assert_allclose(posterior.factor @ posterior.factor.T, np.diag([1 / 7, 1 / 6]))
     assert posterior.effective == pytest.approx(3 / 7 + 2 / 6)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from mmtp_models import RANGES, random_frame, random_potential
 from mmtp_toy import TOY, toy_labels
+from numpy.polynomial import chebyshev
+from scipy.sparse import csr_array
 
 from magflow.core.label import LabeledFrame, LabelKind, ignoring_moments
 from magflow.errors import InputError
@@ -114,10 +116,40 @@ def test_frozen_coefficients_stay_and_held_ones_stay_near():
     for name, promotion in settings.items():
         changed = family.model_copy(update={"promotion": promotion})
         model = changed.fit(toy_labels(12, 2), elements=("Al", "Fe"), seed=1, start=plain)[0].model
-        kept = model.parameters[: model.n_radial][moment_free(model)]
+        at_zero = chebyshev.chebvander(np.zeros(1), model.n_psi - 1)[0][model.pairs].prod(axis=1)
+        kept = model.parameters[: model.n_radial].reshape(-1, len(model.pairs)) @ at_zero
         size = np.abs(plain.model.parameters[: plain.model.n_radial]).max()
         moved[name] = np.abs(kept - plain.model.parameters[: plain.model.n_radial]).max() / size
     assert moved["frozen"] < 1e-6 < moved["tight"] < moved["held"]
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_surface_at_zero_moments_stays_where_it_is_frozen(form):
+    """But for the energies of free atoms: so it would not if the coefficients of the pair (0, 0) were held."""
+    frozen = PromotionSettings(radial=Hold.FROZEN, linear=Hold.FROZEN)
+    family = MmtpFamily(form=form, n_psi=4, promotion=frozen, **QUICK)
+    plain, _ = family.fit(toy_labels(20, 1, magnetic=False), elements=("Al", "Fe"), seed=1)
+    tuned, _ = family.fit(toy_labels(12, 2), elements=("Al", "Fe"), seed=1, start=plain)
+    frames = [item.frame for item in toy_labels(6, 3)]
+    zero = [frame.replace(magmoms=np.zeros((2, 3))) for frame in frames]
+    before, after, there = plain.predict(frames), tuned.predict(zero), tuned.predict(frames)
+    atoms = tuned.model.parameters[-2:] - plain.model.parameters[-2:]
+    moved = [sum(atoms[("Al", "Fe").index(s)] for s in frame.species) for frame in frames]
+    assert np.abs(after.energy - before.energy - moved).max() < 3e-5
+    assert np.abs(after.forces - before.forces).max() < 1e-4 and np.abs(after.stress - before.stress).max() < 1e-5
+    assert np.abs(there.forces - before.forces).max() > 0.1, "the magnetic part has learnt"
+
+
+def test_the_penalty_of_a_prior_in_another_basis_and_its_derivatives():
+    basis = np.array([[1.0, -1.0, 0.5], [0.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+    prior = Prior(np.array([3.0, 2.0, 1.0]), np.array([0.1, 0.2, 0.3]), csr_array(basis))
+    p, h = np.array([0.7, -0.4, 1.1]), 1e-6
+    off = basis @ p - prior.centre
+    assert prior.penalty(p) == pytest.approx((prior.precision * off**2).sum())
+    slopes = [(prior.penalty(p + h * e) - prior.penalty(p - h * e)) / (2 * h) for e in np.eye(3)]
+    assert prior.gradient(p) == pytest.approx(slopes, rel=1e-7)
+    bends = [(prior.gradient(p + e) - prior.gradient(p - e)) / 4 for e in np.eye(3)]
+    assert prior.matrix == pytest.approx(np.array(bends), rel=1e-12)
 
 
 def with_free_moments(n: int, seed: int) -> list[LabeledFrame]:

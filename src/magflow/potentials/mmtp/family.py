@@ -98,15 +98,18 @@ class MmtpFamily(MmtpSettings):
         start = _own(potential)
         return MmtpUndecided.by(self, FitTask(labels, (), start.species, seed, start))
 
-    def undecided_before(self, alike: Sequence[LabeledFrame], *, elements: Sequence[str], seed: int) -> MmtpUndecided:
-        """See :class:`magflow.core.undecided.TellsUndecided`; one rough fit.
+    def undecided_before(
+        self, alike: Sequence[LabeledFrame], *, elements: Sequence[str], seed: int, around: Potential | None = None
+    ) -> MmtpUndecided:
+        """See :class:`magflow.core.undecided.TellsUndecided`; one rough fit, unless there is a potential.
 
         Raises
         ------
         InputError
             As :meth:`fit`.
         """
-        return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed))
+        start = None if around is None else _own(around)
+        return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed, start))
 
     @property
     def fits_tell_deviations(self) -> bool:

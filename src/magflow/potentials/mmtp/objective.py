@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from magflow.core.types import FloatArray
 
@@ -120,18 +121,40 @@ class Joint:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Gaussian prior: the penalty is sum precision (p - centre)^2."""
+    """Gaussian prior: the penalty is sum precision (B p - centre)^2.
+
+    Parameters
+    ----------
+    precision, centre
+        (P,) each.
+    basis
+        (P, P) B, invertible; None: 1.
+    """
 
     precision: FloatArray
     centre: FloatArray
+    basis: csr_array | None = None
+
+    @property
+    def matrix(self) -> FloatArray:
+        """(P, P) B^T Lambda B, half the Hessian of the penalty."""
+        if self.basis is None:
+            return np.diag(self.precision)
+        weighted = self.basis.multiply(self.precision[:, None])
+        return np.asarray((self.basis.T @ weighted).todense())
 
     def penalty(self, parameters: FloatArray) -> float:
         """Value of the penalty."""
-        return float((self.precision * (parameters - self.centre) ** 2).sum())
+        return float((self.precision * self._off(parameters) ** 2).sum())
 
     def gradient(self, parameters: FloatArray) -> FloatArray:
         """Gradient of the penalty."""
-        return 2.0 * self.precision * (parameters - self.centre)
+        pull: FloatArray = 2.0 * self.precision * self._off(parameters)
+        return pull if self.basis is None else np.asarray(self.basis.T @ pull)
+
+    def _off(self, parameters: FloatArray) -> FloatArray:
+        at: FloatArray = parameters if self.basis is None else self.basis @ parameters
+        return at - self.centre
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +176,7 @@ class Objective:
     def normal(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Half the Gauss-Newton Hessian and half the gradient."""
         jtj, jtr, _ = self.problem.normal(parameters)
-        jtj[np.diag_indices_from(jtj)] += self.prior.precision
-        return jtj, jtr + 0.5 * self.prior.gradient(parameters)
+        return jtj + self.prior.matrix, jtr + 0.5 * self.prior.gradient(parameters)
 
     def bending(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
         """J^T r'', r'' the second derivative of the residuals along `direction`, from two differences.

@@ -50,7 +50,7 @@ class Posterior:
     def of(cls, problem: LeastSquares, prior: Prior, unknowns: FloatArray) -> Posterior:
         """The posterior of `problem` at its minimum `unknowns`."""
         normal, _, loss = problem.normal(unknowns)
-        factor = _inverse_root(normal + np.diag(prior.precision))
+        factor = inverse_root(normal + prior.matrix)
         effective = float(np.einsum("ij,ij->", factor, normal @ factor))
         return cls(factor, unknowns, effective, loss / max(problem.known - effective, 1.0))
 
@@ -93,7 +93,7 @@ def _all_rows(geometry: Geometry, weights: MmtpWeights) -> Targets:
     return Targets(np.zeros(n), weight, kind, np.ones(n))
 
 
-def _inverse_root(matrix: FloatArray) -> FloatArray:
+def inverse_root(matrix: FloatArray) -> FloatArray:
     """W with W W^T = matrix^-1, of a symmetric matrix that is positive but for rounding."""
     scale = 1.0 / np.sqrt(np.diag(matrix))
     scaled, jitter = matrix * scale[:, None] * scale[None, :], 0.0

@@ -6,6 +6,11 @@ start: spin-polarised ones with free moments after non-magnetic ones.
 psi_0 = 1, so the coefficients of the pair (beta, gamma) = (0, 0) are those of a potential that knows no moments. An
 mMTP that has them, and zeros for every other pair, gives the energy, forces and stress of the non-magnetic potential
 at any moments, and no magnetic forces.
+
+What is held is written in 1, psi_1 - psi_1(0), psi_2 - psi_2(0), ..., which vanish at zero moments but for the first:
+even Chebyshev polynomials do not, and with the coefficients of (0, 0) held in them, the surface of the non-magnetic
+potential would move all the same. The coefficient of 1 is the sum of c psi_beta(0) psi_gamma(0) over the pairs; the
+others are pulled to zero as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +20,9 @@ from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import block_diag, csr_array, eye_array
 
 from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
@@ -38,8 +45,8 @@ class Hold(StrEnum):
 class PromotionSettings(BaseModel):
     """How a fit treats the coefficients of the non-magnetic potential it starts from, which learnt from other labels.
 
-    Whatever they say, the surface at zero moments may move: even Chebyshev polynomials do not vanish there. Only
-    non-magnetic labels among the training labels hold it.
+    Where the new potential reads moments, moment-free radial coefficients are those of its surface at zero moments:
+    where they and the linear ones are frozen, that surface stays but for the energies of free atoms.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,10 +132,21 @@ def hold(prior: Prior, model: MmtpModel, settings: PromotionSettings) -> Prior:
     linear = np.zeros(len(carried), dtype=bool)
     linear[model.n_radial : model.n_radial + model.basis.n_scalar] = True
     centre, precision = prior.centre.copy(), prior.precision.copy()
+    held_apart = settings.radial is not Hold.FREE and model.magnetic
     rest = slice(model.n_radial + model.basis.n_scalar, None)
     centre[rest] = carried[rest]
     for mine, how in ((radial, settings.radial), (linear, settings.linear)):
         if how is not Hold.FREE:
             centre[mine] = carried[mine]
             precision[mine] *= FROZEN if how is Hold.FROZEN else settings.strength
-    return Prior(precision, centre)
+    return Prior(precision, centre, _at_zero_moments(model, len(carried)) if held_apart else None)
+
+
+def _at_zero_moments(model: MmtpModel, unknowns: int) -> csr_array:
+    """(P, P) the unknowns, with the radial coefficients that are left at zero moments in place of those of (0, 0)."""
+    at_zero = chebyshev.chebvander(np.zeros(1), model.n_psi - 1)[0]
+    weights = at_zero[model.pairs[:, 0]] * at_zero[model.pairs[:, 1]]
+    block = np.eye(len(weights))
+    block[np.flatnonzero((model.pairs == 0).all(axis=1))] = weights
+    radial = block_diag([block] * (model.n_radial // len(weights)))
+    return csr_array(block_diag([radial, eye_array(unknowns - model.n_radial)]))

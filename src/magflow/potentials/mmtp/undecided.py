@@ -13,7 +13,7 @@ from magflow.core.types import FloatArray
 from magflow.core.undecided import Rows
 from magflow.potentials.mmtp.fit import fit_mmtp
 from magflow.potentials.mmtp.model import MmtpModel
-from magflow.potentials.mmtp.posterior import Posterior
+from magflow.potentials.mmtp.posterior import Posterior, inverse_root
 from magflow.potentials.mmtp.residuals import MmtpWeights, Problem
 from magflow.potentials.mmtp.settings import MmtpSettings
 from magflow.potentials.mmtp.task import FitTask, Prepared, prepare
@@ -56,16 +56,16 @@ class MmtpUndecided:
 
     @classmethod
     def before(cls, settings: MmtpSettings, task: FitTask) -> MmtpUndecided:
-        """By no label, around a rough fit to the labels of a task, which are only alike."""
+        """By no label, around the start of a task or a rough fit to its labels, which are only alike."""
         rough = settings.model_copy(update={"max_iterations": ROUGH_ITERATIONS, "starts": 1})
-        start, _ = fit_mmtp(rough, task)
+        start = fit_mmtp(rough, task)[0] if task.start is None else task.start
         ready = prepare(settings, FitTask(task.train, (), task.species, task.seed, start))
         return cls(ready.problem.model, _of_prior(ready), _held(settings.weights, ready.problem))
 
 
 def _of_prior(ready: Prepared) -> Posterior:
     """The prior as a posterior by no labels, in units of their noise."""
-    return Posterior(np.diag(1.0 / np.sqrt(ready.prior.precision)), ready.starts[0], 0.0, 1.0)
+    return Posterior(inverse_root(ready.prior.matrix), ready.starts[0], 0.0, 1.0)
 
 
 def _held(weights: MmtpWeights, problem: Problem) -> MmtpWeights:
