@@ -22,7 +22,7 @@ from magflow.studies.transfer.files import write_transfer
 from magflow.studies.transfer.result import TransferCurve
 from magflow.studies.transfer.saving import Price
 from magflow.studies.transfer.task import TransferTask
-from magflow.studies.transfer.ways import TransferSchedule, ways
+from magflow.studies.transfer.ways import TransferSchedule, doubled, ways
 
 FITS, POINTS = ".fits", ".points"
 """Directories below the output of a comparison and of a transfer in which finished work is kept."""
@@ -195,6 +195,9 @@ def transfer(
     tune: Mapping[str, Any] | None = None,
     replay: float | None = None,
     joint: bool = False,
+    difference: bool = False,
+    correction: Mapping[str, Any] | None = None,
+    scratch_to: int | None = None,
     members: int = 1,
     price: str = "core_hours",
     jobs: int = 0,
@@ -218,6 +221,11 @@ def transfer(
         Share of the non-magnetic labels learnt from again; None: all for a family that reads moments, else none.
     joint
         Fit to both kinds of label from scratch, too.
+    difference, correction
+        Keep the pre-trained potential as it is, too, and fit another one to what it leaves of the labels; settings of
+        that one alone.
+    scratch_to
+        Go on with fits from scratch beyond `sizes`, doubling them, up to so many labels.
     members
         Potentials per point.
     price
@@ -243,7 +251,10 @@ def transfer(
         raise InputError("unknown price", where="--price", seen=price, expected=" or ".join(Price))
     common, place = dict(settings or {}), Path(out)
     tuned = family_of(family, common | dict(tune or {}))
-    arms, share = ways(tuned, replay, joint=joint)
+    arms, share = ways(tuned, replay, joint=joint, difference=difference)
+    if correction and not difference:
+        raise InputError("settings of a difference that is not asked for", where="--correction", hint="--difference")
+    apart = common | dict(tune or {}) | dict(correction or {})
     task = TransferTask(
         pretraining=family_of(family, common),
         family=tuned,
@@ -251,8 +262,10 @@ def transfer(
         pool=read_labels(magnetic),
         test=read_labels(test),
         sizes=tuple(sizes),
+        scratch_sizes=doubled(sizes, scratch_to),
         seeds=tuple(range(1, seeds + 1)),
         workdir=place / POINTS,
+        correction=family_of("difference", {"family": family, "settings": apart}) if difference else None,
         schedule=TransferSchedule(replay=share, members=members, bagging=members > 1),
         arms=arms,
         jobs=jobs or cores(),

@@ -44,6 +44,21 @@ def transfer(
         bool,
         typer.Option("--joint", help="Fit to both kinds of label from scratch, too: replay without the pre-training."),
     ] = False,
+    difference: Annotated[
+        bool,
+        typer.Option(
+            "--difference",
+            help="Keep the pre-trained potential as it is, too, and fit another to what it leaves of the labels.",
+        ),
+    ] = False,
+    correction: Annotated[
+        list[str] | None,
+        typer.Option("--correction", metavar="KEY=VALUE", help="A setting of that other one alone; may be repeated."),
+    ] = None,
+    scratch_to: Annotated[
+        int | None,
+        typer.Option(min=1, help="Go on with fits from scratch, doubling the largest size, up to so many labels."),
+    ] = None,
     members: Annotated[int, typer.Option(min=1, help="Potentials per point; with several each sees 80 %.")] = 1,
     price: Annotated[
         str, typer.Option(help="What a label costs: core_hours (wall time x cores) or cpu_hours.")
@@ -57,15 +72,20 @@ def transfer(
     """Measure what pre-training on non-magnetic labels saves in magnetic ones.
 
     Per seed one potential is pre-trained; for each number of magnetic labels it is fine-tuned on them, alone and with
-    the non-magnetic labels again (replay), and another is fitted from scratch. DIR gets `results.json`, `results.csv`,
-    `transfer.svg` and `transfer.html`. Ctrl-C and `kill -9` lose little: the same command with `--resume` goes on, and
-    may ask for more sizes and seeds.
+    the non-magnetic labels again (replay), and another is fitted from scratch. A family that reads moments asks one
+    question, one that reads none (dp, or mmtp with `--set n_psi=1`) another; the result says which, the most that can
+    be saved of the first, and for the second whether the magnetic labels lie on one magnetic branch. DIR gets
+    `results.json`, `results.csv`, `transfer.svg` and `transfer.html`. Ctrl-C and `kill -9` lose little: the same
+    command with `--resume` goes on, and may ask for more sizes and seeds.
 
     Examples:
 
         magflow transfer --non-magnetic nm.extxyz --magnetic m.extxyz --test t.extxyz -o saved --set level=8
 
         magflow transfer --non-magnetic nm.extxyz --magnetic m.extxyz --test t.extxyz -o saved --seeds 5 --resume
+
+        magflow transfer --non-magnetic nm.extxyz --magnetic free.extxyz --test t.extxyz -o free --set n_psi=1
+        --difference --correction level=6 --sizes 2,4,8,16 --scratch-to 160
     """
     from magflow.api import training
     from magflow.api.opening import labels_of_file
@@ -73,9 +93,9 @@ def transfer(
     from magflow.cli.printing import print_json
     from magflow.cli.progress import progress_bar
     from magflow.core.dataset import Dataset
+    from magflow.studies.transfer.factors import savings
     from magflow.studies.transfer.files import FILES
     from magflow.studies.transfer.saving import Price
-    from magflow.studies.transfer.section import savings
 
     def read(path: Path) -> Dataset:
         return labels_of_file(path, virial_sign=virial_sign, keys=keys or (), told=say)
@@ -93,6 +113,9 @@ def transfer(
             tune=settings_of([*(settings or ()), *(tuned or ())]),
             replay=replay,
             joint=joint,
+            difference=difference,
+            correction=settings_of(correction or ()),
+            scratch_to=scratch_to,
             members=members,
             price=price,
             jobs=jobs,
@@ -118,10 +141,16 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _show(curve: TransferCurve, price: Price, output: Path) -> None:
     """Errors, factors, and where the files are."""
     from magflow.cli.printing import print_table
+    from magflow.studies.transfer.factors import ceiling_table, saved_arms, saving_table
     from magflow.studies.transfer.files import PAGE
-    from magflow.studies.transfer.section import error_table, saved_arms, saving_table
+    from magflow.studies.transfer.question import remarks
+    from magflow.studies.transfer.section import error_table
 
+    for about, text in remarks(curve.about):
+        typer.echo(f"{about}: {text}")
     print_table(error_table(curve), "RMSE on held-out magnetic labels, median over the seeds")
     for arm in saved_arms(curve):
         print_table(saving_table(curve, arm, price), f"Times less than from scratch at equal error: {arm}")
+    if curve.ceiling:
+        print_table(ceiling_table(curve), "Times less than from scratch at most, whatever is done")
     typer.echo(f"wrote {output / PAGE} and the numbers beside it ({len(curve.points)} points)")

@@ -43,6 +43,7 @@ def data(tmp_path_factory) -> Path:
     write(folder / "m.xyz", 12, 2, "constrained")
     write(folder / "free.xyz", 12, 2, "spin-polarised")
     write(folder / "t.xyz", 10, 3, "constrained")
+    write(folder / "freet.xyz", 6, 3, "spin-polarised")
     return folder
 
 
@@ -65,6 +66,7 @@ def test_numbers_figure_and_page(finished):
     assert len(told["points"]) == 12 and set(told["saving"]) == {"fine-tuned", "fine-tuned with replay"}
     row = told["saving"]["fine-tuned with replay"]["forces"][0]
     assert row["labels_from_scratch"] == 4 and row["labels_factor"]["value"] > 0 and "cpu_hours_factor" in row
+    assert row["labels_factor_at_most"]["value"] >= 1.0 and row["cpu_hours_factor_of_magnetic_labels"]["value"] > 0
     with (out / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and float(rows[0]["rmse_forces (meV/Å)"]) > 0
@@ -79,7 +81,8 @@ def test_numbers_figure_and_page(finished):
 
 def test_the_table_tells_errors_and_factors(finished):
     _, shown, progress = finished
-    for word in ("RMSE on held-out", "Times less than from scratch", "CPU-hours", "meV/atom", "transfer.html"):
+    words = ("RMSE on held-out", "Times less than from scratch", "CPU-hours", "meV/atom", "transfer.html")
+    for word in (*words, "question: what non-magnetic labels save a potential that reads moments", "at most"):
         assert word in shown
     assert "12/12: done" in progress and "seed 2, 8 magnetic labels, from scratch" in progress
 
@@ -95,7 +98,7 @@ def test_finished_points_are_kept(finished, data, monkeypatch):
     more = transfer(data, out, "--resume", "--sizes", "4,8,12", "--json")
     assert more.exit_code == 0, more.output
     told = json.loads(more.stdout)
-    assert told["points"] == 18 and len(fitted) == 6
+    assert told["points"] == 18 and len(fitted) == 7, "six points, and a fit for their ceiling"
     after = json.loads((out / "results.json").read_text())["points"]
     assert [p for p in after if p["magnetic_labels"] < 12] == before
     other = transfer(data, out, "--resume", "--set", "level=6")
@@ -115,12 +118,27 @@ def test_replay_without_the_start_is_one_more_way_to_fit(finished, data):
     assert [p["rmse"] for p in both] != [p["rmse"] for p in replayed]
 
 
+def test_a_family_that_reads_no_moments_keeps_a_potential_and_adds_the_difference(data, tmp_path):
+    out = tmp_path / "free"
+    options = ("--set", "n_psi=1", "--difference", "--correction", "level=2", "--seeds", "1", "--scratch-to", "12")
+    result = transfer(data, out, *options, magnetic="free.xyz", test="freet.xyz")
+    assert result.exit_code == 0, result.output
+    assert "save a potential that reads no moments" in result.stdout and "magnetic branch" in result.stdout
+    told = json.loads((out / "results.json").read_text())
+    assert set(told["saving"]) == {"fine-tuned", "difference"} and not told["ceiling"]
+    assert [p["magnetic_labels"] for p in told["points"] if p["arm"] == "from scratch"] == [4, 8, 12]
+    assert told["about"]["correction"]["settings"]["level"] == 2
+    assert "correction: settings" in (out / "transfer.html").read_text()
+
+
 def test_bad_input_gets_one_clear_error(data, tmp_path):
     out = tmp_path / "saved"
     cases = {
         "labels of the wrong kind": {"plain": "m.xyz"},
         "out of range": {"options": ("--sizes", "4,40")},
         "not a list of numbers": {"options": ("--sizes", "four")},
+        "not asked for": {"options": ("--correction", "level=4")},
+        "no further than the sizes": {"options": ("--scratch-to", "6")},
         "which is replay": {"options": ("--joint", "--replay", "0")},
         "unknown price": {"options": ("--price", "euro")},
         "free moments": {"magnetic": "free.xyz"},

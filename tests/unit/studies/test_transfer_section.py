@@ -43,7 +43,11 @@ def test_the_documents_of_a_campaign_make_its_section(documents):
     section = STUDY.section(curve)
     assert section.place is Place.ERRORS and "8 magnetic labels" in section.explanation
     saved, errors = section.tables
-    assert [row[0] for row in saved.table.rows] == list(SIZES) and saved.table.rows[2][1].startswith("4 / ")
+    assert [row[0] for row in saved.table.rows] == [n for n in SIZES for _ in range(2)]
+    assert saved.table.columns[3:] == ["Labels", "core-hours", "core-hours: of magnetic labels"]
+    most = saved.table.rows[4]
+    assert most[:4] == [40, "Energy", "25 meV/atom", "4"]
+    assert [float(x) for x in most[4:]] == [pytest.approx(40 / 22, rel=0.02), pytest.approx(4.0, rel=0.02)]
     assert errors.table.rows[0][:4] == ["from scratch", 10, "100", "1000"]
     html = page("title", "lead", "heading", [section])
     assert 'id="transfer"' in html and "How many times less it takes: fine-tuned with replay" in html

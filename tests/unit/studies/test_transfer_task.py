@@ -14,15 +14,21 @@ from magflow.core.frame import Frame
 from magflow.core.label import Cost, LabeledFrame, LabelKind
 from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.errors import InputError
+from magflow.potentials.difference import DifferenceFamily
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.replay import at_zero_moments, check_same_surface, with_replay
 from magflow.potentials.training import EnsembleTask, train_ensemble
+from magflow.studies.transfer.ceiling import Given
+from magflow.studies.transfer.question import Question, remarks
 from magflow.studies.transfer.result import Bought, TransferCurve, TransferPoint, measured
 from magflow.studies.transfer.saving import Bound, Price, labels_for, saving
 from magflow.studies.transfer.task import TransferTask
-from magflow.studies.transfer.ways import Arm, TransferSchedule, ways
+from magflow.studies.transfer.ways import Arm, TransferSchedule, doubled, ways
 
 FAMILY = MmtpFamily(level=6, cutoff=4.5, n_radial=5, max_iterations=6)
+CORRECTION, SMALLER = (
+    DifferenceFamily(settings={"level": n, "cutoff": 4.5, "n_radial": 4, "max_iterations": 3}) for n in (4, 2)
+)
 
 
 def frames(n: int, seed: int) -> list[Frame]:
@@ -115,14 +121,22 @@ def test_only_the_kind_may_differ():
 
 def test_the_curve_has_every_point_with_its_errors_and_price(parts, tmp_path):
     told = []
-    curve = task(parts, arms=tuple(Arm), workdir=tmp_path).run(lambda fraction, text, *, milestone: told.append(text))
-    assert len(curve.points) == 2 * 2 * len(Arm) == len(told) - 1 and told[-1] == "16/16: done"
+    plan = task(parts, arms=tuple(Arm), workdir=tmp_path, correction=CORRECTION, scratch_sizes=(16,))
+    curve = plan.run(lambda fraction, text, *, milestone: told.append(text))
+    assert len(curve.points) == 2 * (2 * len(Arm) + 1) == len(told) - 1 and told[-1] == "22/22: done"
+    assert {p.arm for p in curve.points if p.magnetic_labels == 16} == {Arm.SCRATCH}
     for p in curve.points:
         assert set(p.rmse) == {"energy", "forces", "stress", "magnetic_forces"} and min(p.rmse.values()) > 0.0
         assert p.non_magnetic_labels == (0 if p.arm is Arm.SCRATCH else 40)
         assert p.cpu_hours == pytest.approx((4 * p.magnetic_labels + p.non_magnetic_labels) / 3600)
         assert p.core_hours == pytest.approx(2 * p.cpu_hours)
     assert TransferCurve.from_dict(json.loads(json.dumps(curve.as_dict()))).as_dict() == curve.as_dict()
+    assert curve.about["question"] == Question.MOMENTS_READ and curve.about["correction"]["family"] == "mmtp"
+    assert {e.magnetic_labels for e in curve.ceiling if e.given is Given.NOTHING} == {4, 8, 16}
+    again = task(parts, arms=tuple(Arm), workdir=tmp_path, correction=SMALLER, sizes=(4,), seeds=(1,)).run()
+    first = curve.of(Arm.DIFFERENCE, 1)[0]
+    assert again.of(Arm.DIFFERENCE, 1)[0] != first, "another correction is another point"
+    assert again.of(Arm.TUNED, 1) == curve.of(Arm.TUNED, 1)[:1]
 
 
 def test_finished_points_are_kept_and_sizes_may_be_added(parts, tmp_path, monkeypatch):
@@ -136,7 +150,7 @@ def test_finished_points_are_kept_and_sizes_may_be_added(parts, tmp_path, monkey
 
     monkeypatch.setattr(MmtpFamily, "fit", counted)
     again = task(parts, sizes=(4, 8), seeds=(1,), workdir=tmp_path).run()
-    assert fitted == [8, 8, 48], "only the new points, and no second pre-training"
+    assert fitted == [8, 8, 48, 56], "only the new points and their ceiling, and no second pre-training"
     assert [p for p in again.points if p.magnetic_labels == 4] == list(first.points)
     with pytest.raises(InputError, match="other labels or settings"):
         task(parts, schedule=TransferSchedule(replay=0.5), workdir=tmp_path).run()
@@ -175,13 +189,41 @@ def test_what_cannot_be_compared_is_refused(parts):
     with pytest.raises(InputError, match="cannot be pre-trained"):
         task(parts, pretraining=Needy(), family=Needy())
     assert task(parts, pretraining=Needy(), family=Needy(), arms=(Arm.SCRATCH, Arm.JOINT))
+    with pytest.raises(InputError, match="go together"):
+        task(parts, arms=(Arm.SCRATCH, Arm.DIFFERENCE))
+    with pytest.raises(InputError, match="out of range"):
+        task(parts, scratch_sizes=(17,))
+
+
+def test_fits_from_scratch_go_on_by_doubling():
+    assert doubled((4, 8), 50) == (16, 32, 50) and doubled((5,), 10) == (10,) and doubled((5,), None) == ()
+    with pytest.raises(InputError, match="no further than the sizes"):
+        doubled((4, 8), 8)
+
+
+def test_a_result_says_which_question_it_answers(tmp_path):
+    """And, of a family that reads no moments, whether its labels lie on one magnetic branch."""
+    bare = MmtpFamily(level=2, cutoff=4.5, n_radial=4, n_psi=1, max_iterations=3)
+    plain, free = labels(8, 1, LabelKind.NON_MAGNETIC), labels(8, 2, LabelKind.SPIN_POLARISED)
+    given = {"non_magnetic": plain, "pool": free, "test": labels(6, 3, LabelKind.SPIN_POLARISED)}
+    small = {"pretraining": bare, "family": bare, "sizes": (4,), "seeds": (1,), "arms": (Arm.SCRATCH, Arm.TUNED)}
+    curve = task(given, **small, workdir=tmp_path).run()
+    assert curve.about["question"] == Question.MOMENTS_FREE and not curve.ceiling
+    assert all("magnetic_forces" not in p.rmse for p in curve.points)
+    assert dict(remarks(curve.about))["magnetic labels"].startswith("fewer than 20")
+    mixed = {"labels": 40, "spread": 0.05, "without_moments": 0.04, "with_moments": 0.001, "evidence": 50.0}
+    told = dict(remarks(curve.about | {"magnetic_states": mixed}))
+    assert "several magnetic states" in told["warning"] and "moments" in told["question"]
+    one = dict(remarks(curve.about | {"magnetic_states": mixed | {"without_moments": 0.001}}))
+    assert "follow from the geometry" in one["magnetic labels"] and "warning" not in one
+    assert remarks({"test_labels": 8}) == []
 
 
 def test_the_ways_to_fit_follow_from_the_family_and_the_replay():
     assert ways(FAMILY, None) == ((Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED), 1.0)
     assert ways(MmtpFamily(n_psi=1), None) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
     assert ways(FAMILY, 0.0) == ((Arm.SCRATCH, Arm.TUNED), 0.0)
-    assert ways(FAMILY, 0.5, joint=True) == (tuple(Arm), 0.5)
+    assert ways(FAMILY, 0.5, joint=True, difference=True) == (tuple(Arm), 0.5)
     with pytest.raises(InputError, match="which is replay"):
         ways(FAMILY, 0.0, joint=True)
 

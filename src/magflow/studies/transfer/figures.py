@@ -10,13 +10,13 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.presentation.quantities import Quantity
-from magflow.presentation.style import BLUE, GREEN, GREY, MARKERS, ORANGE, WIDE, draw, plain_ticks
+from magflow.presentation.style import BLUE, GREEN, GREY, MARKERS, ORANGE, PURPLE, WIDE, draw, plain_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = (GREY, ORANGE, BLUE, GREEN)
+COLOURS = (GREY, ORANGE, BLUE, GREEN, PURPLE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,11 @@ from magflow.presentation.formats import number
 from magflow.presentation.page import page
 from magflow.presentation.sections import Section, TitledTable
 from magflow.presentation.style import standalone
+from magflow.studies.transfer.factors import saving_tables, savings
+from magflow.studies.transfer.question import remarks
 from magflow.studies.transfer.result import RESULTS, TransferCurve
 from magflow.studies.transfer.saving import Price
-from magflow.studies.transfer.section import columns, error_table, saving_tables, savings, transfer_plot
+from magflow.studies.transfer.section import columns, error_table, transfer_plot
 
 NUMBERS, FIGURE, PAGE = "results.csv", "transfer.svg", "transfer.html"
 FILES = (RESULTS, NUMBERS, FIGURE, PAGE)
@@ -46,7 +48,14 @@ def _page(curve: TransferCurve, drawn: Plot, price: Price) -> str:
     about = curve.about
     settings = [TitledTable("", _labels(about["labels"])), TitledTable("", _settings(about))]
     sections = [
-        Section("curve", "", "Error against labels and cost", plots=[drawn], tables=saving_tables(curve, price)),
+        Section(
+            "curve",
+            "",
+            "Error against labels and cost",
+            plots=[drawn],
+            tables=saving_tables(curve, price),
+            remarks=remarks(about),
+        ),
         Section("errors", "", "Errors", tables=[TitledTable("", error_table(curve))]),
         Section("settings", "", "Labels and settings", tables=settings),
     ]
@@ -71,6 +80,6 @@ def _labels(parts: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _settings(about: Mapping[str, Any]) -> Table:
     pairs = [("family", about["family"])]
-    for part in ("settings", "pretraining", "schedule"):
-        pairs += [(f"{part}: {key}", json.dumps(value)) for key, value in about[part].items()]
+    for part in ("settings", "pretraining", "correction", "schedule"):
+        pairs += [(f"{part}: {key}", json.dumps(value)) for key, value in about.get(part, {}).items()]
     return Table(["", ""], [list(pair) for pair in pairs])

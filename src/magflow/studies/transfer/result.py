@@ -11,6 +11,7 @@ from magflow.core.label import LabeledFrame
 from magflow.core.versions import Mark, known_fields
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.studies.base import ShownInNotebooks
+from magflow.studies.transfer.ceiling import Expected
 from magflow.studies.transfer.ways import Arm
 
 RESULTS = "results.json"
@@ -98,12 +99,15 @@ def held_out_errors(ensemble: PotentialEnsemble, test: Sequence[LabeledFrame]) -
 
 @dataclass(frozen=True, eq=False)
 class TransferCurve(ShownInNotebooks):
-    """All points, and what they were made from (`about`, JSON-ready)."""
+    """All points, what they were made from (`about`, JSON-ready), and how good they could be at most, where that can be
+    told.
+    """
 
     form: ClassVar[Mark] = Mark("transfer", "magflow-transfer")
 
     points: tuple[TransferPoint, ...]
     about: Mapping[str, Any]
+    ceiling: tuple[Expected, ...] = ()
 
     def __repr__(self) -> str:
         sizes = ", ".join(str(n) for n in sorted({p.magnetic_labels for p in self.points}))
@@ -111,7 +115,8 @@ class TransferCurve(ShownInNotebooks):
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**self.form.stamp, "about": dict(self.about), "points": [asdict(p) for p in self.points]}
+        parts = {"points": [asdict(p) for p in self.points], "ceiling": [asdict(e) for e in self.ceiling]}
+        return {**self.form.stamp, "about": dict(self.about), **parts}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> TransferCurve:
@@ -125,7 +130,8 @@ class TransferCurve(ShownInNotebooks):
             If a newer magflow wrote it.
         """
         d = cls.form.upgraded(d)
-        return cls(tuple(map(TransferPoint.from_dict, d["points"])), d["about"])
+        ceiling = tuple(map(Expected.from_dict, d.get("ceiling", ())))
+        return cls(tuple(map(TransferPoint.from_dict, d["points"])), d["about"], ceiling)
 
     @property
     def arms(self) -> tuple[Arm, ...]:

@@ -1,4 +1,4 @@
-"""What a transfer curve says to people: a figure, tables of errors and of what was saved."""
+"""What a transfer curve says to people: a figure, a table of errors, and its section on a page."""
 
 from __future__ import annotations
 
@@ -7,25 +7,15 @@ from typing import Any
 import numpy as np
 
 from magflow.presentation.blocks import Plot, Table, plot
-from magflow.presentation.formats import NONE, number, plural
-from magflow.presentation.quantities import SHOWN, Quantity
+from magflow.presentation.formats import number, plural
 from magflow.presentation.sections import Place, Section, TitledTable
 from magflow.studies.base import Study, Traces
+from magflow.studies.transfer.factors import PRICED, saving_tables, shown
 from magflow.studies.transfer.figures import Curve, transfer_figure
+from magflow.studies.transfer.question import remarks
 from magflow.studies.transfer.result import TransferCurve, TransferPoint
-from magflow.studies.transfer.saving import Factor, Price, saving
+from magflow.studies.transfer.saving import Price
 from magflow.studies.transfer.task import TransferTask
-from magflow.studies.transfer.ways import Arm
-
-PRICED = {Price.CORE_HOURS: ("core-hours", "core-minutes"), Price.CPU_HOURS: ("CPU-hours", "CPU-minutes")}
-"""How a price is called, in hours and in minutes."""
-
-READING = (
-    "At the error that so many labels give from scratch: labels from scratch over magnetic labels with transfer, and "
-    "the cost of all labels over that with transfer, its non-magnetic ones included. Median over the seeds, and their "
-    'range. ">": the fewest labels tried are enough already; "<": the most labels tried are not enough.'
-)
-"""How a table of savings is to be read."""
 
 
 def cost_unit(curve: TransferCurve, price: Price) -> tuple[str, float]:
@@ -33,11 +23,6 @@ def cost_unit(curve: TransferCurve, price: Price) -> tuple[str, float]:
     largest = max((getattr(p, price) for p in curve.points), default=0.0)
     hours, minutes = PRICED[price]
     return (minutes, 60.0) if largest < 0.5 else (hours, 1.0)
-
-
-def shown(curve: TransferCurve) -> list[Quantity]:
-    """The quantities there are errors of."""
-    return [q for q in SHOWN if any(q.name in p.rmse for p in curve.points)]
 
 
 def curves(curve: TransferCurve, price: Price) -> dict[str, dict[str, Curve]]:
@@ -82,34 +67,6 @@ def transfer_plot(curve: TransferCurve, price: Price) -> Plot:
     return plot(figure, "transfer", caption, columns(curve), wide=True)
 
 
-def saving_table(curve: TransferCurve, arm: Arm, price: Price) -> Table:
-    """How many times fewer magnetic labels, and hours, one arm needs for the errors of fits from scratch."""
-    quantities = shown(curve)
-    found = {q.name: {s.magnetic_labels: s for s in saving(curve, q.name, arm, price)} for q in quantities}
-    sizes = sorted({n for rows in found.values() for n in rows})
-    hours = PRICED[price][0]
-    heads = ["Labels from scratch", *(f"{q.title}: labels / {hours}" for q in quantities)]
-    rows = []
-    for n in sizes:
-        cells = [
-            _both(found[q.name][n].labels, found[q.name][n].cost) if n in found[q.name] else NONE for q in quantities
-        ]
-        rows.append([n, *cells])
-    return Table(heads, rows, frozenset(range(len(heads))))
-
-
-def _both(labels: Factor, cost: Factor) -> str:
-    return f"{factor_text(labels)} / {factor_text(cost)}"
-
-
-def factor_text(factor: Factor) -> str:
-    """``3.1 (2.2 to 4)``; the spread over the seeds is left out where there is none."""
-    if not np.isfinite(factor.value):
-        return NONE
-    spread = f" ({number(factor.low, 2)} to {number(factor.high, 2)})" if factor.high > factor.low else ""
-    return f"{factor.bound}{' ' if factor.bound else ''}{number(factor.value, 2)}{spread}"
-
-
 def error_table(curve: TransferCurve) -> Table:
     """Median error of every way to fit and number of labels."""
     quantities = shown(curve)
@@ -125,42 +82,6 @@ def error_table(curve: TransferCurve) -> Table:
     return Table(heads, rows, frozenset(range(1, len(heads))))
 
 
-def saved_arms(curve: TransferCurve) -> list[Arm]:
-    """Arms that took something from non-magnetic labels, if there is a fit from scratch to hold them against."""
-    return [arm for arm in curve.arms if arm is not Arm.SCRATCH and Arm.SCRATCH in curve.arms]
-
-
-def savings(curve: TransferCurve, price: Price) -> dict[str, Any]:
-    """The factors, JSON-ready: arm to quantity to one entry per number of labels from scratch."""
-
-    def plain(factor: Factor) -> dict[str, Any]:
-        values = {name: getattr(factor, name) for name in ("value", "low", "high")}
-        return {k: v if np.isfinite(v) else None for k, v in values.items()} | {"bound": str(factor.bound)}
-
-    def rows(arm: Arm, quantity: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "labels_from_scratch": s.magnetic_labels,
-                "rmse": s.error,
-                "labels_factor": plain(s.labels),
-                f"{price}_factor": plain(s.cost),
-            }
-            for s in saving(curve, quantity, arm, price)
-        ]
-
-    return {str(arm): {q.name: rows(arm, q.name) for q in shown(curve)} for arm in saved_arms(curve)}
-
-
-def saving_tables(curve: TransferCurve, price: Price) -> list[TitledTable]:
-    """How much less each arm takes than fits from scratch."""
-    return [
-        TitledTable(
-            f"How many times less it takes: {arm} instead of from scratch", saving_table(curve, arm, price), READING
-        )
-        for arm in saved_arms(curve)
-    ]
-
-
 def section(curve: TransferCurve) -> Section:
     """The comparison of a campaign's ensembles with fits from scratch, as a part of its page."""
     price = Price.CORE_HOURS
@@ -174,6 +95,7 @@ def section(curve: TransferCurve) -> Section:
         "seen. What the test labels took is not part of the cost; what the non-magnetic ones took is.",
         plots=[transfer_plot(curve, price)],
         tables=[*saving_tables(curve, price), TitledTable("Errors on the held-out labels", error_table(curve))],
+        remarks=remarks(curve.about),
         place=Place.ERRORS,
     )
 

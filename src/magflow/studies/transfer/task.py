@@ -13,19 +13,23 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
 from magflow.core.files import replace_file
-from magflow.core.label import LabelKind
 from magflow.core.protocols import PotentialFamily, WorkProgress, silent
+from magflow.core.types import IntArray
 from magflow.errors import InputError
+from magflow.potentials.difference import DifferenceFamily
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.potentials.replay import check_same_surface, with_replay
+from magflow.potentials.replay import with_replay
 from magflow.potentials.training import EnsembleTask, train_ensemble
+from magflow.studies.transfer.about import about
+from magflow.studies.transfer.checks import check_task
+from magflow.studies.transfer.finished import read_finished
+from magflow.studies.transfer.limit import ceiling_of
 from magflow.studies.transfer.result import Bought, TransferCurve, TransferPoint, measured
 from magflow.studies.transfer.ways import BOTH, STARTED, Arm, TransferSchedule
 
@@ -42,22 +46,23 @@ class TransferTask:
         Settings of the family for the non-magnetic labels, and for the magnetic ones.
     non_magnetic, pool, test
         Non-magnetic labels; magnetic ones to learn from; magnetic ones to be held against.
-    sizes
-        Numbers of magnetic labels.
+    sizes, scratch_sizes
+        Numbers of magnetic labels; and others that are fitted from scratch alone.
     seeds
         Each draws its own labels and fits its own potentials.
     workdir
         Where finished points are kept.
     arms
         What is compared.
+    correction
+        What is fitted to the difference, for the arm of that name.
     jobs
         Members fitted side by side.
 
     Raises
     ------
     InputError
-        Labels of the wrong kind, sizes beyond the pool, labels that are both learnt from and tested on, an arm with
-        replay where the two kinds of label do not lie on one energy surface.
+        See :func:`~magflow.studies.transfer.checks.check_task`.
     """
 
     pretraining: PotentialFamily
@@ -71,44 +76,13 @@ class TransferTask:
     schedule: TransferSchedule = field(default_factory=TransferSchedule)
     arms: tuple[Arm, ...] = (Arm.SCRATCH, Arm.TUNED, Arm.REPLAYED)
     jobs: int = 1
+    scratch_sizes: tuple[int, ...] = ()
+    correction: DifferenceFamily | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", tuple(sorted(set(self.sizes))))
-        for name in ("non_magnetic", "pool", "test", "sizes", "seeds", "arms"):
-            if not len(getattr(self, name)):
-                raise InputError("nothing to work with", where=name.replace("_", "-"), expected="at least one entry")
-        for name in ("non_magnetic", "pool", "test"):
-            _check_kind(name, getattr(self, name))
-        if not 1 <= self.sizes[0] <= self.sizes[-1] <= len(self.pool):
-            raise InputError(
-                "numbers of magnetic labels out of range",
-                where="sizes",
-                seen=", ".join(map(str, self.sizes)),
-                expected=f"1 to {len(self.pool)}, the magnetic labels there are",
-            )
-        shared = {item.label_id for item in self.pool} & {item.label_id for item in self.test}
-        if shared:
-            raise InputError(
-                "labels to learn from are among those to be tested on", seen=f"{len(shared)}, such as {min(shared)}"
-            )
-        if self.family.name != self.pretraining.name and STARTED & set(self.arms):
-            raise InputError(
-                "a potential cannot be fine-tuned into one of another family",
-                seen=f"{self.pretraining.name} to {self.family.name}",
-                expected="one family for both stages",
-                hint="mmtp goes from labels without moments to labels with them; dp reads none of them in either stage",
-            )
-        if self.pretraining.needs_moments and STARTED & set(self.arms):
-            raise InputError(
-                "this family cannot be pre-trained on labels without moments",
-                where="family",
-                seen=self.pretraining.name,
-                expected="mmtp or dp, or another family that can do without moments",
-            )
-        if BOTH & set(self.arms):
-            for own in self.pool.levels_of_theory:
-                for other in self.non_magnetic.levels_of_theory:
-                    check_same_surface(other, own)
+        for name in ("sizes", "scratch_sizes"):
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
+        check_task(self)
 
     @cached_property
     def elements(self) -> tuple[str, ...]:
@@ -125,10 +99,13 @@ class TransferTask:
             parts += [part.fingerprint.encode(), np.array([item.label.energy for item in part]).tobytes()]
         return digest(parts)
 
+    def order(self, seed: int) -> IntArray:
+        """(n,) the magnetic labels in the order in which one seed draws them."""
+        return np.random.default_rng(seed).permutation(len(self.pool))
+
     def magnetic(self, size: int, seed: int) -> Dataset:
         """The `size` magnetic labels of one seed."""
-        order = np.random.default_rng(seed).permutation(len(self.pool))
-        return Dataset(self.pool.take(np.sort(order[:size]).tolist()), mixed=self.pool.mixed)
+        return Dataset(self.pool.take(np.sort(self.order(seed)[:size]).tolist()), mixed=self.pool.mixed)
 
     def learnt(self, arm: Arm, size: int, seed: int) -> Dataset:
         """The labels one point learns from."""
@@ -140,9 +117,10 @@ class TransferTask:
     def points(self) -> Iterator[tuple[int, Arm, int]]:
         """Seed, arm and size of every point."""
         for seed in self.seeds:
-            for size in self.sizes:
+            for size in sorted({*self.sizes, *self.scratch_sizes}):
                 for arm in self.arms:
-                    yield seed, arm, size
+                    if size in self.sizes or arm is Arm.SCRATCH:
+                        yield seed, arm, size
 
     def run(self, progress: WorkProgress = silent) -> TransferCurve:
         """Fit every point that is not finished yet in `workdir`, members side by side up to `jobs` at a time.
@@ -162,19 +140,7 @@ class TransferTask:
             progress(done / len(wanted), text, milestone=True)
             points.append(_point(self, seed, arm, size))
         progress(1.0, f"{len(wanted)}/{len(wanted)}: done", milestone=True)
-        return TransferCurve(tuple(points), _about(self))
-
-
-def _check_kind(name: str, labels: Dataset) -> None:
-    """Non-magnetic labels for the first part, magnetic ones for the others."""
-    plain = name == "non_magnetic"
-    if (labels.kinds == (LabelKind.NON_MAGNETIC,)) != plain:
-        raise InputError(
-            "labels of the wrong kind",
-            where=name.replace("_", "-"),
-            seen=", ".join(labels.kinds),
-            expected="non-magnetic" if plain else "constrained or spin-polarised",
-        )
+        return TransferCurve(tuple(points), about(self), ceiling_of(self))
 
 
 def _claim(task: TransferTask) -> None:
@@ -183,7 +149,7 @@ def _claim(task: TransferTask) -> None:
     if not path.is_file():
         replace_file(path, json.dumps({"key": task.key}).encode())
         return
-    if _read(path).get("key") != task.key:
+    if read_finished(path).get("key") != task.key:
         raise InputError(
             "the directory holds the points of other labels or settings",
             where=str(task.workdir),
@@ -191,22 +157,19 @@ def _claim(task: TransferTask) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError("a finished part cannot be read", where=str(path), hint="remove it") from error
-
-
 def _point(task: TransferTask, seed: int, arm: Arm, size: int) -> TransferPoint:
     directory = task.workdir / f"seed_{seed}" / f"{arm.replace(' ', '_')}_{size}"
+    family = task.family
+    if arm is Arm.DIFFERENCE and task.correction is not None:
+        family = task.correction
+        directory /= digest([family.model_dump_json().encode()])
     if (directory / POINT).is_file():
-        return TransferPoint.from_dict(_read(directory / POINT))
+        return TransferPoint.from_dict(read_finished(directory / POINT))
     start, pretraining_seconds = None, 0.0
     if arm in STARTED:
         start, pretraining_seconds = _pretrained(task, seed)
     learnt = task.learnt(arm, size, seed)
-    ensemble, seconds = _train(task, task.family, learnt, seed, directory / "fits", start)
+    ensemble, seconds = _train(task, family, learnt, seed, directory / "fits", start)
     point = measured(
         arm,
         seed,
@@ -247,24 +210,3 @@ def _train(
     )
     ensemble, reports = train_ensemble(fit, workdir, jobs=task.jobs)
     return ensemble, sum(r.cost.cpu_seconds for r in reports)
-
-
-def _about(task: TransferTask) -> dict[str, Any]:
-    parts = {"non_magnetic": task.non_magnetic, "pool": task.pool, "test": task.test}
-    return {
-        "elements": list(task.elements),
-        "family": task.family.name,
-        "settings": task.family.model_dump(mode="json"),
-        "pretraining": task.pretraining.model_dump(mode="json"),
-        "schedule": task.schedule.model_dump(mode="json"),
-        "labels": {
-            name: {
-                "count": len(part),
-                "kinds": [str(kind) for kind in part.kinds],
-                "core_hours": sum(item.label.cost.core_hours for item in part),
-                "cpu_hours": sum(item.label.cost.cpu_seconds for item in part) / 3600.0,
-                "fingerprint": part.fingerprint,
-            }
-            for name, part in parts.items()
-        },
-    }

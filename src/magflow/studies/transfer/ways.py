@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,10 +19,14 @@ class Arm(StrEnum):
     REPLAYED = "fine-tuned with replay"
     JOINT = "from scratch on both kinds"
     """The control of REPLAYED: the same labels without the pre-trained start."""
+    DIFFERENCE = "difference"
+    """The pre-trained potential as it is, and another fitted to what it leaves of the labels."""
 
 
-STARTED = frozenset({Arm.TUNED, Arm.REPLAYED})
-"""Arms that start from the pre-trained potential."""
+TUNED = frozenset({Arm.TUNED, Arm.REPLAYED})
+"""Arms whose fits change the pre-trained potential."""
+STARTED = TUNED | {Arm.DIFFERENCE}
+"""Arms that need it."""
 BOTH = frozenset({Arm.REPLAYED, Arm.JOINT})
 """Arms that learn from non-magnetic labels beside magnetic ones."""
 
@@ -41,7 +46,28 @@ class TransferSchedule(BaseModel):
     )
 
 
-def ways(family: PotentialFamily, replay: float | None, *, joint: bool = False) -> tuple[tuple[Arm, ...], float]:
+def doubled(sizes: Sequence[int], to: int | None) -> tuple[int, ...]:
+    """The largest of `sizes` doubled, again and again, up to `to` labels, which come last; None: nothing.
+
+    Raises
+    ------
+    InputError
+        If `to` is not beyond the sizes.
+    """
+    if to is None:
+        return ()
+    largest = max(sizes, default=0)
+    if not 0 < largest < to:
+        raise InputError("a limit that is no further than the sizes", where="--scratch-to", seen=to)
+    out = [largest]
+    while 2 * out[-1] < to:
+        out.append(2 * out[-1])
+    return (*out[1:], to)
+
+
+def ways(
+    family: PotentialFamily, replay: float | None, *, joint: bool = False, difference: bool = False
+) -> tuple[tuple[Arm, ...], float]:
     """The ways to fit that are compared, and the share of the non-magnetic labels learnt from again.
 
     Parameters
@@ -50,6 +76,8 @@ def ways(family: PotentialFamily, replay: float | None, *, joint: bool = False) 
         That share; None: all for a family that reads moments, none for others.
     joint
         Whether the control of replay, which learns from both kinds without the pre-trained start, is among them.
+    difference
+        Whether the pre-trained potential with a correction to it is.
 
     Raises
     ------
@@ -60,4 +88,5 @@ def ways(family: PotentialFamily, replay: float | None, *, joint: bool = False) 
     if joint and not share:
         raise InputError("the joint fit learns from both kinds of label, which is replay", where="replay", seen=share)
     both = [Arm.REPLAYED, Arm.JOINT] if joint else [Arm.REPLAYED] if share else []
-    return (Arm.SCRATCH, Arm.TUNED, *both), share
+    apart = [Arm.DIFFERENCE] if difference else []
+    return (Arm.SCRATCH, Arm.TUNED, *both, *apart), share
