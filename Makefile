@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
+.PHONY: help install engines flare slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -16,6 +16,8 @@ help:
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-nequip  install nequip and PyTorch (0.9 GB) too, run the tests that train with them"
+	@echo "make flare      build the C++ core of mir-flare (three CPU minutes) and install it, for the family flare"
+	@echo "make test-flare the same, and the tests that run it"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
 	@echo "make test-nx  nx-27017, a server of others that speaks as MongoDB does, in an environment of its own; the stores on it"
 	@echo "make test-mongodb  a real MongoDB in a container (replica set, users, TLS); the stores on it"
@@ -50,7 +52,16 @@ $(VENV)/.installed-nequip: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[nequip]'
 	@touch $@
 
+FLARE := $(wildcard scripts/flare/*)
+$(VENV)/.installed-flare: $(VENV)/.installed $(FLARE)
+	rm -rf build/flare
+	sh scripts/flare/build.sh $(BIN)/python build/flare
+	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/flare/*.whl
+	@touch $@
+
 install: $(VENV)/.installed
+
+flare: $(VENV)/.installed-flare
 
 engines:
 	@bash scripts/install_engines.sh
@@ -76,6 +87,9 @@ test-deepmd: $(VENV)/.installed-deepmd
 test-nequip: $(VENV)/.installed-nequip
 	$(BIN)/python -m pytest -m nequip --timeout 3600
 
+test-flare: $(VENV)/.installed-test $(VENV)/.installed-flare
+	$(BIN)/python -m pytest -m flare --timeout 3600
+
 # pip cannot go back and forth between two pymongo, so jobflow-remote has its own environment
 test-remote:
 	$(MAKE) VENV=$(VENV)-remote $(VENV)-remote/.installed-test
@@ -94,7 +108,7 @@ test-mongodb: $(VENV)/.installed-test
 	MAGFLOW_TEST_MONGO_URI="$$(cat scripts/mongodb/uri)" $(BIN)/python -m pytest -n0 -k mongodb tests/unit/stores tests/unit/doubles; \
 	  code=$$?; docker compose -f scripts/mongodb/compose.yaml down --volumes; exit $$code
 
-test-all: test test-slow test-random test-deepmd test-nequip test-remote
+test-all: test test-slow test-random test-deepmd test-nequip test-flare test-remote
 
 reference-data: $(VENV)/.installed-test
 	@$(BIN)/python scripts/reference_data.py

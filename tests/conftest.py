@@ -89,6 +89,15 @@ def nequip() -> None:
     _needed(NEQUIP)
 
 
+@pytest.fixture(scope="session")
+def flare_core() -> None:
+    """The test runs the core of mir-flare; it is skipped, visibly, where there is none."""
+    from magflow.potentials.flare.core import probe
+
+    if not (found := probe()).ok:
+        pytest.skip(f"{found.detail}; {found.hint}")
+
+
 def _needed(program: Program) -> None:
     found = program.probe()
     if not found.ok:

@@ -9,6 +9,7 @@ import pytest
 from magflow.core.protocols import NeedsStart, Potential, PotentialFamily
 from magflow.potentials.deepmd import DpFamily, DpSpinFamily
 from magflow.potentials.difference import DifferenceFamily
+from magflow.potentials.flare import FlareFamily
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.nequip import NequipFamily, NequipSpinFamily
 from magflow.potentials.sgp import SgpFamily
@@ -41,14 +42,16 @@ FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "mmtp-paper": lambda: MmtpFamily(form="paper", **QUICK),
     "sgp": lambda: SgpFamily(mmtp=QUICK),
     "difference": lambda: DifferenceFamily(settings={**QUICK, "level": 4, "max_iterations": 6}),
+    "flare": lambda: FlareFamily(cutoff=4.5, n_max=5, l_max=2, environments=60),
+    "flare-b3": lambda: FlareFamily(descriptor="B3", cutoff=4.5, n_max=3, l_max=2, environments=60),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
     "nequip": lambda: NequipFamily(epochs=20, **NEQUIP),
     "nequip-spin": lambda: NequipSpinFamily(epochs=40, **NEQUIP),
 }
-OUTSIDE = {"dp": "deepmd", "nequip": "nequip"}
+OUTSIDE = {"dp": "deepmd", "nequip": "nequip", "flare": "flare"}
 """First word of a family's name to the marker of its program, whose every fit starts PyTorch and takes seconds."""
-FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip"}
+FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip", "flare": "flare_core"}
 
 
 def _program(name: str) -> str | None:

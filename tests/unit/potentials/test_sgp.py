@@ -15,10 +15,10 @@ from magflow.core.label import LabeledFrame
 from magflow.core.uncertainty import Uncertainty
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.evidence import FLAT, Moments, _cost, most_evident
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.sgp import SgpFamily, SgpPotential
-from magflow.potentials.sgp.evidence import FLAT, Moments, _cost, most_evident
 from magflow.potentials.sgp.features import with_products, without_products
 from magflow.potentials.sgp.fit import memory_needed
 

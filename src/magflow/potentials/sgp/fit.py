@@ -16,12 +16,12 @@ from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import FitReport
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
+from magflow.potentials.evidence import Fitted, Moments, most_evident
 from magflow.potentials.mmtp.basis import enumerate_basis
 from magflow.potentials.mmtp.fit import fit_mmtp
 from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.residuals import CHUNK_ROWS, MmtpWeights, Problem
 from magflow.potentials.mmtp.task import FitTask, energy_reference, unique_items
-from magflow.potentials.sgp.evidence import Fitted, Moments, most_evident
 from magflow.potentials.sgp.features import Scaling, with_products
 from magflow.potentials.sgp.potential import Process, SgpPotential, feature_rows, with_coefficients
 from magflow.potentials.sgp.settings import SgpSettings

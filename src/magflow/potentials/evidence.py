@@ -78,6 +78,8 @@ class Fitted:
         (4,) standard deviations, NaN of a quantity without rows.
     evidence
         log p(y), but for a constant.
+    iterations
+        Of the search.
     """
 
     mean: FloatArray
@@ -85,15 +87,18 @@ class Fitted:
     signal: float
     noise: FloatArray
     evidence: float
+    iterations: int
 
 
-def most_evident(moments: Moments, flat: BoolArray) -> Fitted:
+def most_evident(moments: Moments, flat: BoolArray, begin: tuple[float, FloatArray] | None = None) -> Fitted:
     """Signal and noises of the largest evidence, and the process there.
 
     Parameters
     ----------
     flat
         (P,) coefficients that have no prior.
+    begin
+        Signal and (4,) noises that the search begins with, NaN where unknown.
 
     Raises
     ------
@@ -101,13 +106,15 @@ def most_evident(moments: Moments, flat: BoolArray) -> Fitted:
         If what comes out is not finite.
     """
     held = np.flatnonzero(moments.rows)
-    begin = np.log(np.array([FIRST_SIGNAL, *(FIRST_NOISE[k] for k in held)]))
+    signal, noise = begin or (FIRST_SIGNAL, np.array(FIRST_NOISE))
+    noise = np.where(np.isfinite(noise), noise, FIRST_NOISE)
+    first = np.log(np.array([signal, *noise[held]]))
     bounds = [tuple(np.log(SIGNAL)), *[tuple(np.log(NOISE))] * len(held)]
 
     def cost(logarithms: FloatArray) -> tuple[float, FloatArray]:
         return _cost(moments, flat, held, logarithms)
 
-    found = minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
+    found = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
     signal, noise = float(np.exp(found.x[0])), np.full(len(QUANTITIES), np.nan)
     noise[held] = np.exp(found.x[1:])
     try:
@@ -118,7 +125,7 @@ def most_evident(moments: Moments, flat: BoolArray) -> Fitted:
     mean = solve_triangular(root, solve_triangular(root, pull, lower=True), lower=True, trans="T")
     if not (np.isfinite(found.fun) and np.isfinite(mean).all()):
         raise _not_usable(signal, noise)
-    return Fitted(mean, root, signal, noise, -float(found.fun))
+    return Fitted(mean, root, signal, noise, -float(found.fun), int(found.nit))
 
 
 def _not_usable(signal: float, noise: FloatArray) -> InputError:
@@ -126,7 +133,7 @@ def _not_usable(signal: float, noise: FloatArray) -> InputError:
         "the Gaussian process is not finite at its largest evidence",
         seen=f"signal {signal:.3g} eV, noises {noise.tolist()}",
         expected="labels that decide its coefficients",
-        hint="look at the labels with `magflow import`, or lower mmtp.level",
+        hint="look at the labels with `magflow import`, or choose a smaller basis",
     )
 
 
