@@ -119,7 +119,10 @@ def retry_campaign(directory: CampaignDirectory, reason: str | None = None) -> t
         ended = queries.outcome(directory.store, directory.id)
         if not beside or ended is None or unfinished(directory):
             return 0, revived
-        queue.submit(maker.afterwards(ended, attempts))
+        afterwards = maker.afterwards(ended, attempts)
+        if afterwards is None:  # the section that asked for them is no longer in the file
+            return 0, revived
+        queue.submit(afterwards)
         return len(beside), revived
     last = _last(directory)
     iteration = failed[-1].iteration

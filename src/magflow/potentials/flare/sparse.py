@@ -110,7 +110,7 @@ def most_uncertain(known: SparseSet, units: FloatArray, types: np.ndarray, limit
     """
     features = np.zeros((len(units), limit))
     # equal to the last digit, so that the first of all is the first given
-    left: FloatArray = units.any(axis=1).astype(np.float64)
+    left = np.where(units.any(axis=1), 1.0, 0.0)
     if known.size:
         have = known.features(units, types)
         left = left - (have**2).sum(axis=1)
