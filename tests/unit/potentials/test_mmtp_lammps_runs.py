@@ -267,6 +267,16 @@ def test_processes_without_atoms(plugin, here):
     np.testing.assert_allclose(three, one, rtol=1e-9)
 
 
+def test_an_atom_that_moves_far_under_one_list_of_neighbours(plugin, here):
+    """LAMMPS lists once, with a skin of 3 A; the atom comes within the cutoff of others that were 1.2 A beyond it."""
+    lines = "neighbor 3.0 bin\nneigh_modify every 1000 check no\ngroup one id 1\n"
+    lmp = started(plugin, lines + "fix 1 one move linear 14 0 0 units box\nrun 100 post no")
+    n = lmp.get_natoms()
+    positions, forces = (np.array(lmp.gather_atoms(name, 1, 3)).reshape(n, 3) for name in "xf")
+    frame = Frame(("Fe",) * n, np.diag([5, 4, 4]) * 2.86, positions, np.full(n, 2.2))
+    np.testing.assert_allclose(forces, iron_ensemble().predict([frame]).mean.forces, rtol=1e-10, atol=1e-10)
+
+
 def test_energy_is_conserved(plugin, here):
     lmp = started(plugin, "velocity all create 600 1\nfix 1 all nve\ntimestep 0.001\n")
     total, kinetic = [], []

@@ -7,49 +7,89 @@
 
 namespace mmtp {
 
-void Blocks::set_list(std::vector<std::int32_t> type, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
-                      const double* position) {
+namespace {
+
+// A; a list with a wide skin holds twice as many pairs as are within the cutoff. Those this much farther than the cutoff
+// are looked at in every step, until an atom has moved by half of it: some ten steps in a crystal at room temperature.
+constexpr double kNear = 0.4;
+
+}  // namespace
+
+void Blocks::set_list(std::vector<std::int32_t> type, NeighbourList list, const double* position) {
     n_atoms_ = std::int64_t(type.size());
-    n_centres_ = std::int64_t(first.size() - 1) / n_types_;
-    first_ = std::move(first);
-    neighbour_ = std::move(neighbour);
+    n_centres_ = std::int64_t(list.first.size() - 1) / n_types_;
+    type_ = std::move(type);
+    list_ = std::move(list);
+    lay_out(position);
+}
+
+bool Blocks::layout_holds(const double* position) const {
+    double most = 0.0;
+    for (std::int64_t i = 0; i < 3 * n_atoms_; i += 3) {
+        const double x = position[i] - laid_out_[i], y = position[i + 1] - laid_out_[i + 1], z = position[i + 2] - laid_out_[i + 2];
+        most = std::max(most, x * x + y * y + z * z);
+    }
+    return 2.0 * std::sqrt(most) < kNear;
+}
+
+// Atoms that have as many neighbours of each type within the cutoff share a block, so that few lanes idle.
+void Blocks::lay_out(const double* position) {
+    laid_out_.assign(position, position + 3 * n_atoms_);
+    near_ = closer(list_, cutoff_ + kNear, position);
+    const NeighbourList within = closer(near_, cutoff_, position);
+    std::vector<std::int64_t> first(n_centres_ + 1);
+    std::int64_t most = 0;
+    for (std::int64_t i = 0; i <= n_centres_; ++i) first[i] = within.first[i * n_types_];
+    for (std::int64_t i = 0; i < n_centres_; ++i) most = std::max(most, near_.first[(i + 1) * n_types_] - near_.first[i * n_types_]);
+    const std::vector<std::int32_t> frame(n_atoms_, 0);
     const int width = engine_.lanes;
+    packing_ = std::make_unique<Packing>(width, n_types_, n_atoms_, n_centres_, 1, type_.data(), frame.data(), first.data(),
+                                         within.neighbour.data());
+    lanes_ = packing_->lanes();
     lane_first_.assign(width, 0);
     lane_end_.assign(std::int64_t(width) * n_types_, 0);
     slot_begin_.assign(n_types_ + 1, 0);
-    std::int64_t most = 0;
-    for (std::int64_t i = 0; i < n_centres_; ++i) most = std::max(most, first_[(i + 1) * n_types_] - first_[i * n_types_]);
-
-    // Atoms that have as many neighbours of each type within the cutoff share a block, so that few lanes idle.
-    other_.resize(neighbour_.size() + 1);
-    vector_.resize(3 * other_.size());
-    std::vector<std::int64_t> within(1, 0);
-    for (std::int64_t i = 0; i < n_centres_; ++i) within.push_back(add_pairs(std::int32_t(i), position, within.back(), lane_end_.data()));
-    const std::vector<std::int32_t> frame(n_atoms_, 0);
-    packing_ = std::make_unique<Packing>(width, n_types_, n_atoms_, n_centres_, 1, type.data(), frame.data(), within.data(), other_.data());
-    lanes_ = packing_->lanes();
     other_.resize(width * most + 1);
     vector_.resize(3 * other_.size());
     moment_.resize(n_atoms_ + other_.size());
 }
 
-// Appends the pairs of a centre that are within the cutoff; `end`: of those of each type. Returns the end of all. Without
-// a branch: whether a pair of the list is within is a coin's toss.
-std::int64_t Blocks::add_pairs(std::int32_t centre, const double* position, std::int64_t pair, std::int64_t* end) {
-    const double x = position[3 * centre], y = position[3 * centre + 1], z = position[3 * centre + 2];
-    const std::int64_t* first = first_.data() + std::int64_t(centre) * n_types_;
-    double closest2 = closest2_;
+// The pairs of a list that are closer than `distance`.
+NeighbourList Blocks::closer(const NeighbourList& list, double distance, const double* position) {
+    other_.resize(list.neighbour.size() + 1);
+    vector_.resize(3 * other_.size());
+    NeighbourList out = {std::vector<std::int64_t>(list.first.size(), 0), {}};
+    for (std::int64_t i = 0; i < n_centres_; ++i) {
+        std::int64_t* first = out.first.data() + i * n_types_;
+        add_pairs(list, distance, std::int32_t(i), position, first[0], first + 1);
+    }
+    out.neighbour.assign(other_.begin(), other_.begin() + out.first.back());
+    return out;
+}
+
+// Appends the pairs of a centre that are closer than `distance`; `end`: of those of each type. Returns the end of all.
+// Without a branch: whether a pair of the list is that close is a coin's toss.
+std::int64_t Blocks::add_pairs(const NeighbourList& list, double distance, std::int32_t centre, const double* position, std::int64_t pair,
+                               std::int64_t* end) {
+    const double x = position[3 * std::int64_t(centre)], y = position[3 * std::int64_t(centre) + 1], z = position[3 * std::int64_t(centre) + 2];
+    const std::int64_t* first = list.first.data() + std::int64_t(centre) * n_types_;
+    const std::int32_t* neighbour = list.neighbour.data();
+    std::int32_t* other = other_.data();
+    double *vector = vector_.data(), closest2 = closest2_;
+    const double distance2 = distance * distance;
     for (int t = 0; t < n_types_; ++t) {
         for (std::int64_t k = first[t]; k < first[t + 1]; ++k) {
-            const std::int32_t j = neighbour_[k];
-            double* v = vector_.data() + 3 * pair;
-            v[0] = position[3 * std::int64_t(j)] - x;
-            v[1] = position[3 * std::int64_t(j) + 1] - y;
-            v[2] = position[3 * std::int64_t(j) + 2] - z;
-            const double d2 = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+            const std::int32_t j = neighbour[k];
+            const double* there = position + 3 * std::int64_t(j);
+            const double dx = there[0] - x, dy = there[1] - y, dz = there[2] - z;
+            const double d2 = dx * dx + dy * dy + dz * dz;
+            double* v = vector + 3 * pair;
+            v[0] = dx;
+            v[1] = dy;
+            v[2] = dz;
+            other[pair] = j;
             closest2 = std::min(closest2, d2);
-            other_[pair] = j;
-            pair += d2 < cutoff2_;
+            pair += d2 < distance2;
         }
         end[t] = pair;
     }
@@ -64,7 +104,7 @@ std::int64_t Blocks::find(std::int64_t block, const double* position, bool by_pa
     std::int64_t pairs = 0;
     for (int l = 0; l < count; ++l) {
         lane_first_[l] = pairs;
-        pairs = add_pairs(centre[l], position, pairs, lane_end_.data() + l * n_types_);
+        pairs = add_pairs(near_, cutoff_, centre[l], position, pairs, lane_end_.data() + l * n_types_);
     }
     const auto fill = [&](auto place) {
         fill_slots(width, count, n_types_, lane_first_.data(), lane_end_.data(), slot_begin_.data(), slots_, place);
@@ -79,6 +119,7 @@ std::int64_t Blocks::find(std::int64_t block, const double* position, bool by_pa
 }
 
 double Blocks::evaluate(const double* position, const std::vector<double>& moment, std::vector<View>& views, const PairVisitor& visitor) {
+    if (!layout_holds(position)) lay_out(position);
     const std::int64_t rows = n_atoms_ + (visitor ? std::int64_t(other_.size()) : 0);
     for (View& view : views) {
         view.energy.resize(n_centres_);

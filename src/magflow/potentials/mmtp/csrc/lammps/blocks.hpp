@@ -48,31 +48,43 @@ struct BlockPairs {
 };
 using PairVisitor = std::function<void(const View&, const BlockPairs&)>;
 
+// Neighbours of the centres, [centre][type] from first[.] to first[. + 1].
+struct NeighbourList {
+    std::vector<std::int64_t> first;
+    std::vector<std::int32_t> neighbour;
+};
+
 class Blocks {
   public:
-    Blocks(const Engine& engine, int n_types, double cutoff) : engine_(engine), n_types_(n_types), cutoff2_(cutoff * cutoff) {}
+    Blocks(const Engine& engine, int n_types, double cutoff) : engine_(engine), n_types_(n_types), cutoff_(cutoff) {}
 
-    // A new list. `type` is of all atoms; the first `n_centres` of them have neighbours listed, [centre][type] from
-    // first[.] to first[. + 1]. `position` [atom][3]: where the atoms are now.
-    void set_list(std::vector<std::int32_t> type, std::vector<std::int64_t> first, std::vector<std::int32_t> neighbour,
-                  const double* position);
+    // A new list, which holds as long as whoever made it says. `type` is of all atoms, the first of which are the centres.
+    // `position` [atom][3]: where the atoms are now.
+    void set_list(std::vector<std::int32_t> type, NeighbourList list, const double* position);
 
     // Fills the views, and tells of the gradient of every pair if there is a visitor. Returns the smallest distance, A.
     double evaluate(const double* position, const std::vector<double>& moment, std::vector<View>& views, const PairVisitor& visitor = {});
 
   private:
-    std::int64_t add_pairs(std::int32_t centre, const double* position, std::int64_t pair, std::int64_t* end);
+    bool layout_holds(const double* position) const;
+    void lay_out(const double* position);
+    NeighbourList closer(const NeighbourList& list, double distance, const double* position);
+    std::int64_t add_pairs(const NeighbourList& list, double distance, std::int32_t centre, const double* position, std::int64_t pair,
+                           std::int64_t* end);
     std::int64_t find(std::int64_t block, const double* position, bool by_pair);
     void evaluate_view(const Lanes& lanes, View& view);
     void visit(View& view, std::int64_t pairs, const PairVisitor& visitor);
 
     const Engine& engine_;
     int n_types_;
-    double cutoff2_, closest2_ = 0.0;
+    double cutoff_, closest2_ = 0.0;
     std::int64_t n_atoms_ = 0, n_centres_ = 0;
-    std::vector<std::int64_t> first_;      // [centre][type], and the end
-    std::vector<std::int32_t> neighbour_;  // as far as the list reaches
+    std::vector<std::int32_t> type_;
+    NeighbourList list_;
 
+    // The layout: made for the positions `laid_out_`, good until an atom has moved too far from them.
+    std::vector<double> laid_out_;
+    NeighbourList near_;                // those pairs of the list that may come within the cutoff
     std::unique_ptr<Packing> packing_;  // which atoms share a block
     Lanes lanes_;
 

@@ -158,16 +158,26 @@ void PairMmtp::read_moments() {
 void PairMmtp::set_list() {
     const int n_local = atom->nlocal, n = n_local + atom->nghost, n_types = int(file_.species.size());
     if (list->inum != n_local) fail("all atoms need neighbours: pair_style hybrid with NULL and neigh_modify exclude are not supported");
-    std::vector<std::int32_t> type(n), neighbours;
+    std::vector<std::int32_t> type(n);
     for (int i = 0; i < n; ++i) type[i] = species_of_type_[atom->type[i]];
-    std::vector<std::int64_t> first(1, 0);
-    for (int i = 0; i < n_local; ++i)
-        for (int t = 0; t < n_types; ++t) {
-            for (int k = 0; k < list->numneigh[i]; ++k)
-                if (const int j = list->firstneigh[i][k] & NEIGHMASK; type[j] == t) neighbours.push_back(j);
-            first.push_back(std::int64_t(neighbours.size()));
+    mmtp::NeighbourList by_type = {{0}, {}};
+    std::vector<std::int64_t> place(n_types);
+    for (int i = 0; i < n_local; ++i) {
+        const int *neighbour = list->firstneigh[i], *end = neighbour + list->numneigh[i];
+        std::fill(place.begin(), place.end(), 0);
+        for (const int* k = neighbour; k < end; ++k) ++place[type[*k & NEIGHMASK]];
+        for (std::int64_t& p : place) {
+            const std::int64_t count = p;
+            p = by_type.first.back();
+            by_type.first.push_back(p + count);
         }
-    blocks_->set_list(std::move(type), std::move(first), std::move(neighbours), n ? atom->x[0] : nullptr);
+        by_type.neighbour.resize(by_type.first.back());
+        for (const int* k = neighbour; k < end; ++k) {
+            const int j = *k & NEIGHMASK;
+            by_type.neighbour[place[type[j]]++] = j;
+        }
+    }
+    blocks_->set_list(std::move(type), std::move(by_type), n ? atom->x[0] : nullptr);
     list_ = neighbor->ncalls;
 }
 
