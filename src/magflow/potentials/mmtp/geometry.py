@@ -81,7 +81,7 @@ class Geometry:
     @property
     def closest(self) -> float:
         """Smallest distance, A; infinite without neighbours."""
-        return float(np.sqrt((self.vector**2).sum(axis=1).min())) if len(self.vector) else np.inf
+        return float(np.sqrt(np.einsum("pa,pa->p", self.vector, self.vector).min())) if len(self.vector) else np.inf
 
     def reversed(self) -> Geometry:
         """The same with all moments reversed."""
@@ -104,10 +104,11 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
     for k, frame in enumerate(frames):
         types.append(type_indices(frame, index, k))
         moments.append(collinear_moments(frame, k) if magnetic else np.zeros(len(frame)))
-        i, j, d = search.compute(points=frame.positions, box=frame.cell, periodic=True, quantities="ijD")
+        # the arrays are the search's own until it is asked again
+        i, j, d = search.compute(frame.positions, frame.cell, periodic=True, quantities="ijD", copy=False)
         first.append(pairs + np.cumsum(np.bincount(i.astype(np.int64), minlength=len(frame))))
         neighbour.append((j + np.uint64(atoms)).astype(np.int32))
-        vector.append(d)
+        vector.append(d.copy())
         atoms += len(frame)
         pairs += len(j)
     counts = np.array([len(f) for f in frames], dtype=np.int64)
