@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magflow.potentials.mmtp.lammps import build as lammps_build
+from magflow.potentials.mmtp.lammps.build import _FLAGS, _X86, _flags_of_sources
 
 ROOT = Path(__file__).parents[2]
 CSRC = ROOT / "src" / "magflow" / "potentials" / "mmtp" / "csrc"
@@ -67,12 +67,12 @@ def test_an_empty_environment_runs_the_readme(made, tmp_path):
     assert "== README.md: magflow export" in run(python, ROOT / "scripts" / "first_minutes.py", cwd=tmp_path)
 
 
-@pytest.mark.parametrize(("name", "flags"), lammps_build._X86.items())
+@pytest.mark.parametrize(("name", "flags"), _X86.items())
 def test_code_for_one_instruction_set_is_called_by_its_own_name_alone(name, flags, tmp_path):
     """A function that the linker may take for another's would end a machine without these instructions."""
-    if not lammps_build._flags_of_sources().keys() >= {name}:
+    if not _flags_of_sources().keys() >= {name}:
         pytest.skip("not an x86-64")
-    run("c++", *lammps_build._FLAGS, *flags, "-c", f"{name}.cpp", "-o", tmp_path / "engine.o", cwd=CSRC)
+    run("c++", *_FLAGS, *flags, "-c", f"{name}.cpp", "-o", tmp_path / "engine.o", cwd=CSRC)
     defined = [
         line.split()[-2:]
         for line in run("nm", "-C", "--defined-only", "--extern-only", tmp_path / "engine.o").splitlines()
