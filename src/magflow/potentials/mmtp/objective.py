@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from magflow.core.types import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 BEND = 0.1
 """Share of a step over which second derivatives along it are taken."""

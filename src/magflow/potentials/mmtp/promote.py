@@ -18,17 +18,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.sparse import block_diag, csr_array, eye_array
 
 from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.model import Form, MmtpModel, moment_pairs
 from magflow.potentials.mmtp.objective import Prior
 from magflow.potentials.mmtp.potential import MmtpPotential
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FROZEN = 1e12
 """Factor on the precision of coefficients that are not to move."""
@@ -144,6 +147,8 @@ def hold(prior: Prior, model: MmtpModel, settings: PromotionSettings) -> Prior:
 
 def _at_zero_moments(model: MmtpModel, unknowns: int) -> csr_array:
     """(P, P) the unknowns, with the radial coefficients that are left at zero moments in place of those of (0, 0)."""
+    from scipy.sparse import block_diag, csr_array, eye_array  # late: who reads a campaign validates settings alone
+
     at_zero = chebyshev.chebvander(np.zeros(1), model.n_psi - 1)[0]
     weights = at_zero[model.pairs[:, 0]] * at_zero[model.pairs[:, 1]]
     block = np.eye(len(weights))
