@@ -21,7 +21,7 @@ from magflow.core.prediction import QUANTITIES
 from magflow.core.types import BoolArray, FloatArray
 from magflow.errors import InputError
 
-SIGNAL = (1e-4, 1e3)
+SIGNAL = (1e-4, 1e5)
 """Bounds of s, eV."""
 NOISE = (1e-6, 10.0)
 """Bounds of the noises, eV/atom, eV/A, eV/atom and eV/muB."""

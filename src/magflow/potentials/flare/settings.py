@@ -57,7 +57,7 @@ class FlareSettings(BaseModel):
         "those it finds there, and adds up to as many.",
     )
     tolerance: float = Field(
-        default=1e-4,
+        default=1e-5,
         ge=0.0,
         lt=1.0,
         description="An atom joins them only if they leave its energy less certain than this, over that of an atom "
