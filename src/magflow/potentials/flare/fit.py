@@ -17,12 +17,12 @@ from magflow.core.frame import Frame
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import FitReport, Potential, Progress
-from magflow.core.types import IntArray
+from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.potentials.evidence import Fitted, Moments, most_evident
-from magflow.potentials.flare.environments import FRAMES, Form
+from magflow.potentials.flare.environments import Form
 from magflow.potentials.flare.potential import FlarePotential
-from magflow.potentials.flare.process import Process, species_rows
+from magflow.potentials.flare.process import Process, rows_of
 from magflow.potentials.flare.settings import FlareSettings
 from magflow.potentials.flare.sparse import SparseSet, most_uncertain
 from magflow.potentials.mmtp.residuals import MmtpWeights, build_targets
@@ -110,7 +110,7 @@ def memory_needed(form: Form, environments: int, frames: Sequence[Frame]) -> int
     bonds = max(len(f) ** 2 / f.volume for f in frames) * 4.0 / 3.0 * pi * form.cutoff**3
     harmonics, columns = (form.angles + 1) ** 2, len(form.species) + environments
     one_bond = 4 * (form.n_max + harmonics) + 3 * (form.size + 2 * environments)
-    chosen = atoms * (form.size + environments)
+    chosen = atoms * (3 * form.size + environments)
     return int(8 * (bonds * one_bond + chosen + 12 * columns**2))
 
 
@@ -137,14 +137,13 @@ def _sparse_atoms(
     settings: FlareSettings, task: FlareTask, form: Form, frames: Sequence[Frame], start: FlarePotential | None
 ) -> tuple[SparseSet, float]:
     """The sparse atoms, and the shortest distance of any two."""
-    units, types, closest = [], [], np.inf if start is None else start.r_min
+    units, types, closest = [], [], form.cutoff if start is None else start.r_min
     for k, frame in enumerate(form.environments(frames)):
         units.append(frame.unit.copy())
         types.append(frame.types)
         if len(frame.vectors):
             closest = min(closest, float(np.sqrt((frame.vectors**2).sum(axis=1).min())))
-        if k % FRAMES == 0:
-            task.tell(_READ * k / len(frames), f"descriptors, frame {k} of {len(frames)}")
+        task.tell(_READ * k / len(frames), f"descriptors, frame {k} of {len(frames)}")
     order = np.random.default_rng(task.seed).permutation(sum(len(t) for t in types))
     every, kind = np.concatenate(units)[order], np.concatenate(types)[order]
     known = start.process.sparse if start else _none(form, settings.power)
@@ -165,27 +164,38 @@ def _learnt(
     r_min: float,
     start: FlarePotential | None,
 ) -> tuple[FlarePotential, Fitted]:
-    """The process on all rows that have a label, energies less those of single atoms."""
+    """The process on all labels."""
     reference = energy_reference(items, form.species)
-    moments = Moments.none(len(form.species) + sparse.size)
-    for k, frame in enumerate(form.environments([item.configuration for item in items])):
-        targets = build_targets(items[k : k + 1], repeats[k : k + 1], PER_ATOM, magnetic=False)
-        rows = np.concatenate([species_rows(frame, len(form.species)), sparse.rows(frame)], axis=1)
-        known = np.flatnonzero(targets.weights[: len(rows)] > 0.0)
-        values, weights = targets.values[known], targets.weights[known]
-        values = values - rows[known, : len(form.species)] @ reference
-        for kind in np.unique(targets.quantity[known]):
-            mine = targets.quantity[known] == kind
-            weight = weights[mine]
-            moments.add(int(kind), rows[known[mine]] * weight[:, None], values[mine] * weight)
-        if k % 4 == 0:
-            task.tell(_READ + (_LEARNT - _READ) * k / len(items), f"label {k} of {len(items)}")
+    moments = _moments(task, form, sparse, items, repeats, reference)
     flat = np.arange(moments.pull.shape[1]) < len(form.species)
     begin = None if start is None else (start.process.signal, start.process.noise)
     fitted = most_evident(moments, flat, begin)
     coefficients = fitted.mean.copy()
     coefficients[: len(reference)] += reference
     return FlarePotential(form, Process(sparse, coefficients, fitted.root, fitted.signal, fitted.noise), r_min), fitted
+
+
+def _moments(
+    task: FlareTask,
+    form: Form,
+    sparse: SparseSet,
+    items: Sequence[LabeledFrame],
+    repeats: IntArray,
+    reference: FloatArray,
+) -> Moments:
+    """Of all rows that have a label, energies less those of their `reference` atoms."""
+    moments = Moments.none(len(form.species) + sparse.size)
+    for k, frame in enumerate(form.environments([item.configuration for item in items])):
+        targets = build_targets(items[k : k + 1], repeats[k : k + 1], PER_ATOM, magnetic=False)
+        rows = rows_of(sparse, frame)
+        values = targets.values[: len(rows)] - rows[:, : len(form.species)] @ reference
+        for kind in range(len(QUANTITIES)):
+            mine = np.flatnonzero((targets.quantity == kind) & (targets.weights > 0.0))
+            if len(mine):
+                weights = targets.weights[mine]
+                moments.add(kind, rows[mine] * weights[:, None], values[mine] * weights)
+        task.tell(_READ + (_LEARNT - _READ) * k / len(items), f"label {k} of {len(items)}")
+    return moments
 
 
 def _details(potential: FlarePotential, fitted: Fitted) -> dict[str, Any]:

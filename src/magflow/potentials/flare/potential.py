@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from magflow.core.types import FloatArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
-from magflow.potentials.flare.environments import Environments, Form
+from magflow.potentials.flare.environments import Form
 from magflow.potentials.flare.process import Process
 from magflow.potentials.flare.settings import Descriptor
 from magflow.potentials.flare.sparse import SparseSet
@@ -61,11 +61,6 @@ class FlarePotential:
         """A."""
         return self.form.cutoff
 
-    def _each(self, frames: Sequence[Frame]) -> Iterator[Environments]:
-        """In turn, with linear algebra on one thread."""
-        with threadpool_limits(limits=1, user_api="blas"):
-            yield from self.form.environments(frames)
-
     def predict(self, frames: Sequence[Frame], *, mapped: bool = True) -> Prediction:
         """Energy, forces and stress.
 
@@ -83,7 +78,7 @@ class FlarePotential:
             No mir-flare-core.
         """
         rows = []
-        for frame in self._each(frames):
+        for frame in self.form.environments(frames):
             energy, slope = self.process.atoms(frame, mapped=mapped)
             gradient, strain = frame.pulled(slope)
             rows.append(np.concatenate([[energy.sum()], -gradient.ravel(), strain]))
@@ -91,7 +86,9 @@ class FlarePotential:
 
     def atomic_energies(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, each atom's share."""
-        return np.concatenate([np.zeros(0), *(self.process.atoms(frame)[0] for frame in self._each(frames))])
+        return np.concatenate(
+            [np.zeros(0), *(self.process.atoms(frame)[0] for frame in self.form.environments(frames))]
+        )
 
     def deviations(self, frames: Sequence[Frame]) -> Prediction:
         """Standard deviation of every predicted number, without the noise of labels.
@@ -99,14 +96,16 @@ class FlarePotential:
         DTC (:mod:`magflow.potentials.flare.variance`): what the labels leave undecided, and what they cannot decide
         because no sparse atom is like these.
         """
-        return _prediction(frames, [np.sqrt(self.process.variances(frame)[1]) for frame in self._each(frames)])
+        with threadpool_limits(limits=1, user_api="blas"):
+            variances = [self.process.variances(frame)[1] for frame in self.form.environments(frames)]
+        return _prediction(frames, [np.sqrt(v) for v in variances])
 
     def local_deviations(self, frames: Sequence[Frame]) -> FloatArray:
         """(sum N,) eV, of the energy of each atom: how unlike all sparse atoms it is.
 
         By this FLARE decides which atoms to learn from: it is known without a label and not lowered by one.
         """
-        parts = [np.sqrt(self.process.local_variances(frame)) for frame in self._each(frames)]
+        parts = [np.sqrt(self.process.local_variances(frame)) for frame in self.form.environments(frames)]
         return np.concatenate([np.zeros(0), *parts])
 
     def grades(self, frames: Sequence[Frame]) -> FloatArray:
@@ -125,7 +124,7 @@ class FlarePotential:
         species = range(len(self.species))
         rows = [
             np.concatenate([frame.unit[frame.types == t].sum(axis=0) / len(frame) for t in species])
-            for frame in self._each(frames)
+            for frame in self.form.environments(frames)
         ]
         return np.array(rows).reshape(len(frames), len(self.species) * self.form.size)
 

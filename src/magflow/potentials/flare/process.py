@@ -77,14 +77,9 @@ class Process:
                 slope[mine] = 2.0 * half
         return energy, slope
 
-    def rows(self, frame: Environments) -> FloatArray:
-        """(1 + 3 N + 6, T + M) of the energy, dE/dr and dE/d(strain), by the coefficients."""
-        species = len(self.sparse.units)
-        return np.concatenate([species_rows(frame, species), self.sparse.rows(frame)], axis=1)
-
     def variances(self, frame: Environments) -> tuple[FloatArray, FloatArray]:
         """(1 + 3 N + 6,) SOR and DTC variances of the energy, dE/dr and dE/d(strain), without the labels' noise."""
-        rows = self.rows(frame)
+        rows = rows_of(self.sparse, frame)
         undecided = solve_triangular(self.root, rows.T, lower=True, check_finite=False)
         sor = (undecided**2).sum(axis=0)
         seen = (rows[:, len(self.sparse.units) :] ** 2).sum(axis=1)
@@ -98,8 +93,8 @@ class Process:
         return self.signal**2 * unseen
 
 
-def species_rows(frame: Environments, species: int) -> FloatArray:
-    """(1 + 3 N + 6, T) of the energies of single atoms, which are no function of positions."""
-    rows = np.zeros((3 * len(frame) + 7, species))
-    rows[0] = np.bincount(frame.types, minlength=species)
-    return rows
+def rows_of(sparse: SparseSet, frame: Environments) -> FloatArray:
+    """(1 + 3 N + 6, T + M) derivatives of the energy, dE/dr and dE/d(strain) by the coefficients."""
+    atoms = np.zeros((3 * len(frame) + 7, len(sparse.units)))
+    atoms[0] = np.bincount(frame.types, minlength=len(sparse.units))
+    return np.concatenate([atoms, sparse.rows(frame)], axis=1)
