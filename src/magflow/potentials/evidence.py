@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from magflow.core.prediction import QUANTITIES
 from magflow.core.types import BoolArray, FloatArray
@@ -27,6 +27,10 @@ NOISE = (1e-6, 10.0)
 """Bounds of the noises, eV/atom, eV/A, eV/atom and eV/muB."""
 FLAT = 1e-8
 """Precision of a coefficient that the labels alone decide, 1/eV^2."""
+FLAT_ENOUGH = 1e-3
+"""Slope of the evidence per row, by the logarithms of signal and noises, at which a search is at its end."""
+_NOWHERE = 1e30
+"""Cost where the precision is not positive definite."""
 FIRST_SIGNAL, FIRST_NOISE = 1.0, (0.005, 0.02, 0.02, 0.02)
 """Where the search begins."""
 
@@ -111,10 +115,7 @@ def most_evident(moments: Moments, flat: BoolArray, begin: tuple[float, FloatArr
     first = np.log(np.array([signal, *noise[held]]))
     bounds = [tuple(np.log(SIGNAL)), *[tuple(np.log(NOISE))] * len(held)]
 
-    def cost(logarithms: FloatArray) -> tuple[float, FloatArray]:
-        return _cost(moments, flat, held, logarithms)
-
-    found = minimize(cost, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
+    found = _search(moments, flat, held, first, np.array(bounds))
     signal, noise = float(np.exp(found.x[0])), np.full(len(QUANTITIES), np.nan)
     noise[held] = np.exp(found.x[1:])
     try:
@@ -125,7 +126,30 @@ def most_evident(moments: Moments, flat: BoolArray, begin: tuple[float, FloatArr
     mean = solve_triangular(root, solve_triangular(root, pull, lower=True), lower=True, trans="T")
     if not (np.isfinite(found.fun) and np.isfinite(mean).all()):
         raise _not_usable(signal, noise)
-    return Fitted(mean, root, signal, noise, -float(found.fun), int(found.nit))
+    return Fitted(mean, root, signal, noise, -float(found.fun * moments.rows.sum()), int(found.nit))
+
+
+def _search(
+    moments: Moments, flat: BoolArray, held: np.ndarray, first: FloatArray, bounds: FloatArray
+) -> OptimizeResult:
+    """The largest evidence; from larger noises where the search from `first` ends on a slope.
+
+    The cost is taken per row: the first step of L-BFGS is as long as the gradient, which grows with the rows, and leads
+    from a few thousand on to where no precision is positive definite. The search takes the way back for convergence.
+    """
+    rows = float(moments.rows.sum())
+
+    def cost(logarithms: FloatArray) -> tuple[float, FloatArray]:
+        value, gradient = _cost(moments, flat, held, logarithms)
+        return value / rows, gradient / rows
+
+    for more in (0.0, np.log(10.0), np.log(100.0)):
+        begin = np.clip(first + np.array([0.0, *[more] * len(held)]), *bounds.T)
+        found = minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
+        downhill = np.clip(found.x - found.jac, *bounds.T) - found.x
+        if found.fun < _NOWHERE / rows and np.abs(downhill).max() < FLAT_ENOUGH:
+            break
+    return found
 
 
 def _not_usable(signal: float, noise: FloatArray) -> InputError:
@@ -155,7 +179,7 @@ def _cost(moments: Moments, flat: BoolArray, held: np.ndarray, logarithms: Float
     try:
         root = _root(moments, flat, held, logarithms)
     except (LinAlgError, ValueError):
-        return 1e30, np.zeros(len(logarithms))
+        return _NOWHERE, np.zeros(len(logarithms))
     half = solve_triangular(root, np.eye(len(flat)), lower=True)
     pull = np.einsum("q,qi->i", weights, moments.pull[held])
     mean = half.T @ (half @ pull)

@@ -210,3 +210,16 @@ def test_a_process_is_no_ensemble_of_mmtp_but_shares_its_neighbour_lists(fitted)
     potential = fitted[0]
     assert isinstance(potential, SgpPotential) and potential.family == "sgp"
     assert potential.shares_geometry(potential.start)
+
+
+def test_a_search_for_noises_does_not_end_where_it_began():
+    """The first step of L-BFGS, as long as the gradient, leads to where the precision is not positive definite."""
+    rng, none = np.random.default_rng(2), np.zeros(40, dtype=bool)
+    features, truth = 0.1 * rng.normal(size=(6000, 20)) @ rng.normal(size=(20, 40)), 20.0 * rng.normal(size=40)
+    moments = Moments.none(40)
+    moments.add(0, features[:9], features[:9] @ truth)
+    moments.add(1, features[9:], features[9:] @ truth + 0.1 * rng.normal(size=5991))
+    found = most_evident(moments, none)
+    assert found.noise[1] == pytest.approx(0.1, rel=0.05) and found.signal == pytest.approx(20.0, rel=0.3)
+    slope = _cost(moments, none, np.array([0, 1]), np.log([found.signal, *found.noise[:2]]))[1]
+    assert np.abs(slope).max() < 6.0
