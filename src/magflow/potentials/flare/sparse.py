@@ -17,7 +17,7 @@ from scipy.linalg import cholesky, solve_triangular
 from magflow.core.types import FloatArray, IntArray
 from magflow.potentials.flare.environments import Environments
 
-JITTER = 1e-12
+JITTER = 1e-10
 """Added to the diagonal of K_uu, which is one."""
 
 
