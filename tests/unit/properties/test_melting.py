@@ -122,7 +122,7 @@ def test_what_boils_as_it_melts_is_told(tmp_path):
 
 
 @pytest.mark.slow
-def test_iron_of_mendelev_melts_at_1772_K(tmp_path, record_property):
+def test_iron_of_mendelev_melts_at_1772_K(tmp_path, record_testsuite_property):
     """Mendelev et al., Philos. Mag. 83, 3977 (2003): 1772 K by coexistence of large phases; small cells differ."""
     subject = Subject(alone(mendelev_iron()), "bcc-Fe", bcc(2.86))
     found = Melting(atoms=500, seeds=2, resolution=0.04, picoseconds=30.0, timestep=3.0).measure(
@@ -130,6 +130,8 @@ def test_iron_of_mendelev_melts_at_1772_K(tmp_path, record_property):
     )
     assert not found.failure
     value = found.value("melting temperature")
-    record_property("melting temperature", f"{value.value:.0f} +- {value.error:.0f} K, {found.cpu_seconds:.0f} CPU s")
+    record_testsuite_property(
+        "melting temperature of iron", f"{value.value:.0f} +- {value.error:.0f} K, {found.cpu_seconds:.0f} CPU s"
+    )
     assert value.error is not None and value.error < 0.03 * value.value
     assert value.value == pytest.approx(1772.0, abs=0.03 * 1772.0 + 2.0 * value.error)

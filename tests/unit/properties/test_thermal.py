@@ -120,22 +120,26 @@ class TestBadInput:
 
 
 @pytest.mark.slow
-def test_iron_of_an_embedded_atom_potential_as_lammps_has_it(tmp_path, record_property):
+def test_iron_of_an_embedded_atom_potential_as_lammps_has_it(tmp_path, record_testsuite_property):
     """Lattice parameter, expansion and heat capacity of Mendelev's iron, 300 to 600 K, against fix npt of LAMMPS."""
     subject = Subject(alone(mendelev_iron()), "bcc-Fe", bcc(2.8553))
     found = measured(subject, tmp_path, atoms=128, timestep=2.0, runs=2, picoseconds=10.0, temperatures=(300.0, 600.0))
     reference = {t: lammps_npt(t) for t in (300.0, 600.0)}
     for kelvin, (a, error, _) in reference.items():
         mine = found.value("lattice parameter", kelvin)
-        record_property(f"{kelvin:g} K", f"{mine.value:.4f} +- {mine.error:.4f}, LAMMPS {a:.4f} +- {error:.4f} A")
+        record_testsuite_property(
+            f"iron at {kelvin:g} K", f"{mine.value:.4f} +- {mine.error:.4f}, LAMMPS {a:.4f} +- {error:.4f} A"
+        )
         assert mine.value == pytest.approx(a, abs=3.0 * np.hypot(mine.error, error))
         assert mine.error < 5e-4 * mine.value
     heat = (reference[600.0][2] - reference[300.0][2]) / 300.0 * J_PER_MOL
     expansion = 1e6 * np.log(reference[600.0][0] / reference[300.0][0]) / 300.0
     my_heat, my_expansion = (found.value(name, 450.0) for name in ("heat capacity", "linear thermal expansion"))
-    record_property("heat capacity", f"{my_heat.value:.2f} +- {my_heat.error:.2f}, LAMMPS {heat:.2f} J/(mol K)")
+    record_testsuite_property(
+        "heat capacity of iron", f"{my_heat.value:.2f} +- {my_heat.error:.2f}, LAMMPS {heat:.2f} J/(mol K)"
+    )
     told = f"{my_expansion.value:.1f} +- {my_expansion.error:.1f}, LAMMPS {expansion:.1f} 1e-6/K"
-    record_property("expansion", f"{told}, {found.cpu_seconds:.0f} CPU s")
+    record_testsuite_property("expansion of iron", f"{told}, {found.cpu_seconds:.0f} CPU s")
     assert my_heat.value == pytest.approx(heat, rel=0.05)
     error = np.hypot(*(error / a for a, error, _ in reference.values())) / 300.0 * 1e6
     assert my_expansion.value == pytest.approx(expansion, abs=3.0 * np.hypot(my_expansion.error, error))

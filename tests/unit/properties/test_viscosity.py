@@ -82,7 +82,7 @@ def test_a_run_that_comes_to_grief_is_a_result(tmp_path):
 
 
 @pytest.mark.slow
-def test_lennard_jones_liquid_near_its_triple_point(tmp_path, record_property):
+def test_lennard_jones_liquid_near_its_triple_point(tmp_path, record_testsuite_property):
     """rho* 0.8442, T* 0.722: 3.2 to 3.4 (Meier et al., J. Chem. Phys. 121, 3671 (2004), and references there)."""
     kelvin, density = 0.722 * EPSILON / KB, 0.8442 / SIGMA**3 * 39.948 * 1.66053906660
     asked = Viscosity(
@@ -93,6 +93,6 @@ def test_lennard_jones_liquid_near_its_triple_point(tmp_path, record_property):
     viscosity = found.value("viscosity", kelvin)
     assert viscosity.error is not None
     reduced = f"{viscosity.value / unit:.2f} +- {viscosity.error / unit:.2f}"
-    record_property("viscosity", f"{reduced}, {found.cpu_seconds:.0f} CPU s")
+    record_testsuite_property("reduced viscosity of Lennard-Jones", f"{reduced}, {found.cpu_seconds:.0f} CPU s")
     assert viscosity.value / unit == pytest.approx(3.3, abs=0.15 + 2 * viscosity.error / unit)
     assert viscosity.error < 0.12 * viscosity.value

@@ -28,7 +28,7 @@ def test_correlations_and_their_integral_are_those_of_lammps():
 
 
 @pytest.mark.slow
-def test_viscosity_of_liquid_iron_is_that_of_lammps(tmp_path, record_property):
+def test_viscosity_of_liquid_iron_is_that_of_lammps(tmp_path, record_testsuite_property):
     """LAMMPS moves and correlates 128 atoms for 240 ps; magflow moves as many by itself, as long in eight runs."""
     theirs = correlated(hot_iron(4, 2.97, 2000.0, heated=1500, cooled=5000), samples=60_000, every=2, lags=1500)
     pieces = np.split(theirs.stress, 8)
@@ -46,9 +46,15 @@ def test_viscosity_of_liquid_iron_is_that_of_lammps(tmp_path, record_property):
     found = asked.measure(Subject(alone(mendelev_iron()), "bcc-Fe", crystal), Work(tmp_path))
     mine = found.value("viscosity", theirs.temperature)
     by_lammps = float(np.interp(known.cutoff, known.times, theirs.running_integral))
-    record_property("LAMMPS", f"{theirs.temperature:.0f} K: {by_lammps:.2f} at {known.cutoff:.2f} ps")
-    record_property("LAMMPS, fitted", f"{known.viscosity:.2f} +- {known.error:.2f} mPa s")
-    record_property("magflow", f"{mine.value:.2f} +- {mine.error:.2f} mPa s, {found.cpu_seconds:.0f} CPU s")
+    record_testsuite_property(
+        "viscosity of liquid iron, LAMMPS", f"{theirs.temperature:.0f} K: {by_lammps:.2f} at {known.cutoff:.2f} ps"
+    )
+    record_testsuite_property(
+        "viscosity of liquid iron, LAMMPS and the fit", f"{known.viscosity:.2f} +- {known.error:.2f} mPa s"
+    )
+    record_testsuite_property(
+        "viscosity of liquid iron", f"{mine.value:.2f} +- {mine.error:.2f} mPa s, {found.cpu_seconds:.0f} CPU s"
+    )
     assert by_lammps == pytest.approx(known.viscosity, abs=2.0 * known.error + 0.1 * known.viscosity)
     assert mine.value == pytest.approx(known.viscosity, abs=3.0 * np.hypot(mine.error, known.error))
     assert np.hypot(mine.error, known.error) < 0.12 * known.viscosity
