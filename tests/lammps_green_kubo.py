@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lammps_potential import BAR, mendelev_iron, open_lammps
+from lammps_potential import BAR, EPSILON, SIGMA, lennard_jones_argon, mendelev_iron, open_lammps
 
 COMPONENTS = {"a": "pxy", "b": "pxz", "c": "pyz", "d": "(pxx-pyy)/2", "e": "(pxx+pyy-2*pzz)/sqrt(12)"}
 """The five of the traceless stress, as variables of LAMMPS."""
@@ -57,6 +57,21 @@ def hot_iron(cells: int, edge: float, kelvin: float, *, heated: int, cooled: int
          "timestep 0.002", "neighbor 1.0 bin", "fix move all nve",
          "fix bath all langevin 4000 4000 0.1 4711 zero yes", f"run {heated}", "unfix bath",
          f"fix bath all langevin {kelvin} {kelvin} 0.1 4711 zero yes", f"run {cooled}", "unfix bath"]
+    )  # fmt: skip
+    return lmp
+
+
+def liquid_argon(cells: int, density: float, kelvin: float) -> Any:
+    """A LAMMPS with fcc cells of Lennard-Jones argon of a reduced density, molten and brought to `kelvin`."""
+    edge = SIGMA * float(np.cbrt(4.0 / density))
+    hot = 4.0 * EPSILON / 8.617333e-5
+    lmp = open_lammps()
+    lmp.commands_list(
+        ["units metal", f"lattice fcc {edge}", f"region r block 0 {cells} 0 {cells} 0 {cells}", "create_box 1 r",
+         "create_atoms 1 box", "mass 1 39.948", *lennard_jones_argon().pair, f"velocity all create {hot} 4711",
+         "timestep 0.008", "neighbor 1.0 bin", "fix move all nve",
+         f"fix bath all langevin {hot} {hot} 1.0 4711 zero yes", "run 2000", "unfix bath",
+         f"fix bath all langevin {kelvin} {kelvin} 1.0 4711 zero yes", "run 5000", "unfix bath"]
     )  # fmt: skip
     return lmp
 

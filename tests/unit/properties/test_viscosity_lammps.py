@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.units import fs
 
 from exact_potentials import alone, bcc
-from lammps_green_kubo import correlated, hot_iron
-from lammps_potential import BAR, mendelev_iron
+from lammps_green_kubo import correlated, hot_iron, liquid_argon
+from lammps_potential import BAR, EPSILON, SIGMA, mendelev_iron
 from magflow.core.units import EV_PER_A3_IN_GPA, KB
 from magflow.properties.base import Work
 from magflow.properties.green_kubo import autocorrelation, green_kubo, running_integral, shear_components
@@ -25,6 +26,19 @@ def test_correlations_and_their_integral_are_those_of_lammps():
     factor = EV_PER_A3_IN_GPA * found.volume / (KB * found.temperature)
     integral = factor * running_integral(mine.mean(axis=1), found.interval)
     assert integral == pytest.approx(found.running_integral, rel=1e-6), "constants of nature of two decades"
+
+
+@pytest.mark.slow
+def test_lennard_jones_liquid_moved_by_lammps(record_testsuite_property):
+    """rho* 0.8442, T* 0.722: 3.2 to 3.4 (Meier et al., J. Chem. Phys. 121, 3671 (2004), and references there)."""
+    found = correlated(liquid_argon(4, 0.8442, 0.722 * EPSILON / KB), samples=120_000, every=2, lags=100)
+    mine = green_kubo(np.split(found.stress, 8), found.interval, found.volume, found.temperature)
+    unit = np.sqrt(39.948 * EPSILON) / SIGMA**2 / fs * 1e-3 * EV_PER_A3_IN_GPA  # mPa s
+    value, error, reached = mine.viscosity / unit, mine.error / unit, KB * found.temperature / EPSILON
+    record_testsuite_property("Lennard-Jones moved by LAMMPS", f"{value:.2f} +- {error:.2f} at T* {reached:.3f}")
+    assert reached == pytest.approx(0.722, abs=0.03)
+    assert value == pytest.approx(3.3, abs=0.15 + 2 * error)
+    assert error < 0.08 * value
 
 
 @pytest.mark.slow
