@@ -5,6 +5,7 @@ Phonon fine-tuning (arXiv:2601.07742): steps on random columns of the Hessian, a
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ def finetune_nequip(
     form = started(definition(settings, network, train, labels, species), origin, train, refit=False)
     crystals = columns_of(force_constants, species, settings.cutoff, magnetic=settings.magnetic)
     content = {"definition": form, "seed": seed, "batch_frames": settings.batch_frames, **_settings(settings)}
+    content = json.loads(json.dumps(content, sort_keys=True))  # a start is ordered as it was fitted, or as it was read
 
     def write(directory: Path) -> None:
         directory.mkdir()
