@@ -110,14 +110,15 @@ def one_set(options: argparse.Namespace, seed: int, sizes: tuple[int, ...]) -> T
     plain, free = LabelKind.NON_MAGNETIC, LabelKind.SPIN_POLARISED
     common = {"n_psi": 1, "level": options.level}
     family = MmtpFamily(**common)
+    pool = kept(folder / "magnetic.extxyz", lambda: labelled(frames()[:most], free))
     return TransferTask(
         pretraining=family,
         family=family,
         non_magnetic=kept(folder / "non_magnetic.extxyz", lambda: labelled(frames()[most:], plain)),
-        pool=kept(folder / "magnetic.extxyz", lambda: labelled(frames()[:most], free)),
+        pool=pool,
         test=kept(folder / "test.extxyz", lambda: labelled(disordered(options.test, 2000 + seed), free)),
         sizes=sizes,
-        scratch_sizes=doubled(sizes, options.scratch_to),
+        scratch_sizes=doubled(sizes, min(options.scratch_to, len(pool))),
         seeds=(seed,),
         workdir=folder / "points",
         arms=(Arm.SCRATCH, Arm.TUNED, Arm.DIFFERENCE),

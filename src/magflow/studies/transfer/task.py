@@ -139,8 +139,9 @@ class TransferTask:
             text = f"{done}/{len(wanted)}: seed {seed}, {size} magnetic labels, {arm}"
             progress(done / len(wanted), text, milestone=True)
             points.append(_point(self, seed, arm, size))
+        curve = TransferCurve(tuple(points), about(self), ceiling_of(self))
         progress(1.0, f"{len(wanted)}/{len(wanted)}: done", milestone=True)
-        return TransferCurve(tuple(points), about(self), ceiling_of(self))
+        return curve
 
 
 def _claim(task: TransferTask) -> None:
