@@ -238,12 +238,14 @@ def test_check_counts_labels_and_the_loop_keeps_to_the_rest(tmp_path, write_camp
     assert plain.fingerprint == spec.fingerprint
 
 
-def test_the_weights_of_the_stage_are_those_of_the_family_but_for_two(tmp_path, write_campaign):
+def test_beside_force_constants_all_labels_but_energies_weigh_twice(tmp_path, write_campaign):
     spec = load_campaign(write_campaign(tmp_path / "tiny.yaml", phonons=ASKED))
     weights, own = spec.phonons.family(spec.family()).weights, spec.family().weights
     assert (weights.force_constants, weights.stress) == (20.0, 2.0 * own.stress)
-    assert (weights.energy, weights.forces) == (own.energy, own.forces)
+    assert (weights.energy, weights.forces) == (own.energy, 2.0 * own.forces)
+    assert weights.magnetic_forces == 2.0 * own.magnetic_forces
     tuned = PhononsSpec(supercells=((1, 1, 1),), weight=30.0).family(NequipSpinFamily())
-    assert (tuned.force_constant_weight, tuned.finetuning.weights.stress) == (30.0, 100.0)
+    weights = tuned.finetuning.weights
+    assert (weights.force_constants, weights.stress, weights.forces, weights.energy) == (30.0, 100.0, 400.0, 500.0)
     with pytest.raises(InputError, match="follow the atoms"):
         spec.phonons.check_moments(SpinLatticeEngine(kind=LabelKind.SPIN_POLARISED), spec.family())

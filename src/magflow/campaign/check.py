@@ -289,11 +289,12 @@ def _phonons(spec: CampaignSpec) -> tuple[Probe, ...]:
 
 
 def _learns(spec: CampaignSpec) -> str:
-    if spec.phonons is None:
+    asked = spec.phonons
+    if asked is None:
         return "none"
-    spec.phonons.check_moments(spec.engine(), spec.family())
-    weight = spec.phonons.family(spec.family()).force_constant_weight
-    return f"{spec.train.family}, weight {weight:g}; weight of the stress x {spec.phonons.stress:g}"
+    asked.check_moments(spec.engine(), spec.family())
+    weight = asked.family(spec.family()).force_constant_weight
+    return f"{spec.train.family}, weight {weight:g}; of the stress x {asked.stress:g}, of forces x {asked.forces:g}"
 
 
 def _displaced(spec: CampaignSpec) -> str:

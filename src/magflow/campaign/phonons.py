@@ -45,6 +45,12 @@ class PhononsSpec(Section):
         description="Factor on the weight of the stress meanwhile: stress is what force constants make a potential "
         "forget.",
     )
+    forces: float = Field(
+        2.0,
+        ge=1,
+        description="Factor on the weights of forces and magnetic forces meanwhile, for the same reason; energies have "
+        "to spare.",
+    )
     forgetting: float = Field(
         0.02,
         ge=0,
@@ -67,7 +73,7 @@ class PhononsSpec(Section):
         able = family
         if isinstance(family, LearnsForceConstants):
             weight = family.force_constant_weight if self.weight is None else self.weight
-            able = family.weighing(weight, self.stress)
+            able = family.weighing(weight, self.stress, self.forces)
         return learns_force_constants(able)
 
     @staticmethod

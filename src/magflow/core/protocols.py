@@ -359,9 +359,9 @@ class LearnsForceConstants(PotentialFamily, Protocol):
     def force_constant_weight(self) -> float:
         """What a component weighs beside the labels, in the family's own units of 1/(eV/A^2)."""
 
-    def weighing(self, force_constants: float, stress: float = 1.0) -> LearnsForceConstants:
-        """The same family with another :attr:`force_constant_weight`, and `stress` times the weight of stresses while
-        force constants are learnt.
+    def weighing(self, force_constants: float, stress: float = 1.0, forces: float = 1.0) -> LearnsForceConstants:
+        """The same family with another :attr:`force_constant_weight`, and `stress` times the weight of stresses and
+        `forces` times those of forces and magnetic forces while force constants are learnt.
         """
 
     def fit(

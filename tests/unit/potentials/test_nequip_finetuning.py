@@ -45,9 +45,10 @@ def test_columns_are_those_of_the_labels_one_after_another():
 
 
 def test_weights_are_those_of_the_fine_tuning():
-    family = FAMILY.weighing(25.0, stress=2.0)
+    family = FAMILY.weighing(25.0, stress=2.0, forces=3.0)
     assert isinstance(family, LearnsForceConstants) and isinstance(family, NequipSpinFamily)
     assert family.force_constant_weight == 25.0 and family.finetuning.weights.stress == 100.0
+    assert (family.finetuning.weights.forces, family.finetuning.weights.magnetic_forces) == (600.0, 600.0)
     assert family.weights == FAMILY.weights and family.finetuning.weights.energy == 500.0
     assert FAMILY.learns_force_constants and not FAMILY.weighing(0.0).learns_force_constants
 

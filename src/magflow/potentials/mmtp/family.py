@@ -40,10 +40,16 @@ class MmtpFamily(MmtpSettings):
         """``weights.force_constants``."""
         return self.weights.force_constants
 
-    def weighing(self, force_constants: float, stress: float = 1.0) -> MmtpFamily:
+    def weighing(self, force_constants: float, stress: float = 1.0, forces: float = 1.0) -> MmtpFamily:
         """The same with other weights; see :class:`~magflow.core.protocols.LearnsForceConstants`."""
-        changed = {"force_constants": force_constants, "stress": stress * self.weights.stress}
-        return self.model_copy(update={"weights": self.weights.model_copy(update=changed)})
+        old = self.weights
+        changed = {
+            "force_constants": force_constants,
+            "stress": stress * old.stress,
+            "forces": forces * old.forces,
+            "magnetic_forces": forces * old.magnetic_forces,
+        }
+        return self.model_copy(update={"weights": old.model_copy(update=changed)})
 
     def fit(
         self,

@@ -97,10 +97,16 @@ class NequipBase(NequipSettings):
         """``finetuning.weights.force_constants``."""
         return self.finetuning.weights.force_constants
 
-    def weighing(self, force_constants: float, stress: float = 1.0) -> Self:
+    def weighing(self, force_constants: float, stress: float = 1.0, forces: float = 1.0) -> Self:
         """The same with other weights; see :class:`~magflow.core.protocols.LearnsForceConstants`."""
         old = self.finetuning.weights
-        weights = old.model_copy(update={"force_constants": force_constants, "stress": stress * old.stress})
+        changed = {
+            "force_constants": force_constants,
+            "stress": stress * old.stress,
+            "forces": forces * old.forces,
+            "magnetic_forces": forces * old.magnetic_forces,
+        }
+        weights = old.model_copy(update=changed)
         return self.model_copy(update={"finetuning": self.finetuning.model_copy(update={"weights": weights})})
 
     def load(self, data: bytes) -> NequipPotential:

@@ -68,21 +68,21 @@ class FinetuningWeights(BaseModel):
 
 class FinetuningSettings(BaseModel):
     """How force constants are learnt: by turns of a step on one random column of each of some crystals, and of steps
-    on labels, so that these are not forgotten. Weights, clipping and averaging are those of arXiv:2601.07742.
+    on labels, so that these are not forgotten. Weights and clipping are those of arXiv:2601.07742.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    turns: int = Field(default=300, ge=1, description="Turns: a step on force constants and those on labels.")
+    turns: int = Field(default=400, ge=1, description="Turns: a step on force constants and those on labels.")
     crystals: int = Field(default=4, ge=1, description="Crystals in a step, each with one random column.")
     label_steps: int = Field(default=4, ge=0, description="Steps of a turn on labels, batch_frames of them in each.")
     learning_rate: tuple[float, float] = Field(
-        default=(3e-4, 1e-6), description="First and last learning rate of AdamW; between them half a cosine."
+        default=(5e-3, 1e-6), description="First and last learning rate of AdamW; between them half a cosine."
     )
     weight_decay: float = Field(default=1e-3, ge=0.0, description="Of AdamW.")
     clip: float = Field(default=100.0, gt=0.0, description="Largest norm of a gradient; a larger one is scaled down.")
     average: float = Field(
-        default=0.999,
+        default=0.99,
         ge=0.0,
         lt=1.0,
         description="Decay of the moving average of the parameters, which is what is kept; smaller at first.",
