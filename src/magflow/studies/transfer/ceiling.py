@@ -33,7 +33,7 @@ from magflow.core.versions import known_fields
 EXACT = 1e4
 """Weight of a row that is known without error, in rows with the noise of the fit."""
 STEPS, FEWEST_SHARE = 12, 8
-"""Numbers of labels looked at beside given knowledge: so many, from an eighth of the fewest on."""
+"""Numbers of labels looked at beside given knowledge: those asked for and so many, from an eighth of the fewest on."""
 
 
 class Given(StrEnum):
@@ -120,7 +120,7 @@ def expected_errors(
         Seed to magnetic labels in the order in which they come, as many as the largest of `sizes`.
     """
     fewest = max(1, min(sizes) // FEWEST_SHARE)
-    between = np.geomspace(fewest, max(sizes), STEPS).round().astype(int).tolist()
+    between = [*sizes, *np.geomspace(fewest, max(sizes), STEPS).round().astype(int).tolist()]
     out: list[Expected] = []
     with threadpool_limits(limits=1, user_api="blas"):
         for seed, magnetic in draws.items():
