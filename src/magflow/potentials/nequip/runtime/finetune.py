@@ -142,7 +142,7 @@ class Finetuning:
             _line(self.turn + 1, math.nan, {"loss": math.nan})
             raise FloatingPointError("the loss is not finite")
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), float(self.said["clip"]))
         self.optimiser.step()
         decay = min(float(self.said["average"]), (1 + self.steps) / (10 + self.steps))
