@@ -43,7 +43,7 @@ def require_extxyz(output: Path | None) -> None:
 
 
 def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
-    """Settings as a mapping, from ``KEY=VALUE`` texts; dots in a key lead into it.
+    """Settings as a mapping, from ``KEY=VALUE`` texts; dots in a key lead into it, numbers between commas are a list.
 
     Raises
     ------
@@ -63,8 +63,16 @@ def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise InputError("a setting is given in whole and in part", where="--set", seen=text)
-        place[last] = value_of(value.strip())
+        place[last] = _setting(value.strip())
     return given
+
+
+def _setting(text: str) -> Any:
+    found = value_of(text)
+    if found == text and "," in text:
+        listed = value_of(f"[{text}]")
+        return listed if isinstance(listed, list) else text
+    return found
 
 
 def value_of(text: str) -> Any:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from magflow.api.opening import labels_of_file
 from magflow.cli.app import app
+from magflow.cli.inputs import settings_of
 from magflow.errors import InputError
 
 FRAME = """2
@@ -57,3 +58,19 @@ def test_commands_that_read_labels_take_the_sign(with_virial, tmp_path, command)
 def test_no_guess_of_the_sign(with_virial):
     with pytest.raises(InputError, match="virial"):
         labels_of_file(with_virial)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("300,600", [300, 600]),
+        ("[300, 600]", [300, 600]),
+        ("0.5, 1e-3", [0.5, 1e-3]),
+        ("300", 300),
+        ("a,b", "a,b"),
+        ("300,", "300,"),
+        ("null", None),
+    ],
+)
+def test_settings_are_numbers_lists_of_numbers_or_words(text, value):
+    assert settings_of([f"stability.temperatures={text}"]) == {"stability": {"temperatures": value}}
