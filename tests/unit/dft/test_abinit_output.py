@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from magflow.dft.abinit.texts import moments_in, read_log
+from magflow.dft.abinit.texts import moments_in, read_log, wavering
 from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.text import lines
 
@@ -51,6 +51,21 @@ def test_error_message_is_one_line():
     log = "--- !WARNING\nmessage: |\n    no\n...\n--- !ERROR\nmessage: |\n    Found `FOO`\n    in it.\n...\n"
     assert read_log(log.splitlines()).error == "Found `FOO` in it."
     assert read_log(["all is well"]).error == ""
+
+
+def cycle(steps: int, energies=(-175.5,), changes=(1e-5,), largest=(0.08,)) -> str:
+    said = " ETOT {:2d}  {:.9f}    -1.29E-06 2.27E-08 1.35E-04 {:.1E} {:.2E} 7.339"
+    of = lambda values, i: values[i % len(values)]  # noqa: E731
+    return "\n".join(said.format(i + 1, of(energies, i), of(changes, i), of(largest, i)) for i in range(steps))
+
+
+def test_how_far_the_last_ten_steps_go_to_and_fro():
+    energy, force = wavering(cycle(10, energies=(-175.5, -175.500002), changes=(1e-4, 3e-4)))
+    assert energy == pytest.approx(2e-6)
+    assert force == pytest.approx(3e-4)
+    assert wavering(cycle(10, largest=(0.082, 0.083)))[1] == pytest.approx(1e-3)
+    assert wavering(cycle(9)) == (np.inf, np.inf), "too few steps to say"
+    assert wavering(cycle(10).replace("1.0E-05", "*******", 1)) == (np.inf, np.inf)
 
 
 @pytest.mark.parametrize("word", ["********", "NaN", "-Infinity", "nan"])

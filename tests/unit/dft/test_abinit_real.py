@@ -103,6 +103,23 @@ def test_unconverged_run_that_ends_with_status_zero(compute, iron):
     assert "ETOT  3" in label.details["log_tail"]
 
 
+@pytest.mark.slow
+def test_a_cycle_that_only_wavers_is_taken_for_its_noise_if_asked(compute):
+    rattled = Frame(("Fe", "Fe"), np.diag([2.85] * 3), [[0, 0, 0], [1.48, 1.42, 1.42]], [2.2, 2.2])
+    free = {"kind": LabelKind.SPIN_POLARISED, "attempts": 1, "nstep": 25}
+    right = compute(rattled, **free)
+    never = compute(rattled, **free, tolvrs=1e-30)
+    flat = compute(rattled, **free, tolvrs=1e-30, force_noise_ev_a=0.02)
+    assert never.failure.kind == FailureKind.SCF_UNCONVERGED
+    assert right.ok and "noise" not in right.details
+    assert flat.ok
+    assert 0 <= flat.details["noise"]["forces_ev_a"] <= 0.02
+    assert flat.energy == pytest.approx(right.energy, abs=1e-3)
+    np.testing.assert_allclose(flat.forces, right.forces, atol=0.02)
+    held = compute(rattled, kind=LabelKind.CONSTRAINED, attempts=1, nstep=25, tolvrs=1e-30, force_noise_ev_a=0.1)
+    assert held.failure.kind == FailureKind.SCF_UNCONVERGED, "its magnetic forces are not known to have settled"
+
+
 def test_spheres_that_abinit_refuses(compute):
     close = Frame(("Fe", "Fe"), np.diag([4.2, 4.2, 4.2]), [[0, 0, 0], [1.80, 0, 0]], [1.0, 1.0])
     assert compute(close, kind="spin-polarised").failure.kind == FailureKind.OVERLAPPING_SPHERES

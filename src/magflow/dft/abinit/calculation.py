@@ -32,6 +32,9 @@ _STEM = "run"
 _WORTH_KEEPING = 10.0
 """Potential residual (tolvrs) of a density that is a better start than atoms side by side; those begin at 1e3."""
 
+_FLAT = 5e-4
+"""eV per atom by which the energy may still go to and fro in an SCF cycle that is taken for its small noise."""
+
 _BELOW_ATOMS = 1.0
 """Hartree by which bands may lie lower than the levels of the atoms; those of a ghost lay 2.2 below."""
 
@@ -126,7 +129,7 @@ class AbinitCalculation(Calculation[Attempt, Output]):
             if self._is_ghost(results[-1]) and not damped:
                 damped = True
                 yield _damped(planned)
-            if results[-1].converged or self._is_ghost(results[-1]):
+            if self._is_settled(results[-1]) or self._is_ghost(results[-1]):
                 return
 
     def write(self, folder: Path, step: Attempt, before: tuple[Path, Output] | None) -> None:
@@ -183,6 +186,15 @@ class AbinitCalculation(Calculation[Attempt, Output]):
     def _is_ghost(self, output: Output) -> bool:
         return output.lowest_state < self.bottom
 
+    def _is_settled(self, output: Output) -> bool:
+        """Whether the SCF cycle met its criterion, or has no more than the noise that is allowed.
+
+        Constraints have a gradient of their own, of which the steps say nothing: those have to converge.
+        """
+        small = output.force_noise <= self.settings.force_noise_ev_a
+        flat = output.energy_noise <= _FLAT * len(self.frame)
+        return output.converged or bool(small and flat and not self.held.any())
+
     def judge(self, results: Sequence[Output], details: dict[str, Any]) -> Failure | None:
         """See :class:`magflow.dft.calculation.Calculation`."""
         output = results[-1]
@@ -200,12 +212,14 @@ class AbinitCalculation(Calculation[Attempt, Output]):
         foreign = foreign_structure(self.frame, output.species, output.cell, output.fractions)
         if foreign is not None:
             return Failure(FailureKind.INCONSISTENT, f"this is the output of something else: {foreign}")
-        if not output.converged:
+        if not self._is_settled(output):
             return Failure(
                 FailureKind.SCF_UNCONVERGED,
                 f"residual {output.residual:.1e} after {output.iterations} steps in the last of "
                 f"{len(results)} attempts",
             )
+        if not output.converged:
+            details["noise"] = {"energy_ev": output.energy_noise, "forces_ev_a": output.force_noise}
         # Only after the density has settled: on the way, a constraint that cannot be met pulls states down, too.
         if self._is_ghost(output):
             return Failure(

@@ -19,7 +19,7 @@ import numpy as np
 
 from magflow.core.types import FloatArray
 from magflow.core.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
-from magflow.dft.abinit.texts import read_log, read_main_output, read_moments
+from magflow.dft.abinit.texts import read_log, read_main_output, read_moments, wavering
 from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.text import lines, require_file
 
@@ -49,6 +49,8 @@ class Output:
         Whether the SCF cycle met its criterion.
     iterations, residual
         SCF steps done; the last potential residual.
+    energy_noise, force_noise
+        How far the energy (eV) and a force (eV/A) went to and fro in the last ten steps.
     lowest_state
         Lowest eigenvalue, eV from the Fermi level.
     scf_tail
@@ -69,6 +71,8 @@ class Output:
     converged: bool
     iterations: int
     residual: float
+    energy_noise: float
+    force_noise: float
     lowest_state: float
     scf_tail: str
     version: str
@@ -91,6 +95,7 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
     if not log.summary or not abo.completed:
         raise TruncatedOutputError("the output ends before `Calculation completed`")
     gsr = variables(folder / f"{stem}o_GSR.nc", _VARIABLES)
+    energy_noise, force_noise = wavering(abo.scf_tail)
     gradient = None
     if constrained:
         out = variables(folder / f"{stem}o_OUT.nc", ("grspin",))
@@ -104,6 +109,8 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         converged=not log.unconverged,
         iterations=abo.steps,
         residual=abo.residual,
+        energy_noise=energy_noise * HARTREE,
+        force_noise=force_noise * HARTREE_PER_BOHR,
         lowest_state=float(gsr["eigenvalues"].min() - _shaped(gsr["fermi_energy"], (), "fermi_energy")) * HARTREE,
         scf_tail=abo.scf_tail,
         version=log.field("version"),

@@ -66,6 +66,13 @@ class AbinitSettings(CodeSettings):
         description="Attempts at an SCF cycle that does not converge: smaller magcon_lambda, more steps, restart. One "
         "that fell into a ghost state of a dataset is repeated once with damped mixing besides.",
     )
+    force_noise_ev_a: Annotated[float, Field(ge=0.0, le=0.1)] = Field(
+        0.0,
+        description="Of labels without constraints, eV/A: an SCF cycle that has spent its steps is taken all the same "
+        "if in its last ten no force changed by more than this and the energy by no more than 0.5 meV/atom. Where "
+        "moments collapse, in dense liquids say, the density wanders between states that are equal to this accuracy. "
+        "The label says how large its noise is. 0: never.",
+    )
     command: str | None = Field(
         None, min_length=1, description="ABINIT executable; None: abinit_command of ~/.magflow.yaml."
     )

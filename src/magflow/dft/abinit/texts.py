@@ -17,6 +17,7 @@ _TITLE = "Integrated electronic and magnetization densities in atomic spheres:"
 _COLUMNS = ("Diff(up-dn)", "mag(z)")
 """The column of the moment in a collinear table, and in that of later versions and non-collinear runs."""
 _STEP = re.compile(r"^ ETOT\s*(\d+)\s+\S+\s+\S+\s+\S+\s+(\S+)")
+_TAIL = 10  # last steps of an SCF cycle that are kept
 _ERRORS = ("--- !ERROR", "--- !BUG")
 _SUMMARY = "--- !FinalSummary"
 _KEPT = 1000  # lines of one message, or of the summary
@@ -24,7 +25,7 @@ _KEPT = 1000  # lines of one message, or of the summary
 
 @dataclass(frozen=True)
 class Log:
-    """What a log says: ABINIT's own first error message on one line, its closing summary, whether a SCF cycle ended
+    """What a log says: ABINIT's own first error message on one line, its closing summary, whether an SCF cycle ended
     before its criterion was met, the number of SCF steps.
     """
 
@@ -78,7 +79,7 @@ def read_log(lines: Iterable[str]) -> Log:
 def read_main_output(lines: Iterable[str], n_atoms: int) -> MainOutput:
     """Read a main output; the table of a run of `n_atoms` atoms is kept, with a little more to see if it is longer."""
     completed, last, table, taken = False, "", list[str](), False
-    steps = deque[str](maxlen=10)
+    steps = deque[str](maxlen=_TAIL)
     for line in lines:
         completed = completed or "Calculation completed" in line
         if line.startswith(" ETOT"):
@@ -96,6 +97,20 @@ def read_main_output(lines: Iterable[str], n_atoms: int) -> MainOutput:
         "\n".join(steps),
         tuple(table),
     )
+
+
+def wavering(scf_tail: str) -> tuple[float, float]:
+    """How far the energy (hartree) and a force (Ha/bohr) still go to and fro in the last ten steps of an SCF cycle.
+
+    Columns of a step: its number, energy, its change, residuals of wavefunctions and potential, the largest change of
+    a force since the step before, the largest force. Infinity if there are fewer steps, or they do not say.
+    """
+    rows = [line.split()[1:] for line in scf_tail.splitlines()]
+    if len(rows) < _TAIL or any(len(row) < 7 for row in rows):
+        return math.inf, math.inf
+    energies, changes, largest = (np.array([_float(row[i]) for row in rows]) for i in (1, 5, 6))
+    found = np.ptp(energies), max(changes.max(), np.ptp(largest))
+    return (float(found[0]), float(found[1])) if np.isfinite(found).all() else (math.inf, math.inf)
 
 
 def read_moments(table: Iterable[str], n_atoms: int) -> FloatArray:
