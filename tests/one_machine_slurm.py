@@ -25,7 +25,7 @@ _SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "
 
 _CONFIGURATION = """\
 ClusterName=magflowtest
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -33,13 +33,13 @@ AuthInfo=socket={root}/munge.socket
 CredType=cred/munge
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
-CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+{listening}
 StateSaveLocation={root}/state
-SlurmdSpoolDir={root}/spool
+SlurmdSpoolDir={root}/spool-%n
 SlurmctldPidFile={root}/slurmctld.pid
-SlurmdPidFile={root}/slurmd.pid
+SlurmdPidFile={root}/slurmd-%n.pid
 SlurmctldLogFile={root}/slurmctld.log
-SlurmdLogFile={root}/slurmd.log
+SlurmdLogFile={root}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -52,13 +52,13 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=0,batch_sched_delay=0
 ReturnToService=2
 SlurmdParameters=config_overrides
-SlurmdTimeout=60
+SlurmdTimeout={silence_s}
 InactiveLimit=0
 KillWait=2
 OverTimeLimit=0
 MinJobAge=300
 JobRequeue=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
+{nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=other Nodes=ALL Default=NO MaxTime=INFINITE State=UP
 """
@@ -76,6 +76,13 @@ class OneMachineSlurm:
     cpus
         Processors the node claims to have: so many one-processor jobs run at once.
     """
+
+    address = "127.0.0.1"
+    """Of the controller."""
+    listening = "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny"
+    """Which interfaces are listened on."""
+    silence_s = 60
+    """A node is lost to the controller after so many seconds without a word."""
 
     def __init__(self, cpus: int = 4) -> None:
         self.cpus = cpus
@@ -97,34 +104,59 @@ class OneMachineSlurm:
         missing = [name for name in PROGRAMS if not _program(name)]
         if missing:
             raise SlurmUnavailableError(f"not installed: {', '.join(missing)}; scripts/install_slurm.sh installs them")
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in self.nodes)):
             (self.root / name).mkdir()
         key = self.root / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
         ports = _free_ports(2)
         text = _CONFIGURATION.format(
-            host=self.host, user=getpass.getuser(), root=self.root, ports=ports, cpus=self.cpus
+            host=self.host,
+            address=self.address,
+            listening=self.listening,
+            user=getpass.getuser(),
+            root=self.root,
+            ports=ports,
+            silence_s=self.silence_s,
+            nodes="\n".join(
+                f"NodeName={node} NodeAddr={address} CPUs={self.cpus} RealMemory=2000 State=UNKNOWN"
+                for node, address in self.nodes.items()
+            ),
         )
         (self.root / "slurm.conf").write_text(text)
         try:
             self._munge()
             self._run("slurmctld", "-D", "-i")
-            self.start_node()
+            for node in self.nodes:
+                self.start_node(node)
         except SlurmUnavailableError:
             self.stop()
             raise
 
-    def start_node(self) -> None:
-        """Start the node's daemon (again) and wait until the node is idle."""
-        self._run("slurmd", "-D", "-N", self.host)
+    @property
+    def nodes(self) -> dict[str, str]:
+        """Names of the nodes and their addresses."""
+        return {self.host: self.address}
+
+    def on_node(self, node: str) -> list[str]:
+        """What runs the command behind it on a node."""
+        return []
+
+    def start_node(self, node: str | None = None) -> None:
+        """Start a node's daemon (again) and wait until the node is idle."""
+        node = node or self.host
+        daemon = self._run("slurmd", "-D", "-N", node, key=f"slurmd {node}", before=self.on_node(node))
         deadline = time.monotonic() + 30
-        while (state := self.node_state()) not in ("idle", "mix", "mixed", "allocated"):
-            if self._daemons["slurmd"].poll() is not None or time.monotonic() > deadline:
+        while (state := self.node_state(node)) not in ("idle", "mix", "mixed", "allocated"):
+            if daemon.poll() is not None or time.monotonic() > deadline:
                 raise SlurmUnavailableError(f"the node is {state or 'unknown'}: {self._log_tail()}")
             if state.startswith("down"):
-                self.command("scontrol", "update", f"nodename={self.host}", "state=resume", check=False)
+                self.resume(node)
             time.sleep(0.1)
+
+    def resume(self, node: str) -> None:
+        """Let jobs run on a node that was down."""
+        self.command("scontrol", "update", f"nodename={node}", "state=resume", check=False)
 
     def stop(self) -> None:
         """End all jobs and daemons and remove the directory."""
@@ -143,7 +175,7 @@ class OneMachineSlurm:
 
     def lose_node(self) -> None:
         """The node dies: its daemon, its jobs and all they had started are killed at once; the controller notices."""
-        self._daemons.pop("slurmd").kill()
+        self._daemons.pop(f"slurmd {self.host}").kill()
         self._kill_steps()
         self.command("scontrol", "update", f"nodename={self.host}", "state=down", "reason=lost")
 
@@ -165,9 +197,10 @@ class OneMachineSlurm:
         found = re.search(r"JobState=(\w+)", self.command("scontrol", "show", "job", str(job), check=False))
         return found.group(1) if found else "GONE"
 
-    def node_state(self) -> str:
+    def node_state(self, node: str | None = None) -> str:
         """``idle``, ``down``, ..."""
-        out = self.command("sinfo", "--noheader", "--format=%T", "--partition=main", check=False)
+        wanted = ("--partition=main", f"--nodes={node or self.host}")
+        out = self.command("sinfo", "--noheader", "--format=%T", *wanted, check=False)
         return out.strip().rstrip("*").lower()
 
     def _munge(self) -> None:
@@ -181,16 +214,17 @@ class OneMachineSlurm:
                 raise SlurmUnavailableError(f"munge does not start: {self._log_tail()}")
             time.sleep(0.05)
 
-    def _run(self, name: str, *options: str) -> None:
+    def _run(self, name: str, *options: str, key: str = "", before: list[str] | None = None) -> subprocess.Popen[bytes]:
         with (self.root / f"{name}.out").open("ab") as log:
-            self._daemons[name] = subprocess.Popen(
-                [_program(name), *options],
+            self._daemons[key or name] = subprocess.Popen(
+                [*(before or ()), _program(name), *options],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        return self._daemons[key or name]
 
     def _kill_steps(self) -> None:
         """Kill all processes of all jobs; first those that would report their end to the controller."""

@@ -50,13 +50,14 @@ class MagflowError(Exception):
         super().__init__(message)
 
     def __str__(self) -> str:
-        parts = [f"{self.where}: {self.message}" if self.where else self.message]
+        where = f"{_cut(self.where, MAX_PART)}: " if self.where else ""
+        parts = [where + _cut(self.message, MAX_PART)]
         if self.seen is not None:
             parts.append(f"seen: {_short(self.seen)}")
         if self.expected is not None:
-            parts.append(f"expected: {self.expected}")
+            parts.append(f"expected: {_cut(self.expected, MAX_PART)}")
         if self.hint is not None:
-            parts.append(f"hint: {self.hint}")
+            parts.append(f"hint: {_cut(self.hint, MAX_PART)}")
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -66,11 +67,17 @@ class MagflowError(Exception):
 MAX_SEEN = 300
 """Characters of an offending value that are shown."""
 
+MAX_PART = 2000
+"""Characters of each other part: names out of a file may stand in it."""
+
 
 def _short(seen: object) -> str:
     """One line of bounded length."""
-    text = " ".join(str(seen).split())
-    return text if len(text) <= MAX_SEEN else f"{text[: MAX_SEEN - 4]} ..."
+    return _cut(" ".join(str(seen).split()), MAX_SEEN)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
 def _rebuild(

@@ -89,6 +89,8 @@ class _SettingsFile(PydanticBaseSettingsSource):
             content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError("the settings file cannot be read", where=str(path), seen=error) from error
+        except (ValueError, RecursionError) as error:
+            raise InputError("the settings file is no YAML", where=str(path), seen=type(error).__name__) from None
         except YAMLError as error:  # its text quotes the file, and with it a password
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -8,12 +8,13 @@ is in memory), replica sets, retryable writes, change streams, isolation of tran
 ignored), authentication (every password is a wrong one), query planning, and each place where mongomock's query
 language differs from MongoDB's. The same tests run against a real server named by ``MAGFLOW_TEST_MONGO_URI``.
 
-    python -m doubles.mongo_wire [--port N] [--certificate PEM]      (in the folder tests)
+    python -m doubles.mongo_wire [--host ADDRESS] [--port N] [--certificate PEM]      (in the folder tests)
 
-prints its port, listens on the loopback interface alone and ends when its standard input does. One thread runs the
-commands one after the other, so each is atomic, as operations on one document are in MongoDB. Outages: SIGUSR1 cuts
-every connection and refuses new ones, SIGUSR2 ends that; ``client.admin.command("outage", 5.0)`` does both, 5 s
-apart; with ``afterNextWrite=True`` the outage begins once a write is applied and before it is acknowledged.
+prints its port, listens on one interface alone, the loopback's if nothing is said, and ends when its standard input
+does. One thread runs the commands one after the other, so each is atomic, as operations on one document are in
+MongoDB. Outages: SIGUSR1 cuts every connection and refuses new ones, SIGUSR2 ends that;
+``client.admin.command("outage", 5.0)`` does both, 5 s apart; with ``afterNextWrite=True`` the outage begins once a
+write is applied and before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def read_query(body: bytes) -> tuple[str, Document]:
 class Server:
     """Listens, answers, and can be cut off."""
 
-    def __init__(self, port: int, certificate: str | None) -> None:
-        self.database, self.port = Database(), port
+    def __init__(self, host: str, port: int, certificate: str | None) -> None:
+        self.database, self.host, self.port = Database(), host, port
         self._tls: ssl.SSLContext | None = None
         if certificate:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -86,7 +87,7 @@ class Server:
     async def open(self) -> None:
         """Accept connections."""
         if self._listening is None:
-            self._listening = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+            self._listening = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
             self.port = self._listening.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
@@ -155,9 +156,9 @@ def _reply_kind(kind: int) -> int:
     return OP_REPLY if kind == OP_QUERY else OP_MSG
 
 
-async def serve(port: int, certificate: str | None) -> None:
+async def serve(host: str, port: int, certificate: str | None) -> None:
     """Listen until standard input ends."""
-    server = Server(port, certificate)
+    server = Server(host, port, certificate)
     await server.open()
     print(server.port, flush=True)
     loop = asyncio.get_running_loop()
@@ -174,17 +175,19 @@ class WireMongo:
     ----------
     certificate
         PEM file with certificate and key; with it the double speaks TLS alone.
+    host
+        Address it listens on.
     """
 
-    def __init__(self, certificate: Path | None = None) -> None:
-        command = [sys.executable, "-m", "doubles.mongo_wire"]
+    def __init__(self, certificate: Path | None = None, host: str = "127.0.0.1") -> None:
+        command = [sys.executable, "-m", "doubles.mongo_wire", "--host", host]
         if certificate is not None:
             command += ["--certificate", str(certificate)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=TESTS, stdin=pipe, stdout=pipe, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
-        self.uri = f"mongodb://127.0.0.1:{self.port}/"
+        self.uri = f"mongodb://{host}:{self.port}/"
 
     def cut(self) -> None:
         """Begin an outage: connections are dropped and refused."""
@@ -220,10 +223,11 @@ class WireMongo:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--certificate", help="PEM file with certificate and key: speak TLS")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.certificate))
+    asyncio.run(serve(options.host, options.port, options.certificate))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import fault_jobs
 import psutil
 import pytest
 
+from attacks import seeds
 from magflow.errors import StoreError
 from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.processes import TAG, tag
@@ -134,6 +135,7 @@ def check_against_undisturbed(tmp_path, rounds, generations, seed):
     blobs = store.additional_stores["data"]
     assert blobs.count() == store.count({"output.doc_type": "label"})  # none missing, none left over
     assert not workers_of(wild)
+    print(f"{rounds} rounds from seed {seed}: {len(seen)} labels acknowledged, {len(expected)} in the end")
 
 
 def test_five_rounds_of_kill_9(tmp_path):
@@ -142,9 +144,9 @@ def test_five_rounds_of_kill_9(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", seeds(2))
 def test_fifty_rounds_of_kill_9(tmp_path, seed):
-    check_against_undisturbed(tmp_path, rounds=50, generations=300, seed=seed)
+    check_against_undisturbed(tmp_path, rounds=50, generations=150, seed=seed)
 
 
 def test_file_size_limit_is_a_store_error_and_loses_nothing(tmp_path):

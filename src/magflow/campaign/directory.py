@@ -32,6 +32,8 @@ UNTUNED = "models-untuned"
 IDENTITY_LAYOUT: Format[dict[str, Any]] = Format("campaign")
 """Of ``campaign.json``."""
 
+_IDENTITY_KEYS = ("id", "name", "structures")
+
 
 @dataclass(frozen=True)
 class CampaignDirectory:
@@ -168,7 +170,10 @@ class CampaignDirectory:
         """
         file = self.path / IDENTITY
         try:
-            return read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
+            content = read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
+            if wrong := [key for key in _IDENTITY_KEYS if not isinstance(content.get(key), str)]:
+                raise ValueError(f"no text under {', '.join(wrong)}")
+            return content
         except (OSError, ValueError, TypeError, RecursionError) as error:
             hint = f"`magflow run FILE --dir {self.path}` with the campaign's own file writes it anew"
             raise StoreError("the campaign's identity cannot be read", where=str(file), hint=hint) from error

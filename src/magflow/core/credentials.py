@@ -24,6 +24,12 @@ _WORDS = frozenset(
         *("magflow", "fireworks", "launchpad", "campaign"),
     )
 )
+_MECHANISMS = frozenset(
+    (
+        *("GSSAPI", "MONGODB-AWS", "MONGODB-CR", "MONGODB-OIDC", "MONGODB-X509", "PLAIN", "DEFAULT"),
+        *("SCRAM-SHA-1", "SCRAM-SHA-256"),
+    )
+)
 KEY_PATTERN = (
     r"(?:pass|authorization|[\w.-]{0,60}?(?:passw(?:or)?d|passphrase|passcode|pwd|secret|credential|token|"
     r"api[_-]?key|access[_-]?key|private[_-]?key)[\w.-]{0,60})[\"']?\s{0,9}"
@@ -74,6 +80,8 @@ def _in_address(text: str) -> list[str]:
     for key, value in _OPTION.findall(text):
         if NAMES_A_SECRET.fullmatch(key):
             found.append(value)
+        elif key.lower() == "authmechanism" and unquote_plus(value).upper() not in _MECHANISMS:
+            found.append(value)  # no name of a mechanism: who knows what was pasted there
         elif key.lower() == "authmechanismproperties":
             found += _PROPERTY.findall(unquote_plus(value))
     return found

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import DAMAGE
+from magflow.core.arrays import DAMAGE, read_archive
 from magflow.core.dynamics import Integration, Limits, Motion, Pistons
 from magflow.core.files import replace_file
 from magflow.core.frame import frames_from_arrays, frames_to_arrays
@@ -86,8 +86,7 @@ def motion_from_bytes(data: bytes, where: str) -> tuple[Motion, dict[str, Any]]:
         If a newer magflow wrote them.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_archive(data)
         header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), where)
         how = known_fields(Integration, header["integration"])
         listed = (arrays["listed_positions"], arrays["listed_cell"]) if "listed_cell" in arrays else None

@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike
 
 from magflow.core import plugins
-from magflow.core.arrays import digest
+from magflow.core.arrays import DAMAGE, digest
 from magflow.core.calibration import Calibration, scales_of_old
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
@@ -353,8 +353,11 @@ class PotentialEnsemble:
         for name in manifest["members"]:
             with located(str(directory / str(name))):
                 members.append(family.load(_read_member(directory, str(name))))
-        calibration = Calibration.from_dict(manifest["calibration"])
-        uncertainty = Uncertainty(manifest["uncertainty"])
+        try:
+            calibration = Calibration.from_dict(manifest["calibration"])
+            uncertainty = Uncertainty(manifest["uncertainty"])
+        except DAMAGE as error:
+            raise _damaged(directory / MANIFEST, str(error)) from error
         return cls(tuple(members), manifest["family"], calibration, manifest["metadata"], uncertainty)
 
 
@@ -377,12 +380,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError("no ensemble in this directory", where=str(path.parent), expected=MANIFEST) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError("the ensemble manifest is damaged", where=str(path), seen=str(error)) from error
+        raise _damaged(path, str(error)) from error
     types = {"format": str, "family": str, "members": list, "calibration": dict, "metadata": dict}
     wrong = [k for k, t in types.items() if not isinstance(manifest, dict) or not isinstance(manifest.get(k), t)]
     if wrong:
-        raise InputError("the ensemble manifest is damaged", where=str(path), seen=f"bad {', '.join(wrong)}")
-    return FORMAT.upgraded(manifest, str(path))
+        raise _damaged(path, f"bad {', '.join(wrong)}")
+    try:
+        return FORMAT.upgraded(manifest, str(path))
+    except DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, seen: str) -> InputError:
+    return InputError("the ensemble manifest is damaged", where=str(path), seen=seen)
 
 
 def as_labelled(ensemble: PotentialEnsemble, items: Sequence[LabeledFrame]) -> EnsemblePrediction:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import DAMAGE, digest
+from magflow.core.arrays import DAMAGE, digest, read_archive
 from magflow.core.dynamics import RECORD, Motion, at_rest
 from magflow.core.files import append_to_file, cut_file, replace_file, size_on_disk
 from magflow.core.frame import Frame
@@ -270,8 +270,7 @@ class _Runs:
 
     def _restore(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: Mapping[str, np.ndarray] = {name: file[name] for name in file.files}
+            arrays = read_archive(path)
             header = FORMAT.upgraded(json.loads(arrays["header"].tobytes().decode()), str(path))
             motions = [arrays[f"motion_{k}"].tobytes() for k in range(len(header["sizes"]))]
         except DAMAGE as error:

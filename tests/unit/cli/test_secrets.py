@@ -202,3 +202,14 @@ def test_a_password_that_is_a_word_is_hidden_where_it_stands_and_nowhere_else(wo
 def test_one_that_is_none_is_hidden_everywhere(word):
     remember(f"mongodb://bob:{word}@h/db")
     assert mask(f"Port could not be cast from {word!r}; {word}s") == f"Port could not be cast from '***'; {word}s"
+
+
+@pytest.mark.parametrize("form", ["mongodb://bob:pw@h/db?authMechanism=S3cr3t", "mongodb://h/?authmechanism=S3cr3t"])
+def test_what_stands_in_place_of_a_mechanism_may_be_a_password(form):
+    remember(form)
+    assert SECRET not in mask(f"seen [{form!r}], {SECRET}")
+
+
+def test_a_mechanism_is_none():
+    remember("mongodb://bob:pw@h/db?authMechanism=scram-sha-256")
+    assert mask("SCRAM-SHA-256, scram-sha-256") == "SCRAM-SHA-256, scram-sha-256"

@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from scipy.linalg import LinAlgError
 from threadpoolctl import threadpool_limits
 
-from magflow.core.arrays import DAMAGE
+from magflow.core.arrays import DAMAGE, read_archive
 from magflow.core.frame import Frame
 from magflow.core.moments import GivenMoments
 from magflow.core.prediction import QUANTITIES, Prediction
@@ -158,8 +158,7 @@ class FlarePotential:
             If the bytes are no usable model.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_archive(data)
             header = FORMAT.upgraded(json.loads(str(arrays["header"])))
             form = _form(header["form"])
             return cls(form, _process(form, int(header["power"]), arrays), float(header["r_min"]))

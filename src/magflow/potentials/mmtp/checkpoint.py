@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import DAMAGE, digest
+from magflow.core.arrays import DAMAGE, digest, read_archive
 from magflow.core.files import replace_file
 from magflow.core.label import Cost
 from magflow.core.versions import Mark, known_fields
@@ -123,8 +123,7 @@ def _encode(key: str, state: State, cost: Cost) -> bytes:
 
 
 def _decode(data: bytes, where: str) -> tuple[dict[str, Any], State]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_archive(data)
     header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()), where)
     numbers = header["state"]
     if set(numbers) != {*_NUMBERS, *_WORDS} or not set(_ARRAYS[:2]) <= set(arrays) <= set(_ARRAYS):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from magflow.core.arrays import DAMAGE
+from magflow.core.arrays import DAMAGE, read_archive
 from magflow.core.types import FloatArray
 from magflow.core.versions import Mark
 from magflow.errors import InputError
@@ -186,8 +186,7 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         If the bytes are damaged, of another format or not consistent.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_archive(data)
         header = FORMAT.upgraded(json.loads(arrays.pop("header").tobytes().decode()))
         del header["format"]
         header["species"] = tuple(header["species"])
@@ -195,6 +194,8 @@ def decode(data: bytes) -> tuple[MmtpModel, dict[str, np.ndarray]]:
         header["learnt"] = tuple(header.get("learnt", ()))
         basis = Basis(*(arrays.pop(name) for name in ("basic", "times", "multiplicity", "scalar")))
         rest = {name: arrays.pop(name) for name in ("max_moment", "parameters", "pulay")}
+        if wrong := [name for name, array in rest.items() if array.dtype != np.float64]:
+            raise ValueError(f"not of double precision: {', '.join(wrong)}")
         model = MmtpModel(**header, basis=basis, **rest)
         if not np.isfinite(model.parameters).all():
             raise ValueError("a parameter is not finite")

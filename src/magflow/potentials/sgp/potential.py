@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from magflow.core.arrays import DAMAGE
+from magflow.core.arrays import DAMAGE, read_archive
 from magflow.core.frame import Frame
 from magflow.core.prediction import QUANTITIES, Prediction, concatenate
 from magflow.core.types import FloatArray
@@ -191,8 +191,7 @@ class SgpPotential(MmtpPotential):
             If the bytes are no usable model.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_archive(data)
             FORMAT.upgraded(json.loads(str(arrays["header"])))
             model, _ = decode(arrays["mean"].tobytes())
             process = _process(model, arrays)
