@@ -1,23 +1,32 @@
 """A simulated campaign (no DFT) in each store: time to write it, size, memory, and latency of what users ask.
 
     python benchmarks/store_campaign.py [--labels 2000] [--stores sqlite memory wire-double wire-double-bulk]
+                                        [--readers 4]
 
 Every document is written by itself, as the jobs of a campaign do: 500 labels per iteration, then their batch, three
 models and the assessment. Latencies are the shortest of `--repeats` calls: status, one label by its label_id, the ten
 largest forces, the usable labels of one iteration with their arrays, and the arrays of one label. "memory" is maggma's
 MemoryStore; "wire-double" is the test double of MongoDB, through pymongo and TCP: its latency says nothing about
 MongoDB's, only that the calls work at that size; "wire-double-bulk" has the documents without arrays, sent at once.
+
+With `--readers` so many processes ask the embedded store while it is written, each one thing every two seconds: the
+status, the newest label by its label_id, its arrays. Told for each quarter of the run: labels written per second of
+processor time, and median and longest time of an answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
@@ -86,8 +95,10 @@ class Bulk:
             collection.insert_many(self.entries[start : start + 500])
 
 
-def simulate(store, campaign: Campaign, labels: int, atoms: int) -> None:
-    """Write a campaign of `labels` labels."""
+def simulate(
+    store, campaign: Campaign, labels: int, atoms: int, tell: Callable[[int], None] = lambda written: None
+) -> None:
+    """Write a campaign of `labels` labels; after each iteration `tell` how many there are."""
     rng = np.random.default_rng(0)
     for iteration in range(-(-labels // BATCH)):
         items, documents = [], []
@@ -98,6 +109,7 @@ def simulate(store, campaign: Campaign, labels: int, atoms: int) -> None:
             items.append(item)
             documents.append(document)
         finish(store, campaign, iteration, items, documents)
+        tell(iteration * BATCH + len(items))
 
 
 def finish(store, campaign: Campaign, iteration: int, items: list, documents: list) -> None:
@@ -157,6 +169,69 @@ def finish(store, campaign: Campaign, iteration: int, items: list, documents: li
     put(store, campaign, assessed, "assess", iteration)
 
 
+QUARTERS = 4
+PAUSE_S = 2.0
+
+
+def read_on(path: str, position: Any, answers: Any) -> None:
+    """Ask until `position`, the number of labels written, is negative; answers are (labels, question, seconds)."""
+    here = CampaignDirectory.existing(Path(path))
+    while (written := position.value) >= 0:
+        newest = here.store.query_one({"output.doc_type": "label"}, ["output.label_id"], sort={"completed_at": -1})
+        if newest is not None:
+            wanted = {"label_id": newest["output"]["label_id"]}
+            asked = {
+                "status": lambda: campaign_status(here),
+                "label": lambda wanted=wanted: queries.labels(here.store, criteria=wanted, campaign=here.id),
+                "arrays": lambda wanted=wanted: queries.labels(
+                    here.store, criteria=wanted, campaign=here.id, arrays=True
+                ),
+            }
+            for name, act in asked.items():
+                began = time.perf_counter()
+                found = act()
+                answers.put((written, name, time.perf_counter() - began))
+                if not found:
+                    raise SystemExit(f"a label that was seen is gone: {wanted}")
+                time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)
+
+
+def with_readers(path: Path, readers: int, labels: int, write: Callable[[Callable[[int], None]], None]) -> None:
+    """Run `write`, which tells how many labels there are, beside so many readers; print what each quarter was like."""
+    spawn = multiprocessing.get_context("spawn")
+    position, answers = spawn.Value("q", 0), spawn.Queue()
+    others = [spawn.Process(target=read_on, args=(str(path), position, answers)) for _ in range(readers)]
+    for process in others:
+        process.start()
+    last = (0, time.perf_counter(), time.process_time())
+
+    def tell(written: int) -> None:
+        nonlocal last
+        position.value = written
+        if written >= last[0] + labels / QUARTERS:
+            now = (written, time.perf_counter(), time.process_time())
+            print(_quarter(last, now, answers), flush=True)
+            last = now
+
+    write(tell)
+    position.value = -1
+    for process in others:
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"a reader ended with {process.exitcode}")
+
+
+def _quarter(before: tuple[int, float, float], after: tuple[int, float, float], answers: Any) -> str:
+    number, wall, cpu = (b - a for a, b in zip(before, after, strict=True))
+    line = f"{after[0]:9d} labels: {wall:7.0f} s, {1e3 * cpu / number:5.2f} CPU ms each"
+    got = [answers.get() for _ in range(answers.qsize())]
+    for name in ("status", "label", "arrays"):
+        if times := [1e3 * seconds for _, asked, seconds in got if asked == name]:
+            line += f"; {name} {statistics.median(times):.1f} ms, longest {max(times):.0f} (of {len(times)})"
+    return line
+
+
 def shortest_ms(act, repeats: int) -> float:
     """Shortest wall time of `act` in ms, after one call that is not counted: others use the machine too."""
     act()
@@ -187,7 +262,7 @@ def questions(here: CampaignDirectory, labels: int, bulk: bool) -> dict[str, obj
     )
 
 
-def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float]:
+def measure(kind: str, labels: int, atoms: int, repeats: int, readers: int = 0) -> dict[str, float]:
     """Write the campaign into one kind of store and ask."""
     from ruamel.yaml import YAML
 
@@ -210,7 +285,10 @@ def measure(kind: str, labels: int, atoms: int, repeats: int) -> dict[str, float
         campaign = Campaign(here.id, spec.name, ["Fe"], 0)
         began, cpu = time.perf_counter(), time.process_time()
         target = Bulk(here.store) if kind.endswith("bulk") else here.store
-        simulate(target, campaign, labels, atoms)
+        if readers and kind == "sqlite":
+            with_readers(here.path, readers, labels, lambda tell: simulate(target, campaign, labels, atoms, tell))
+        else:
+            simulate(target, campaign, labels, atoms)
         if isinstance(target, Bulk):
             target.flush()
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -231,12 +309,13 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=2000)
     parser.add_argument("--atoms", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--readers", type=int, default=0, help="processes that ask while the embedded store is written")
     parser.add_argument("--stores", nargs="+", default=["sqlite", "memory"])
     options = parser.parse_args()
     print(f"{options.labels} labels, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     first: dict[str, float] | None = None
     for kind in options.stores:
-        figures = measure(kind, options.labels, options.atoms, options.repeats)
+        figures = measure(kind, options.labels, options.atoms, options.repeats, options.readers)
         first = first or figures
         if first is figures:
             print(f"{'store':>12} " + " ".join(f"{name:>15}" for name in figures))

@@ -173,6 +173,19 @@ class OneMachineSlurm:
         self._daemons.clear()
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def restart_controller(self, away_s: float) -> None:
+        """The controller is killed, and started again after `away_s`; jobs go on meanwhile."""
+        killed = self._daemons.pop("slurmctld")
+        killed.kill()
+        killed.wait()
+        time.sleep(away_s)
+        self._run("slurmctld", "-D")
+        deadline = time.monotonic() + 60
+        while not self.node_state():
+            if time.monotonic() > deadline:
+                raise SlurmUnavailableError(f"the controller does not come back: {self._log_tail()}")
+            time.sleep(0.2)
+
     def lose_node(self) -> None:
         """The node dies: its daemon, its jobs and all they had started are killed at once; the controller notices."""
         self._daemons.pop(f"slurmd {self.host}").kill()
