@@ -133,7 +133,7 @@ class EnsemblePrediction:
             if all(v is not None for v in values):
                 stack = np.stack(values)
                 mean[name] = stack.mean(axis=0)
-                deviation[name] = stack.std(axis=0, ddof=1) if len(members) > 1 else np.zeros(stack.shape[1:])
+                deviation[name] = _spread(stack, mean[name])
         return cls(Prediction(counts, **mean), Prediction(counts, **deviation))
 
     def frame_deviation(self, quantity: str) -> FloatArray:
@@ -151,3 +151,13 @@ class EnsemblePrediction:
             return d.atom_max(np.linalg.norm(values, axis=1))
         largest: FloatArray = np.abs(values.reshape(len(d), -1)).max(axis=1, initial=0.0)
         return largest / d.counts if layout.extensive else largest
+
+
+def _spread(stack: FloatArray, mean: FloatArray) -> FloatArray:
+    """Sample standard deviation over the first axis; `stack` is used up."""
+    if len(stack) == 1:
+        return np.zeros(mean.shape)
+    stack -= mean
+    stack *= stack
+    spread: FloatArray = np.sqrt(stack.sum(axis=0) / (len(stack) - 1))
+    return spread

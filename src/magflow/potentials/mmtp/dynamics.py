@@ -10,7 +10,6 @@ import numpy as np
 
 from magflow.core.calibration import Calibration, ErrorModel
 from magflow.core.dynamics import RECORD, Motion, Observation, Stop
-from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, RecordArray
 from magflow.core.units import KB
 from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
@@ -28,7 +27,7 @@ _STOPS: tuple[Stop | None, ...] = (None, *Stop)
 
 
 class MmtpPropagator:
-    """Steps made in the kernel; Python lists neighbours when an atom has moved too far.
+    """Steps, and the lists of neighbours they need, made in the kernel.
 
     Parameters
     ----------
@@ -65,7 +64,6 @@ class MmtpPropagator:
         self._floor = np.sqrt(3.0) * forces.floor
         self._magnetic = first.magnetic
         self._motions = list(motions)
-        self._search = NeighborList(cutoff=first.cutoff + skin, full_list=True, sorted=True, n_threads=1)
         parts = [(m.spec, m.parameters, m.symmetrise and m.magnetic) for m in members]
         self._native = kernel().Dynamics(parts, first.cutoff + skin, unit * forces.scale, instruction_set)
         index = {symbol: k for k, symbol in enumerate(first.species)}
@@ -87,20 +85,11 @@ class MmtpPropagator:
             heat=motion.heat,
             step=motion.step,
         )
-        self._list_neighbours(k, *(motion.listed or (frame.positions, frame.cell)))
-
-    def _list_neighbours(self, run: int, positions: FloatArray, cell: FloatArray) -> None:
-        i, j, shift = self._search.compute(points=positions, box=cell, periodic=True, quantities="ijS")
-        counts = np.bincount(i.astype(np.int64), minlength=len(positions))
-        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        image = np.ascontiguousarray(shift, dtype=np.int32)
-        self._native.set_neighbours(run, first, j.astype(np.int32), image, positions, cell)
+        self._native.list_neighbours(k, *(motion.listed or (frame.positions, frame.cell)))
 
     def advance(self, step: int) -> None:
         """See :class:`~magflow.core.protocols.Propagator`."""
-        while unlisted := self._native.advance(step):
-            for run in unlisted:
-                self._list_neighbours(run, self._native.position(run), self._native.cell(run))
+        self._native.advance(step)
 
     def stop(self, run: int) -> Stop | None:
         """See :class:`~magflow.core.protocols.Propagator`."""

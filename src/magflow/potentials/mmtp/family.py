@@ -1,22 +1,25 @@
-"""The mMTP family."""
+"""The mMTP family.
+
+Who reads a campaign validates the settings of its family: what fits and predicts is imported where it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Probe, Progress
 from magflow.errors import InputError, MissingToolError
-from magflow.potentials.mmtp.fit import fit_mmtp
 from magflow.potentials.mmtp.native import kernel
-from magflow.potentials.mmtp.potential import MmtpPotential
 from magflow.potentials.mmtp.scope import Scope
 from magflow.potentials.mmtp.settings import MmtpSettings
-from magflow.potentials.mmtp.task import FitTask
-from magflow.potentials.mmtp.undecided import MmtpUndecided
+
+if TYPE_CHECKING:
+    from magflow.potentials.mmtp.potential import MmtpPotential
+    from magflow.potentials.mmtp.undecided import MmtpUndecided
 
 
 class MmtpFamily(MmtpSettings):
@@ -89,6 +92,9 @@ class MmtpFamily(MmtpSettings):
             No labels, non-collinear moments, labels with and without moments, unknown elements, a warm start of
             another shape, values that are not finite, a checkpoint of another fit.
         """
+        from magflow.potentials.mmtp.fit import fit_mmtp
+        from magflow.potentials.mmtp.task import FitTask
+
         species = tuple(sorted(set(elements)))
         begin = None if start is None else _own(start)
         return fit_mmtp(self, FitTask(train, validation, species, seed, begin, progress, workdir, force_constants))
@@ -101,6 +107,9 @@ class MmtpFamily(MmtpSettings):
         InputError
             As :meth:`fit` with this start.
         """
+        from magflow.potentials.mmtp.task import FitTask
+        from magflow.potentials.mmtp.undecided import MmtpUndecided
+
         start = _own(potential)
         return MmtpUndecided.by(self, FitTask(labels, (), start.species, seed, start))
 
@@ -114,6 +123,9 @@ class MmtpFamily(MmtpSettings):
         InputError
             As :meth:`fit`.
         """
+        from magflow.potentials.mmtp.task import FitTask
+        from magflow.potentials.mmtp.undecided import MmtpUndecided
+
         start = None if around is None else _own(around)
         return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed, start))
 
@@ -124,6 +136,8 @@ class MmtpFamily(MmtpSettings):
 
     def load(self, data: bytes) -> MmtpPotential:
         """Inverse of :meth:`MmtpPotential.to_bytes`."""
+        from magflow.potentials.mmtp.potential import MmtpPotential
+
         return MmtpPotential.from_bytes(data)
 
     def probe(self) -> list[Probe]:
@@ -136,6 +150,8 @@ class MmtpFamily(MmtpSettings):
 
 
 def _own(start: Potential) -> MmtpPotential:
+    from magflow.potentials.mmtp.potential import MmtpPotential
+
     if not isinstance(start, MmtpPotential):
         raise InputError("the warm start is of another family", seen=start.family)
     return start

@@ -1,4 +1,4 @@
-"""Frames as the flat arrays the kernel reads, with neighbour lists by vesin."""
+"""Frames as the flat arrays the kernel reads, with their neighbour lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
-from magflow.core.neighbours import NeighborList
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.potentials.mmtp.native import kernel
@@ -40,6 +39,8 @@ class Geometry:
         Neighbours of atom i are ``neighbour[first[i]:first[i + 1]]`` at ``vector`` (P, 3) A from it.
     magnetic
         Whether moments were asked for.
+    closest
+        Smallest distance, A; infinite without neighbours.
     """
 
     counts: IntArray
@@ -51,6 +52,7 @@ class Geometry:
     neighbour: np.ndarray
     vector: FloatArray
     magnetic: bool
+    closest: float
     packings: dict[tuple[int, str], Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -78,11 +80,6 @@ class Geometry:
             )
         return self.packings[key]
 
-    @property
-    def closest(self) -> float:
-        """Smallest distance, A; infinite without neighbours."""
-        return float(np.sqrt(np.einsum("pa,pa->p", self.vector, self.vector).min())) if len(self.vector) else np.inf
-
     def reversed(self) -> Geometry:
         """The same with all moments reversed."""
         return replace(self, moment=-self.moment)
@@ -97,34 +94,50 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
         Unknown species, moments missing (when `magnetic`), non-collinear moments, atoms closer than 0.5 A.
     """
     index = {symbol: k for k, symbol in enumerate(species)}
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    first, neighbour, vector = [np.zeros(1, np.int64)], [], []
-    moments, types = [], []
-    atoms = pairs = 0
-    for k, frame in enumerate(frames):
-        types.append(type_indices(frame, index, k))
-        moments.append(collinear_moments(frame, k) if magnetic else np.zeros(len(frame)))
-        # the arrays are the search's own until it is asked again
-        i, j, d = search.compute(frame.positions, frame.cell, periodic=True, quantities="ijD", copy=False)
-        first.append(pairs + np.cumsum(np.bincount(i.astype(np.int64), minlength=len(frame))))
-        neighbour.append((j + np.uint64(atoms)).astype(np.int32))
-        vector.append(d.copy())
-        atoms += len(frame)
-        pairs += len(j)
-    counts = np.array([len(f) for f in frames], dtype=np.int64)
+    counts = np.array([len(f.species) for f in frames], dtype=np.int64)
+    types = _all_types(frames, index)
+    moments = _all_moments(frames) if magnetic else np.zeros(len(types))
+    positions, cells = _rows([f.positions for f in frames]), np.array([f.cell for f in frames])
+    try:
+        first, neighbour, vector, volumes, closest = kernel().neighbours(cutoff, counts, positions, cells)
+    except ValueError as error:
+        raise InputError(f"no neighbours can be listed: {error}") from error
     geometry = Geometry(
         counts,
-        np.array([f.volume for f in frames]),
-        np.concatenate(types) if types else np.zeros(0, np.int32),
-        np.concatenate(moments) if moments else np.zeros(0),
+        volumes,
+        types,
+        moments,
         np.repeat(np.arange(len(frames), dtype=np.int32), counts),
-        np.concatenate(first),
-        np.concatenate(neighbour) if neighbour else np.zeros(0, np.int32),
-        np.ascontiguousarray(np.concatenate(vector)) if vector else np.zeros((0, 3)),
+        first,
+        neighbour,
+        vector,
         magnetic,
+        closest,
     )
     _refuse_overlap(geometry)
     return geometry
+
+
+def _rows(parts: Sequence[FloatArray]) -> FloatArray:
+    """(sum N, 3) the rows of all."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, 3))
+
+
+def _all_types(frames: Sequence[Frame], index: dict[str, int]) -> np.ndarray:
+    try:
+        return np.array([index[s] for f in frames for s in f.species], dtype=np.int32)
+    except KeyError:
+        return np.concatenate([type_indices(f, index, k) for k, f in enumerate(frames)])  # raises, naming the frame
+
+
+def _all_moments(frames: Sequence[Frame]) -> FloatArray:
+    given = [f.magmoms for f in frames if f.magmoms is not None]
+    vectors = _rows(given)
+    if len(given) < len(frames) or not is_collinear(vectors):
+        return np.concatenate([collinear_moments(f, k) for k, f in enumerate(frames)])  # raises, naming the frame
+    return np.ascontiguousarray(vectors[:, 2])
 
 
 def type_indices(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:

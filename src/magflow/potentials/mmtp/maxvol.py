@@ -8,7 +8,6 @@ entry in until none exceeds the tolerance; each swap is a rank-one update of C.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import qr
 
 from magflow.core.types import FloatArray
 
@@ -22,6 +21,8 @@ _ROUNDS = 50
 
 def independent_rows(rows: FloatArray) -> np.ndarray:
     """(r,) indices of well-conditioned rows of an (n, r) matrix of rank r, by pivoted QR."""
+    from scipy.linalg import qr  # late: who reads a campaign needs none of it
+
     _, _, pivots = qr(rows.T, pivoting=True, mode="economic")
     return np.array(pivots[: rows.shape[1]])
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
@@ -95,6 +94,8 @@ def _all_rows(geometry: Geometry, weights: MmtpWeights) -> Targets:
 
 def inverse_root(matrix: FloatArray) -> FloatArray:
     """W with W W^T = matrix^-1, of a symmetric matrix that is positive but for rounding."""
+    from scipy.linalg import LinAlgError, cholesky, solve_triangular  # late: who reads a campaign needs none of it
+
     scale = 1.0 / np.sqrt(np.diag(matrix))
     scaled, jitter = matrix * scale[:, None] * scale[None, :], 0.0
     while True:

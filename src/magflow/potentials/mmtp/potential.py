@@ -110,7 +110,7 @@ class MmtpPotential:
         magnetic_forces = None
         if self.magnetic:
             magnetic_forces = np.zeros((len(geometry.type), 3))
-            magnetic_forces[:, 2] = -raw["gradient"][:, 3]
+            np.negative(raw["gradient"][:, 3], out=magnetic_forces[:, 2])
         return Prediction(
             geometry.counts, energy, -raw["gradient"][:, :3], raw["virial"] / geometry.volumes[:, None], magnetic_forces
         )

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "grown.hpp"
 #include "spec.hpp"
 
 namespace mmtp {
@@ -21,6 +22,13 @@ template <typename T>
 nanobind::ndarray<nanobind::numpy, T> owned(std::vector<T>&& values, std::vector<std::size_t> shape) {
     auto* kept = new std::vector<T>(std::move(values));
     nanobind::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nanobind::ndarray<nanobind::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
+}
+
+template <typename T>
+nanobind::ndarray<nanobind::numpy, T> owned(Grown<T>&& values, std::vector<std::size_t> shape) {
+    auto* kept = new Grown<T>(std::move(values));
+    nanobind::capsule owner(kept, [](void* p) noexcept { delete static_cast<Grown<T>*>(p); });
     return nanobind::ndarray<nanobind::numpy, T>(kept->data(), shape.size(), shape.data(), owner);
 }
 

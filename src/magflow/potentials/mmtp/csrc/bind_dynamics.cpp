@@ -72,18 +72,6 @@ std::size_t add(Dynamics& self, const nb::dict& settings, Ints type, Doubles mas
     return self.add(std::move(run));
 }
 
-void set_neighbours(Dynamics& self, std::size_t r, Longs first, Ints neighbour, Ints image, Doubles position, Doubles cell) {
-    Run& run = self.runs().at(r);
-    const std::size_t n = run.type.size(), pairs = neighbour.size();
-    require(first.size() == n + 1 && first.data()[0] == 0 && first.data()[n] == std::int64_t(pairs), "bad neighbour offsets");
-    require(std::is_sorted(first.data(), first.data() + n + 1), "bad neighbour offsets");
-    require(image.size() == 3 * pairs && position.size() == 3 * n, "pair arrays differ in length");
-    for (std::size_t k = 0; k < pairs; ++k) require(neighbour.data()[k] >= 0 && std::size_t(neighbour.data()[k]) < n, "bad neighbour");
-    run.listed_position = rows(position);
-    run.listed_cell = cell_of(cell);
-    self.set_neighbours(r, values(first), values(neighbour), values(image));
-}
-
 nb::dict scalars(const Run& run) {
     nb::dict d;
     d["step"] = run.step;
@@ -118,7 +106,10 @@ void bind_dynamics(nb::module_& m) {
             "members"_a, "reach"_a, "deviation_factor"_a, "instruction_set"_a = "")
         .def("add", &add, "settings"_a, nb::kw_only(), "type"_a, "mass"_a, "moment"_a, "position"_a, "velocity"_a, "cell"_a, "piston"_a,
              "heat"_a, "step"_a)
-        .def("set_neighbours", &set_neighbours, "run"_a, "first"_a, "neighbour"_a, "image"_a, "position"_a, "cell"_a)
+        .def(
+            "list_neighbours",
+            [](Dynamics& self, std::size_t r, Doubles position, Doubles cell) { self.list_neighbours(r, rows(position), cell_of(cell)); },
+            "run"_a, "position"_a, "cell"_a)
         .def("set_moments", [](Dynamics& self, std::size_t r, Doubles moment) { self.set_moments(r, values(moment)); })
         .def("add_heat", [](Dynamics& self, std::size_t r, double heat) { self.runs().at(r).heat += heat; })
         .def("retire", &Dynamics::retire)
@@ -127,7 +118,7 @@ void bind_dynamics(nb::module_& m) {
             "advance",
             [](Dynamics& self, std::int64_t step) {
                 nb::gil_scoped_release release;
-                return self.advance(step, handle_signals);
+                self.advance(step, handle_signals);
             },
             "step"_a)
         .def("record", &Dynamics::record, "every"_a, "energy_factor"_a)

@@ -13,6 +13,7 @@ namespace mmtp {
 namespace {
 
 constexpr std::int64_t kGroupAtoms = 64;  // atoms that share a packing: full lanes, laid out anew when one of their lists is
+constexpr double kLost = 1e6;         // A; no atom gets that far but by numbers that have overflowed
 constexpr auto kPause = std::chrono::milliseconds(50);
 
 double determinant(const Cell& c) {
@@ -43,7 +44,7 @@ double Run::volume() const { return std::abs(determinant(cell)); }
 bool Run::finite() const {
     bool all = std::isfinite(energy) && std::isfinite(volume());
     for (std::size_t i = 0; i < mass.size(); ++i)
-        for (int a = 0; a < 3; ++a) all &= std::isfinite(position[i][a] + velocity[i][a] + force[i][a]);
+        for (int a = 0; a < 3; ++a) all &= std::isfinite(velocity[i][a] + force[i][a]) && std::abs(position[i][a]) < kLost;
     return all;
 }
 
@@ -188,7 +189,7 @@ void Run::check() {
 }
 
 Dynamics::Dynamics(const Engine& engine, std::vector<Member> members, double reach, double deviation_factor)
-    : engine_(engine), members_(std::move(members)), reach_(reach), deviation_factor_(deviation_factor) {
+    : engine_(engine), members_(std::move(members)), search_(reach, true), reach_(reach), deviation_factor_(deviation_factor) {
     if (members_.empty()) throw std::invalid_argument("no members");
     for (const Member& m : members_)
         if (m.spec.n_types != members_[0].spec.n_types || m.spec.cutoff != members_[0].spec.cutoff)
@@ -209,19 +210,24 @@ std::size_t Dynamics::add(Run run) {
     return runs_.size() - 1;
 }
 
-void Dynamics::set_neighbours(std::size_t r, const std::vector<std::int64_t>& first, const std::vector<std::int32_t>& neighbour,
-                              const std::vector<std::int32_t>& image) {
+void Dynamics::list_neighbours(std::size_t r, std::vector<Vec3> position, const Cell& cell) {
     Run& run = runs_.at(r);
+    const std::size_t n = run.type.size();
+    require(position.size() == n, "wrong number of positions");
+    Pairs found;
+    search_.add(std::int64_t(n), position[0].data(), cell[0].data(), found);
+    run.listed_position = std::move(position);
+    run.listed_cell = cell;
     const int n_types = members_[0].spec.n_types;
     run.first.assign(1, 0);
     run.neighbour.clear();
     run.image.clear();
-    for (std::size_t i = 0; i + 1 < first.size(); ++i)
+    for (std::size_t i = 0; i < n; ++i)
         for (int t = 0; t < n_types; ++t) {
-            for (std::int64_t k = first[i]; k < first[i + 1]; ++k) {
-                if (run.type[neighbour[k]] != t) continue;
-                run.neighbour.push_back(neighbour[k]);
-                run.image.insert(run.image.end(), image.begin() + 3 * k, image.begin() + 3 * k + 3);
+            for (std::int64_t k = found.first[i]; k < found.first[i + 1]; ++k) {
+                if (run.type[found.neighbour[k]] != t) continue;
+                run.neighbour.push_back(found.neighbour[k]);
+                run.image.insert(run.image.end(), found.image.data() + 3 * k, found.image.data() + 3 * k + 3);
             }
             run.first.push_back(std::int64_t(run.neighbour.size()));
         }
@@ -275,9 +281,9 @@ void Dynamics::evaluate() {
         if (!group->runs.empty()) group->evaluate(engine_, members_, deviation_factor_);
 }
 
-// Whether the runs of a group that are not there yet have new positions, and lists that hold there.
-bool Dynamics::begin_step(const Group& group, std::int64_t target, std::vector<std::size_t>& unlisted) {
-    bool any = false, listed = true;
+// New positions, and lists that hold there, of the runs of a group that are not there yet; whether there are any.
+bool Dynamics::begin_step(const Group& group, std::int64_t target) {
+    bool any = false;
     const std::vector<Run*> runs = group.runs;  // retire() takes one out of the group
     for (Run* run : runs) {
         const auto r = std::size_t(run - runs_.data());
@@ -292,11 +298,9 @@ bool Dynamics::begin_step(const Group& group, std::int64_t target, std::vector<s
             continue;
         }
         any = true;
-        if (run->list_holds(members_[0].spec.cutoff, reach_)) continue;
-        unlisted.push_back(r);
-        listed = false;
+        if (!run->list_holds(members_[0].spec.cutoff, reach_)) list_neighbours(r, run->position, run->cell);
     }
-    return any && listed;
+    return any;
 }
 
 void Dynamics::end_step(const Group& group) {
@@ -313,12 +317,11 @@ void Dynamics::end_step(const Group& group) {
 }
 
 // Group after group, so that one stays in the cache for as many steps as its lists allow.
-std::vector<std::size_t> Dynamics::advance(std::int64_t target, const std::function<void()>& pause) {
+void Dynamics::advance(std::int64_t target, const std::function<void()>& pause) {
     regroup();
     auto paused = std::chrono::steady_clock::now();
-    std::vector<std::size_t> unlisted;
     for (const auto& group : groups_)
-        while (begin_step(*group, target, unlisted)) {
+        while (begin_step(*group, target)) {
             group->evaluate(engine_, members_, deviation_factor_);
             end_step(*group);
             if (const auto now = std::chrono::steady_clock::now(); now - paused > kPause) {
@@ -326,7 +329,6 @@ std::vector<std::size_t> Dynamics::advance(std::int64_t target, const std::funct
                 pause();
             }
         }
-    return unlisted;
 }
 
 }  // namespace mmtp

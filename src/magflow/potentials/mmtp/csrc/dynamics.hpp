@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "neighbours.hpp"
 #include "packing.hpp"
 #include "spec.hpp"
 
@@ -60,7 +61,7 @@ struct Run {
     void note(double energy_factor);  // adds a row
     double kinetic() const;
     double volume() const;
-    bool finite() const;
+    bool finite() const;  // and no atom is lost
     void set_shifts();
     // Whether no pair can have come within `cutoff` that a list made with `reach` does not hold.
     bool list_holds(double cutoff, double reach) const;
@@ -91,26 +92,26 @@ class Dynamics {
     ~Dynamics();
     std::size_t add(Run);
     std::vector<Run>& runs() { return runs_; }
-    // Those of atom i are first[i] .. first[i + 1], in any order.
-    void set_neighbours(std::size_t run, const std::vector<std::int64_t>& first, const std::vector<std::int32_t>& neighbour,
-                        const std::vector<std::int32_t>& image);
+    // Lists the neighbours of a run where its atoms are, or were when its last list was made.
+    void list_neighbours(std::size_t run, std::vector<Vec3> position, const Cell& cell);
     void set_moments(std::size_t run, std::vector<double> moment);
     void retire(std::size_t run);
     // Energies and forces where the runs are; every run needs a valid list.
     void evaluate();
     // From now on notes every run at every step that `every` divides; 0: no more.
     void record(std::int64_t every, double energy_factor);
-    // Makes steps until every run has stopped or has made `step`. Returns the runs that need a new list before it can
-    // go on (call again with the same target): none when it is done. `pause` is called now and then, between steps.
-    std::vector<std::size_t> advance(std::int64_t step, const std::function<void()>& pause);
+    // Makes steps until every run has stopped or has made `step`. `pause` is called now and then, between steps; what it
+    // throws leaves all runs usable.
+    void advance(std::int64_t step, const std::function<void()>& pause);
 
   private:
     void regroup();
-    bool begin_step(const Group&, std::int64_t target, std::vector<std::size_t>& unlisted);
+    bool begin_step(const Group&, std::int64_t target);
     void end_step(const Group&);
 
     const Engine& engine_;
     std::vector<Member> members_;
+    NeighbourSearch search_;
     double reach_, deviation_factor_, energy_factor_ = 1.0;
     std::int64_t record_every_ = 0;
     std::vector<Run> runs_;

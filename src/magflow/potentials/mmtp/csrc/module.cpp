@@ -5,11 +5,15 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
 #include <numeric>
 #include <string>
 
 #include "arrays.hpp"
 #include "design.hpp"
+#include "neighbours.hpp"
 #include "packing.hpp"
 #include "spec.hpp"
 
@@ -115,6 +119,30 @@ nb::ndarray<nb::numpy, double> parameter_gradient(const Spec& s, Doubles p, cons
     return owned(std::move(out), {n});
 }
 
+// Neighbours of the atoms of many periodic cells, one after the other; shapes as magflow.potentials.mmtp.geometry has them.
+nb::tuple neighbours(double cutoff, Longs counts, Doubles positions, Doubles cells) {
+    const std::size_t n = counts.size();
+    require(cells.size() == 9 * n, "wrong number of cells");
+    std::int64_t atoms = 0;
+    for (std::size_t k = 0; k < n; ++k) {
+        require(counts.data()[k] >= 0, "bad number of atoms");
+        atoms += counts.data()[k];
+    }
+    require(std::int64_t(positions.size()) == 3 * atoms && atoms < std::numeric_limits<std::int32_t>::max(), "wrong number of positions");
+    mmtp::Pairs pairs;
+    {
+        nb::gil_scoped_release release;
+        thread_local std::unique_ptr<mmtp::NeighbourSearch> search;  // what it works in is there at the next call
+        if (!search || search->cutoff() != cutoff) search = std::make_unique<mmtp::NeighbourSearch>(cutoff, false);
+        const double *position = positions.data(), *cell = cells.data();
+        for (std::size_t k = 0; k < n; position += 3 * counts.data()[k], cell += 9, ++k) search->add(counts.data()[k], position, cell, pairs);
+    }
+    const std::size_t found = pairs.neighbour.size(), rows = pairs.first.size();
+    const double closest = std::sqrt(pairs.closest2);
+    return nb::make_tuple(owned(std::move(pairs.first), {rows}), owned(std::move(pairs.neighbour), {found}),
+                          owned(std::move(pairs.vector), {found, 3}), owned(std::move(pairs.volume), {n}), closest);
+}
+
 }  // namespace
 
 NB_MODULE(_kernel, m) {
@@ -133,6 +161,7 @@ NB_MODULE(_kernel, m) {
         for (const auto* e : mmtp::engines()) names.emplace_back(e->name);
         return names;
     });
+    m.def("neighbours", &neighbours, "cutoff"_a, "counts"_a, "positions"_a, "cells"_a);
     nb::class_<Packed>(m, "Packing")
         .def(
             "__init__",

@@ -5,6 +5,7 @@
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 namespace mmtp {
 namespace {
@@ -33,34 +34,40 @@ Packing::Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_ce
         require(frame[i] >= 0 && frame[i] < n_frames, "bad frame");
     }
     for (std::int64_t i = 0; i < n_centres; ++i) require(first[i] <= first[i + 1], "bad neighbour offsets");
-    for (std::int64_t k = 0; k < n_pairs_; ++k) require(neighbour[k] >= 0 && neighbour[k] < n_atoms, "bad neighbour");
+    count_neighbours(n_centres, type, first, neighbour);
 
     frame_.assign(frame, frame + n_atoms);
     slot_begin_.push_back(0);
     pair_.reserve(n_pairs_ + n_pairs_ / 4);
     neighbour_.reserve(n_pairs_ + n_pairs_ / 4);
     // Atoms of one block need as many slots per type as the neediest of them: put equally needy ones together.
-    std::vector<std::int32_t> of_first_type(n_centres, 0);
-    for (std::int64_t i = 0; i < n_centres; ++i)
-        for (std::int64_t k = first[i]; k < first[i + 1]; ++k) of_first_type[i] += type[neighbour[k]] == 0;
-    std::vector<std::int32_t> mine, rest;
+    const auto need = [&](std::int32_t i) { return (of_type_[std::int64_t(i) * n_types_] << 32) + (first[i + 1] - first[i]); };
+    std::vector<std::pair<std::int64_t, std::int32_t>> mine;
+    std::vector<std::int32_t> atoms, rest;
     for (int t = 0; t < n_types; ++t) {
         mine.clear();
         for (std::int64_t i = 0; i < n_centres; ++i)
-            if (type[i] == t) mine.push_back(std::int32_t(i));
-        for (std::size_t a = 0; a < mine.size(); a += std::size_t(kWindow) * lanes) {
-            const auto end = std::min(mine.size(), a + std::size_t(kWindow) * lanes);
-            std::stable_sort(mine.begin() + a, mine.begin() + end, [&](std::int32_t x, std::int32_t y) {
-                const auto nx = first[x + 1] - first[x], ny = first[y + 1] - first[y];
-                return of_first_type[x] != of_first_type[y] ? of_first_type[x] < of_first_type[y] : nx < ny;
-            });
-        }
-        const std::size_t full = mine.size() / lanes * lanes;
-        for (std::size_t a = 0; a < full; a += lanes) add_block(mine.data() + a, lanes, type, first, neighbour);
-        rest.insert(rest.end(), mine.begin() + full, mine.end());
+            if (type[i] == t) mine.emplace_back(need(std::int32_t(i)), std::int32_t(i));
+        for (std::size_t a = 0; a < mine.size(); a += std::size_t(kWindow) * lanes)
+            std::sort(mine.begin() + a, mine.begin() + std::min(mine.size(), a + std::size_t(kWindow) * lanes));
+        atoms.clear();
+        for (const auto& one : mine) atoms.push_back(one.second);
+        const std::size_t full = atoms.size() / lanes * lanes;
+        for (std::size_t a = 0; a < full; a += lanes) add_block(atoms.data() + a, lanes, type, first, neighbour);
+        rest.insert(rest.end(), atoms.begin() + full, atoms.end());
     }
     for (std::size_t a = 0; a < rest.size(); a += lanes)
         add_block(rest.data() + a, int(std::min<std::size_t>(lanes, rest.size() - a)), type, first, neighbour);
+    of_type_ = {};
+}
+
+void Packing::count_neighbours(std::int64_t n_centres, const std::int32_t* type, const std::int64_t* first, const std::int32_t* neighbour) {
+    of_type_.assign(n_centres * n_types_, 0);
+    for (std::int64_t i = 0; i < n_centres; ++i)
+        for (std::int64_t k = first[i]; k < first[i + 1]; ++k) {
+            require(neighbour[k] >= 0 && neighbour[k] < n_atoms_, "bad neighbour");
+            ++of_type_[i * n_types_ + type[neighbour[k]]];
+        }
 }
 
 void Packing::add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const std::int64_t* first,
@@ -70,29 +77,28 @@ void Packing::add_block(const std::int32_t* atoms, int count, const std::int32_t
         atom_.push_back(atoms[l < count ? l : 0]);
         type_.push_back(type[atom_.back()]);
     }
+    const std::int32_t* own = atom_.data() + atom_.size() - lanes_;
     const std::int64_t begin = slot_begin_.back();
-    std::int64_t slot = begin;
     for (int t = 0; t < n_types_; ++t) {
-        const std::int64_t start = slot;
-        for (int l = 0; l < count; ++l) {
-            std::int64_t mine = start;
-            for (std::int64_t k = first[atoms[l]]; k < first[atoms[l] + 1]; ++k) {
-                if (type[neighbour[k]] != t) continue;
-                if (mine == slot) {
-                    for (int x = 0; x < lanes_; ++x) {
-                        pair_.push_back(-1);
-                        neighbour_.push_back(atoms[x < count ? x : 0]);
-                    }
-                    ++slot;
-                }
-                pair_[mine * lanes_ + l] = std::int32_t(k);
-                neighbour_[mine * lanes_ + l] = neighbour[k];
-                ++mine;
-            }
-        }
-        slot_begin_.push_back(slot);
+        std::int64_t most = 0;
+        for (int l = 0; l < count; ++l) most = std::max(most, of_type_[std::int64_t(own[l]) * n_types_ + t]);
+        slot_begin_.push_back(slot_begin_.back() + most);
     }
-    most_slots_ = std::max(most_slots_, int(slot - begin));
+    const std::int64_t end = slot_begin_.back(), *slot_of = slot_begin_.data() + slot_begin_.size() - 1 - n_types_;
+    pair_.resize(end * lanes_, -1);
+    for (std::int64_t slot = begin; slot < end; ++slot) neighbour_.insert(neighbour_.end(), own, own + lanes_);
+    next_.resize(n_types_);
+    for (int l = 0; l < count; ++l) {
+        for (int t = 0; t < n_types_; ++t) next_[t] = slot_of[t] * lanes_ + l;
+        for (std::int64_t k = first[own[l]]; k < first[own[l] + 1]; ++k) {
+            const std::int32_t j = neighbour[k];
+            std::int64_t& at = next_[type[j]];
+            pair_[at] = std::int32_t(k);
+            neighbour_[at] = j;
+            at += lanes_;
+        }
+    }
+    most_slots_ = std::max(most_slots_, int(end - begin));
 }
 
 Lanes Packing::lanes() const {

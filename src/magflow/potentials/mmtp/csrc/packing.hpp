@@ -16,6 +16,7 @@ class Packing {
     Lanes lanes() const;
 
   private:
+    void count_neighbours(std::int64_t n_centres, const std::int32_t* type, const std::int64_t* first, const std::int32_t* neighbour);
     void add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const std::int64_t* first,
                    const std::int32_t* neighbour);
 
@@ -23,6 +24,7 @@ class Packing {
     std::int64_t n_atoms_, n_frames_, n_pairs_;
     std::vector<std::int32_t> type_, count_, atom_, frame_, pair_, neighbour_;
     std::vector<std::int64_t> slot_begin_;
+    std::vector<std::int64_t> of_type_, next_;  // while it is made: [centre][type] neighbours; [type] where the next one goes
 };
 
 // All blocks, one after the other: the same answer on every run. `out` is overwritten.
