@@ -14,11 +14,13 @@ benchmark = typer.Typer(no_args_is_help=True)
 
 @benchmark.callback()
 def _group() -> None:
-    """Studies of how well families of potentials do, on labels of your own.
+    """Studies of how well potentials do, on labels and records of your own.
 
     Examples:
 
         magflow benchmark tm Cu.extxyz Mo.extxyz Ta.extxyz --dir metals
+
+        magflow benchmark phonons phonons/Si --model mine=potential --dir against-dft
     """
 
 
@@ -108,6 +110,112 @@ def transition_metals(
         return
     print_section(section(found))
     typer.echo(f"wrote {directory / PAGE}")
+
+
+@benchmark.command("phonons")
+def phonons(
+    records: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECORDS...",
+            help="A JSON table of frequencies, or force constants: of phonopy, labelled frames, what magflow wrote.",
+        ),
+    ],
+    directory: Annotated[Path, typer.Option("--dir", "-d", metavar="DIR", help="Where everything is kept.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="NAME=DIR", help="An ensemble, or a campaign; may be repeated."),
+    ] = None,
+    calculators: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--calculator",
+            metavar="NAME=MODULE:CALLABLE",
+            help="A calculator of ASE, which is imported and called; may be repeated.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME.KEY=VALUE", help="A keyword argument of a calculator; may be repeated."),
+    ] = None,
+    structures: Annotated[
+        Path | None,
+        typer.Option("--structures", metavar="FILE", help="Crystals of a table; default: the one .extxyz beside it."),
+    ] = None,
+    geometry: Annotated[
+        str, typer.Option(help="relaxed: atoms and cell at rest on the potential; kept: as recorded.")
+    ] = "relaxed",
+    displacement: Annotated[float, typer.Option("--distance", help="Displacement of an atom, A.")] = 0.01,
+    most_atoms: Annotated[
+        int | None, typer.Option("--most-atoms", min=1, help="Leave out records with larger supercells.")
+    ] = None,
+    moment: Annotated[
+        list[str] | None,
+        typer.Option("--moment", metavar="EL=MUB", help="|m| where files of phonopy hold none or a guess, muB."),
+    ] = None,
+    clamped: Annotated[
+        bool, typer.Option("--clamped", help="Moments were held in phonopy's displacements; else they followed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold potentials against recorded phonons: highest frequency, entropy, free energy, heat capacity at 300 K.
+
+    Any ensemble of magflow and any calculator of ASE. Each crystal comes to rest on the potential, and phonopy takes
+    its phonons in the supercell and on the mesh of the record. Printed are mean absolute errors, and what they are of
+    those of the first potential. Every answer is kept as soon as it is there: after Ctrl-C or `kill -9` the same
+    command goes on, and it may ask for more. DIR gets `phonons.html`, `results.json`, `results.csv`, `phonons.svg`.
+
+    Examples:
+
+        magflow benchmark phonons columns.extxyz --model before=potential --model after=tuned --dir phonons
+
+        magflow benchmark phonons dft.json.gz --calculator EMT=ase.calculators.emt:EMT --dir against-dft
+    """
+    from magflow.api.phonon_records import benchmark_phonons
+    from magflow.cli.compare import named_settings
+    from magflow.cli.inputs import moments_of
+    from magflow.cli.printing import print_json, print_section
+    from magflow.cli.progress import progress_bar
+    from magflow.studies.phonons.files import FILES, PAGE
+    from magflow.studies.phonons.section import section
+
+    named = _pairs(calculators or [], "--calculator", "NAME=MODULE:CALLABLE")
+    with progress_bar() as progress:
+        found = benchmark_phonons(
+            list(records),
+            directory,
+            models=_pairs(models or [], "--model", "NAME=DIR"),
+            calculators=named,
+            settings=named_settings(named, settings or []),
+            structures=structures,
+            geometry=geometry,
+            displacement=displacement,
+            most_atoms=most_atoms,
+            moments=moments_of(moment or (), "--moment"),
+            clamped=clamped,
+            progress=progress,
+        )
+    if as_json:
+        files_left = {name: str(directory / name) for name in FILES if (directory / name).exists()}
+        print_json({"files": files_left, **found.as_dict()})
+        return
+    print_section(section(found))
+    typer.echo(f"wrote {directory / PAGE}")
+
+
+def _pairs(texts: list[str], option: str, expected: str) -> dict[str, str]:
+    """Name to what stands behind its sign."""
+    from magflow.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value:
+            raise InputError("not a name and what it stands for", where=option, seen=text, expected=expected)
+        if name in found:
+            raise InputError("two of one name", where=option, seen=name)
+        found[name] = value
+    return found
 
 
 def _numbers(text: str) -> tuple[int, ...]:

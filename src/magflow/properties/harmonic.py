@@ -11,7 +11,7 @@ import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.moments import collinear
-from magflow.core.types import FloatArray
+from magflow.core.types import FloatArray, IntArray
 from magflow.explore.symmetry import SYMPREC, spglib_cell
 from magflow.properties.measurement import Curve
 
@@ -36,18 +36,31 @@ def phonopy_of(supercell: Frame) -> Phonopy:
 
     Its symmetry takes phonopy longer than all else: the last one is kept, and each reading sets its own forces.
     """
+    return phonopy_in(supercell, np.eye(3, dtype=np.int64), _primitive_matrix(supercell))
+
+
+def phonopy_in(crystal: Frame, supercell: IntArray, primitive: FloatArray) -> Phonopy:
+    """Phonopy for a supercell of a unit cell.
+
+    Parameters
+    ----------
+    supercell
+        (3, 3) rows: the supercell in cell vectors of `crystal`.
+    primitive
+        (3, 3) columns: the primitive cell in them.
+    """
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
     atoms = PhonopyAtoms(
-        symbols=supercell.species,
-        cell=supercell.cell,
-        positions=supercell.positions,
-        magnetic_moments=None if supercell.magmoms is None else collinear(supercell.magmoms),
+        symbols=crystal.species,
+        cell=crystal.cell,
+        positions=crystal.positions,
+        magnetic_moments=None if crystal.magmoms is None else collinear(crystal.magmoms),
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Point group symmetries")  # a supercell may be longer one way
-        return Phonopy(atoms, primitive_matrix=_primitive_matrix(supercell), symprec=SYMPREC, log_level=0)
+        return Phonopy(atoms, supercell, primitive_matrix=primitive, symprec=SYMPREC, log_level=0)
 
 
 def _primitive_matrix(supercell: Frame) -> FloatArray:

@@ -40,6 +40,7 @@ from magflow.properties.measurement import Curve, Measurement, Moments, Reading,
 from magflow.properties.moment_response import response_of
 from magflow.properties.phonon_plots import figures
 from magflow.properties.subject import Subject, UnmeasurableError
+from magflow.properties.vibrations import IMAGINARY
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -48,8 +49,6 @@ FINER = 100.0
 """Divides the tolerances of the relaxations: a displacement of 0.01 A moves a magnetic force by some meV/muB."""
 DIGITS = 4
 """Of the lowest frequency: at Gamma it is zero but for rounding."""
-IMAGINARY = 0.05
-"""THz; imaginary frequencies below it are the noise of the acoustic modes at Gamma."""
 
 
 class ForceConstants(StrEnum):

@@ -20,6 +20,7 @@ from magflow.io.sources import Wish
 from magflow.studies.compare import timing
 from magflow.studies.tm.files import FILES
 from metals import OffFamily, labels
+from recorded_phonons import write_records
 
 runner = CliRunner()
 
@@ -118,3 +119,51 @@ def test_a_file_without_labels_is_told(data, tmp_path):
     bare = tmp_path / "bare.extxyz"
     write_extxyz(bare, [i.frame for i in labels("Cu", 3, 0)])
     assert "no labels to learn from" in run(bare, "--families", "easy", "--dir", tmp_path / "o", expected=2).output
+
+
+class TestPhonons:
+    """``magflow benchmark phonons``."""
+
+    @pytest.fixture(scope="class")
+    def table(self, tmp_path_factory) -> Path:
+        return write_records(tmp_path_factory.mktemp("records"), {"Cu": 3.59})
+
+    def ask(self, *options: str | Path, expected: int = 0):
+        result = runner.invoke(app, ["benchmark", "phonons", *map(str, options)], env={"COLUMNS": "200"})
+        assert result.exit_code == expected, result.output
+        return result
+
+    def test_a_calculator_is_named_asked_and_kept(self, table, tmp_path):
+        command = (table, "--dir", tmp_path, "--geometry", "kept", "--calculator", "EMT=ase.calculators.emt:EMT")
+        said = self.ask(*command, "--set", "EMT.asap_cutoff=false")
+        assert "Mean absolute error" in said.output
+        found = json.loads((tmp_path / "results.json").read_text())
+        assert max(found["mean_errors"]["EMT"].values()) < 1e-5
+        kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".answers").glob("*.json")}
+        again = self.ask(*command, "--set", "EMT.asap_cutoff=false", "--json")
+        assert json.loads(again.stdout)["mean_errors"] == found["mean_errors"]
+        assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / ".answers").glob("*.json")}
+
+    @pytest.mark.parametrize(
+        ("options", "code", "said"),
+        [
+            ((), 2, "nothing to hold against"),
+            (("--calculator", "EMT"), 2, "NAME=MODULE:CALLABLE"),
+            (("--calculator", "a=ase.calculators.emt:EMT", "--calculator", "a=x:y"), 2, "two of one name"),
+            (("--calculator", "a=no_such_package:Calculator"), 3, "does not import"),
+            (("--calculator", "a=ase.calculators.emt:EMT", "--model", "a=x"), 2, "two things"),
+            (("--calculator", "a=ase.calculators.emt:EMT", "--set", "b.x=1"), 2, "a setting of no entry"),
+            (("--calculator", "a=ase.calculators.emt:EMT", "--geometry", "melted"), 2, "no such choice"),
+            (("--calculator", "a=ase.calculators.emt:EMT", "--most-atoms", "8"), 2, "smallest supercell has 32 atoms"),
+            (("--model", "a=nowhere"), 2, "neither an ensemble nor a campaign"),
+        ],
+    )
+    def test_bad_input_is_one_line(self, table, tmp_path, options, code, said):
+        result = self.ask(table, "--dir", tmp_path, *options, expected=code)
+        assert said in result.output
+        assert len(result.output.strip().splitlines()) == 1
+
+    def test_a_benchmark_without_any_answer_says_why(self, table, tmp_path):
+        options = ("--calculator", "LJ=ase.calculators.lj:LennardJones", "--set", "LJ.epsilon=NaN")
+        assert "no finite energy" in self.ask(table, "--dir", tmp_path, *options, expected=5).output
+        assert json.loads((tmp_path / "results.json").read_text())["mean_errors"] == {"LJ": {}}

@@ -10,7 +10,7 @@ import numpy as np
 
 from magflow.core.versions import Mark, known_fields
 from magflow.errors import InputError
-from magflow.properties.vibrations import Vibrations
+from magflow.properties.vibrations import COMPARED, Vibrations
 from magflow.studies.base import ShownInNotebooks
 from magflow.studies.train.result import FittedMember
 
@@ -19,8 +19,6 @@ FILE = "finetuning.json"
 TEST, HELD_BACK, COTRAIN = "test", "held back", "cotrain"
 """Labels that an ensemble is held against: those that nobody has learnt from; of each member those that it has not
 learnt from; those learnt from. Forgetting is told by the first of them that there is."""
-COMPARED = ("highest", "entropy", "free_energy", "heat_capacity")
-"""Of :class:`~magflow.properties.vibrations.Vibrations`: what the mean error is over."""
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,13 @@ from magflow.presentation.formats import NONE, number
 from magflow.presentation.quantities import quantity
 from magflow.presentation.sections import Section, TitledTable
 from magflow.presentation.style import SERIES, draw
+from magflow.properties.vibrations import HEADS as COMPARED_HEADS
 from magflow.properties.vibrations import TEMPERATURE, Vibrations
 from magflow.studies.base import Study, Traces
 from magflow.studies.finetune.result import HELD_BACK, Crystal, FinetuneResult, Phonons
 from magflow.studies.finetune.task import FinetuneTask
 
-HEADS = {
-    "rmse": "Force constants (eV/Å²)",
-    "highest": "Highest frequency (THz)",
-    "entropy": "Entropy (J/(K mol))",
-    "free_energy": "Free energy (kJ/mol)",
-    "heat_capacity": "Heat capacity (J/(K mol))",
-}
+HEADS = {"rmse": "Force constants (eV/Å²)"} | COMPARED_HEADS
 _PARTS = "cotrain: what the fits learnt from, then and now. held back: each member on the labels it has never seen."
 SHARES = {True: "learnt from", False: "held out"}
 
