@@ -18,6 +18,7 @@ from attacks import FIRST, rounds
 from cluster_bed import ClusterBed
 from clusters import store_section
 from doubles.mongo_wire import WireMongo
+from magflow.errors import CampaignError
 from magflow.execution.daemon import process as daemon_process
 from magflow.execution.fireworks.queue import LaunchPadQueue
 
@@ -50,8 +51,13 @@ class Chaos:
         self.bed.start()
 
     def daemon_stopped_and_started(self) -> None:
-        daemon_process.stop(self.bed.cluster)
-        self.bed.start()
+        """One that waits for a workflow's lock does not end at once; then as the hint says."""
+        try:
+            daemon_process.stop(self.bed.cluster)
+            self.bed.start()
+        except CampaignError as error:
+            assert error.hint.startswith("kill -9"), error
+            self.daemon_killed()
 
     def controller_killed(self) -> None:
         self.bed.slurm.restart_controller(self.rng.uniform(0.0, 3.0))

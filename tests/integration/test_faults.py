@@ -72,7 +72,7 @@ def random_moment(directory, rng):
         return
     goal, end = completed(directory) + rng.randrange(12), time.monotonic() + 20
     while completed(directory) <= goal and time.monotonic() < end:
-        time.sleep(0.01)
+        time.sleep(0.03)
     time.sleep(rng.uniform(0.0, 0.05))
 
 

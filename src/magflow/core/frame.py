@@ -24,8 +24,25 @@ QUANTUM = 1e-8
 MIN_VOLUME = 1e-3
 """Cell volume, A^3."""
 
+MIN_WIDTH = 0.1
+"""Distance of two opposite faces of a cell, A: neighbours of a thinner one are beyond counting."""
+
+MAX_LENGTH = 1e6
+"""Component of a vector of the cell or of a position, A: what counts cells in integers ends the process beyond it."""
+
 _PART = re.compile(r"([A-Z][a-z]?)(\d*)")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*)+")
+
+
+def _require_sizes(cell: FloatArray, positions: FloatArray, volume: float, where: str) -> None:
+    for name, values in (("cell", cell), ("positions", positions)):
+        if (seen := float(np.abs(values).max())) > MAX_LENGTH:
+            raise InputError(f"{name} beyond all sizes", where=where, seen=seen, expected=f"at most {MAX_LENGTH:g} A")
+    lengths = np.sort(np.linalg.norm(cell, axis=1))
+    if volume < MIN_WIDTH * lengths[1] * lengths[2]:  # else no width can be too small
+        width = float((1 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min())
+        if width < MIN_WIDTH:
+            raise InputError("the cell is too thin", where=where, seen=width, expected=f"at least {MIN_WIDTH:g} A")
 
 
 def _frozen(values: ArrayLike, shape: tuple[int, ...], name: str, where: str) -> FloatArray:
@@ -82,7 +99,7 @@ class Frame:
     Raises
     ------
     InputError
-        Unknown element, wrong shape, a value that is not finite, no volume.
+        Unknown element, wrong shape, a value that is not finite, no volume, a cell or a position beyond all sizes.
 
     Examples
     --------
@@ -116,6 +133,7 @@ class Frame:
         set_(self, "positions", _frozen(self.positions, (n, 3), "positions", where))
         if self.volume < MIN_VOLUME:
             raise InputError("the cell has no volume", where=where, seen=self.cell.tolist())
+        _require_sizes(self.cell, self.positions, self.volume, where)
         if self.magmoms is not None:
             vectors = as_vectors(self.magmoms, n)
             vectors.setflags(write=False)

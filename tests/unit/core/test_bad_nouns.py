@@ -130,3 +130,18 @@ def test_what_was_seen_is_never_a_page():
     with pytest.raises(InputError) as caught:
         Frame(("Fe",) * 500, CELL, np.full((500, 3), np.nan))
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("cell", "position", "says"),
+    [
+        ([[2.8, 0.0, 0.0], [0.0, 2.8, 2.0**63], [0.0, 0.0, 2.8]], 0.0, "cell beyond all sizes"),
+        (2.8 * np.eye(3), 1e12, "positions beyond all sizes"),
+        ([[1e5, 0.0, 0.0], [0.0, 1e-3, 0.0], [0.0, 0.0, 1e5]], 0.0, "too thin"),
+        ([[2.8, 0.0, 0.0], [1e5, 2.8, 0.0], [0.0, 0.0, 2.8]], 0.0, "too thin"),
+    ],
+)
+def test_sizes_that_no_list_of_neighbours_bears(cell, position, says):
+    """The list of neighbours counts cells in integers, and ends the process where they do not suffice."""
+    with pytest.raises(InputError, match=says):
+        Frame(("Fe",), cell, [[position, 0.0, 0.0]])
