@@ -8,12 +8,13 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines flare slurm run docs serve-docs test test-slow test-random test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
+.PHONY: help install engines flare slurm run docs serve-docs test test-slow test-random test-fuzz test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
 	@echo "make test-slow  the slow tests: 50 rounds of kill -9, the longer ABINIT runs, tutorials, the site"
 	@echo "make test-random  the property tests with other examples than the default run, which always tries the same"
+	@echo "make test-fuzz  21600 damaged inputs, others every day of the year"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-nequip  install nequip and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make flare      build the C++ core of mir-flare (three CPU minutes) and install it, for the family flare"
@@ -80,6 +81,9 @@ test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs engines slurm
 
 test-random: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --hypothesis-profile random $$(grep -rl hypothesis tests --include='test_*.py')
+
+test-fuzz: $(VENV)/.installed-test
+	MAGFLOW_TEST_SEED=$${MAGFLOW_TEST_SEED:-$$(date +%-j)} $(BIN)/python -m pytest -n0 -m slow -rP --timeout 7200 tests/flows/test_fuzzed_inputs.py
 
 test-deepmd: $(VENV)/.installed-deepmd
 	$(BIN)/python -m pytest -m deepmd --timeout 3600

@@ -80,11 +80,17 @@ class Chaos:
             self.outage_in_a_write: 3,
         }
         act = self.rng.choices(list(weights), list(weights.values()))[0]
-        if sum(self.happened.values()) in (10, 30):
+        if sum(self.happened.values()) in (5, 25):
             act = self.long_outage
         act()
         self.happened[act.__name__.replace("_", " ")] += 1
         self.judge()
+        print(f"{sum(self.happened.values())} {act.__name__}: {len(self.seen)} labels acknowledged", flush=True)
+
+    def wait_for_progress(self) -> None:
+        """Another label is finished: whoever is killed faster than a held lock is broken (two minutes) sees none."""
+        before = len(noted(self.folder, ENDED))
+        self.bed.wait(lambda: len(noted(self.folder, ENDED)) > min(before, FLOWS * LABELS - 1), 600)
 
     def judge(self) -> None:
         known = {
@@ -117,7 +123,8 @@ def test_500_jobs_outlive_whatever_is_killed(slurm, tmp_path, write_campaign):
             chaos = Chaos(bed, mongo, here, tmp_path, FIRST)
             most = rounds(40)
             while len(chaos.seen) < FLOWS * LABELS and sum(chaos.happened.values()) < most:
-                time.sleep(chaos.rng.uniform(0.0, 5.0))
+                chaos.wait_for_progress()
+                time.sleep(chaos.rng.uniform(0.0, 3.0))
                 chaos.round()
             bed.wait_until_done(3600)
             chaos.judge()
