@@ -173,6 +173,7 @@ class CampaignDirectory:
             content = read_stamped(IDENTITY_LAYOUT, dict(json.loads(file.read_text())), str(file))
             if wrong := [key for key in _IDENTITY_KEYS if not isinstance(content.get(key), str)]:
                 raise ValueError(f"no text under {', '.join(wrong)}")
+            "".join(content[key] for key in _IDENTITY_KEYS).encode()  # half characters are no text either
             return content
         except (OSError, ValueError, TypeError, RecursionError) as error:
             hint = f"`magflow run FILE --dir {self.path}` with the campaign's own file writes it anew"
