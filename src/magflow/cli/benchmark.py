@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from magflow.cli.label import SOME_FAILED
 from magflow.cli.options import Json, Keys, VirialSign
 
 benchmark = typer.Typer(no_args_is_help=True)
@@ -203,6 +204,84 @@ def phonons(
     typer.echo(f"wrote {directory / PAGE}")
 
 
+@benchmark.command("generate")
+def generate(
+    elements: Annotated[str, typer.Argument(metavar="EL,...", help="Elements, with commas.")],
+    directory: Annotated[Path, typer.Option("--dir", "-d", metavar="DIR", help="Where everything is kept.")],
+    engine: Annotated[str, typer.Option(help="Label engine: abinit, vasp, spin-lattice, or a plug-in's.")] = "abinit",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine; may be repeated.")
+    ] = None,
+    smearings: Annotated[
+        str, typer.Option("--smearing", help="Electronic smearings, with commas (ABINIT: hartree; VASP: eV).")
+    ] = "",
+    crystals: Annotated[int, typer.Option(min=1, help="Crystals of each element.")] = 12,
+    melts: Annotated[int, typer.Option(min=0, help="Melts of each element.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Every random number follows from it.")] = 1,
+    melting: Annotated[
+        list[str] | None, typer.Option("--melting", metavar="EL=K", help="Melting point; may be repeated.")
+    ] = None,
+    debye: Annotated[
+        list[str] | None, typer.Option("--debye", metavar="EL=K", help="Debye temperature; may be repeated.")
+    ] = None,
+    structures: Annotated[
+        list[str] | None,
+        typer.Option("--structure", metavar="EL=NAME", help="fcc, bcc, hcp, ...; default: as ASE lists the element."),
+    ] = None,
+    lattice_constants: Annotated[
+        list[str] | None,
+        typer.Option("--lattice-constant", metavar="EL=A", help="Of that structure; default: from ASE."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Labels at the same time.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Label cells of elements for `magflow benchmark tm`: a file per element and electronic smearing.
+
+    Cells of four atoms: crystals displaced as a Debye crystal is at 0.25, 0.75 and 1.25 of the melting point, strained
+    a little, and melts at 1.25, run on a potential that has learnt from the crystals. All smearings label the same
+    cells. Melting points are from pymatgen, Debye temperatures from its elastic constants, crystals from ASE. Elements
+    that are usually magnetic are labelled spin-polarised, others non-magnetic. After Ctrl-C or `kill -9` the same
+    command goes on; it may ask for more cells and smearings, and computes none twice, failed ones included.
+
+    Examples:
+
+        magflow benchmark generate Ti,Cu --smearing 0.005,0.02 --dir labels
+
+        magflow benchmark generate Mo --crystals 24 --set kpoints=0.4 --dir labels
+    """
+    from magflow.api.generation import generate_tm
+    from magflow.cli.inputs import settings_of
+    from magflow.cli.printing import print_json
+    from magflow.cli.progress import progress_bar
+
+    with progress_bar() as progress:
+        made = generate_tm(
+            elements.replace(",", " ").split(),
+            directory,
+            engine=engine,
+            settings=settings_of(settings or []),
+            smearings=_floats(smearings, "--smearing"),
+            crystals=crystals,
+            melts=melts,
+            seed=seed,
+            melting=_of_elements(melting or [], "--melting"),
+            debye=_of_elements(debye or [], "--debye"),
+            structures=_pairs(structures or [], "--structure", "EL=NAME"),
+            lattice_constants=_of_elements(lattice_constants or [], "--lattice-constant"),
+            workers=workers,
+            progress=progress,
+        )
+    if as_json:
+        print_json({"sets": [one.as_dict() for one in made]})
+    for one in () if as_json else made:
+        for kind, messages in one.failures.items():
+            typer.echo(f"failed: {len(messages)} of {one.name} {kind}; {messages[0]}", err=True)
+        cost = "" if one.cpu_seconds is None else f", {one.cpu_seconds:.3g} CPU s each"
+        typer.echo(f"{one.file or one.name}: {one.labels} {one.kind} labels ({one.computed} computed now){cost}")
+    if any(one.failures for one in made):
+        raise typer.Exit(SOME_FAILED)
+
+
 def _pairs(texts: list[str], option: str, expected: str) -> dict[str, str]:
     """Name to what stands behind its sign."""
     from magflow.errors import InputError
@@ -216,6 +295,27 @@ def _pairs(texts: list[str], option: str, expected: str) -> dict[str, str]:
             raise InputError("two of one name", where=option, seen=name)
         found[name] = value
     return found
+
+
+def _of_elements(assignments: list[str], option: str) -> dict[str, float]:
+    """Element to its positive number."""
+    out = {}
+    for element, value in _pairs(assignments, option, "EL=VALUE").items():
+        (out[element],) = _floats(value.replace(",", "?"), option)
+    return out
+
+
+def _floats(text: str, option: str) -> tuple[float, ...]:
+    from magflow.errors import InputError
+
+    words = text.replace(",", " ").split()
+    try:
+        numbers = tuple(float(word) for word in words)
+    except ValueError:
+        numbers = (float("nan"),)
+    if not all(0.0 < number < float("inf") for number in numbers):
+        raise InputError("not a list of positive numbers", where=option, seen=text)
+    return numbers
 
 
 def _numbers(text: str) -> tuple[int, ...]:

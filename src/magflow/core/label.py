@@ -19,6 +19,9 @@ from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
 
+ELECTRONS = "electrons"
+"""Key of a label's details: name, with its unit, to a number that tells its electronic structure."""
+
 
 class LabelKind(StrEnum):
     """What was asked of the electronic structure; labels of two kinds are never mixed silently."""

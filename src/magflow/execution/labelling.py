@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -226,8 +226,12 @@ class LabelTask:
             said = error.splitlines()[-1] if document is None else document.message
             failures.setdefault(str(kind), []).append(f"frame {number}: {said}")
         return Labelled(
-            tuple(item for d in usable for item in unpack_labelled(d.arrays)),
+            tuple(_with_details(item, d.details) for d in usable for item in unpack_labelled(d.arrays)),
             failures,
             len({d.label_id for d in usable} - before),
             sum(d.core_hours for d in (*usable, *failed.values())),
         )
+
+
+def _with_details(item: LabeledFrame, details: Mapping[str, Any]) -> LabeledFrame:
+    return LabeledFrame(item.frame, replace(item.label, details=details))

@@ -137,7 +137,9 @@ def write_netcdf(mode: str, stem: str, n: int, described: dict, *, constrained: 
         nc.createVariable("cartesian_forces", "f8", ("natom", "three"))[...] = forces
         nc.createVariable("cartesian_stress_tensor", "f8", ("six",))[...] = [1e-4, 2e-4, 3e-4, 4e-5, 5e-5, 6e-5]
         nc.createVariable("fermi_energy", "f8", ())[...] = 0.28
-        nc.createVariable("eigenvalues", "f8", ("three",))[...] = [-2.3 if ghost else -0.05, 0.09, 0.3]
+        nc.createDimension("one", 1)
+        nc.createVariable("eigenvalues", "f8", ("one", "one", "three"))[...] = [-2.3 if ghost else -0.05, 0.09, 0.3]
+        nc.createVariable("kpoint_weights", "f8", ("one",))[...] = [1.0]
     if mode == "cut-netcdf":
         path = Path(f"{stem}o_GSR.nc")
         path.write_bytes(path.read_bytes()[:200])

@@ -48,6 +48,7 @@ def abinit_output(calculation: AbinitCalculation, **changes) -> AbinitOutput:
         20,
         1e-9,
         -5.0,
+        {},
         "",
         level.version,
         {},

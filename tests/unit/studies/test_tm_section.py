@@ -10,6 +10,7 @@ import pytest
 
 from magflow.core.versions import FORMAT
 from magflow.errors import InputError
+from magflow.presentation.formats import NONE
 from magflow.presentation.sections import Section
 from magflow.studies.base import Traces
 from magflow.studies.compare.timing import InferenceCost
@@ -51,7 +52,7 @@ def benchmark(errors: Errors, **about: Any) -> TmBenchmark:
     rows = {
         fit.case.row: {
             "elements": [fit.case.row],
-            "column": d_column(fit.case.row),
+            "column": d_column(fit.case.row.partition("-")[0]),
             "labels": 20,
             "to_learn_from": 16,
             "to_test_on": 4,
@@ -168,7 +169,7 @@ def test_tables_say_what_was_measured(full):
     assert tables["Mean absolute error of forces (% of their mean absolute value)"].rows[0][1].startswith("19.4 ")
     assert tables["Energy, RMSE (meV/atom)"].rows[3][1] == "1.1 (1 to 1.2)"
     assert ["Nb", "melt", "62 (60 to 64)", "42 (40 to 44)", "–"] in tables["Relative error of forces (%) by group"].rows
-    assert tables["Labels"].rows[0] == ["Nb", 5, 20, "2", 16, 4, "by group", "1"]
+    assert tables["Labels"].rows[0] == ["Nb", 5, NONE, NONE, 20, "2", 16, 4, "by group", "1"]
     assert tables["Cost"].rows[0] == ["mmtp level 8", 8, "0.5", "62.5", "12", "4"]
     assert ["Cu", 4, "25 (20 to 30)", "–", "–"] in tables["Relative error of forces (%) by number of labels"].rows
     remarks = dict(shown.remarks)
@@ -205,3 +206,68 @@ def test_a_row_that_fails_altogether_does_not_hide_the_others():
 def test_a_benchmark_without_any_potential_is_a_page_all_the_same(tmp_path):
     paths = files.write_tm(benchmark({("Nb", "nequip", 8): "not installed"}), tmp_path)
     assert "tm.svg" not in paths and "not installed" in paths["tm.html"].read_text()
+
+
+def smeared(errors: Errors, electrons: Mapping[str, float] | None = None) -> TmBenchmark:
+    """Rows such as ``Ti-0.02``: element and smearing."""
+    made = benchmark(errors)
+    for name, row in made.about["rows"].items():
+        element, _, value = name.partition("-")
+        row |= {"elements": [element], "kind": "non-magnetic"}
+        row |= {"smearing": [float(value), "Ha"], "electrons": {"d_centre_ev": electrons[name]} if electrons else {}}
+    return made
+
+
+SMEARED: Errors = {
+    ("Ti-0.005", "mmtp", 10): (0.40, 0.42),
+    ("Ti-0.02", "mmtp", 10): (0.20, 0.22),
+    ("Cu-0.005", "mmtp", 10): (0.10, 0.12),
+    ("Cu-0.02", "mmtp", 10): (0.11, 0.09),
+}
+
+
+def test_smearings_of_one_element_are_held_against_each_other_beyond_the_spread_alone():
+    (told,) = [text for name, text in findings(smeared(SMEARED)) if name == "Larger smearing, mmtp"]
+    assert told == (
+        "forces from 10 labels: errs less in Ti-0.02 beside Ti-0.005 (0.51 times); within the spread in Cu-0.02 beside "
+        "Cu-0.005 (0.91 times)"
+    )
+
+
+def test_early_and_late_metals_are_compared_at_the_same_smearing():
+    told = [text for name, text in findings(smeared(SMEARED)) if name == "Early and middle d metals"]
+    assert [text.split(":")[0] for text in told] == [
+        "Ti-0.005 beside late ones (Cu-0.005), relative error of forces from 10 labels at 0.005 Ha",
+        "Ti-0.02 beside late ones (Cu-0.02), relative error of forces from 10 labels at 0.02 Ha",
+    ]
+    assert all("harder in 1 of 1 pair" in text for text in told)
+
+
+def test_rows_of_one_smearing_are_no_axis():
+    assert not smeared({("Ti-0.005", "mmtp", 10): (0.4, 0.42), ("Cu-0.02", "mmtp", 10): (0.1, 0.12)}).smeared
+
+
+def test_tables_and_figure_of_smearing_and_electrons():
+    centres = {"Ti-0.005": 2.0, "Ti-0.02": 1.0, "Cu-0.005": -3.0, "Cu-0.02": -4.0}
+    shown = section(smeared(SMEARED, centres))
+    tables = {t.title: t.table for t in shown.tables}
+    by_smearing = tables["Relative error of forces (%) by smearing"].rows
+    assert [row[:2] for row in by_smearing] == [
+        ["Ti-0.005", "0.005 Ha"],
+        ["Ti-0.02", "0.02 Ha"],
+        ["Cu-0.005", "0.005 Ha"],
+        ["Cu-0.02", "0.02 Ha"],
+    ]
+    electrons = tables["Electronic structure and relative error of forces (%)"]
+    assert list(electrons.columns)[:3] == ["Metal", "d-band centre (eV)", "mmtp"]
+    (correlated,) = tables["Rank correlation with the electronic structure"].rows
+    assert correlated == ["d-band centre (eV)", "+1.00 (4 rows)"]
+    assert [p.file.removesuffix(".csv") for p in shown.plots] == ["metals", "electrons"]
+    assert "Ti-0.02" in str(shown.plots[-1].svg)
+
+
+def test_two_rows_have_no_correlation_and_labels_without_electrons_no_table():
+    few = {key: value for key, value in SMEARED.items() if key[0].startswith("Ti")}
+    tables = {t.title: t.table for t in section(smeared(few, {"Ti-0.005": 2.0, "Ti-0.02": 1.0})).tables}
+    assert tables["Rank correlation with the electronic structure"].rows[0][1] == "–"
+    assert not any("lectronic" in t.title for t in section(smeared(few)).tables)

@@ -162,7 +162,7 @@ class TestMeasuring:
         found = task(tmp_path, rows=(iron, row("Cu", 20)), contenders=(off(unread=2.0),)).run()
         assert found.subjects == [Subject("Fe", Reading.READ), Subject("Fe", Reading.IGNORED), Subject("Cu")]
         read, ignored = (found.relative(s, "off", 4) for s in found.subjects[:2])
-        assert ignored.median == pytest.approx(2.0 * read.median, rel=1e-6)
+        assert ignored.median == pytest.approx(2.0 * read.median, rel=1e-5)
         only = task(tmp_path, rows=(iron,), readings=(Reading.IGNORED,)).run()
         assert only.subjects == [Subject("Fe", Reading.IGNORED)]
         blind = Contender("blind", type("Blind", (OffFamily,), {"magnetic": False})(errors=ERRORS))
@@ -276,3 +276,27 @@ class TestPace:
         marks = [text for _, text, milestone in told if milestone]
         assert marks[0] == "0/4: Cu, off, 4 labels, seed 1" and "; about " in marks[1] and marks[-1] == "4/4: done"
         assert [f for f, _, _ in told] == sorted(f for f, _, _ in told)
+
+
+class TestLevels:
+    def relabelled(self, smearing: float) -> Row:
+        """The labels of copper at a smearing, with what their eigenvalues say."""
+        level = replace(labels("Cu", 1, 0)[0].label.level_of_theory, parameters={"tsmear_ha": smearing})
+        items = [
+            LabeledFrame(i.frame, replace(i.label, level_of_theory=level, details={"electrons": {"d_centre_ev": k}}))
+            for k, i in enumerate(labels("Cu", 20, 0))
+        ]
+        return Row(f"Cu-{smearing:g}", tuple(Sorted(i) for i in items))
+
+    def test_the_same_frames_at_two_smearings_are_split_alike(self):
+        parts = [self.relabelled(s).parts(0.2, 3) for s in (0.005, 0.02)]
+        for one, other in zip(*parts, strict=True):
+            assert [m.item.frame.frame_id for m in one] == [m.item.frame.frame_id for m in other]
+            assert all(a.item.label_id != b.item.label_id for a, b in zip(one, other, strict=True))
+
+    def test_smearing_and_electrons_are_told(self, tmp_path):
+        about = task(tmp_path, rows=(self.relabelled(0.02), row("Nb", 20))).about()["rows"]
+        assert about["Cu-0.02"]["smearing"] == (0.02, "Ha")
+        assert about["Cu-0.02"]["electrons"] == {"d_centre_ev": 9.5}
+        assert (about["Nb"]["smearing"], about["Nb"]["electrons"]) == (None, {})
+        assert about["Nb"]["kind"] == "non-magnetic"

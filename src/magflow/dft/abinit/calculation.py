@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from magflow.core.frame import Frame
-from magflow.core.label import Failure, FailureKind
+from magflow.core.label import ELECTRONS, Failure, FailureKind
 from magflow.core.moments import as_vectors
 from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import HARTREE
@@ -198,6 +198,7 @@ class AbinitCalculation(Calculation[Attempt, Output]):
     def judge(self, results: Sequence[Output], details: dict[str, Any]) -> Failure | None:
         """See :class:`magflow.dft.calculation.Calculation`."""
         output = results[-1]
+        details[ELECTRONS] = dict(output.electrons)
         error = moment_error(self.frame, self.held, output.magmoms)
         if error is not None:
             details["moment_error_mub"] = error

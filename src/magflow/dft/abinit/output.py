@@ -12,6 +12,7 @@ No public library parses the moments or the constraint gradient of a constrained
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,15 @@ import numpy as np
 from magflow.core.types import FloatArray
 from magflow.core.units import BOHR, HARTREE, HARTREE_PER_BOHR, HARTREE_PER_BOHR3
 from magflow.dft.abinit.texts import read_log, read_main_output, read_moments, wavering
+from magflow.dft.electrons import electronic_structure
 from magflow.dft.runs import TruncatedOutputError
 from magflow.dft.text import lines, require_file
 
 _VARIABLES = (
     *("etotal", "cartesian_forces", "cartesian_stress_tensor", "eigenvalues", "fermi_energy"),
-    *("primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers"),
+    *("primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers", "kpoint_weights"),
 )
+_D = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Output:
         How far the energy (eV) and a force (eV/A) went to and fro in the last ten steps.
     lowest_state
         Lowest eigenvalue, eV from the Fermi level.
+    electrons
+        See :func:`magflow.dft.electrons.electronic_structure`; the d band only where the run projected it.
     scf_tail
         The last ten lines of the SCF cycle.
     version
@@ -74,6 +79,7 @@ class Output:
     energy_noise: float
     force_noise: float
     lowest_state: float
+    electrons: Mapping[str, float]
     scf_tail: str
     version: str
     dataset_md5: dict[str, str]
@@ -100,6 +106,7 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
     if constrained:
         out = variables(folder / f"{stem}o_OUT.nc", ("grspin",))
         gradient = _shaped(out["grspin"], (n_atoms, 3), "grspin")[:, 2]
+    levels = (gsr["eigenvalues"] - _shaped(gsr["fermi_energy"], (), "fermi_energy")) * HARTREE
     return Output(
         energy=float(_shaped(gsr["etotal"], (), "etotal")) * HARTREE,
         forces=_shaped(gsr["cartesian_forces"], (n_atoms, 3), "forces") * HARTREE_PER_BOHR,
@@ -111,7 +118,10 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         residual=abo.residual,
         energy_noise=energy_noise * HARTREE,
         force_noise=force_noise * HARTREE_PER_BOHR,
-        lowest_state=float(gsr["eigenvalues"].min() - _shaped(gsr["fermi_energy"], (), "fermi_energy")) * HARTREE,
+        lowest_state=float(levels.min()),
+        electrons=electronic_structure(
+            levels, gsr["kpoint_weights"], n_atoms, _d_character(folder / f"{stem}o_FATBANDS.nc", n_atoms)
+        ),
         scf_tail=abo.scf_tail,
         version=log.field("version"),
         species=species(gsr["atom_species"], gsr["atomic_numbers"]),
@@ -119,6 +129,18 @@ def read_output(folder: Path, stem: str, n_atoms: int, *, polarised: bool, const
         fractions=_shaped(gsr["reduced_atom_positions"], (n_atoms, 3), "positions"),
         dataset_md5=dict(re.findall(r"^\s+([A-Z][a-z]?)\s*: ([0-9a-f]{32})$", log.summary, re.MULTILINE)),
     )
+
+
+def _d_character(path: Path, n_atoms: int) -> FloatArray | None:
+    """(spins, k-points, bands) share of l = 2 in the spheres of all atoms; None of a run that did not project.
+
+    ABINIT counts fractions by atom, and in an atom by l.
+    """
+    if not path.is_file():
+        return None
+    found = variables(path, ("dos_fractions",))["dos_fractions"]
+    by_l = found.reshape(n_atoms, -1, *found.shape[1:])
+    return np.asarray(by_l[:, _D].sum(axis=0).swapaxes(1, 2))
 
 
 def species(kinds: np.ndarray, numbers: np.ndarray) -> tuple[str, ...]:

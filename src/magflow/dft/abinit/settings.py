@@ -54,6 +54,11 @@ class AbinitSettings(CodeSettings):
     bands_per_electron: Annotated[float, Field(ge=0.75, le=4.0)] = Field(
         1.0, description="Bands per spin over valence electrons; 1.0 leaves half of them empty."
     )
+    d_band: bool = Field(
+        False,
+        description="Tell centre and width of the d band with each label, from the share of every state in l = 2 "
+        "within the PAW spheres.",
+    )
     overlap_limit: Annotated[float, Field(ge=0.0, le=0.3)] = Field(
         0.05, description="Largest share of a sphere's volume that another may cover; ABINIT's own limit is 0.05."
     )

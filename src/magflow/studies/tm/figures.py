@@ -80,6 +80,46 @@ def curves_figure(panels: Sequence[Panel], *, logarithmic: bool) -> Figure:
     return draw(width, 0.5 + 2.2 * rows, paint, nrows=rows, ncols=columns, sharey=True, squeeze=False)
 
 
+def points_figure(panels: Sequence[Panel], names: Sequence[Mapping[float, str]]) -> Figure:
+    """A panel beside another: points without a line, the range over the seeds as a bar, and the name of each x.
+
+    Parameters
+    ----------
+    names
+        Of each panel, x to what is written above its points.
+    """
+    known = list(dict.fromkeys(name for panel in panels for name in panel.curves))
+
+    def paint(grid: Any) -> None:
+        cells = np.asarray(grid).ravel()
+        most = max(spread.high for panel in panels for points in panel.curves.values() for spread in points.values())
+        for axes, panel, written in zip(cells, panels, names, strict=True):
+            for name, points in panel.curves.items():
+                colour, marker = _look(known.index(name))
+                for x, spread in points.items():
+                    axes.plot([x, x], [spread.low, spread.high], color=colour, linewidth=1.0)
+                    axes.plot([x], [spread.median], marker, color=colour, markersize=4.0)
+            for x, word in written.items():
+                top = max(points[x].high for points in panel.curves.values() if x in points)
+                axes.annotate(
+                    word,
+                    (x, top),
+                    (0, 5),
+                    textcoords="offset points",
+                    rotation=90,
+                    ha="center",
+                    va="bottom",
+                    fontsize=6,
+                )
+            axes.set_xlabel(panel.x)
+            axes.set_xmargin(0.15)
+            axes.set_ylim(0.0, 1.45 * most)
+        cells[0].set_ylabel(ERROR)
+        _legend(cells[0], WIDE, known)
+
+    return draw(WIDE if len(panels) > 1 else HALF, 3.0, paint, ncols=len(panels), sharey=True, squeeze=False)
+
+
 def _curves(axes: Axes, panel: Panel, names: Sequence[str], logarithmic: bool) -> None:
     axes.set_title(panel.title)
     axes.set_xlabel(panel.x)

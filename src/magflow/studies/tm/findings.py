@@ -25,17 +25,24 @@ def findings(benchmark: TmBenchmark) -> list[Finding]:
         ]
     if len({fit.case.seed for fit in benchmark.fits}) < 2:
         return [("Differences", "of one seed no spread is known, so that nothing is said of differences")]
-    told = (_early_and_late, _moments, _larger, _families, _more_labels)
+    told = (_early_and_late, _smearing, _moments, _larger, _families, _more_labels)
     return [finding for tell in told for finding in tell(benchmark, size)]
 
 
 def _early_and_late(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
-    """Whether metals of columns 3 to 8 are harder than those of columns 9 to 12."""
-    columns = {name: row["column"] for name, row in benchmark.about["rows"].items()}
+    """Whether metals of columns 3 to 8 are harder than those of columns 9 to 12, at each smearing by itself."""
+    for smearing in dict.fromkeys(map(benchmark.smearing, benchmark.rows)):
+        rows = [row for row in benchmark.rows if benchmark.smearing(row) == smearing]
+        at = f" at {smearing}" if smearing else ""
+        yield from _sides(benchmark, rows, f"from {plural(size, 'label')}{at}", size)
+
+
+def _sides(benchmark: TmBenchmark, rows: Sequence[str], which: str, size: int) -> Iterator[Finding]:
+    columns = {name: benchmark.about["rows"][name]["column"] for name in rows}
     metals: dict[range, list[str]] = {EARLY: [], LATE: []}
     told = []
     for contender in benchmark.contenders:
-        known = {row: _of_row(benchmark, row, contender, size) for row in benchmark.rows}
+        known = {row: _of_row(benchmark, row, contender, size) for row in rows}
         found = {row: spread for row, spread in known.items() if spread is not None}
         pairs = [(found[a], found[b]) for a in found for b in found if columns[a] in EARLY and columns[b] in LATE]
         if not pairs:
@@ -49,8 +56,24 @@ def _early_and_late(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
         told.append(f"{contender}: {_factors([a.median / b.median for a, b in pairs])}, {counts}{rest}")
     if told:
         early, late = (", ".join(names) for names in metals.values())
-        text = f"{early} beside late ones ({late}), relative error of forces from {plural(size, 'label')}: "
+        text = f"{early} beside late ones ({late}), relative error of forces {which}: "
         yield "Early and middle d metals", text + "; ".join(told)
+
+
+def _smearing(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
+    """What the largest smearing of the same elements gives beside the smallest."""
+    for contender in benchmark.contenders:
+        both = [(subjects[-1], subjects[0]) for subjects in benchmark.smeared]
+        errors = [
+            (
+                f"{new} beside {old}",
+                benchmark.relative(new, contender, size),
+                benchmark.relative(old, contender, size),
+            )
+            for new, old in both
+        ]
+        if told := _compared(size, errors):
+            yield f"Larger smearing, {contender}", told
 
 
 def _of_row(benchmark: TmBenchmark, row: str, contender: str, size: int) -> Spread | None:
@@ -123,12 +146,20 @@ def _beside(benchmark: TmBenchmark, size: int, pairs: Sequence[tuple[Subject, st
     pairs
         Subject, and the two contenders.
     """
+    errors = [
+        (str(subject), benchmark.relative(subject, new, size), benchmark.relative(subject, old, size))
+        for subject, new, old in pairs
+    ]
+    return _compared(size, errors)
+
+
+def _compared(size: int, errors: Sequence[tuple[str, Spread | None, Spread | None]]) -> str:
+    """Errors over others by name, and which of them differ; empty where there are none."""
     told: dict[str, list[str]] = {"errs less in": [], "errs more in": [], "within the spread in": []}
-    for subject, new, old in pairs:
-        a, b = (benchmark.relative(subject, name, size) for name in (new, old))
+    for name, a, b in errors:
         if a is not None and b is not None:
             word = "errs less in" if b.exceeds(a) else "errs more in" if a.exceeds(b) else "within the spread in"
-            told[word].append(f"{subject} ({number(a.median / b.median, 2)} times)")
+            told[word].append(f"{name} ({number(a.median / b.median, 2)} times)")
     parts = [f"{word} {', '.join(names)}" for word, names in told.items() if names]
     return f"forces from {plural(size, 'label')}: " + "; ".join(parts) if parts else ""
 

@@ -17,6 +17,12 @@ from magflow.studies.tm.judged import Judgement, Score
 DIRECTORY = "tm"
 """Below the directory of a campaign."""
 RESULTS = "results.json"
+QUANTITIES = {
+    "dos_fermi_per_ev_atom": "States at the Fermi level (1/eV/atom)",
+    "d_centre_ev": "d-band centre (eV)",
+    "d_width_ev": "d-band width (eV)",
+}
+"""Name of what labels tell of their electrons (:mod:`magflow.dft.electrons`) to its title."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,22 @@ class TmBenchmark(ShownInNotebooks):
         described = self.about["rows"]
         return sorted(described, key=lambda name: (described[name]["column"] or 99, name))
 
+    def smearing(self, row: str) -> str:
+        """``0.01 Ha``; empty where the level of theory tells none."""
+        told = self.about["rows"][row].get("smearing")
+        return "" if told is None else f"{told[0]:g} {told[1]}"
+
+    @property
+    def smeared(self) -> list[list[Subject]]:
+        """Subjects of the same elements whose smearings differ, the smallest first."""
+        described = self.about["rows"]
+        alike: dict[tuple[str, ...], dict[float, Subject]] = {}
+        for subject in self.subjects:
+            if told := described[subject.row].get("smearing"):
+                key = (*described[subject.row]["elements"], subject.reading, told[1], described[subject.row]["kind"])
+                alike.setdefault(key, {}).setdefault(told[0], subject)
+        return [[named[value] for value in sorted(named)] for named in alike.values() if len(named) > 1]
+
     @property
     def contenders(self) -> list[str]:
         """Names, in the order they were asked for."""
@@ -210,6 +232,21 @@ class TmBenchmark(ShownInNotebooks):
     def relative(self, subject: Subject, contender: str, labels: int) -> Spread | None:
         """RMSE of the forces over their root mean square, over the seeds."""
         return Spread.of(fit.relative_force_error for fit in self.of(subject, contender, labels))
+
+    @property
+    def electrons(self) -> list[str]:
+        """What labels of some row tell of their electrons."""
+        return [q for q in QUANTITIES if any(q in row.get("electrons", {}) for row in self.about["rows"].values())]
+
+    def against(self, quantity: str, contender: str, labels: int) -> dict[str, tuple[float, Spread]]:
+        """Subject to what its labels tell of their electrons, and the relative force error; those that have both."""
+        found = {}
+        for subject in self.subjects:
+            told = self.about["rows"][subject.row].get("electrons", {}).get(quantity)
+            spread = self.relative(subject, contender, labels)
+            if told is not None and spread is not None:
+                found[str(subject)] = (float(told), spread)
+        return found
 
     def error(self, subject: Subject, contender: str, labels: int, quantity: str) -> Spread | None:
         """RMSE of a quantity over the seeds, house units."""

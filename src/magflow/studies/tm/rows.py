@@ -16,7 +16,7 @@ from ase.data import atomic_numbers
 
 from magflow.core.arrays import digest
 from magflow.core.dataset import Dataset
-from magflow.core.label import LabeledFrame
+from magflow.core.label import ELECTRONS, LabeledFrame, LevelOfTheory
 from magflow.core.moments import common_axis, is_collinear
 from magflow.errors import InputError
 from magflow.io.records import Record
@@ -26,6 +26,8 @@ GROUP = ("group", "config_type", "config-type")
 OWN_SPLIT = ("split", "subset", "tag")
 """Keys of a frame that say its temperature, its group, and whether it is to be tested on, the first found counts."""
 FILE = "file"
+SMEARINGS = {"tsmear_ha": "Ha", "sigma_ev": "eV"}
+"""Parameters of levels of theory that are the smearing of the occupations, and their units."""
 
 EARLY, LATE = range(3, 9), range(9, 13)
 """Columns of early and middle, and of late d metals; the late ones begin with cobalt, rhodium and iridium."""
@@ -164,6 +166,24 @@ class Row:
         return d_column(self.elements[0]) if len(self.elements) == 1 else None
 
     @property
+    def level(self) -> LevelOfTheory:
+        """Of all its labels."""
+        return self.members[0].item.label.level_of_theory
+
+    @property
+    def smearing(self) -> tuple[float, str] | None:
+        """Smearing of the occupations and its unit; None where the level of theory tells none."""
+        told = self.level.parameters
+        return next(((float(told[key]), unit) for key, unit in SMEARINGS.items() if key in told), None)
+
+    @property
+    def electrons(self) -> dict[str, float]:
+        """Mean over the labels that tell it, by name (:mod:`magflow.dft.electrons`)."""
+        told = [m.item.label.details.get(ELECTRONS, {}) for m in self.members]
+        names = dict.fromkeys(name for one in told for name in one)
+        return {name: float(np.mean([one[name] for one in told if name in one])) for name in names}
+
+    @property
     def has_moments(self) -> bool:
         """Whether every label carries the moments it was computed at, and not all of them zero."""
         moments = [member.item.configuration.magmoms for member in self.members]
@@ -196,11 +216,13 @@ class Row:
 
 
 def stratified(members: Sequence[Sorted], word: str) -> list[Sorted]:
-    """`members` in an order that follows from their ids and `word`, each of its beginnings a fair sample.
+    """`members` in an order that follows from their frames and `word`, each of its beginnings a fair sample.
+
+    Labels of the same frames at another level of theory, such as another smearing, come in the same order.
 
     The k-th of the n members of a stratum, in an order of its own, stands at (k + 1/2)/n of the whole.
     """
-    drawn = {m.item.label_id: digest([m.item.label_id.encode(), word.encode()]) for m in members}
+    drawn = {m.item.label_id: digest([m.item.frame.frame_id.encode(), word.encode()]) for m in members}
     places: dict[str, float] = {}
     for cell in sorted({m.cell for m in members}):
         own = sorted((m.item.label_id for m in members if m.cell == cell), key=drawn.__getitem__)

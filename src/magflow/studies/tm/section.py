@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from magflow.dft.electrons import BROADENING, WINDOW
 from magflow.presentation.blocks import Plot, Table, plot
 from magflow.presentation.formats import NONE, number, plural
 from magflow.presentation.quantities import SHOWN, Quantity
 from magflow.presentation.sections import Section, TitledTable
 from magflow.studies.base import Study, Traces, read_result
-from magflow.studies.tm.figures import Panel, curves_figure, metals_figure
+from magflow.studies.tm.figures import Panel, curves_figure, metals_figure, points_figure
 from magflow.studies.tm.findings import findings, variations
-from magflow.studies.tm.result import DIRECTORY, RESULTS, Spread, Subject, TmBenchmark, TmFit, failures
+from magflow.studies.tm.result import DIRECTORY, QUANTITIES, RESULTS, Spread, Subject, TmBenchmark, TmFit, failures
 from magflow.studies.tm.task import TmTask
+
+FEWEST = 3
+"""Rows of which a correlation is told."""
 
 Cell = Callable[[Subject, str], Spread | None]
 """What a table shows of a subject and a contender."""
@@ -28,8 +32,13 @@ def section(benchmark: TmBenchmark) -> Section:
     plots, lead, tables = [], [], []
     if size is not None:
         lead = [main_table(benchmark, size)]
-        plots = [metals_plot(benchmark, size), *curve_plots(benchmark, size)]
-        tables = [*error_tables(benchmark, size), *stratum_tables(benchmark, size)]
+        plots = [metals_plot(benchmark, size), *curve_plots(benchmark, size), *electron_plots(benchmark, size)]
+        tables = [
+            *error_tables(benchmark, size),
+            *smearing_tables(benchmark, size),
+            *electron_tables(benchmark, size),
+            *stratum_tables(benchmark, size),
+        ]
     return Section(
         name="tm",
         label="Metals",
@@ -127,6 +136,63 @@ def stratum_tables(benchmark: TmBenchmark, size: int) -> list[TitledTable]:
     return out
 
 
+def smearing_tables(benchmark: TmBenchmark, size: int) -> list[TitledTable]:
+    """Relative errors of forces of the same elements at several smearings."""
+    rows = [
+        [str(subject), benchmark.smearing(subject.row), *_errors(benchmark, subject, size)]
+        for subjects in benchmark.smeared
+        for subject in subjects
+    ]
+    heads = ["Metal", "Smearing", *benchmark.contenders]
+    table = Table(heads, rows, frozenset(range(2, len(heads))))
+    return [TitledTable("Relative error of forces (%) by smearing", table)] if rows else []
+
+
+def _errors(benchmark: TmBenchmark, subject: Subject, size: int) -> list[str]:
+    """Relative errors of forces of one subject, contender by contender, %."""
+    return [_spread(benchmark.relative(subject, c, size), 100.0) for c in benchmark.contenders]
+
+
+def electron_tables(benchmark: TmBenchmark, size: int) -> list[TitledTable]:
+    """Electronic structure of the labels beside the errors, and how the two go together."""
+    names = benchmark.electrons
+    if not names:
+        return []
+    heads = ["Metal", *(QUANTITIES[name] for name in names), *benchmark.contenders]
+    rows = []
+    for subject in benchmark.subjects:
+        told = benchmark.about["rows"][subject.row].get("electrons", {})
+        numbers = [number(told.get(name)) for name in names]
+        rows.append([str(subject), *numbers, *_errors(benchmark, subject, size)])
+    note = (
+        f"Means over the labels. States of both spins at the Fermi level, each a Gaussian of {BROADENING:g} eV "
+        "(standard deviation); mean energy and root of the second moment of the share of l = 2 in the PAW spheres, "
+        f"empty states included, within {WINDOW:g} eV of the Fermi level."
+    )
+    tables = [TitledTable("Electronic structure and relative error of forces (%)", _right(heads, rows), note)]
+    heads = ["Of the error with", *benchmark.contenders]
+    rows = [
+        [QUANTITIES[name], *(_correlation(benchmark.against(name, c, size)) for c in benchmark.contenders)]
+        for name in names
+    ]
+    note = f"Spearman's coefficient over the rows, of medians over the seeds; from {FEWEST} rows on."
+    return [*tables, TitledTable("Rank correlation with the electronic structure", _right(heads, rows), note)]
+
+
+def _right(heads: list[str], rows: list[list[Any]]) -> Table:
+    return Table(heads, rows, frozenset(range(1, len(heads))))
+
+
+def _correlation(points: Mapping[str, tuple[float, Spread]]) -> str:
+    """Of the medians with what they are held against, and of how many rows."""
+    from scipy.stats import spearmanr
+
+    x, y = [value for value, _ in points.values()], [spread.median for _, spread in points.values()]
+    if len(points) < FEWEST or len(set(x)) < 2 or len(set(y)) < 2:
+        return NONE
+    return f"{spearmanr(x, y).statistic:+.2f} ({len(points)} rows)".replace("-", "\N{MINUS SIGN}")
+
+
 def _in_stratum(fits: list[TmFit], kind: str, name: str) -> Spread | None:
     scores = [fit.judged.strata.get(kind, {}).get(name, {}).get("forces") for fit in fits if fit.judged]
     return Spread.of(score.relative for score in scores if score is not None)
@@ -134,15 +200,18 @@ def _in_stratum(fits: list[TmFit], kind: str, name: str) -> Spread | None:
 
 def labels_table(benchmark: TmBenchmark) -> TitledTable:
     """What was learnt from and tested on."""
-    heads = ["Metal", "Column", "Labels", "Atoms per label", "To learn from", "To test on", "Split", "RMS force (eV/Å)"]
+    heads = ["Metal", "Column", "Kind", "Smearing", "Labels", "Atoms per label", "To learn from", "To test on"]
+    heads += ["Split", "RMS force (eV/Å)"]
     rows = []
     for name in benchmark.rows:
         row = benchmark.about["rows"][name]
         split = "of the data" if row["own_split"] else "by " + (", ".join(row["strata"]) or "chance")
         atoms = number(row["atoms"] / row["labels"])
         parts = [row["to_learn_from"], row["to_test_on"]]
-        rows.append([name, row["column"] or NONE, row["labels"], atoms, *parts, split, number(row["rms_force"])])
-    return TitledTable("Labels", Table(heads, rows, frozenset({1, 2, 3, 4, 5, 7})))
+        level = [row.get("kind", NONE), benchmark.smearing(name) or NONE]
+        rms = number(row["rms_force"])
+        rows.append([name, row["column"] or NONE, *level, row["labels"], atoms, *parts, split, rms])
+    return TitledTable("Labels", Table(heads, rows, frozenset({1, 4, 5, 6, 7, 9})))
 
 
 def curve_table(benchmark: TmBenchmark) -> TitledTable:
@@ -223,6 +292,29 @@ def curve_plots(benchmark: TmBenchmark, size: int) -> list[Plot]:
         text = f"{caption} From {plural(size, 'label')}."
         out.append(plot(figure, "settings", text, columns(benchmark), wide=len(varied) > 1))
     return out
+
+
+def electron_plots(benchmark: TmBenchmark, size: int) -> list[Plot]:
+    """Errors against the electronic structure, where labels tell it."""
+    panels, metals = [], []
+    for name in benchmark.electrons:
+        found = {c: benchmark.against(name, c, size) for c in benchmark.contenders}
+        curves = {c: _points(points) for c, points in found.items() if points}
+        if curves:
+            panels.append(Panel("", QUANTITIES[name], curves))
+            metals.append({value: row for points in found.values() for row, (value, _) in points.items()})
+    if not panels:
+        return []
+    text = (
+        f"Relative error of forces from {plural(size, 'label')} against what eigenvalues say of the labels: median "
+        "over the seeds, and their range; a point per row."
+    )
+    figure = points_figure(panels, metals)
+    return [plot(figure, "electrons", text, columns(benchmark), wide=len(panels) > 1)]
+
+
+def _points(points: Mapping[str, tuple[float, Spread]]) -> dict[float, Spread]:
+    return {value: _percent(spread) for value, spread in points.values()}
 
 
 def _filled(panels: list[Panel]) -> list[Panel]:

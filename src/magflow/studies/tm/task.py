@@ -260,6 +260,9 @@ def _described(row: Row, share: float, seed: int) -> dict[str, Any]:
     return {
         "elements": list(row.elements),
         "column": row.column,
+        "kind": str(row.level.kind),
+        "smearing": row.smearing,
+        "electrons": row.electrons,
         "labels": len(row.members),
         "to_learn_from": len(learnt),
         "to_test_on": len(tested),
