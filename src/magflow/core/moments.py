@@ -64,7 +64,7 @@ def as_vectors(moments: ArrayLike, n_atoms: int, where: str = "magmoms") -> Floa
 
 def is_collinear(magmoms: FloatArray) -> bool:
     """True if every moment lies along z."""
-    return not np.any(magmoms[:, :2])
+    return not magmoms[:, :2].any()
 
 
 def collinear(magmoms: FloatArray) -> FloatArray:

@@ -67,7 +67,7 @@ BUILDING = {"magflow.campaign.build", "magflow.campaign.check", "magflow.makers.
     ("words", "needless"),
     [
         (["query", "DIR", "labels"], MAKING | BUILDING | {"scipy", "jinja2", "magflow.campaign.schema"}),
-        (["status", "DIR"], MAKING | BUILDING),
+        (["status", "DIR"], MAKING | BUILDING | {"scipy", "magflow.potentials.mmtp.fit"}),
     ],
     ids=["query", "status"],
 )
