@@ -124,7 +124,7 @@ def test_an_engine_without_a_smearing_is_refused(tmp_path):
     ("options", "said"),
     [
         (("--smearing", "0.01,x"), "--smearing"),
-        (("--melting", "Fe"), "expected EL=VALUE"),
+        (("--melting", "Fe"), "expected: EL=VALUE"),
         (("--debye", "Fe=-3"), "--debye"),
         (("--debye", "Cu=300"), "elements that are not asked for"),
         (("--set", "nonsense=1"), "nonsense"),
