@@ -176,7 +176,8 @@ PAUSE_S = 2.0
 def read_on(path: str, position: Any, answers: Any) -> None:
     """Ask until `position`, the number of labels written, is negative; answers are (labels, question, seconds)."""
     here = CampaignDirectory.existing(Path(path))
-    while (written := position.value) >= 0:
+    parent = multiprocessing.parent_process()
+    while (written := position.value) >= 0 and parent is not None and parent.is_alive():
         newest = here.store.query_one({"output.doc_type": "label"}, ["output.label_id"], sort={"completed_at": -1})
         if newest is not None:
             wanted = {"label_id": newest["output"]["label_id"]}
