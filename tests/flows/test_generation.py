@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from magflow.api.generation import WORK, Metal, generate_tm
+from magflow.api.generation import Metal, generate_tm
 from magflow.cli.app import app
 from magflow.core.label import LabelKind
 from magflow.dft.abinit.engine import AbinitEngine
@@ -91,18 +90,17 @@ def test_a_killed_run_pays_nothing_twice(tmp_path):
     """`kill -9` while a label is computed: the same command ends with every label, each computed once."""
     command = [sys.executable, "-m", "magflow", "benchmark", "generate", "Fe", "--engine", "spin-lattice"]
     command += ["--crystals", "6", "--melts", "0", "--set", "seconds=0.6", "--dir", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    jobs, limit = tmp_path / WORK / "Fe" / "jobs", time.monotonic() + 120.0
-    while len(list(jobs.glob("label-*"))) < 3 and time.monotonic() < limit:
-        time.sleep(0.05)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **how)
+    assert any("labels 5 to 6" in line for line in process.stdout)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not (tmp_path / "Fe.extxyz").exists()
     done = CliRunner().invoke(app, [*command[3:], "--json"])
     assert done.exit_code == 0, done.output
     (found,) = json.loads(done.stdout)["sets"]
     assert found["labels"] == 6
-    assert 1 <= found["computed"] <= 5
+    assert 1 <= found["computed"] <= 2
 
 
 def test_smearings_share_frames_and_mesh(monkeypatch):
