@@ -86,6 +86,7 @@ def test_failed_labels_are_kept_and_not_tried_again(tmp_path):
     assert (again.computed, again.failures, again.core_hours) == (0, first.failures, first.core_hours)
 
 
+@pytest.mark.slow
 def test_a_killed_run_pays_nothing_twice(tmp_path):
     """`kill -9` while a label is computed: the same command ends with every label, each computed once."""
     command = [sys.executable, "-m", "magflow", "benchmark", "generate", "Fe", "--engine", "spin-lattice"]

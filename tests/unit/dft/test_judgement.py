@@ -47,6 +47,8 @@ def abinit_output(calculation: AbinitCalculation, **changes) -> AbinitOutput:
         True,
         20,
         1e-9,
+        0.0,
+        0.0,
         -5.0,
         {},
         "",
@@ -70,6 +72,30 @@ def test_a_deep_state_is_a_ghost_only_once_the_density_has_settled(abinit):
     assert abinit.judge([abinit_output(abinit, **deep)], {}).kind == FailureKind.GHOST_STATE
     unsettled = abinit_output(abinit, **deep, converged=False)
     assert abinit.judge([unsettled], {}).kind == FailureKind.SCF_UNCONVERGED
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed", "noise", "taken"),
+    [
+        ("spin-polarised", 0.02, {"force_noise": 0.015, "energy_noise": 4e-4}, True),
+        ("non-magnetic", 0.02, {"force_noise": 0.015, "energy_noise": 4e-4}, True),
+        ("spin-polarised", 0.02, {"force_noise": 0.03, "energy_noise": 0.0}, False),
+        ("spin-polarised", 0.02, {"force_noise": 0.0, "energy_noise": 2e-3}, False),  # of two atoms
+        ("spin-polarised", 0.0, {"force_noise": 0.001, "energy_noise": 0.0}, False),
+        ("constrained", 0.02, {"force_noise": 0.0, "energy_noise": 0.0}, False),
+    ],
+)
+def test_a_cycle_that_only_wavers_is_taken_where_its_noise_is_allowed(fake, kind, allowed, noise, taken):
+    engine = fake(kind=kind, force_noise_ev_a=allowed)
+    calculation = engine.calculation(FRAME, engine.level_of_theory(["Al", "Fe"]), load_settings())
+    details: dict = {}
+    failure = calculation.judge([abinit_output(calculation, converged=False, **noise)], details)
+    if taken:
+        assert failure is None
+        assert details["noise"] == {"energy_ev": noise["energy_noise"], "forces_ev_a": noise["force_noise"]}
+    else:
+        assert failure.kind == FailureKind.SCF_UNCONVERGED
+        assert "noise" not in details
 
 
 @pytest.mark.parametrize(
