@@ -1,4 +1,4 @@
-"""Neighbour lists of the kernel against those of ASE, matscipy and vesin, in cells of every shape."""
+"""Neighbour lists of the kernel against those of ASE and vesin, in cells of every shape."""
 
 from __future__ import annotations
 
@@ -105,8 +105,7 @@ def test_many_cells_in_one_call_are_those_cells(batch):
 
 @pytest.mark.parametrize("vacuum", [0.0, 60.0])
 @pytest.mark.parametrize("n", [1, 3, 7])
-def test_the_same_pairs_as_ase_matscipy_and_vesin(n, vacuum):
-    matscipy = pytest.importorskip("matscipy.neighbours")
+def test_the_same_pairs_as_ase_and_vesin(n, vacuum):
     rng = np.random.default_rng(n)
     atoms = Atoms("Fe2", positions=[[0, 0, 0], [1.4, 1.4, 1.4]], cell=2.87 * np.eye(3), pbc=True).repeat((n, n, n))
     atoms.cell[2, 2] += vacuum
@@ -115,7 +114,6 @@ def test_the_same_pairs_as_ase_matscipy_and_vesin(n, vacuum):
     mine = ours([np.array(atoms.cell)], [atoms.positions])
     search = NeighborList(cutoff=CUTOFF, full_list=True)
     assert_same(mine, search.compute(atoms.positions, np.array(atoms.cell), periodic=True, quantities="ijD"))
-    assert_same(mine, matscipy.neighbour_list("ijD", atoms, cutoff=CUTOFF))
     if n < 7:
         assert_same(mine, neighbor_list("ijD", atoms, CUTOFF))
 
