@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from magflow.api.generation import Metal, generate_tm
+from magflow.api.generation import generate_tm
+from magflow.api.metals import Metal
 from magflow.cli.app import app
 from magflow.core.label import LabelKind
 from magflow.dft.abinit.engine import AbinitEngine

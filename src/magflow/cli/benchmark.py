@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from magflow.cli.label import SOME_FAILED
 from magflow.cli.options import Json, Keys, VirialSign
+
+if TYPE_CHECKING:
+    from magflow.presentation.sections import Section
 
 benchmark = typer.Typer(no_args_is_help=True)
 
@@ -81,7 +84,6 @@ def transition_metals(
     from magflow.api.benchmark import benchmark_tm
     from magflow.cli.compare import named_families, named_settings
     from magflow.cli.inputs import say
-    from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.tm.files import FILES, PAGE
     from magflow.studies.tm.section import section
@@ -105,12 +107,8 @@ def transition_metals(
             told=say,
             progress=progress,
         )
-    if as_json:
-        files_left = {name: str(directory / name) for name in FILES if (directory / name).exists()}
-        print_json({"files": files_left, **found.as_dict()})
-        return
-    print_section(section(found))
-    typer.echo(f"wrote {directory / PAGE}")
+    left = [directory / name for name in FILES if (directory / name).exists()]
+    _tell(found.as_dict(), section(found), left, directory / PAGE, as_json)
 
 
 @benchmark.command("phonons")
@@ -175,7 +173,6 @@ def phonons(
     from magflow.api.phonon_records import benchmark_phonons
     from magflow.cli.compare import named_settings
     from magflow.cli.inputs import moments_of
-    from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.phonons.files import FILES, PAGE
     from magflow.studies.phonons.section import section
@@ -196,12 +193,8 @@ def phonons(
             clamped=clamped,
             progress=progress,
         )
-    if as_json:
-        files_left = {name: str(directory / name) for name in FILES if (directory / name).exists()}
-        print_json({"files": files_left, **found.as_dict()})
-        return
-    print_section(section(found))
-    typer.echo(f"wrote {directory / PAGE}")
+    left = [directory / name for name in FILES if (directory / name).exists()]
+    _tell(found.as_dict(), section(found), left, directory / PAGE, as_json)
 
 
 @benchmark.command("generate")
@@ -280,6 +273,17 @@ def generate(
         typer.echo(f"{one.file or one.name}: {one.labels} {one.kind} labels ({one.computed} computed now){cost}")
     if any(one.failures for one in made):
         raise typer.Exit(SOME_FAILED)
+
+
+def _tell(found: dict[str, Any], shown: Section, left: list[Path], page: Path, as_json: bool) -> None:
+    """What a benchmark has found, with the files it left."""
+    from magflow.cli.printing import print_json, print_section
+
+    if as_json:
+        print_json({"files": {file.name: str(file) for file in left}, **found})
+        return
+    print_section(shown)
+    typer.echo(f"wrote {page}")
 
 
 def _pairs(texts: list[str], option: str, expected: str) -> dict[str, str]:

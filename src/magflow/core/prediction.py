@@ -154,7 +154,7 @@ class EnsemblePrediction:
 
 
 def _spread(stack: FloatArray, mean: FloatArray) -> FloatArray:
-    """Sample standard deviation over the first axis; `stack` is used up."""
+    """Sample standard deviation over the first axis; `stack` is used up, which numpy's own would hold twice."""
     if len(stack) == 1:
         return np.zeros(mean.shape)
     stack -= mean

@@ -45,7 +45,7 @@ def phonopy_in(crystal: Frame, supercell: IntArray, primitive: FloatArray) -> Ph
     Parameters
     ----------
     supercell
-        (3, 3) rows: the supercell in cell vectors of `crystal`.
+        (3, 3) columns: the supercell in cell vectors of `crystal`.
     primitive
         (3, 3) columns: the primitive cell in them.
     """

@@ -15,7 +15,7 @@ from magflow.properties.displaced import complete
 from magflow.properties.harmonic import phonopy_in, phonopy_of
 from magflow.properties.measurement import Moments
 from magflow.properties.subject import Subject
-from magflow.properties.vibrations import MESH, Vibrations, vibrations_from, vibrations_of
+from magflow.properties.vibrations import MESH, Vibrations, vibrations_from, vibrations_of, vibrations_on
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -76,8 +76,7 @@ def vibrations_at(record: PhononRecord, crystal: Frame, ensemble: PotentialEnsem
     phonons.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)
     said = record.reference
-    mesh = phonons.run_mesh(said.mesh if isinstance(said, Spectrum) else MESH)
-    return vibrations_from(np.asarray(mesh.qpoints), np.asarray(mesh.weights), np.asarray(mesh.frequencies))
+    return vibrations_on(phonons, said.mesh if isinstance(said, Spectrum) else MESH)
 
 
 def crystal_on(record: PhononRecord, ensemble: PotentialEnsemble, geometry: Geometry) -> Frame:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray
-from magflow.core.units import KB
-from magflow.properties.harmonic import phonopy_of
+from magflow.properties.harmonic import CAPACITY, ENTROPY, FREE, phonopy_of, thermodynamics_of
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
 
 MESH = 40.0
 """A, density of the q-point mesh as phonopy counts it."""
 TEMPERATURE = 300.0
 """K."""
-H = 4.135667696e-3
-"""eV/THz, Planck's constant."""
-PER_MOLE = 96485.33212
-"""J/mol of 1 eV."""
 IMAGINARY = 0.05
 """THz; imaginary frequencies below it are the noise of the acoustic modes at Gamma."""
 COMPARED = ("highest", "entropy", "free_energy", "heat_capacity")
@@ -64,15 +64,21 @@ def vibrations_of(frame: Frame, constants: FloatArray) -> Vibrations:
     phonons = phonopy_of(frame)
     phonons.force_constants = np.ascontiguousarray(constants)
     phonons.symmetrize_force_constants(show_drift=False)
-    mesh = phonons.run_mesh(MESH)
-    return vibrations_from(np.asarray(mesh.qpoints), np.asarray(mesh.weights), np.asarray(mesh.frequencies))
+    return vibrations_on(phonons, MESH)
+
+
+def vibrations_on(phonons: Phonopy, mesh: float | Sequence[int]) -> Vibrations:
+    """Vibrations of what phonopy has force constants of, on a mesh of q-points: a density, A, or its divisions."""
+    frequencies = np.asarray(phonons.run_mesh(mesh).frequencies)
+    found = thermodynamics_of(phonons, np.array([TEMPERATURE]))
+    return _told(frequencies, *(float(found[head][0]) for head in (ENTROPY, FREE, CAPACITY)))
 
 
 def vibrations_from(qpoints: FloatArray, weights: FloatArray, frequencies: FloatArray) -> Vibrations:
-    """Vibrations of a crystal whose frequencies on a mesh are known: sums over harmonic oscillators.
+    """Vibrations of a crystal of which frequencies on a mesh are all that is known: sums over harmonic oscillators.
 
-    The three modes at Gamma that are nearest to zero, and modes of imaginary frequency, are left out of the sums, as
-    phonopy does with ``exclude_gamma_acoustic``.
+    Phonopy, which :func:`vibrations_on` asks, wants force constants. The three modes at Gamma that are nearest to zero,
+    and modes of imaginary frequency, are left out of the sums, as phonopy does with ``exclude_gamma_acoustic``.
 
     Parameters
     ----------
@@ -83,19 +89,27 @@ def vibrations_from(qpoints: FloatArray, weights: FloatArray, frequencies: Float
     frequencies
         (n, 3 x atoms) THz.
     """
+    from phonopy.physical_units import get_physical_units
+
+    units = get_physical_units()
     counted = frequencies.astype(float)
     gamma = np.flatnonzero(np.abs(qpoints).max(axis=1) < 1e-9)
     for k in gamma:
         counted[k, np.argsort(np.abs(counted[k]))[:3]] = 0.0
     real = counted > 0.0
-    energy = H * counted[real]
+    energy = units.THzToEv * counted[real]
     share = np.broadcast_to(weights[:, None], counted.shape)[real] / (weights.sum() * counted.shape[1] / 3)
-    kt = KB * TEMPERATURE
+    kt = units.KB * TEMPERATURE
     x = energy / kt
     occupied = 1.0 / np.expm1(x)
     free = energy / 2.0 + kt * np.log1p(-np.exp(-x))
-    entropy = KB * (x * occupied - np.log1p(-np.exp(-x)))
-    capacity = KB * x**2 * occupied * (occupied + 1.0)
+    entropy = units.KB * (x * occupied - np.log1p(-np.exp(-x)))
+    capacity = units.KB * x**2 * occupied * (occupied + 1.0)
+    per_mole = units.EvTokJmol * np.array([1e3, 1.0, 1e3])
+    sums = per_mole * [share @ entropy, share @ free, share @ capacity]
+    return _told(frequencies, *map(float, sums))
+
+
+def _told(frequencies: FloatArray, entropy: float, free_energy: float, heat_capacity: float) -> Vibrations:
     lowest = round(float(frequencies.min()), DIGITS) + 0.0
-    sums = [float(share @ values) * PER_MOLE for values in (entropy, free / 1e3, capacity)]
-    return Vibrations(float(frequencies.max()), lowest, *sums)
+    return Vibrations(float(frequencies.max()), lowest, entropy, free_energy, heat_capacity)
