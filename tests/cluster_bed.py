@@ -44,13 +44,26 @@ class ClusterBed:
         Of the database for LaunchPad and store.
     walltime
         Of pilot jobs.
+    python
+        What pilot jobs run with.
+    modules
+        Where they find modules besides what is installed; None for where this process does.
     """
 
-    def __init__(self, slurm: OneMachineSlurm, path: Path, uri: str, walltime: str = "00:10:00", **daemon: Any) -> None:
+    def __init__(
+        self,
+        slurm: OneMachineSlurm,
+        path: Path,
+        uri: str,
+        walltime: str = "00:10:00",
+        python: str = sys.executable,
+        modules: list[str] | None = None,
+        **daemon: Any,
+    ) -> None:
         self.slurm, self.uri = slurm, uri
         options = ClusterOptions(
             directory=str(path),
-            python=sys.executable,
+            python=python,
             name=NAME,
             partition="main",
             walltime=walltime,
@@ -58,7 +71,7 @@ class ClusterBed:
             cpus=1,
             database=parse_uri(uri)["database"],
             uri=uri,
-            setup=(f"export PYTHONPATH={os.pathsep.join(p for p in sys.path if p)}",),
+            setup=(f"export PYTHONPATH={os.pathsep.join(modules or filter(None, sys.path))}",),
         )
         write_cluster(path, options)
         longest = "00:01:00" if walltime == "00:10:00" else "00:00:10"

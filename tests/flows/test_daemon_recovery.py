@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,7 @@ from magflow.execution.fireworks.queue import LaunchPadQueue
 from magflow.execution.fireworks.reader import LaunchPadReader
 from magflow.execution.fireworks.recovery import Loss, end_lost_run, finish_half_done, release_reservations, runs
 from magflow.execution.fireworks.task import CampaignTask
+from magflow.execution.fireworks.workflows import held
 from magflow.execution.queue_status import queue_status
 from magflow.execution.states import summarise
 from magflow.makers.roles import Category
@@ -143,6 +145,33 @@ def test_only_what_a_job_is_to_blame_for_leads_to_quarantine(bed, queue, submitt
     assert claim(launchpad) == poisoned
     (run,) = runs(launchpad)
     assert not end_lost_run(launchpad, run, CRASH, 3).quarantined, "all its tries are before it again"
+
+
+def test_a_daemon_that_waits_for_a_lock_left_behind_ends_when_told_to(bed, queue, submitted, monkeypatch):
+    monkeypatch.setattr(slurm, "states", lambda numbers: {n: SlurmJob(n, "bed-dft", "FAILED") for n in numbers})
+    lost = claim(bed.launchpad)
+    bed.launchpad.workflows.update_one({"nodes": lost}, {"$set": {"locked": True}})
+    daemon = Daemon(bed.cluster)
+    at_work = threading.Thread(target=daemon.run, daemon=True)
+    at_work.start()
+    time.sleep(1.0)
+    assert not (bed.cluster.path / daemon_module.STATE).exists(), "its first round waits"
+    daemon.stop()
+    at_work.join(10.0)
+    assert not at_work.is_alive(), "FireWorks would wait for two minutes"
+    assert bed.launchpad.workflows.find_one({"nodes": lost})["locked"], "it is another's lock still"
+    assert state(bed.launchpad, lost) == "RUNNING"
+
+
+def test_a_lock_left_behind_is_broken_in_the_end(bed, queue, submitted, monkeypatch):
+    lost = claim(bed.launchpad)
+    bed.launchpad.workflows.update_one({"nodes": lost}, {"$set": {"locked": True}})
+    monkeypatch.setattr("fireworks.core.launchpad.WFLock.__init__.__defaults__", (2.0, True))
+    began, asked = time.monotonic(), []
+    with held(bed.launchpad, lost, lambda: bool(asked.append(1))):
+        assert time.monotonic() - began >= 2.0
+        assert len(asked) >= 1
+    assert "locked" not in bed.launchpad.workflows.find_one({"nodes": lost})
 
 
 def test_a_reservation_without_a_start_is_released(bed, queue, submitted):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fireworks import FWAction, LaunchPad
-from fireworks.core.launchpad import WFLock
 from pymongo.errors import PyMongoError
 
 from magflow.execution.fireworks import workflows
@@ -38,7 +37,7 @@ class PilotLaunchPad(LaunchPad):
     def _refresh_wf(self, fw_id: int) -> None:
         """As FireWorks, which takes a database that goes away meanwhile for a broken job and marks it as failed."""
         try:
-            with WFLock(self, fw_id):
+            with workflows.held(self, fw_id):
                 workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
                 workflows.write(self, workflow, workflow.refresh(fw_id))
         except PyMongoError:

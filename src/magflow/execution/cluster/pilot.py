@@ -1,8 +1,8 @@
 """The body of a Slurm pilot job: `magflow cluster pilot DIR CATEGORY`.
 
-It takes jobs of one category from the LaunchPad, one after the other, until there are none for a while or too little of
-its walltime is left for another one: ``rlaunch rapidfire`` with an end, a sign of life that outlasts an outage of the
-database, and a name that leads back to the Slurm job.
+It takes jobs of one category from the LaunchPad, one after the other, until there are none for a while, too little of
+its walltime is left for another one, or magflow was upgraded: ``rlaunch rapidfire`` with an end, a sign of life that
+outlasts an outage of the database, and a name that leads back to the Slurm job.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pymongo.errors import PyMongoError
 
 from magflow.core.masking import mask
+from magflow.core.release import replaced
 from magflow.errors import InputError, MagflowError, StoreError
 from magflow.execution.cluster.directory import ClusterDirectory
 from magflow.execution.cluster.files import URI_VARIABLE
@@ -70,6 +71,9 @@ class Pilot:
         heart.start()
         done, troubles, idle_since = 0, 0, time.monotonic()
         while time.monotonic() < self.last_start:
+            if replaced():  # its modules and those on the disk are no longer of one piece
+                _log.info("magflow was upgraded: the end, after %d jobs", done)
+                return done
             try:
                 if self._one(launchpad):
                     done, idle_since = done + 1, time.monotonic()

@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from magflow.core.files import replace_file
 from magflow.core.masking import mask
+from magflow.core.release import __version__, replaced
 from magflow.errors import MagflowError, StoreError
 from magflow.execution.cluster import slurm
 from magflow.execution.cluster.directory import ClusterDirectory
@@ -34,6 +35,7 @@ from magflow.execution.fireworks.recovery import (
     release_reservations,
     runs,
 )
+from magflow.execution.fireworks.workflows import GivenUpError
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
@@ -102,7 +104,7 @@ class Daemon:
         self._in_touch_since = 0.0
 
     def stop(self) -> None:
-        """End after the round that is under way."""
+        """End after the step that is under way; a workflow's lock is waited for no longer."""
         self._stop.set()
 
     def run(self) -> None:
@@ -138,11 +140,17 @@ class Daemon:
     def round(self, launchpad: LaunchPad) -> Round:
         """One look at everything, and what follows from it."""
         done = Round()
+        if replaced():
+            done.trouble.append(
+                f"this daemon is of magflow {__version__}, which is no longer what is installed: restart it"
+            )
         for step in (self._end_lost_runs, self._release, self._mend, self._send_pilots):
             try:
                 step(launchpad, done)
             except PyMongoError:
                 raise
+            except GivenUpError:
+                break
             except MagflowError as error:  # Slurm does not answer, or a file was edited and is wrong now
                 _log.error("%s", error)
                 done.trouble.append(str(error))
@@ -152,14 +160,14 @@ class Daemon:
         return done
 
     def _release(self, launchpad: LaunchPad, done: Round) -> None:
-        for name in release_reservations(launchpad, self.settings.reservation_s):
+        for name in release_reservations(launchpad, self.settings.reservation_s, self._stop.is_set):
             _log.warning("%s was claimed and never started: offered again", name)
             done.offered_again.append(f"{name}: claimed and never started; offered again")
 
     def _mend(self, launchpad: LaunchPad, done: Round) -> None:
         if time.monotonic() - self._mended < min(_MEND_EVERY, self.settings.silence_s):
             return
-        for name in finish_half_done(launchpad):
+        for name in finish_half_done(launchpad, self._stop.is_set):
             _log.warning("%s: what its worker had begun to write down was carried through", name)
             done.offered_again.append(f"{name}: its end was carried through")
         if removed := remove_orphans(launchpad, {"state": {"$ne": "COMPLETED"}, **OURS}):
@@ -188,7 +196,7 @@ class Daemon:
             if loss is None:
                 continue
             try:
-                verdict = end_lost_run(launchpad, run, loss, self.settings.max_crashes)
+                verdict = end_lost_run(launchpad, run, loss, self.settings.max_crashes, self._stop.is_set)
             except (ValueError, RuntimeError):  # FireWorks': the job's workflow cannot be read; go on with the others
                 _log.exception("%s cannot be offered again", run.name)
                 done.trouble.append(f"{run.name} (job {run.fw_id}) cannot be offered again; see the log")

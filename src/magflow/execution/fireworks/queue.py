@@ -135,15 +135,13 @@ class LaunchPadQueue:
 
         Jobs that went on without the failed one are left as they are: what they gave has been used.
         """
-        from fireworks.core.launchpad import WFLock
-
         require_known_format(self.launchpad, self.campaign)
         if which.states and JobState.FAILED not in which.states:
             return 0
         query = job_query(self.campaign, which) | state_query((JobState.FAILED,))
         failed = [d["fw_id"] for d in self.launchpad.fireworks.find(query, {"fw_id": 1})]
         for fw_id in failed:
-            with WFLock(self.launchpad, fw_id):
+            with workflows.held(self.launchpad, fw_id):
                 workflow = self.launchpad.get_wf_by_fw_id_lzyfw(fw_id)
                 workflows.write(self.launchpad, workflow, _offered_again(workflow, fw_id))
         return len(failed)

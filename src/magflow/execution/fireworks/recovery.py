@@ -7,7 +7,7 @@ without a failed one would be offered. Here both happen under the workflow's loc
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -73,8 +73,15 @@ def runs(launchpad: LaunchPad, worker: str | None = None) -> list[Run]:
     return [_run(last[launch["launch_id"]], launch) for launch in found]
 
 
-def end_lost_run(launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int) -> Verdict | None:
+def end_lost_run(
+    launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int, given_up: Callable[[], bool] = workflows.never
+) -> Verdict | None:
     """Offer the job of a lost run again; if it was blamed `max_crashes` times, record it as failed instead.
+
+    Parameters
+    ----------
+    given_up
+        As of :func:`~magflow.execution.fireworks.workflows.held`, here and below.
 
     Returns
     -------
@@ -82,9 +89,8 @@ def end_lost_run(launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int) -
         None if the run has ended by itself in the meantime.
     """
     from fireworks import FWAction
-    from fireworks.core.launchpad import WFLock
 
-    with WFLock(launchpad, run.fw_id):
+    with workflows.held(launchpad, run.fw_id, given_up):
         workflow = launchpad.get_wf_by_fw_id_lzyfw(run.fw_id)
         firework = workflow.id_fw[run.fw_id]
         about = firework.spec[ABOUT]
@@ -108,19 +114,19 @@ def end_lost_run(launchpad: LaunchPad, run: Run, loss: Loss, max_crashes: int) -
     return Verdict(run, loss, crashes, quarantined)
 
 
-def release_reservations(launchpad: LaunchPad, older_than: float) -> list[str]:
+def release_reservations(
+    launchpad: LaunchPad, older_than: float, given_up: Callable[[], bool] = workflows.never
+) -> list[str]:
     """Offer again what was claimed more than `older_than` seconds ago and never started; returns the jobs' names.
 
     A worker claims a job before it notes that it runs it; one that dies in between leaves it claimed.
     """
-    from fireworks.core.launchpad import WFLock
-
     released = []
     for found in list(launchpad.fireworks.find({**OURS, "state": "RESERVED"}, {"fw_id": 1, "updated_on": 1})):
         fw_id = found["fw_id"]
         if time.time() - _seconds(found["updated_on"]) < older_than:
             continue
-        with WFLock(launchpad, fw_id):
+        with workflows.held(launchpad, fw_id, given_up):
             workflow = launchpad.get_wf_by_fw_id_lzyfw(fw_id)
             if workflow.id_fw[fw_id].state != "RESERVED":
                 continue
@@ -131,17 +137,15 @@ def release_reservations(launchpad: LaunchPad, older_than: float) -> list[str]:
     return released
 
 
-def finish_half_done(launchpad: LaunchPad) -> list[str]:
+def finish_half_done(launchpad: LaunchPad, given_up: Callable[[], bool] = workflows.never) -> list[str]:
     """Carry through what workers that died had only begun to write down; returns the jobs' names.
 
     An end is written in three steps - launch, jobs, workflow - and a worker may die between any two, with the
     workflow's lock in its hands: it is waited for, and broken in the end.
     """
-    from fireworks.core.launchpad import WFLock
-
     mended = []
     for fw_id in list(_half_done(launchpad, {"state": {"$nin": ["COMPLETED", "ARCHIVED"]}})):
-        with WFLock(launchpad, fw_id):
+        with workflows.held(launchpad, fw_id, given_up):
             lost = _half_done(launchpad, {"nodes": fw_id}).get(fw_id)
             if lost is None:
                 continue  # its worker was alive after all
