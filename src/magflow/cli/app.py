@@ -1,7 +1,8 @@
 """The console script. Each command is a function of the same name in a module of the same name in this package
 (``import_`` for ``import``, which Python keeps for itself).
 
-Modules import only typer at their top, so that ``magflow --help`` answers at once.
+A command's module is imported when it is asked for, and imports only typer at its top: ``magflow --help`` answers at
+once, and no command waits for what another needs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from keyword import iskeyword
 from typing import Annotated, Any
@@ -34,8 +36,49 @@ DEBUG = "MAGFLOW_DEBUG"
 INTERNAL_ERROR = 70
 
 
+_MARKUP: Any = "markdown"
+"""Of the texts that typer draws."""
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands of typer by name, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = _command(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _command(name: str) -> Any:
+    """The command `name`, or the group of commands, from its module."""
+    python = name + "_" * iskeyword(name)
+    found = getattr(import_module(f"magflow.cli.{python}"), python)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=_MARKUP)
+    alone.callback()(lambda: None)  # so that typer makes a group of it, however few commands are in it
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
+
+
 class _Group(TyperGroup):
-    """Turns errors into one message and an exit code."""
+    """Finds commands by name; turns errors into one message and an exit code."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]  # nothing is ever added
 
     def invoke(self, ctx: Any) -> Any:
         remember(os.environ.get("MAGFLOW_MONGO_URI"))
@@ -73,7 +116,7 @@ app = typer.Typer(
     help="Active learning of magnetic interatomic potentials on constrained DFT.",
     epilog="Start with `magflow init`, then `magflow check FILE`, then `magflow run FILE`.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=_MARKUP,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -94,15 +137,6 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the program itself."""
-
-
-for _name in COMMANDS:
-    _python = _name + "_" * iskeyword(_name)
-    _command = getattr(import_module(f"magflow.cli.{_python}"), _python)
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_name)
-    else:
-        app.command(_name)(_command)
 
 
 def main() -> None:
