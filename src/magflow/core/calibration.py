@@ -17,6 +17,7 @@ import numpy as np
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
 from magflow.core.prediction import LAYOUTS, QUANTITIES, EnsemblePrediction, Prediction
+from magflow.core.quantities import scales_of_old
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
 
@@ -122,15 +123,4 @@ class Calibration:
         InputError
             As the constructor.
         """
-        models = {}
-        for key, value in stored.items():
-            if not key.startswith("@"):
-                models[key] = (
-                    ErrorModel(value["scale"], value["floor"]) if isinstance(value, Mapping) else ErrorModel(value)
-                )
-        return cls(models)
-
-
-def scales_of_old(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The factors by quantity of older formats, as what :meth:`Calibration.as_dict` gives now."""
-    return Calibration.from_dict(stored).as_dict()
+        return cls({key: ErrorModel(**model) for key, model in scales_of_old(stored).items()})

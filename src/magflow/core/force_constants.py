@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
 
 from magflow.core.arrays import digest
 from magflow.core.frame import Frame
-from magflow.core.label import LabelKind, LevelOfTheory
+from magflow.core.label import LevelOfTheory
+from magflow.core.terms import MomentsOf as MomentsOf
 from magflow.core.types import FloatArray, IntArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
@@ -22,20 +22,6 @@ AT_REST = 0.02
 STRESS_AT_REST = 2.0
 """GPa; a component of the stress of the reference structure above it: the cell is not that of the crystal at rest. In
 iron that is 0.4 % of the lattice constant, and some 2 % of a frequency."""
-
-
-class MomentsOf(StrEnum):
-    """What the moments do while an atom is displaced."""
-
-    CLAMPED = "clamped"
-    """They stay: d2E/dr2 at fixed moments."""
-    RELAXED = "relaxed"
-    """They follow, as in a spin-polarised calculation without constraint."""
-
-    @classmethod
-    def at(cls, kind: LabelKind) -> MomentsOf:
-        """What they do in calculations of a kind."""
-        return cls.RELAXED if kind == LabelKind.SPIN_POLARISED else cls.CLAMPED
 
 
 @dataclass(frozen=True, eq=False)

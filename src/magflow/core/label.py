@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -15,38 +14,14 @@ from magflow.core.arrays import digest
 from magflow.core.frame import Frame
 from magflow.core.moments import is_collinear
 from magflow.core.notebook import facts_html
+from magflow.core.terms import FailureKind as FailureKind
+from magflow.core.terms import LabelKind as LabelKind
 from magflow.core.types import BoolArray, FloatArray
 from magflow.core.units import EV_PER_A3_IN_GPA
 from magflow.errors import InputError
 
 ELECTRONS = "electrons"
 """Key of a label's details: name, with its unit, to a number that tells its electronic structure."""
-
-
-class LabelKind(StrEnum):
-    """What was asked of the electronic structure; labels of two kinds are never mixed silently."""
-
-    CONSTRAINED = "constrained"
-    SPIN_POLARISED = "spin-polarised"
-    NON_MAGNETIC = "non-magnetic"
-
-
-class FailureKind(StrEnum):
-    """Why a calculation gave no usable label."""
-
-    INVALID_INPUT = "invalid-input"
-    SCF_UNCONVERGED = "scf-unconverged"
-    MOMENT_TARGET_MISSED = "moment-target-missed"
-    GHOST_STATE = "ghost-state"
-    OVERLAPPING_SPHERES = "overlapping-spheres"
-    MIXED_FUNCTIONALS = "mixed-functionals"
-    MISSING_DATASET = "missing-dataset"
-    CRASH = "crash"
-    TIME_LIMIT = "time-limit"
-    TRUNCATED_OUTPUT = "truncated-output"
-    INCONSISTENT = "inconsistent"
-    SUSPECT = "suspect"
-    WORKER_LOST = "worker-lost"
 
 
 @dataclass(frozen=True)

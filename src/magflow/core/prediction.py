@@ -8,42 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
+from magflow.core.quantities import LAYOUTS as LAYOUTS
+from magflow.core.quantities import QUANTITIES as QUANTITIES
+from magflow.core.quantities import Layout as Layout
 from magflow.core.types import FloatArray, IntArray
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a predicted quantity lies in the arrays of many frames.
-
-    Parameters
-    ----------
-    components
-        Shape of one value: () is a number, (6,) a tensor in Voigt form, (3,) a vector.
-    per_atom
-        One value per atom, (sum N, ...), instead of one per frame, (n, ...).
-    extensive
-        It grows with the frame, and is compared per atom.
-    """
-
-    components: tuple[int, ...] = ()
-    per_atom: bool = False
-    extensive: bool = False
-
-    def values(self, n_atoms: int) -> int:
-        """How many values a frame has."""
-        return n_atoms if self.per_atom else 1
-
-
-LAYOUTS = {
-    "energy": Layout(extensive=True),
-    "forces": Layout((3,), per_atom=True),
-    "stress": Layout((6,)),
-    "magnetic_forces": Layout((3,), per_atom=True),
-}
-"""The four predicted quantities, in the order they are always reported."""
-
-QUANTITIES = tuple(LAYOUTS)
-"""Their names."""
 
 
 @dataclass(frozen=True, eq=False)

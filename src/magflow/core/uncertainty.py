@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,24 +10,9 @@ import numpy as np
 from magflow.core.frame import Frame
 from magflow.core.prediction import QUANTITIES, Prediction
 from magflow.core.protocols import PotentialFamily
+from magflow.core.terms import Uncertainty as Uncertainty
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
-
-
-class Uncertainty(StrEnum):
-    """Where the deviation of a prediction comes from."""
-
-    ENSEMBLE = "ensemble"
-    """Sample standard deviation of the members' predictions."""
-    LAPLACE = "laplace"
-    """What the labels leave undecided around each fit (Laplace's approximation); one fit is enough."""
-    BOTH = "both"
-    """Root mean square of the two."""
-
-    @property
-    def needs_bags(self) -> bool:
-        """Whether members have to differ by the labels they learn from."""
-        return self is Uncertainty.ENSEMBLE
 
 
 @runtime_checkable

@@ -1,31 +1,34 @@
-"""Units of the house (eV, A, muB) and the constants that lead to them.
-
-Constants are CODATA 2018, the set ABINIT and ASE 3.23+ agree on to 1e-9.
-"""
+"""Units of the house (eV, A, muB): the constants that lead to them, and tensors in Voigt form."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from magflow.core.constants import (
+    BOHR,
+    EV_PER_A2_IN_J_PER_M2,
+    EV_PER_A3_IN_GPA,
+    G_PER_CM3,
+    HARTREE,
+    HARTREE_PER_BOHR,
+    HARTREE_PER_BOHR3,
+    KB,
+)
 from magflow.core.types import FloatArray
 
-HARTREE = 27.211386245988
-"""eV"""
-BOHR = 0.529177210903
-"""A"""
-HARTREE_PER_BOHR = HARTREE / BOHR
-"""eV/A"""
-HARTREE_PER_BOHR3 = HARTREE / BOHR**3
-"""eV/A^3"""
-EV_PER_A3_IN_GPA = 160.21766208
-"""GPa; only for numbers a person reads"""
-EV_PER_A2_IN_J_PER_M2 = 0.1 * EV_PER_A3_IN_GPA
-"""J/m^2; the same"""
-KB = 8.617333262e-5
-"""eV/K"""
-G_PER_CM3 = 1.66053906660
-"""One atomic mass unit per cubic angstrom"""
+__all__ = [
+    "BOHR",
+    "EV_PER_A2_IN_J_PER_M2",
+    "EV_PER_A3_IN_GPA",
+    "G_PER_CM3",
+    "HARTREE",
+    "HARTREE_PER_BOHR",
+    "HARTREE_PER_BOHR3",
+    "KB",
+    "tensor",
+    "voigt",
+]
 
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 

@@ -12,16 +12,32 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from monty.json import jsanitize
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from magflow.core.calibration import scales_of_old
-from magflow.core.label import LabelKind
+from magflow.core.quantities import scales_of_old
 from magflow.core.release import __version__
-from magflow.core.uncertainty import Uncertainty
+from magflow.core.terms import LabelKind, Uncertainty
 from magflow.core.versions import FORMAT, WRITER, Format, read_stamped
 
-PlainLevel = Annotated[dict[str, Any], BeforeValidator(lambda level: jsanitize(level, strict=True, enum_values=True))]
+
+def _plain_level(level: Any) -> Any:
+    if _is_plain(level):
+        return level
+    from monty.json import jsanitize  # it brings numpy, which who reads documents from a store has no need of
+
+    return jsanitize(level, strict=True, enum_values=True)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is what JSON reads: no objects, enumerations or tuples in it."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(inner) for key, inner in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return type(value) in (str, int, float, bool, type(None))
+
+
+PlainLevel = Annotated[dict[str, Any], BeforeValidator(_plain_level)]
 """A level of theory as plain data: whoever decodes a document builds the Makers and settings it names on the way."""
 
 
@@ -48,7 +64,7 @@ class CampaignDocument(BaseModel):
     present format, or the error of :meth:`present`; fields that a later magflow has added are ignored.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
     layout: ClassVar[Format[dict[str, Any]]]
     """Of this kind of document: its format, and the steps from older ones."""

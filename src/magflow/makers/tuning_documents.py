@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from magflow.core.force_constants import MomentsOf
+from magflow.core.terms import MomentsOf
 from magflow.core.versions import Format
 from magflow.makers.documents import CampaignDocument, PlainLevel
 

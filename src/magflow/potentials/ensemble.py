@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from magflow.core import plugins
 from magflow.core.arrays import DAMAGE, digest
-from magflow.core.calibration import Calibration, scales_of_old
+from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
@@ -38,6 +38,7 @@ from magflow.core.protocols import (
     SupportsGrades,
     TellsMagnetic,
 )
+from magflow.core.quantities import scales_of_old
 from magflow.core.types import FloatArray
 from magflow.core.uncertainty import TellsDeviations, Uncertainty, root_mean_square
 from magflow.core.versions import Mark

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +14,14 @@ from markupsafe import Markup
 
 from magflow.core.masking import mask
 from magflow.presentation.style import to_svg
+from magflow.presentation.tables import Table as Table
+from magflow.presentation.tables import no_formula as no_formula
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_ROWS = 3000
 """Rows a page carries for one figure; of longer columns it carries evenly spaced rows and says so."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Column heads and rows of cells; `numeric` columns are set flush right."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    numeric: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,14 +86,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
     return str(no_formula(mask(str(value))))
-
-
-def no_formula(value: Any) -> Any:
-    """A cell of a CSV that no spreadsheet takes for a formula; numbers stay as they are."""
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return "'" + value
-    return value

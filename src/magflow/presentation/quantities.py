@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from magflow.core.prediction import QUANTITIES
-from magflow.core.units import EV_PER_A3_IN_GPA
+from magflow.core.constants import EV_PER_A3_IN_GPA
+from magflow.core.quantities import QUANTITIES
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Quantity:
     Parameters
     ----------
     name
-        The name of the house, one of :data:`magflow.core.prediction.QUANTITIES`.
+        The name of the house, one of :data:`magflow.core.quantities.QUANTITIES`.
     title
         For headings.
     unit, factor
