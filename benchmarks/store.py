@@ -19,7 +19,7 @@ from pathlib import Path
 
 from maggma.stores import JSONStore, MemoryStore
 
-from magflow.stores.jobstore import DOCUMENT_FIELDS
+from magflow.stores.layout import DOCUMENT_FIELDS
 from magflow.stores.sqlite import SQLiteStore
 
 

@@ -42,7 +42,7 @@ from magflow.makers.base import Campaign
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
 from magflow.makers.label_document import label_document
 from magflow.makers.packing import pack_batch
-from magflow.stores import queries
+from magflow.stores import contents, queries
 from magflow.stores.connection import merge_log
 from magflow.stores.jobstore import DATABASE
 
@@ -257,7 +257,7 @@ def questions(here: CampaignDirectory, labels: int, bulk: bool) -> dict[str, obj
         {}
         if bulk
         else {
-            "iteration": lambda: queries.labelled_frames(store, {"iteration": last}, campaign=mine),
+            "iteration": lambda: contents.labelled_frames(store, {"iteration": last}, campaign=mine),
             "arrays": lambda: queries.labels(store, criteria={"label_id": some.label_id}, campaign=mine, arrays=True),
         }
     )

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE
+from magflow.stores.layout import DATABASE
 
 _SIZE = 48 * 2**20
 

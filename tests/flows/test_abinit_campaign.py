@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from magflow.campaign.directory import CampaignDirectory
 from magflow.cli.app import app
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = [
     pytest.mark.abinit,
@@ -38,7 +38,7 @@ def test_constrained_dft_labels_train_an_ensemble_that_predicts_them(campaign_fi
     assert len(usable) >= 6, [d.message for d in labels if d.state == "failed"]
     assert {d.level_of_theory["code"] for d in usable} == {"abinit"}
     assert all(d.cpu_seconds > 0.2 and d.kind == "constrained" for d in usable)
-    for item in queries.labelled_frames(store):
+    for item in contents.labelled_frames(store):
         np.testing.assert_allclose(item.label.magmoms, item.frame.magmoms, atol=1e-3)
         assert np.isfinite(item.label.magnetic_forces[:, 2]).all()
     assert cli.invoke(app, ["export", str(run), "-o", str(tmp_path / "labels.extxyz")]).exit_code == 0
@@ -46,5 +46,5 @@ def test_constrained_dft_labels_train_an_ensemble_that_predicts_them(campaign_fi
     made = cli.invoke(app, ["predict", str(run), str(tmp_path / "labels.extxyz"), "-o", str(predicted)])
     assert made.exit_code == 0, made.stderr
     energies = [atoms.get_potential_energy() / len(atoms) for atoms in read(predicted, index=":")]
-    truth = [item.label.energy / len(item.frame) for item in queries.labelled_frames(store)]
+    truth = [item.label.energy / len(item.frame) for item in contents.labelled_frames(store)]
     assert np.corrcoef(energies, truth)[0, 1] > 0.99

@@ -19,7 +19,7 @@ from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import JobState
 from magflow.execution.status import campaign_status
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -58,7 +58,7 @@ def test_the_budget_ends_it_and_every_frame_offered_has_a_reason(finished):
     for selection in queries.selections(here.store):
         assert sum(selection.reasons.values()) == selection.offered
         assert selection.reasons["selected"] == len(selection.selected)
-    rows = list(queries.frames(here.store, {"reason": "selected"}))
+    rows = list(contents.frames(here.store, {"reason": "selected"}))
     assert len(rows) == 20
     assert not any((here.path / "jobs").glob("*")), "directories of finished jobs are left behind"
 
@@ -130,7 +130,7 @@ def test_retried_labels_that_succeed_are_learnt_from(campaign_file, tmp_path, mo
     after = queries.outcome(here.store)
     assert after.iteration == before.iteration + 1
     assert not failed_labels(here)
-    assert len(queries.labelled_frames(here.store)) == 20
+    assert len(contents.labelled_frames(here.store)) == 20
     assert queries.latest_models(here.store)[0].n_labels == 20
     assert len(failed) == 20 - before.labels
 

@@ -24,7 +24,7 @@ from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.roles import Category, Phase, Tag
 from magflow.report.record import read_record
-from magflow.stores import queries
+from magflow.stores import contents, queries
 from magflow.stores.jobstore import campaign_store
 from magflow.stores.move import copy_campaign
 
@@ -124,8 +124,8 @@ def test_all_of_it_moves(finished, tmp_path):
     moved = copy_campaign(source, target, finished.here.id)
     assert moved.documents == moved.new == source.count() == target.count()
     assert {d.label_id for d in queries.labels(target)} == {d.label_id for d in queries.labels(source)}
-    assert list(queries.frames(target)) == list(queries.frames(source))
-    assert queries.latest_ensemble(target).members
+    assert list(contents.frames(target)) == list(contents.frames(source))
+    assert contents.latest_ensemble(target).members
     assert queries.outcome(target) == queries.outcome(source)
 
 
@@ -144,7 +144,7 @@ def test_a_campaign_of_the_first_release_moves_whole_though_some_jobs_are_not_ma
 
 def test_what_was_offered_is_stored_once_and_every_frame_can_be_asked_for(finished):
     here = finished.here
-    rows = list(queries.frames(here.store))
+    rows = list(contents.frames(here.store))
     offered = queries.selections(here.store)
     assert len(rows) == sum(d.offered for d in offered)
     assert not any(d.frames for d in offered)

@@ -12,7 +12,7 @@ from clusters import assert_same_science, run_pilot, store_section, write_launch
 from magflow.campaign.directory import CampaignDirectory
 from magflow.cli.app import app
 from magflow.execution.campaign import failed_labels
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 pytestmark = pytest.mark.timeout(600)
@@ -122,4 +122,4 @@ def test_force_constants_are_labelled_and_learnt_from_a_launchpad(write_campaign
     assert [d.state for d in queries.force_constants(here.store, campaign=here.id)] == ["ok"]
     ended, found = queries.outcome(here.store, here.id), queries.tuning(here.store, here.id)
     assert found.tuned and ended.tuned == found.which and ended.models == found.models != ended.untuned
-    assert len(queries.latest_ensemble(here.store, here.id).members) == 2
+    assert len(contents.latest_ensemble(here.store, here.id).members) == 2

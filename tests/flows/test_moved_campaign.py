@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from magflow.cli.app import app
 from magflow.errors import InputError, StoreError
-from magflow.stores import queries
+from magflow.stores import contents, queries
 from magflow.stores.builders import IterationSummaries, update_summaries
 from magflow.stores.move import campaigns_in, copy_campaign
 from magflow.stores.places import open_place
@@ -46,7 +46,7 @@ def test_there_and_back_again(finished, uri, tmp_path):
     embedded = open_place(str(tmp_path / "copy"), "magflow", create=False)
     assert copied["documents"] == copied["new"] == embedded.count() == finished.store.count()
     assert content(embedded) == content(finished.store)
-    assert queries.latest_ensemble(embedded).members
+    assert contents.latest_ensemble(embedded).members
     back = copy_campaign(embedded, open_place(uri, "returned", create=True))
     assert (back.documents, back.blobs, back.digest) == tuple(copied[k] for k in ("documents", "blobs", "digest"))
     again = runner.invoke(
@@ -133,7 +133,7 @@ def test_arrays_that_are_missing_are_told(finished, tmp_path):
     store.additional_stores["data"].remove_docs({"blob_uuid": label.arrays["blob_uuid"]})
     assert len(queries.labels(store)) == 12
     with pytest.raises(StoreError, match="arrays of a document are missing"):
-        queries.labelled_frames(store)
+        contents.labelled_frames(store)
 
 
 @pytest.mark.parametrize("field", ["force_max", "pressure_gpa", "magnetic_force_max"])

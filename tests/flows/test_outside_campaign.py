@@ -9,7 +9,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.local.executor import LocalExecutor
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -46,5 +46,5 @@ def test_a_campaign_trains_with_another_program(program, family, settings, tmp_p
     last = queries.iterations(here.store)[-1]
     assert last.labels_total == 15 and last.rmse["forces"] > 0.0
     assert ("magnetic_forces" in last.rmse) == family.endswith("-spin")
-    ensemble = queries.latest_ensemble(here.store)
+    ensemble = contents.latest_ensemble(here.store)
     assert ensemble.family_name == family and len(ensemble.members) == 2

@@ -27,7 +27,7 @@ from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.nequip import NequipSpinFamily
 from magflow.properties.displaced import columns_of, displaced_frames
 from magflow.report.files import write_results
-from magflow.stores import queries
+from magflow.stores import contents, queries
 from magflow.studies.base import Traces
 from magflow.studies.finetune.section import left_in, section
 
@@ -59,7 +59,7 @@ def test_labels_count_against_the_budget(finished):
     labels = queries.labels(here.store, campaign=here.id)
     assert [d.purpose for d in labels].count(Purpose.PHONON) == 3
     assert {d.source for d in labels if d.purpose is Purpose.PHONON} == {"phonon:B2-FeAl FM 1x1x1"}
-    assert len(queries.labelled_frames(here.store, campaign=here.id)) == 10
+    assert len(contents.labelled_frames(here.store, campaign=here.id)) == 10
     status = campaign_status(here)
     assert (status.label_budget, status.beside) == (10, {"phonon": (3, 3)})
 
@@ -86,7 +86,7 @@ def test_the_tuned_ensemble_is_that_of_the_outcome_and_the_other_is_kept(finishe
     _, here, loop, _ = finished
     ended = queries.outcome(here.store, here.id)
     assert loop.tuned == "" and ended.untuned == loop.models and ended.tuned and ended.models != loop.models
-    tuned, untuned = (queries.latest_ensemble(here.store, here.id, untuned=which) for which in (False, True))
+    tuned, untuned = (contents.latest_ensemble(here.store, here.id, untuned=which) for which in (False, True))
     (document,) = queries.force_constants(here.store, criteria={"state": "ok"}, campaign=here.id, arrays=True)
     label = force_constants_of(document)
     off = {

@@ -13,7 +13,7 @@ from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.local.executor import LocalExecutor
 from magflow.potentials.sgp import SgpPotential
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 
 @pytest.mark.slow
@@ -28,9 +28,9 @@ def test_it_runs_to_its_end(tmp_path: Path, write_campaign):
     submit_campaign(here)
     LocalExecutor(here.path, workers=2).run()
     assert queries.outcome(here.store).reason == "label-budget"
-    ensemble = queries.latest_ensemble(here.store, here.id)
+    ensemble = contents.latest_ensemble(here.store, here.id)
     assert all(isinstance(member, SgpPotential) for member in ensemble.members)
-    frames = [item.configuration for item in queries.labelled_frames(here.store, campaign=here.id)]
+    frames = [item.configuration for item in contents.labelled_frames(here.store, campaign=here.id)]
     told = ensemble.predict(frames).deviation
     assert len(ensemble.members) == 1
     assert np.isfinite(told.forces).all() and (told.energy > 0.0).all()

@@ -22,7 +22,7 @@ from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.worker import Worker
 from magflow.execution.status import campaign_status
 from magflow.report.record import read_record
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,9 +51,9 @@ def test_two_campaigns_in_one_store_are_told_apart(two):
         assert len(labels) == len({d.label_id for d in labels}) == 12
         assert {d.campaign for d in queries.selections(store, campaign=here.id)} == {here.id}
         assert queries.outcome(store, here.id).name == here.identity["name"]
-        assert len(queries.labelled_frames(store, campaign=here.id)) == 12
+        assert len(contents.labelled_frames(store, campaign=here.id)) == 12
         assert len(queries.latest_models(store, here.id)) == 2
-        assert len(list(queries.frames(store, {"reason": "selected"}, here.id))) == 12
+        assert len(list(contents.frames(store, {"reason": "selected"}, here.id))) == 12
         status = campaign_status(here)
         assert (status.name, status.labels, status.state) == (here.identity["name"], 12, "finished")
         record = read_record(here.path)

@@ -28,7 +28,7 @@ from magflow.makers.documents import Purpose
 from magflow.report import headline, tables
 from magflow.report.page import render
 from magflow.report.record import read_record
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -63,7 +63,7 @@ def test_labels_beside_the_loop_are_neither_learnt_from_nor_counted(finished):
     of = {p: {d.label_id for d in queries.labels(here.store, criteria={"purpose": str(p)})} for p in Purpose}
     assert [len(of[p]) for p in (Purpose.CAMPAIGN, Purpose.PRETRAINING, Purpose.TEST)] == [20, 12, 8]
     assert not of[Purpose.TEST] & of[Purpose.CAMPAIGN]
-    assert {item.label_id for item in queries.labelled_frames(here.store)} == of[Purpose.CAMPAIGN]
+    assert {item.label_id for item in contents.labelled_frames(here.store)} == of[Purpose.CAMPAIGN]
     status = campaign_status(here)
     assert (status.labels, status.state, queries.outcome(here.store).labels) == (20, "finished", 20)
     assert status.beside == {"pre-training": (12, 12), "test": (8, 8)}

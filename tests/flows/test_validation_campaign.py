@@ -13,7 +13,7 @@ from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import submit_campaign
 from magflow.makers.documents import Purpose
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -75,7 +75,7 @@ def test_labels_of_the_configurations_count_against_no_budget(finished):
     beside = [d for d in labels if d.purpose is Purpose.VALIDATION]
     assert {d.source for d in beside} == {"validation:B2-FeAl:equation-of-state", "validation:bcc-Fe:equation-of-state"}
     assert len([d for d in labels if d.purpose is Purpose.CAMPAIGN]) == 24
-    assert len(queries.labelled_frames(here.store, campaign=here.id)) == 24
+    assert len(contents.labelled_frames(here.store, campaign=here.id)) == 24
 
 
 def test_dft_says_what_the_model_says(finished):

@@ -25,7 +25,8 @@ from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
 from magflow.execution.states import UNSETTLED, JobState
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE, campaign_store
+from magflow.stores.jobstore import campaign_store
+from magflow.stores.layout import DATABASE
 
 HERE = Path(__file__).parent
 LABELS = 6

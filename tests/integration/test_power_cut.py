@@ -20,7 +20,8 @@ from magflow.campaign.directory import FILE, IDENTITY, CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.execution.campaign import submit_campaign, unfinished
 from magflow.stores import connection, queries
-from magflow.stores.jobstore import DATA, DATABASE, campaign_store
+from magflow.stores.jobstore import campaign_store
+from magflow.stores.layout import DATA, DATABASE
 
 TINY = """
 magflow: 1

@@ -35,7 +35,7 @@ def answer(here: CampaignDirectory, what: str, question: Question) -> list[dict[
 def _rows(here: CampaignDirectory, what: str, question: Question) -> Iterator[dict[str, Any]]:
     if what == "jobs":
         return question.matching(_jobs(here))
-    rows = stored_rows(here.store, here.id, what, question)
+    rows = stored_rows(here.documents, here.id, what, question)
     return _with_directories(here, rows) if what == "labels" and "directory" in question.keys else rows
 
 
@@ -43,7 +43,7 @@ def _with_directories(here: CampaignDirectory, labels: Iterator[dict[str, Any]])
     """Labels with the directory that their job ran in; None where nothing of it was kept, or it was in none."""
     kept = {job.uuid: job.directory for job in open_reader(here).jobs()}
     mine = {"output.doc_type": "label", "metadata.campaign": here.id}
-    jobs = here.store.docs_store.query(mine, properties=["uuid", "output.label_id", "output.iteration"])
+    jobs = here.documents.docs_store.query(mine, properties=["uuid", "output.label_id", "output.iteration"])
     of = {(d["output"]["label_id"], d["output"]["iteration"]): kept.get(d["uuid"]) for d in jobs}
     for row in labels:
         yield row | {"directory": of.get((row["label_id"], row["iteration"]))}

@@ -16,7 +16,7 @@ from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.status import CampaignStatus, campaign_status
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.stores import queries
+from magflow.stores import contents
 from magflow.stores.questions import Question
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Campaign:
     @property
     def labels(self) -> Dataset:
         """The usable labels that the loop chose, in the order they were made."""
-        return queries.labelled_frames(self._here.store, campaign=self._here.id)
+        return contents.labelled_frames(self._here.store, campaign=self._here.id)
 
     @property
     def models(self) -> PotentialEnsemble:
@@ -168,7 +168,7 @@ class Campaign:
         InputError
             If none has been trained yet.
         """
-        return queries.latest_ensemble(self._here.store, self._here.id)
+        return contents.latest_ensemble(self._here.store, self._here.id)
 
     @property
     def frames(self) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from magflow.io.quantities import parse_keys
 from magflow.io.sources import SOURCES, Wish, check_heeded, source_of
 from magflow.io.structure import from_structure
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
-from magflow.stores.queries import labelled_frames, latest_ensemble
+from magflow.stores.contents import labelled_frames, latest_ensemble
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -17,7 +17,9 @@ from magflow.errors import InputError
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values are finite, nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, defer_build=True
+    )
 
 
 def problem(expected: str, *, seen: Any = None, hint: str | None = None) -> PydanticCustomError:

@@ -29,8 +29,9 @@ from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.presentation.formats import plural
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
-from magflow.stores.indexes import additional_stores, missing_indexes
+from magflow.stores.indexes import missing_indexes
 from magflow.stores.jobstore import job_store_from_description, require_connection
+from magflow.stores.layout import additional_stores
 from magflow.stores.mongo import MongoJobStore
 
 USUALLY_MAGNETIC = frozenset(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from magflow.campaign.base import Section
-from magflow.core.label import LabelKind
-from magflow.core.protocols import LabelSource, PotentialFamily
+from magflow.core.terms import LabelKind
+
+if TYPE_CHECKING:
+    from magflow.core.protocols import LabelSource, PotentialFamily
 
 
 class TransferSpec(Section):

@@ -162,7 +162,7 @@ def _show(cluster: ClusterDirectory, found: Holder | None, seen: dict[str, Any] 
 
     from magflow.cli.printing import console, print_table
     from magflow.execution.status import age
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.tables import Table
 
     out = console()
     if found is None:

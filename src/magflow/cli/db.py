@@ -10,7 +10,7 @@ import typer
 from magflow.cli.options import Campaign, Json
 
 if TYPE_CHECKING:
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.tables import Table
 
 db = typer.Typer(no_args_is_help=True)
 
@@ -61,7 +61,7 @@ def summarise(
 
 def _table(found: list[dict[str, Any]]) -> Table:
     """One row per iteration."""
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.tables import Table
 
     heads = (
         "iteration",

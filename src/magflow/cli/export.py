@@ -71,7 +71,7 @@ def export(
     from magflow.errors import InputError
     from magflow.io.export import losses, write_dataset
     from magflow.io.records import as_record
-    from magflow.stores.queries import labelled_frames, latest_ensemble
+    from magflow.stores.contents import labelled_frames, latest_ensemble
 
     if models and form is not None:
         raise InputError("--models and --format exclude each other", hint="--models writes one format only")

@@ -74,7 +74,7 @@ def import_(
 
 def _show(found: Survey) -> None:
     from magflow.cli.printing import print_table
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.tables import Table
 
     rows = [(str(p.path), p.title, p.frames, p.labels) for p in found.parts]
     print_table(Table(("source", "format", "frames", "labels"), rows, frozenset({2, 3})), "What was read")

@@ -160,7 +160,7 @@ def _queue_parts(queue: QueueStatus) -> list[RenderableType]:
     from rich.text import Text
 
     from magflow.cli.printing import grid
-    from magflow.presentation.blocks import Table
+    from magflow.presentation.tables import Table
 
     columns = ("ready", "running", "waiting", "completed", "failed")
     heads = ("category", *columns, "core-hours")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    from magflow.presentation.blocks import Table
     from magflow.presentation.sections import Section
+    from magflow.presentation.tables import Table
 
 _WIDTH = 240
 """Characters of a line where the output is no terminal: no table is folded in a file or a pipe."""

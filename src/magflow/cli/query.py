@@ -116,8 +116,8 @@ def query(
 
 def _write_rows(found: Sequence[Mapping[str, Any]], what: What, question: Question, form: OutputFormat) -> None:
     from magflow.cli.printing import print_json, print_table
-    from magflow.presentation.blocks import Table, no_formula
-    from magflow.stores.questions import pick
+    from magflow.presentation.tables import Table, no_formula
+    from magflow.stores.projection import pick
 
     if form is OutputFormat.JSON:
         print_json([{k: pick(r, k) for k in question.fields} for r in found] if question.fields else found)
@@ -149,9 +149,9 @@ def _write_frames(directory: CampaignDirectory, found: Sequence[Mapping[str, Any
     """The frames of usable labels with their data."""
     from magflow.io.extxyz import format_frame
     from magflow.io.records import as_record
-    from magflow.stores import queries
+    from magflow.stores import contents
 
     wanted = {r["label_id"] for r in found}
-    for item in queries.labelled_frames(directory.store, campaign=directory.id):
+    for item in contents.labelled_frames(directory.documents, campaign=directory.id):
         if item.label_id in wanted:
             sys.stdout.write(format_frame(as_record(item)))

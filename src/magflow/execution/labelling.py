@@ -27,7 +27,8 @@ from magflow.makers.base import Campaign, prepare
 from magflow.makers.label import LabelMaker, level_of_theory
 from magflow.makers.packing import pack_frame, unpack_labelled
 from magflow.stores import queries
-from magflow.stores.jobstore import DATABASE, campaign_store
+from magflow.stores.jobstore import campaign_store
+from magflow.stores.layout import DATABASE
 
 LEVEL = "level.json"
 """File in the work directory: the level of theory of the labels in it."""

@@ -9,12 +9,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from magflow.campaign.budget import labels_wanted, loop_rules
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.lock import Holder
-from magflow.campaign.schema import CampaignSpec
-from magflow.core.label import FailureKind
 from magflow.core.notebook import facts_html
+from magflow.core.terms import FailureKind
 from magflow.errors import StoreError
 from magflow.execution.backend import backend_of, open_reader
 from magflow.execution.queue_status import QueueStatus, queue_status
@@ -23,8 +21,9 @@ from magflow.makers.documents import Purpose
 from magflow.makers.roles import Category, Phase, Tag
 from magflow.makers.tuning_documents import TuningDoc
 from magflow.presentation.quantities import shown
+from magflow.select.stopping import StopRules
 from magflow.stores import queries
-from magflow.studies.finetune.result import FinetuneResult
+from magflow.stores.tally import Sums, label_tally
 
 SILENT = 120.0
 """Seconds without a sign of life after which people are told; one is due every ten."""
@@ -107,8 +106,8 @@ class _Tally:
 
     Parameters
     ----------
-    every
-        Summaries of all labels that were computed or imported, whatever for.
+    tried
+        What all labels of a purpose have cost that were computed or imported.
     done
         How many of each purpose are computed; suspect ones are among them.
     wanted
@@ -121,7 +120,7 @@ class _Tally:
         Mean cost of a label, without those to pre-train on.
     """
 
-    every: list[dict[str, Any]]
+    tried: Mapping[Purpose, Sums]
     done: dict[Purpose, int]
     wanted: dict[Purpose, int]
     usable: int
@@ -130,34 +129,31 @@ class _Tally:
 
 
 def _tally(directory: CampaignDirectory, budget: int | None) -> _Tally:
-    every = queries.label_summaries(directory.store, directory.id)
-    done = {p: {d["label_id"] for d in every if d["purpose"] is p and d["state"] == "ok"} for p in Purpose}
-    wanted = _wanted(directory.spec, budget)
-    if directory.spec.labels:
-        wanted |= {Purpose.IMPORTED: len(done[Purpose.IMPORTED])}
-    usable = done[Purpose.CAMPAIGN]
-    doubted = queries.doubted(directory.store, directory.id) & usable
-    failures = Counter(
-        d["failure"]
-        for d in every
-        if d["purpose"] is Purpose.CAMPAIGN and d["state"] == "failed" and d["label_id"] not in usable
+    counted = label_tally(directory.documents, directory.id)
+    wanted = _wanted(directory, budget)
+    if directory.outline.labels:
+        wanted |= {Purpose.IMPORTED: counted.done[Purpose.IMPORTED]}
+    doubted = queries.usable_among(
+        directory.documents, queries.doubted(directory.documents, directory.id), directory.id
     )
+    failures = Counter(counted.failures)
     if doubted:
         failures[str(FailureKind.SUSPECT)] += len(doubted)
-    computed = [d["cpu_seconds"] for d in every if d["purpose"] is not Purpose.PRETRAINING and d["cpu_seconds"] > 0]
+    computed = [some for purpose, some in counted.tried.items() if purpose is not Purpose.PRETRAINING]
+    timed = sum(some.timed for some in computed)
     return _Tally(
-        every=every,
-        done={p: len(ids) for p, ids in done.items()},
+        tried=counted.tried,
+        done={p: counted.done[p] for p in Purpose},
         wanted=wanted,
-        usable=len(usable) - len(doubted),
+        usable=counted.done[Purpose.CAMPAIGN] - len(doubted),
         failures=failures,
-        cpu_seconds=sum(computed) / len(computed) if computed else None,
+        cpu_seconds=sum(some.cpu_seconds for some in computed) / timed if timed else None,
     )
 
 
 def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     """Read queue and store; writes nothing."""
-    spec, store = directory.spec, directory.store
+    outline, store = directory.outline, directory.documents
     queue = open_reader(directory)
     try:
         counts = queue.counts()
@@ -170,15 +166,15 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
     runner = None if shared else backend_of(directory).runner(directory)
     attended = shared or (runner is not None and runner.alive)
     tags = [tag for job, _ in running if (tag := Tag.read(job.metadata, job.name)) is not None]
-    rules = loop_rules(spec)
+    rules = _rules(directory)
     tally = _tally(directory, rules.labels)
     history = queries.iterations(store, campaign=directory.id)
     outcome = queries.outcome(store, directory.id)
     unfinished = sum(counts[s] for s in (JobState.WAITING, JobState.READY, JobState.RUNNING))
     newest = max((d for d in history if d.rmse), key=lambda d: d.iteration, default=None)
-    at_once = _labels_at_once(standing) if shared else spec.execution.workers
+    at_once = _labels_at_once(standing) if shared else outline.execution.workers
     return CampaignStatus(
-        name=spec.name,
+        name=outline.name,
         state=_state(counts, unfinished, outcome is not None, shared, attended, begun=runner is not None),
         iteration=tags[0].iteration if tags else history[-1].iteration if history else None,
         phase=min((tag.phase for tag in tags), key=list(Phase).index, default=None),
@@ -193,10 +189,10 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
         errors=dict(newest.rmse) if newest else {},
         targets=dict(rules.targets),
         train_errors=dict(history[-1].train_rmse) if history else {},
-        core_hours=sum(d["core_hours"] for d in tally.every)
+        core_hours=sum(some.core_hours for some in tally.tried.values())
         + sum(v for d in history for k, v in d.core_hours.items() if k != "label"),
         cpu_seconds_per_label=tally.cpu_seconds,
-        seconds_left=None if outcome else _seconds_left(tally.every, tally.wanted, at_once),
+        seconds_left=None if outcome else _seconds_left(tally.tried, tally.wanted, at_once),
         reason=outcome.reason if outcome and not unfinished else None,
         explanation=outcome.explanation if outcome and not unfinished else None,
         note=None if runner is None else _note(runner, unfinished),
@@ -211,6 +207,8 @@ def campaign_status(directory: CampaignDirectory) -> CampaignStatus:
 def _phonons(found: TuningDoc | None) -> dict[str, Any] | None:
     if found is None:
         return None
+    from magflow.studies.finetune.result import FinetuneResult  # arrays, which few campaigns have here
+
     told = {} if found.result is None else FinetuneResult.from_dict(found.result).in_short()
     facts = {"tuned": found.tuned, "reason": found.reason, "tried": found.tried, "left_out": found.left_out}
     return facts | told
@@ -266,27 +264,39 @@ def _last_line(error: str | None) -> str:
     return lines[-1] if lines else ""
 
 
-def _wanted(spec: CampaignSpec, budget: int | None) -> dict[Purpose, int]:
+def _rules(directory: CampaignDirectory) -> StopRules:
+    """When the loop stops."""
+    if directory.outline.phonons is None:
+        return directory.outline.stop.rules()
+    from magflow.campaign.budget import loop_rules  # builds the crystals, to know what they leave of the budget
+
+    return loop_rules(directory.spec)
+
+
+def _wanted(directory: CampaignDirectory, budget: int | None) -> dict[Purpose, int]:
     """How many labels of each purpose the campaign may buy; nothing of the loop's without a budget in labels."""
     wanted = {} if budget is None else {Purpose.CAMPAIGN: budget}
-    if spec.phonons is not None:
-        wanted |= {Purpose.PHONON: sum(labels_wanted(spec))}
-    if spec.transfer is not None:
-        wanted |= {Purpose.PRETRAINING: spec.transfer.non_magnetic, Purpose.TEST: spec.transfer.test}
+    transfer = directory.outline.transfer
+    if directory.outline.phonons is not None:
+        from magflow.campaign.budget import labels_wanted
+
+        wanted |= {Purpose.PHONON: sum(labels_wanted(directory.spec))}
+    if transfer is not None:
+        wanted |= {Purpose.PRETRAINING: transfer.non_magnetic, Purpose.TEST: transfer.test}
     return wanted
 
 
-def _seconds_left(labels: list[dict[str, Any]], wanted: dict[Purpose, int], workers: int) -> float | None:
+def _seconds_left(tried: Mapping[Purpose, Sums], wanted: dict[Purpose, int], workers: int) -> float | None:
     """Labels to come at the mean cost of their kind so far: an upper bound, since targets may be met before."""
     if Purpose.CAMPAIGN not in wanted:
         return None
-    hours, tried = 0.0, Counter(d["purpose"] for d in labels)
+    hours = 0.0
     for purposes in ((Purpose.PRETRAINING,), (Purpose.CAMPAIGN, Purpose.TEST)):
-        left = sum(max(0, wanted.get(p, 0) - tried[p]) for p in purposes)
-        prices = [d["core_hours"] for d in labels if d["purpose"] in purposes and d["core_hours"] > 0]
-        if left and not prices:
+        left = sum(max(0, wanted.get(p, 0) - tried[p].labels) for p in purposes)
+        priced = sum(tried[p].priced for p in purposes)
+        if left and not priced:
             return None
-        hours += left * sum(prices) / len(prices) if left else 0.0
+        hours += left * sum(tried[p].core_hours for p in purposes) / priced if left else 0.0
     return hours * 3600 / max(1, workers)
 
 

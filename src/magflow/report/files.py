@@ -5,7 +5,7 @@ from __future__ import annotations
 from magflow.campaign.directory import CampaignDirectory
 from magflow.report.page import write
 from magflow.report.record import read_record
-from magflow.stores import queries
+from magflow.stores import contents, queries
 
 
 def write_results(directory: CampaignDirectory) -> None:
@@ -17,8 +17,8 @@ def write_results(directory: CampaignDirectory) -> None:
         If a file cannot be written.
     """
     if queries.models(directory.store, campaign=directory.id):
-        queries.latest_ensemble(directory.store, directory.id).save(directory.models)
+        contents.latest_ensemble(directory.store, directory.id).save(directory.models)
         ended = queries.outcome(directory.store, directory.id)
         if ended is not None and ended.tuned:
-            queries.latest_ensemble(directory.store, directory.id, untuned=True).save(directory.untuned)
+            contents.latest_ensemble(directory.store, directory.id, untuned=True).save(directory.untuned)
     write(read_record(directory.path), directory.report)

@@ -134,7 +134,7 @@ def read_record(path: Path) -> CampaignRecord:
     """
     # these bring jobflow and maggma; the page itself needs neither
     from magflow.campaign.directory import FILE, CampaignDirectory
-    from magflow.stores import queries
+    from magflow.stores import contents, queries
 
     here = CampaignDirectory.existing(path)
     mine = here.id
@@ -148,7 +148,7 @@ def read_record(path: Path) -> CampaignRecord:
         targets=here.spec.targets(),
         candidates=tuple(queries.candidates(here.store, campaign=mine)),
         selections=tuple(queries.selections(here.store, campaign=mine)),
-        pools=tuple(columns for _, columns in queries.pools(here.store, mine)),
+        pools=tuple(columns for _, columns in contents.pools(here.store, mine)),
         labels=tuple(x for x in labels if x.purpose is Purpose.CAMPAIGN),
         beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
         models=tuple(queries.models(here.store, campaign=mine)),

@@ -5,57 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobflow import JobStore
-from maggma.core import Store
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from magflow.errors import StoreError
-from magflow.stores.mongo import DATA, MongoJobStore
+from magflow.stores.layout import BLOB_FIELDS, DATA, DOCUMENT_FIELDS, additional_stores
+from magflow.stores.mongo import MongoJobStore
 from magflow.stores.patience import explain
-
-DOCUMENT_FIELDS = (
-    "uuid",
-    "index",
-    "name",
-    "completed_at",
-    "metadata.campaign",
-    "output.campaign",
-    "output.doc_type",
-    "output.iteration",
-    "output.label_id",
-    "output.frame_id",
-    "output.state",
-)
-"""Fields of task documents that queries filter and sort by; indexed in every store."""
-
-DOCUMENT_SCALARS = (
-    "output.format",
-    "output.purpose",
-    "output.failure",
-    "output.formula",
-    "output.ordering",
-    "output.source",
-    "output.energy_per_atom",
-    "output.volume_per_atom",
-    "output.force_max",
-    "output.moment_total",
-    "output.moment_max",
-    "output.magnetic_force_max",
-    "output.pressure_gpa",
-    "output.cpu_seconds",
-    "output.core_hours",
-)
-"""Fields of labels that people filter and sort by; columns without an index in the embedded store."""
-
-LABEL_SUMMARY = tuple(
-    f"output.{name}"
-    for name in (
-        *("doc_type", "campaign", "purpose", "label_id", "state", "failure", "core_hours", "cpu_seconds", "format"),
-    )
-)
-"""What the status of a campaign reads of every label; one index in the embedded store."""
-
-BLOB_FIELDS = ("blob_uuid", "job_uuid", "job_index")
 
 Keys = tuple[tuple[str, int], ...]
 
@@ -70,12 +26,6 @@ _FILES: dict[Keys, bool] = {
     (("metadata.blob_uuid", 1),): False,
     (("metadata.job_uuid", 1), ("metadata.job_index", 1)): False,
 }
-
-
-def additional_stores(store: JobStore) -> dict[str, Store]:
-    """The stores beside that of the documents, by name."""
-    stores: dict[str, Store] = store.additional_stores  # type: ignore[has-type]  # jobflow derives it from itself
-    return stores
 
 
 def ensure_indexes(store: JobStore) -> None:

@@ -14,20 +14,13 @@ from pymongo.errors import PyMongoError
 from magflow.core.moved import MOVED, renamed, where_now
 from magflow.errors import InputError
 from magflow.stores.address import MongoAddress
-from magflow.stores.indexes import (
-    BLOB_FIELDS,
-    DOCUMENT_FIELDS,
-    DOCUMENT_SCALARS,
-    LABEL_SUMMARY,
-    additional_stores,
-    ensure_indexes,
-)
-from magflow.stores.mongo import DATA, MongoJobStore
+from magflow.stores.embedded import embedded_tables
+from magflow.stores.indexes import ensure_indexes
+from magflow.stores.layout import DATA, additional_stores
+from magflow.stores.mongo import MongoJobStore
 from magflow.stores.patience import explain
 from magflow.stores.sqlite import SQLiteStore
-
-DATABASE = "campaign.db"
-"""File name of the embedded store and queue within the campaign's directory."""
+from magflow.stores.tally import keep_sums
 
 
 class EmbeddedJobStore(JobStore):
@@ -39,6 +32,11 @@ class EmbeddedJobStore(JobStore):
 
     docs_store: SQLiteStore
     additional_stores: dict[str, Store]
+
+    def connect(self, force_reset: bool = False) -> None:
+        """As :meth:`jobflow.JobStore.connect`; from now on the labels are counted as they come."""
+        super().connect(force_reset)
+        keep_sums(self.docs_store)
 
     def update(self, docs: Any, key: Any = None, save: Any = None) -> None:
         """As :meth:`jobflow.JobStore.update`, all or nothing."""
@@ -52,15 +50,7 @@ class EmbeddedJobStore(JobStore):
 
 def campaign_store(directory: str | Path, synchronous: str = "FULL") -> EmbeddedJobStore:
     """The embedded store of the campaign in `directory` (which must exist); connect it before use."""
-    path = str((Path(directory) / DATABASE).absolute())
-    docs = SQLiteStore(
-        path,
-        fields=DOCUMENT_FIELDS,
-        scalars=DOCUMENT_SCALARS,
-        together=(LABEL_SUMMARY,),
-        synchronous=synchronous,
-    )
-    data = SQLiteStore(path, "blobs", key="blob_uuid", fields=BLOB_FIELDS, synchronous=synchronous, compress=True)
+    docs, data = embedded_tables(SQLiteStore, directory, synchronous)
     return EmbeddedJobStore(docs, additional_stores={DATA: data})
 
 

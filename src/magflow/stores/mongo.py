@@ -19,11 +19,9 @@ from pymongo.collection import Collection
 
 from magflow.stores.address import MongoAddress
 from magflow.stores.gridfs import Blobs
+from magflow.stores.layout import DATA
 from magflow.stores.patience import patiently, read_patiently
 from magflow.stores.results import kept_until_stored
-
-DATA = "data"
-"""Name of the additional store that holds arrays."""
 
 
 class Documents(MongoStore):

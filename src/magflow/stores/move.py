@@ -16,7 +16,7 @@ from pydash import get
 
 from magflow.errors import InputError, StoreError
 from magflow.stores import queries
-from magflow.stores.indexes import additional_stores
+from magflow.stores.layout import additional_stores
 
 Key = tuple[str, int]
 """uuid and index of a document."""

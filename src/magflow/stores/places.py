@@ -10,7 +10,8 @@ from magflow.core.credentials import remember
 from magflow.core.masking import mask
 from magflow.errors import InputError
 from magflow.stores.indexes import ensure_indexes
-from magflow.stores.jobstore import DATABASE, campaign_store, job_store_from_settings
+from magflow.stores.jobstore import campaign_store, job_store_from_settings
+from magflow.stores.layout import DATABASE
 
 MONGODB = "mongodb"
 

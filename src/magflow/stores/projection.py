@@ -56,6 +56,19 @@ def project(doc: Mapping[str, Any], tree: Tree, include: bool) -> dict[str, Any]
     return kept
 
 
+def pick(row: Mapping[str, Any], dotted: str) -> Any:
+    """The value of a dotted field, None if it is absent; a number counts elements of a list from 0."""
+    value: Any = row
+    for part in dotted.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
 _ABSENT = object()
 
 

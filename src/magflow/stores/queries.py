@@ -1,22 +1,18 @@
 """Typed queries on a campaign's store: the same on SQLite, on MongoDB and on any other maggma store.
 
+What the arrays of documents hold is read by :mod:`magflow.stores.contents`.
+
 A store may hold several campaigns: `campaign`, an id as in ``campaign.json``, asks for the documents of one. A label
 that another campaign has computed and this one has taken over is a document of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar, get_args
 
-import numpy as np
-from jobflow import JobStore
-from maggma.core import Sort
-from pydash import get
-
-from magflow.core.dataset import Dataset
-from magflow.core.label import FailureKind
+from magflow.core.terms import FailureKind
 from magflow.core.versions import FORMAT
 from magflow.errors import InputError, StoreError
 from magflow.makers.documents import (
@@ -32,14 +28,10 @@ from magflow.makers.documents import (
     SelectionDoc,
     TransferDoc,
 )
-from magflow.makers.offered import Columns, table
-from magflow.makers.packing import unpack_labelled
-from magflow.makers.train import ensemble_of
 from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
-from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.stores.filters import matcher
-from magflow.stores.indexes import additional_stores
-from magflow.stores.sqlite import SQLiteStore
+from magflow.stores.layout import ReadableStore, additional_stores
+from magflow.stores.projection import pick
+from magflow.stores.table import DocumentTable
 
 Document = TypeVar("Document", bound=CampaignDocument)
 
@@ -65,8 +57,16 @@ CHOSEN = {"purpose": {"$nin": [str(p) for p in Purpose if p is not Purpose.CAMPA
 _TOGETHER = 100  # documents whose arrays are asked for at once
 
 
+def usable_among(store: ReadableStore, label_ids: Collection[str], campaign: str | None = None) -> set[str]:
+    """Those of some labels that the loop chose and that have a usable result."""
+    if not label_ids:
+        return set()
+    wanted = {"state": "ok", "label_id": {"$in": sorted(label_ids)}} | CHOSEN
+    return {label for (label,) in values(store, _of(LabelDoc, campaign) | _below_output(wanted), ["output.label_id"])}
+
+
 def documents(
-    store: JobStore,
+    store: ReadableStore,
     kind: type[Document],
     criteria: Mapping[str, Any] | None = None,
     *,
@@ -89,13 +89,13 @@ def documents(
         Documents at most; 0: all.
     """
     wanted = _of(kind, campaign) | _below_output(criteria or {})
-    order: dict[str, Sort | int] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
+    order: dict[str, Any] = {f"output.{k}": v for k, v in (sort or {"iteration": 1}).items()}
     found = store.docs_store.query(wanted, sort=order, limit=limit)
-    for document in _with_arrays(store, found) if arrays else found:
+    for document in with_arrays(store, found) if arrays else found:
         yield kind(**document["output"])
 
 
-def plain_documents(store: JobStore, doc_type: str, *, campaign: str | None = None) -> list[dict[str, Any]]:
+def plain_documents(store: ReadableStore, doc_type: str, *, campaign: str | None = None) -> list[dict[str, Any]]:
     """Documents of the type of this name as mappings, by iteration and without their arrays; empty if unknown."""
     kind = next((kind for kind, name in _DOC_TYPES.items() if name == doc_type), None)
     if kind is None:
@@ -103,7 +103,7 @@ def plain_documents(store: JobStore, doc_type: str, *, campaign: str | None = No
     return [document.model_dump(mode="json") for document in documents(store, kind, campaign=campaign)]
 
 
-def _with_arrays(store: JobStore, found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def with_arrays(store: ReadableStore, found: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The documents with their arrays, which are asked for a hundred at a time: jobflow asks for each by itself."""
     while some := list(islice(found, _TOGETHER)):
         references = [d["output"].get("arrays") for d in some]  # an outcome has none
@@ -143,17 +143,17 @@ def _below_output(criteria: Mapping[str, Any]) -> dict[str, Any]:
     return below
 
 
-def candidates(store: JobStore, **kw: Any) -> list[CandidatesDoc]:
+def candidates(store: ReadableStore, **kw: Any) -> list[CandidatesDoc]:
     """What every exploration offered."""
     return list(documents(store, CandidatesDoc, **kw))
 
 
-def selections(store: JobStore, **kw: Any) -> list[SelectionDoc]:
+def selections(store: ReadableStore, **kw: Any) -> list[SelectionDoc]:
     """Every selection."""
     return list(documents(store, SelectionDoc, **kw))
 
 
-def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
+def labels(store: ReadableStore, **kw: Any) -> list[LabelDoc]:
     """Every label, finished or failed."""
     return list(documents(store, LabelDoc, **kw))
 
@@ -161,7 +161,7 @@ def labels(store: JobStore, **kw: Any) -> list[LabelDoc]:
 _SUMMED = ("label_id", "purpose", "state", "failure", "core_hours", "cpu_seconds", FORMAT)
 
 
-def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[str, Any]]:
+def label_summaries(store: ReadableStore, campaign: str | None = None) -> list[dict[str, Any]]:
     """label_id, purpose, state, failure, core_hours and cpu_seconds of every label: all a status needs, quickly."""
     wanted = _of(LabelDoc, campaign)
     found = values(store, wanted, [f"output.{name}" for name in _SUMMED])
@@ -173,13 +173,13 @@ def label_summaries(store: JobStore, campaign: str | None = None) -> list[dict[s
     return [row | {"purpose": Purpose(row["purpose"] or Purpose.CAMPAIGN)} for row in rows]
 
 
-def values(store: JobStore, criteria: Mapping[str, Any], fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def values(store: ReadableStore, criteria: Mapping[str, Any], fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """The values at `fields` of each task document under a Mongo filter, None where one is missing; in no order."""
-    if isinstance(store.docs_store, SQLiteStore):
+    if isinstance(store.docs_store, DocumentTable):
         yield from store.docs_store.values(dict(criteria), fields)
         return
     for document in store.docs_store.query(dict(criteria), properties=list(fields)):
-        yield tuple(get(document, field) for field in fields)
+        yield tuple(pick(document, field) for field in fields)
 
 
 def present(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,103 +194,57 @@ def present(output: Mapping[str, Any]) -> dict[str, Any]:
     return dict(output) if kind is None else kind.present(output)
 
 
-def batches(store: JobStore, **kw: Any) -> list[BatchDoc]:
+def batches(store: ReadableStore, **kw: Any) -> list[BatchDoc]:
     """Every gathered batch."""
     return list(documents(store, BatchDoc, **kw))
 
 
-def models(store: JobStore, **kw: Any) -> list[ModelDoc]:
+def models(store: ReadableStore, **kw: Any) -> list[ModelDoc]:
     """Every trained member, by iteration and member."""
     return list(documents(store, ModelDoc, **({"sort": {"iteration": 1, "member": 1}} | kw)))
 
 
-def transfers(store: JobStore, **kw: Any) -> list[TransferDoc]:
+def transfers(store: ReadableStore, **kw: Any) -> list[TransferDoc]:
     """Every iteration of a transfer."""
     return list(documents(store, TransferDoc, **kw))
 
 
-def iterations(store: JobStore, **kw: Any) -> list[IterationDoc]:
+def iterations(store: ReadableStore, **kw: Any) -> list[IterationDoc]:
     """Every assessed iteration."""
     return list(documents(store, IterationDoc, **kw))
 
 
-def measurements(store: JobStore, **kw: Any) -> list[MeasurementDoc]:
+def measurements(store: ReadableStore, **kw: Any) -> list[MeasurementDoc]:
     """What was measured on finished ensembles."""
     return list(documents(store, MeasurementDoc, **kw))
 
 
-def force_constants(store: JobStore, **kw: Any) -> list[ForceConstantsDoc]:
+def force_constants(store: ReadableStore, **kw: Any) -> list[ForceConstantsDoc]:
     """Force constants of crystals, and why there are none of others."""
     return list(documents(store, ForceConstantsDoc, **kw))
 
 
-def tuning(store: JobStore, campaign: str | None = None) -> TuningDoc | None:
+def tuning(store: ReadableStore, campaign: str | None = None) -> TuningDoc | None:
     """What force constants did to the ensemble of a campaign; the latest if it was asked again."""
     found = sorted(documents(store, TuningDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
     return found[-1] if found else None
 
 
-def outcome(store: JobStore, campaign: str | None = None) -> OutcomeDoc | None:
+def outcome(store: ReadableStore, campaign: str | None = None) -> OutcomeDoc | None:
     """The end of the campaign, or None while it goes on; the latest if it was continued."""
     found = sorted(documents(store, OutcomeDoc, campaign=campaign), key=lambda d: (d.iteration, d.created_at))
     return found[-1] if found else None
 
 
-def frames(
-    store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """One row per frame ever offered, with its reason: the tables of all selections, under a Mongo filter."""
-    matches = matcher(criteria)
-    for iteration, columns in pools(store, campaign):
-        for values in zip(*columns.values(), strict=True):
-            row = {"iteration": iteration}
-            row |= {name: _plain(value) for name, value in zip(columns, values, strict=True)}
-            if matches(row):
-                yield row
-
-
-def pools(store: JobStore, campaign: str | None = None) -> Iterator[tuple[int, Columns]]:
-    """The frames offered in each iteration and what was decided about them (:func:`~magflow.makers.offered.table`)."""
-    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=True):
-        of = {"iteration": selection.iteration}
-        found = list(documents(store, CandidatesDoc, of, campaign=selection.campaign, arrays=True))
-        if not found:
-            raise StoreError(
-                "the candidates of a selection are missing",
-                where=f"{store.name}, iteration {selection.iteration}",
-                hint="copy the campaign from where it is whole, with `magflow db move`",
-            )
-        yield selection.iteration, table(found[-1], selection)
-
-
-def _plain(value: Any) -> Any:
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and np.isnan(plain) else plain
-
-
-def doubted(store: JobStore, campaign: str | None = None) -> set[str]:
+def doubted(store: ReadableStore, campaign: str | None = None) -> set[str]:
     """Ids of labels that were found suspect only beside their whole batch, and that nothing has confirmed since."""
     batches = list(documents(store, BatchDoc, campaign=campaign))
     suspect = {label for batch in batches for label, kind in batch.failed.items() if kind == FailureKind.SUSPECT}
     return suspect - {label for batch in batches for label in batch.label_ids}
 
 
-def labelled_frames(store: JobStore, criteria: Mapping[str, Any] | None = None, campaign: str | None = None) -> Dataset:
-    """All usable labels that the loop chose as a dataset, in the order they were made.
-
-    With `criteria` that ask for imported labels, it may be of several levels of theory.
-    """
-    wanted = {"state": "ok"} | CHOSEN | dict(criteria or {})
-    left_out = doubted(store, campaign)
-    found = [
-        d for d in documents(store, LabelDoc, wanted, campaign=campaign, arrays=True) if d.label_id not in left_out
-    ]
-    imported = wanted["purpose"] == Purpose.IMPORTED
-    return Dataset((item for d in found for item in unpack_labelled(d.arrays)), mixed=imported)
-
-
 def latest_models(
-    store: JobStore, campaign: str | None = None, *, arrays: bool = True, untuned: bool = False
+    store: ReadableStore, campaign: str | None = None, *, arrays: bool = True, untuned: bool = False
 ) -> list[ModelDoc]:
     """The members of the newest complete ensemble.
 
@@ -314,13 +268,6 @@ def latest_models(
     ended = outcome(store, campaign)
     if ended is not None and ended.tuned and ended.iteration == max(complete) and not untuned:
         found = store.docs_store.query({"uuid": {"$in": ended.models}})
-        tuned = _with_arrays(store, found) if arrays else found
+        tuned = with_arrays(store, found) if arrays else found
         return sorted((ModelDoc(**d["output"]) for d in tuned), key=lambda d: d.member)
     return models(store, criteria={"iteration": max(complete)}, campaign=campaign, arrays=arrays)
-
-
-def latest_ensemble(store: JobStore, campaign: str | None = None, *, untuned: bool = False) -> PotentialEnsemble:
-    """The newest complete ensemble, with the newest calibration; `untuned` as for :func:`latest_models`."""
-    calibrations = [d.calibration for d in iterations(store, campaign=campaign) if d.calibration]
-    found = latest_models(store, campaign, untuned=untuned)
-    return ensemble_of(found, calibrations[-1] if calibrations else None)

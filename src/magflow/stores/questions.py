@@ -9,14 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobflow import JobStore
-
-from magflow.core.frame import spelt_formula
 from magflow.errors import InputError
 from magflow.makers.documents import CampaignDocument, IterationDoc, LabelDoc, MeasurementDoc, ModelDoc
 from magflow.stores import queries
 from magflow.stores.filters import matcher
-from magflow.stores.indexes import DOCUMENT_SCALARS
+from magflow.stores.layout import DOCUMENT_SCALARS, ReadableStore
+from magflow.stores.projection import pick
 
 _CONDITION = re.compile(r"^\s*([A-Za-z_][\w.]*)\s*(!=|<=|>=|=|<|>|~|\bin\b)\s*(.*?)\s*$")
 _KINDS: dict[str, type[CampaignDocument]] = {
@@ -121,6 +119,8 @@ def parse_condition(text: str) -> tuple[str, Any]:
 def _as_stored(condition: Any) -> Any:
     """Formulas as frames spell them, elements by the alphabet, each with its number: FeAl is Al1Fe1."""
     if isinstance(condition, str):
+        from magflow.core.frame import spelt_formula  # ASE knows the elements; few questions are about formulas
+
         return spelt_formula(condition) or condition
     if isinstance(condition, dict):
         return {operator: value if operator == "$regex" else _as_stored(value) for operator, value in condition.items()}
@@ -152,7 +152,7 @@ def _finite(number: float, text: str) -> float:
     return number
 
 
-def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -> Iterator[dict[str, Any]]:
+def stored_rows(store: ReadableStore, campaign: str, what: str, question: Question) -> Iterator[dict[str, Any]]:
     """Rows of a store that may answer a question, not fewer than it wants; the store is asked for little else.
 
     Parameters
@@ -161,7 +161,9 @@ def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -
         ``labels``, ``models``, ``iterations``, ``measurements``, or ``frames``: all that were ever offered.
     """
     if what == "frames":
-        yield from queries.frames(store, question.criteria, campaign)
+        from magflow.stores.contents import frames  # arrays, which no other question is about
+
+        yield from frames(store, question.criteria, campaign)
         return
     if not (question.limit and question.sort and f"output.{question.sort[0]}" in DOCUMENT_SCALARS):
         limit = 0 if question.sort else question.limit
@@ -178,7 +180,7 @@ def stored_rows(store: JobStore, campaign: str, what: str, question: Question) -
 
 
 def _documents(
-    store: JobStore,
+    store: ReadableStore,
     campaign: str,
     what: str,
     criteria: Mapping[str, Any],
@@ -211,11 +213,3 @@ def _sorted(found: list[dict[str, Any]], sort: tuple[str, int] | None) -> list[d
 def _sort_kind(value: Any) -> str:
     kinds = {bool: "number", int: "number", float: "number", str: "text"}
     return kinds.get(type(value), type(value).__name__)
-
-
-def pick(row: Mapping[str, Any], dotted: str) -> Any:
-    """The value of a dotted field, None if it is absent."""
-    value: Any = row
-    for part in dotted.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

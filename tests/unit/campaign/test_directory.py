@@ -10,7 +10,7 @@ from magflow.campaign.directory import FILE, IDENTITY, CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.errors import CampaignError, StoreError
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE
+from magflow.stores.layout import DATABASE
 
 
 @pytest.fixture

@@ -58,20 +58,21 @@ def test_who_only_asks_waits_for_nothing_heavy(option, packages):
     assert {name.partition(".")[0] for name in imported.split()} - sys.stdlib_module_names <= packages
 
 
-MAKING = {"scipy.optimize", "scipy.sparse", "matplotlib", "phonopy", "pymatgen", "spglib", "vesin", "torch"}
-BUILDING = {"magflow.campaign.build", "magflow.campaign.check", "magflow.makers.tuning", "magflow.io.importing.survey"}
-"""What is for those who make or check a campaign."""
+WORK = {"jobflow", "maggma", "monty", "pymongo", "pydash", "pymatgen", "numpy", "scipy", "ase", "matplotlib", "phonopy"}
+WORK |= {"spglib", "vesin", "torch", "jinja2", "magflow.campaign.schema", "magflow.campaign.budget"}
+"""What is for those who make, run or check a campaign, and takes longer to import than the answer may."""
 
 
 @pytest.mark.parametrize(
-    ("words", "needless"),
+    "words",
     [
-        (["query", "DIR", "labels"], MAKING | BUILDING | {"scipy", "jinja2", "magflow.campaign.schema"}),
-        (["status", "DIR"], MAKING | BUILDING | {"scipy", "magflow.potentials.mmtp.fit"}),
+        *(["status", "DIR"], ["status", "DIR", "--json"]),
+        *(["query", "DIR", what] for what in ("labels", "models", "iterations", "jobs")),
+        ["query", "DIR", "labels", "--where", "force_max > 0", "--sort", "-force_max", "--format", "csv"],
     ],
-    ids=["query", "status"],
+    ids=" ".join,
 )
-def test_who_looks_into_a_campaign_waits_for_nothing_that_makes_one(tmp_path, words, needless):
+def test_who_looks_into_a_campaign_waits_for_nothing_that_makes_one(tmp_path, words):
     """PyTorch is a stand-in: vesin imports it where it is there, and took seconds."""
     (tmp_path / "torch.py").write_text("")
     kept = Path(__file__).parents[2] / "past" / "0.1-half-done"
@@ -88,8 +89,8 @@ def test_who_looks_into_a_campaign_waits_for_nothing_that_makes_one(tmp_path, wo
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     *said, imported = done.stdout.splitlines()
-    assert len(said) > 5, done.stderr
-    assert not needless & set(imported.split())
+    assert done.returncode in (0, 5) and len(said) > 1, done.stderr
+    assert not WORK & set(imported.split())
 
 
 def test_no_arguments_is_help():

@@ -8,14 +8,8 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from magflow.errors import InputError, StoreError
-from magflow.stores.jobstore import (
-    BLOB_FIELDS,
-    DATABASE,
-    DOCUMENT_FIELDS,
-    EmbeddedJobStore,
-    campaign_store,
-    job_store_from_settings,
-)
+from magflow.stores.jobstore import EmbeddedJobStore, campaign_store, job_store_from_settings
+from magflow.stores.layout import BLOB_FIELDS, DATABASE, DOCUMENT_FIELDS
 
 
 @job(data="array")

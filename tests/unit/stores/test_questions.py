@@ -73,3 +73,5 @@ def test_the_nearest_field_is_proposed():
 
 def test_the_value_of_a_dotted_field():
     assert [pick(row, "b.c") for row in ROWS] == [0.5, None, 0.25]
+    lists = {"b": [{"c": 1}, {"c": 2}], "text": "abc", "none": None}
+    assert [pick(lists, path) for path in ("b.1.c", "b.2.c", "b.-1.c", "b.c", "text.0", "none.c")] == [2, *[None] * 5]

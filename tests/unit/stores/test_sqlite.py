@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from maggma.core import Sort
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
-from pydash import get
 
 from magflow.errors import InputError, StoreError
 from magflow.execution.local.queue import JobQueue
 from magflow.stores import connection
 from magflow.stores.filters import matcher, sort_key
-from magflow.stores.jobstore import DATABASE, campaign_store
+from magflow.stores.jobstore import campaign_store
+from magflow.stores.layout import DATABASE
+from magflow.stores.projection import pick
 from magflow.stores.sqlite import SQLiteStore
 
 FIELDS = ("uuid", "a", "b.c", "s")
@@ -118,7 +119,7 @@ same = settings(deadline=None, suppress_health_check=list(HealthCheck), max_exam
 def test_values_are_those_of_the_documents(pair, docs, criteria, fields):
     sqlite, _ = pair
     found = matching(filled(sqlite, docs), criteria)
-    expected = sorted(repr([get(d, f) for f in fields]) for d in found)
+    expected = sorted(repr([pick(d, f) for f in fields]) for d in found)
     assert sorted(repr(list(row)) for row in sqlite.values(criteria, fields)) == expected
 
 

@@ -26,7 +26,7 @@ from magflow.execution.local import graph
 from magflow.execution.local.schema import are_present, prepare_tables
 from magflow.execution.states import ALL_JOBS, NO_COST, CancelReason, Claim, Cost, JobFilter, JobState
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE
+from magflow.stores.layout import DATABASE
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, Response

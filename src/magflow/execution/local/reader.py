@@ -15,7 +15,7 @@ from magflow.execution.directories import JOBS
 from magflow.execution.local.schema import is_readable
 from magflow.execution.states import ALL_JOBS, CategorySummary, JobFilter, JobRecord, JobState
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE
+from magflow.stores.layout import DATABASE
 
 _COLUMNS = (
     'uuid, "index", name, flow, category, state, tries, errors, crashes, submitted, started, ended, wall, cpu,'

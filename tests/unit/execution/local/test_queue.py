@@ -18,7 +18,8 @@ from magflow.execution.local.reader import QueueReader
 from magflow.execution.local.worker import Worker
 from magflow.execution.states import Cost, JobFilter, JobState
 from magflow.stores import connection
-from magflow.stores.jobstore import DATABASE, campaign_store
+from magflow.stores.jobstore import campaign_store
+from magflow.stores.layout import DATABASE
 
 
 def work(queue, store=None):
