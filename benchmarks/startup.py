@@ -1,7 +1,10 @@
 """Time to the first answer: commands that only look, beside a bare interpreter and importing jobflow, in one run.
 
-CPU time of a process, the least of several rounds in which the contenders take turns. The campaign is a small one that
-tests/past keeps. Aim: 0.5 s each; whoever reads a store needs jobflow, which takes more than that alone.
+    python benchmarks/startup.py [OTHER_MAGFLOW]
+
+CPU time of a process, the least of several rounds in which the contenders take turns; with the program of another
+installation, its time and the ratio beside it. The campaign is a small one that tests/past keeps. Aim: 0.5 s each on a
+machine that imports jobflow in 0.7 s.
 """
 
 from __future__ import annotations
@@ -17,6 +20,21 @@ from pathlib import Path
 MAGFLOW = Path(sys.executable).parent / "magflow"
 KEPT = Path(__file__).parents[1] / "tests" / "past" / "0.1-transfer"
 ROUNDS = 7
+FLOORS = {
+    "python -c pass": [sys.executable, "-c", "pass"],
+    "python -c 'import jobflow'": [sys.executable, "-c", "import jobflow"],
+}
+COMMANDS = (
+    *("--version", "--help", "check --help", "export --help", "schema"),
+    *(
+        "status DIR",
+        "query DIR labels --limit 5",
+        "query DIR iterations",
+        "query DIR jobs",
+        "query DIR frames --limit 5",
+    ),
+    *("export DIR -o DIR/labels.extxyz", "report DIR -o DIR/report.html"),
+)
 
 
 def campaign(folder: Path) -> Path:
@@ -36,23 +54,24 @@ def cpu_seconds(command: list[str]) -> float:
 
 
 def main() -> None:
+    programs = [str(MAGFLOW), *sys.argv[1:2]]
     with tempfile.TemporaryDirectory() as folder:
         place = str(campaign(Path(folder)))
-        commands = {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            "python -c 'import jobflow'": [sys.executable, "-c", "import jobflow"],
-            "magflow --help": [str(MAGFLOW), "--help"],
-            "magflow schema": [str(MAGFLOW), "schema"],
-            "magflow status DIR": [str(MAGFLOW), "status", place],
-            "magflow query DIR labels": [str(MAGFLOW), "query", place, "labels", "--limit", "5"],
-        }
-        seconds = dict.fromkeys(commands, float("inf"))
+        words = {f"magflow {text}": text.replace("DIR", place).split() for text in COMMANDS}
+        runs = {(name, ""): command for name, command in FLOORS.items()}
+        runs |= {(name, program): [program, *rest] for name, rest in words.items() for program in programs}
+        seconds = dict.fromkeys(runs, float("inf"))
         for _ in range(ROUNDS):
-            for name, command in commands.items():
-                seconds[name] = min(seconds[name], cpu_seconds(command))
-    floor = seconds["python -c 'import jobflow'"]
-    for name, value in seconds.items():
-        print(f"{name:28s} {value:6.3f} s   {value / floor:5.2f} x import jobflow")
+            for run, command in runs.items():
+                seconds[run] = min(seconds[run], cpu_seconds(command))
+    floor = seconds["python -c 'import jobflow'", ""]
+    for name in (*FLOORS, *words):
+        mine = seconds[name, "" if name in FLOORS else programs[0]]
+        line = f"{name:40s} {mine:6.3f} s   {mine / floor:5.2f} x import jobflow"
+        if name in words and len(programs) > 1:
+            other = seconds[name, programs[1]]
+            line += f"   the other {other:6.3f} s   {mine / other:5.2f} x"
+        print(line)
 
 
 if __name__ == "__main__":
