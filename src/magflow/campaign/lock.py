@@ -8,7 +8,6 @@ that was killed.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from magflow.core.locks import take_lock
 from magflow.errors import CampaignError, StoreError
 
 LOCK = "campaign.lock"
@@ -118,9 +118,7 @@ def holder_of(directory: Path) -> Holder | None:
     """Who runs the campaign in `directory`, or was killed when it ran it; None if nobody has left it half done."""
     try:
         with (directory / LOCK).open(encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not take_lock(handle, shared=True):
                 return _read(handle, alive=True)
             found = _read(handle, alive=False)
             return found if found.pid is not None else None
@@ -138,15 +136,13 @@ def _taken(handle: IO[str]) -> bool:
     """Take the lock, unless it is held for longer than by somebody who looks whether it is."""
     for _ in range(_LOOKS):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.02)
+            if take_lock(handle):
+                return True
         except OSError as error:
             if error.errno in _NO_LOCKS:  # on a network file system, whose campaigns several machines work on
                 return True
             raise
-        else:
-            return True
+        time.sleep(0.02)
     return False
 
 

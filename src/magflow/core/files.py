@@ -5,13 +5,13 @@ Files that only grow are cut back to what was on disk when somebody last took no
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from magflow.core.locks import take_lock
 from magflow.errors import InputError, StoreError
 
 
@@ -72,12 +72,21 @@ def held(directory: Path, work: str) -> Iterator[None]:
         raise StoreError(f"cannot write: {error.strerror}", where=str(directory)) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(f"another process runs {work}", where=str(directory)) from error
+            taken = take_lock(file)
         except OSError:  # a file system without locks
-            pass
+            taken = True
+        if not taken:
+            raise StoreError(f"another process runs {work}", where=str(directory))
         yield
+
+
+def is_listed(path: Path) -> bool:
+    """Whether there is a file of this name, by the list of its directory, which must exist.
+
+    An NFS client that has asked for a name in vain goes on for half a minute saying that it is not there, whoever makes
+    the file meanwhile; a directory that is opened it looks at anew.
+    """
+    return any(entry.name == path.name for entry in os.scandir(path.parent))
 
 
 def append_to_file(path: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import secrets
 import shutil
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from magflow.core.label import Cost
+from magflow.core.locks import take_lock
 from magflow.dft.process import Finished
 
 _LOCK = ".lock"
@@ -82,7 +82,7 @@ def _directory_in(scratch: Path) -> Iterator[Path]:
     lock, unseen = (root.with_name(root.name + end) for end in (_LOCK, ".new"))
     with unseen.open("w") as handle:
         with suppress(OSError):  # a file system without locks: nothing will be swept
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(handle)
         unseen.rename(lock)  # never seen unlocked
         try:
             root.mkdir(mode=0o700)
@@ -95,6 +95,6 @@ def _directory_in(scratch: Path) -> Iterator[Path]:
 def _sweep(scratch: Path, stem: str) -> None:
     for lock in scratch.glob(f"{stem}*{_LOCK}"):
         with suppress(OSError), lock.open("r+") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+            if take_lock(handle):
+                shutil.rmtree(lock.with_name(lock.name.removesuffix(_LOCK)), ignore_errors=True)
+                lock.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 import psutil
 
+from magflow.core.files import is_listed
 from magflow.errors import StoreError
 
 BUSY_TIMEOUT = 60.0
@@ -106,6 +107,15 @@ def refuse_network_file_system(directory: str) -> None:
     _require_locks_and_shared_memory(where)
 
 
+def _unfit(directory: Path) -> StoreError | None:
+    """Why no store can be written in `directory`, whoever may; None if one can."""
+    try:
+        refuse_network_file_system(str(directory.absolute()))
+    except StoreError as error:
+        return error
+    return None
+
+
 def _require_locks_and_shared_memory(directory: Path) -> None:
     """Try what a write-ahead log stands on, whatever the file system calls itself; where nothing can be written, not.
 
@@ -135,13 +145,13 @@ def _require_locks_and_shared_memory(directory: Path) -> None:
 def connect(path: str | Path, synchronous: str = "FULL") -> sqlite3.Connection:
     """Return this thread's connection to the file at `path`, opened (and the file created) on first use.
 
-    A file that this process may not write, on a read-only medium or in the directory of somebody else, is opened as by
-    :func:`connect_readonly`; who writes all the same gets a :class:`StoreError`.
+    A file that this process may not write, on a read-only medium, in the directory of somebody else or on a network
+    file system, is opened as by :func:`connect_readonly`; who writes all the same gets a :class:`StoreError`.
 
     Raises
     ------
     StoreError
-        If the file cannot be opened, is no SQLite file, or lies on a network file system.
+        If the file cannot be opened, is no SQLite file, or would be made on a network file system.
     """
     path = str(Path(path).absolute())
     pool = _pool()
@@ -169,14 +179,21 @@ def connect_readonly(path: str | Path) -> sqlite3.Connection:
     Raises
     ------
     StoreError
-        If there is no such file, or it cannot be read.
+        If there is no such file, or it cannot be read; on a network file system also if some machine has it open.
     """
     path = Path(path).absolute()
     if not path.is_file():
         hint = "give the directory of a campaign that was run"
         raise StoreError("there is no store here", where=str(path), hint=hint)
     log, index = (path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))
-    if os.access(path.parent, os.W_OK) or index.exists():
+    if (unfit := _unfit(path.parent)) is not None and is_listed(index):
+        raise StoreError(
+            "the embedded store is open on another machine, or was when its process died",
+            where=str(path),
+            seen=unfit.seen,
+            hint="ask on the machine whose disk this is, or copy the directory to a local disk",
+        )
+    if unfit is None and (os.access(path.parent, os.W_OK) or index.exists()):
         return _opened(path)
     # nobody has it open, and there is no place for the index of a log
     if not (log.exists() and log.stat().st_size):
@@ -185,9 +202,11 @@ def connect_readonly(path: str | Path) -> sqlite3.Connection:
 
 
 def is_writable(path: str | Path) -> bool:
-    """Whether this process may write the file at `path`, or there is none yet."""
+    """Whether this process may write the file at `path`, where a store can be written, or there is none yet."""
     path = Path(path)  # the log is beside it
-    return not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    if not path.is_file():
+        return True
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) and _unfit(path.parent) is None
 
 
 def _opened(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
@@ -248,6 +267,7 @@ def transaction(path: str | Path, synchronous: str = "FULL") -> Iterator[sqlite3
         yield con
         return
     if not is_writable(path):
+        refuse_network_file_system(str(Path(path).absolute().parent))
         raise explain(sqlite3.OperationalError("attempt to write a readonly database"), path)
     with explained(path):
         con.execute("BEGIN IMMEDIATE")

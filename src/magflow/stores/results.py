@@ -64,7 +64,7 @@ def _write(documents: Sequence[Any], key: Any, save: Any) -> Path | None:
             return None
         directory = Path.cwd()
     plain = [jsanitize(d, strict=True, allow_bson=True) for d in documents]
-    path = directory / f"{plain[0]['uuid']}-{plain[0]['index']}{SUFFIX}"
+    path = result_file(directory, plain[0]["uuid"], plain[0]["index"])
     text = json_util.dumps(RESULT.stamp | {"magflow_result": 1, "documents": plain, "key": key, "save": save})
     try:
         replace_file(path, text.encode())
@@ -81,6 +81,11 @@ class Synced:
     imported: int
     present: int
     unreadable: tuple[str, ...]
+
+
+def result_file(directory: Path, uuid: str, index: int) -> Path:
+    """Where in `directory` the result of one job is kept."""
+    return directory / f"{uuid}-{index}{SUFFIX}"
 
 
 def find_results(roots: Sequence[Path]) -> list[Path]:

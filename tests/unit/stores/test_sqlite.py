@@ -441,18 +441,50 @@ def test_missing_directory_is_a_store_error(tmp_path):
         SQLiteStore(str(tmp_path / "absent" / "s.db")).connect()
 
 
-def test_network_file_systems_are_refused(tmp_path, monkeypatch):
+@pytest.fixture
+def on_lustre(tmp_path, monkeypatch):
+    """Makes `tmp_path` a network file system, by name."""
     from types import SimpleNamespace
 
-    mounts = [
-        SimpleNamespace(mountpoint="/", fstype="ext4"),
-        SimpleNamespace(mountpoint=str(tmp_path), fstype="lustre"),
-    ]
-    monkeypatch.setattr(connection.psutil, "disk_partitions", lambda all: mounts)
+    def say_so():
+        mounts = [SimpleNamespace(mountpoint=str(p), fstype=f) for p, f in (("/", "ext4"), (tmp_path, "lustre"))]
+        monkeypatch.setattr(connection.psutil, "disk_partitions", lambda all: mounts)
+        connection.refuse_network_file_system.cache_clear()
+
+    yield say_so
     connection.refuse_network_file_system.cache_clear()
+
+
+def test_network_file_systems_are_refused(tmp_path, on_lustre):
+    on_lustre()
     with pytest.raises(StoreError, match="local disk"):
         SQLiteStore(str(tmp_path / "s.db")).connect()
-    connection.refuse_network_file_system.cache_clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_on_a_network_file_system_is_read_and_not_written(tmp_path, on_lustre):
+    path = tmp_path / "s.db"
+    written = SQLiteStore(str(path))
+    written.connect()
+    written.update([{"uuid": "a", "index": 1}], key=["uuid"])
+    connection.disconnect(path)
+    on_lustre()
+    found = SQLiteStore(str(path))
+    found.connect()
+    assert found.count() == 1
+    with pytest.raises(StoreError, match="local disk"):
+        found.update([{"uuid": "b", "index": 1}], key=["uuid"])
+    assert [p.name for p in tmp_path.iterdir()] == ["s.db"]
+
+
+def test_what_another_machine_has_open_is_not_read(tmp_path, on_lustre):
+    path = tmp_path / "s.db"
+    SQLiteStore(str(path)).connect()
+    assert path.with_name("s.db-shm").exists()
+    on_lustre()
+    with pytest.raises(StoreError, match=r"open on another machine.*lustre") as caught:
+        connection.connect_readonly(path)
+    assert caught.value.hint
 
 
 OPENED = {

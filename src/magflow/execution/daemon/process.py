@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from magflow.core.locks import take_lock
 from magflow.core.masking import mask
 from magflow.errors import CampaignError, MagflowError, StoreError
 from magflow.execution.cluster.directory import ClusterDirectory
@@ -53,15 +53,14 @@ def holder(cluster: ClusterDirectory) -> Holder | None:
     path = cluster.path / LOCK
     try:
         with path.open(encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-    except BlockingIOError:
-        try:
-            return Holder(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # it has not written yet
-            return Holder(0, "unknown", time.time())
+            if take_lock(handle, shared=True):
+                return None
     except OSError:
         return None
+    try:
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # it has not written yet
+        return Holder(0, "unknown", time.time())
 
 
 def start(cluster: ClusterDirectory) -> Holder:
@@ -169,14 +168,13 @@ def _lock(cluster: ClusterDirectory) -> Iterator[None]:
     except OSError as error:
         raise StoreError("the cluster's folder cannot be written", where=str(cluster.path), seen=str(error)) from error
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(handle):
             refuse_second(cluster)
-            raise
+            raise CampaignError("a daemon has just ended, or begun", where=str(cluster.path), hint="try again")
         handle.truncate(0)
         handle.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
         handle.flush()
+        os.fsync(handle.fileno())  # other machines see what has left this one's memory
         yield
         handle.truncate(0)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fireworks import FiretaskBase, FWAction
 
 from magflow.campaign.directory import CampaignDirectory
+from magflow.core.files import is_listed
 from magflow.errors import MagflowError, StoreUnusableError
 from magflow.execution.attempts import cpu_seconds, describe, directory_name
 from magflow.execution.directories import JobDirectories
@@ -23,7 +24,7 @@ from magflow.execution.payload import decoded
 from magflow.execution.states import CancelReason, Cost
 from magflow.stores.address import PATIENCE
 from magflow.stores.patience import patiently
-from magflow.stores.results import SUFFIX, results_kept_in, sync_results
+from magflow.stores.results import result_file, results_kept_in, sync_results
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad, Workflow
@@ -201,7 +202,9 @@ class _Attempt:
         results = self.campaign.path.absolute() / RESULTS
         results.mkdir(exist_ok=True)
         # an earlier try may have come this far and not been acknowledged: a label that is found is not computed again
-        sync_results(self.campaign.store, list(results.glob(f"{self.job.uuid}-{self.job.index}{SUFFIX}")))
+        earlier = result_file(results, self.job.uuid, self.job.index)
+        if is_listed(earlier):
+            sync_results(self.campaign.store, [earlier])
         try:
             with contextlib.chdir(directory), results_kept_in(results):
                 response = self.job.run(store=self.campaign.store, job_dir=directory)
