@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines flare slurm run docs serve-docs test test-slow test-random test-fuzz test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
+.PHONY: help install engines flare slurm nfs run docs serve-docs test test-slow test-random test-fuzz test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -70,13 +70,16 @@ engines:
 slurm:
 	@sh scripts/install_slurm.sh
 
+nfs:
+	@sh scripts/install_nfs.sh
+
 run: $(VENV)/.installed engines
 	$(BIN)/magflow run $(FILE) --dir $(DIR)
 
 test: $(VENV)/.installed-test engines slurm lint
 	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
 
-test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs engines slurm
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs engines slurm nfs
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 test-random: $(VENV)/.installed-test

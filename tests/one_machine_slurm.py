@@ -29,7 +29,7 @@ SlurmctldHost={host}({address})
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={root}/munge.socket
+AuthInfo=socket={root}/munge/socket
 CredType=cred/munge
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
@@ -106,6 +106,7 @@ class OneMachineSlurm:
             raise SlurmUnavailableError(f"not installed: {', '.join(missing)}; scripts/install_slurm.sh installs them")
         for name in ("state", *(f"spool-{node}" for node in self.nodes)):
             (self.root / name).mkdir()
+        self.munge_folder.mkdir(mode=0o755)
         key = self.root / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o400)
@@ -145,10 +146,21 @@ class OneMachineSlurm:
     def start_node(self, node: str | None = None) -> None:
         """Start a node's daemon (again) and wait until the node is idle."""
         node = node or self.host
-        daemon = self._run("slurmd", "-D", "-N", node, key=f"slurmd {node}", before=self.on_node(node))
+        self._run("slurmd", "-D", "-N", node, key=f"slurmd {node}", before=self.on_node(node))
+        self.wait_for_node(node)
+
+    def wait_for_node(self, node: str) -> None:
+        """Until jobs can run on it.
+
+        Raises
+        ------
+        SlurmUnavailableError
+            If that takes half a minute, or its daemon has ended.
+        """
+        daemon = self._daemons.get(f"slurmd {node}")
         deadline = time.monotonic() + 30
         while (state := self.node_state(node)) not in ("idle", "mix", "mixed", "allocated"):
-            if daemon.poll() is not None or time.monotonic() > deadline:
+            if (daemon is not None and daemon.poll() is not None) or time.monotonic() > deadline:
                 raise SlurmUnavailableError(f"the node is {state or 'unknown'}: {self._log_tail()}")
             if state.startswith("down"):
                 self.resume(node)
@@ -216,13 +228,24 @@ class OneMachineSlurm:
         out = self.command("sinfo", "--noheader", "--format=%T", *wanted, check=False)
         return out.strip().rstrip("*").lower()
 
+    @property
+    def munge_folder(self) -> Path:
+        """Of what each munge daemon has of its own."""
+        return self.root / "munge"
+
+    @property
+    def munge_options(self) -> list[str]:
+        """Of each munge daemon."""
+        own = {"socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        return [
+            f"--key-file={self.root / 'munge.key'}",
+            *(f"--{option}={self.munge_folder / name}" for option, name in own.items()),
+        ]
+
     def _munge(self) -> None:
-        root = self.root
-        paths = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munge.pid", "log-file": "munge.log"}
-        options = [f"--{option}={root / name}" for option, name in (*paths.items(), ("seed-file", "munge.seed"))]
-        self._run("munged", "--foreground", "--force", *options)
+        self._run("munged", "--foreground", "--force", *self.munge_options)
         deadline = time.monotonic() + 10
-        while not (root / "munge.socket").exists():
+        while not (self.munge_folder / "socket").exists():
             if self._daemons["munged"].poll() is not None or time.monotonic() > deadline:
                 raise SlurmUnavailableError(f"munge does not start: {self._log_tail()}")
             time.sleep(0.05)

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 
+import bridges
 from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError
 
 
@@ -32,6 +33,7 @@ class SeveralNodes(OneMachineSlurm):
         super().__init__(cpus)
         self._mark = f"mf{os.getpid() % 100_000}"
         self._names = [f"{self._mark}n{i}" for i in range(1, number + 1)]
+        self._bridge = bridges.Bridge(self._mark, self.address)
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -63,29 +65,24 @@ class SeveralNodes(OneMachineSlurm):
         super().stop()
         if shutil.which("ip"):
             for node in self._names:
-                self._ip("netns", "delete", node, check=False)
-            self._ip("link", "delete", self._mark, check=False)
+                bridges.ip("netns", "delete", node, check=False)
+        self._bridge.remove()
 
     def cut_off(self, node: str) -> None:
         """From now on nothing that `node` sends arrives, nor anything sent to it."""
-        self._ip("link", "set", f"{node}h", "down")
+        bridges.cut_off(f"{node}h")
 
     def join(self, node: str) -> None:
         """The node is heard again."""
-        self._ip("link", "set", f"{node}h", "up")
+        bridges.join(f"{node}h")
 
     def _network(self) -> None:
-        self._ip("link", "add", self._mark, "type", "bridge")
-        self._ip("address", "add", f"{self.address}/24", "dev", self._mark)
-        self._ip("link", "set", self._mark, "up")
+        self._bridge.make()
         for node, address in self.nodes.items():
             inside = ("-n", node)
-            self._ip("netns", "add", node)
-            self._ip("link", "add", f"{node}h", "type", "veth", "peer", "name", "eth0", "netns", node)
-            self._ip("link", "set", f"{node}h", "master", self._mark, "up")
-            self._ip(*inside, "address", "add", f"{address}/24", "dev", "eth0")
-            self._ip(*inside, "link", "set", "eth0", "up")
-            self._ip(*inside, "link", "set", "lo", "up")
-
-    def _ip(self, *words: str, check: bool = True) -> None:
-        subprocess.run(["ip", *words], check=check, capture_output=True, text=True)
+            bridges.ip("netns", "add", node)
+            bridges.ip("link", "add", f"{node}h", "type", "veth", "peer", "name", "eth0", "netns", node)
+            self._bridge.plug(f"{node}h")
+            bridges.ip(*inside, "address", "add", f"{address}/24", "dev", "eth0")
+            bridges.ip(*inside, "link", "set", "eth0", "up")
+            bridges.ip(*inside, "link", "set", "lo", "up")
