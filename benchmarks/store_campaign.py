@@ -120,6 +120,7 @@ def finish(store, campaign: Campaign, iteration: int, items: list, documents: li
         **mine,
         label_ids=[d.label_id for d in documents],
         failed={},
+        suspects=0,
         levels_of_theory=[LEVEL.as_dict()],
         cpu_seconds=1.0,
         wall_seconds=1.0,

@@ -206,6 +206,7 @@ class BatchDoc(CampaignDocument):
     doc_type: Literal["batch"] = "batch"
     label_ids: list[str] = Field(description="Usable labels")
     failed: dict[str, str] = Field(description="label_id of each failed label and its kind of failure")
+    suspects: int | None = Field(default=None, ge=0, description="Suspect ones among the failed; older ones do not say")
     levels_of_theory: list[PlainLevel]
     cpu_seconds: float = Field(ge=0, description="s")
     wall_seconds: float = Field(ge=0, description="Sum over labels, s")

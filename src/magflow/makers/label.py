@@ -198,6 +198,7 @@ def collect(
         iteration=iteration,
         label_ids=[d.label_id for d in usable],
         failed=failed,
+        suspects=sum(kind == FailureKind.SUSPECT for kind in failed.values()),
         levels_of_theory=list({d.level_of_theory_id: d.level_of_theory for d in documents}.values()),
         cpu_seconds=sum(d.cpu_seconds for d in documents),
         wall_seconds=sum(d.wall_seconds for d in documents),

@@ -40,6 +40,7 @@ DOCUMENT_SCALARS = (
     "output.format",
     "output.purpose",
     "output.failure",
+    "output.suspects",
     "output.formula",
     "output.ordering",
     "output.source",
@@ -53,7 +54,7 @@ DOCUMENT_SCALARS = (
     "output.cpu_seconds",
     "output.core_hours",
 )
-"""Fields of labels that people filter and sort by; columns without an index in the embedded store."""
+"""Fields of labels and batches that are filtered and sorted by; columns without an index in the embedded store."""
 
 LABEL_SUMMARY = tuple(
     f"output.{name}"

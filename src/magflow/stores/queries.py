@@ -238,9 +238,12 @@ def outcome(store: ReadableStore, campaign: str | None = None) -> OutcomeDoc | N
 
 def doubted(store: ReadableStore, campaign: str | None = None) -> set[str]:
     """Ids of labels that were found suspect only beside their whole batch, and that nothing has confirmed since."""
-    batches = list(documents(store, BatchDoc, campaign=campaign))
+    batches = documents(store, BatchDoc, {"suspects": {"$ne": 0}}, campaign=campaign)
     suspect = {label for batch in batches for label, kind in batch.failed.items() if kind == FailureKind.SUSPECT}
-    return suspect - {label for batch in batches for label in batch.label_ids}
+    if not suspect:
+        return suspect
+    confirmed = documents(store, BatchDoc, {"label_ids": {"$in": sorted(suspect)}}, campaign=campaign)
+    return suspect - {label for batch in confirmed for label in batch.label_ids}
 
 
 def latest_models(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from magflow.makers.documents import ModelDoc, OutcomeDoc
+from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc
 from magflow.stores import queries
 from magflow.stores.jobstore import campaign_store
 
@@ -46,3 +46,34 @@ def test_the_newest_ensemble_is_the_latest_that_is_whole(store):
         store.update(made)
     found = queries.latest_models(store, "c", arrays=False)
     assert [(m.iteration, m.member) for m in found] == [(1, 0), (1, 1)]
+
+
+def batch(iteration, label_ids, failed, **suspects):
+    cost = {"cpu_seconds": 0.0, "wall_seconds": 0.0, "core_hours": 0.0, "levels_of_theory": [], "reused": 0}
+    return BatchDoc(
+        campaign="c", iteration=iteration, label_ids=label_ids, failed=failed, arrays="", **cost, **suspects
+    )
+
+
+def test_labels_are_doubted_until_a_later_batch_takes_them(store, monkeypatch):
+    """By batches that say how many suspects they hold, and by older ones that do not; others are not read."""
+    parts = [
+        batch(0, ["a", "b"], {"x": "suspect", "y": "crash"}),
+        batch(1, ["d"], {"z": "suspect"}, suspects=1),
+        batch(2, ["x", "e"], {"w": "crash"}, suspects=0),
+        batch(3, ["f"], {}, suspects=0),
+    ]
+    for one in parts:
+        store.update({"uuid": f"b{one.iteration}", "index": 1, "name": "b", "output": one.model_dump(mode="json")})
+    read = []
+    documents = queries.documents
+
+    def noted(*args, **kwargs):
+        for found in documents(*args, **kwargs):
+            read.append(found.iteration)
+            yield found
+
+    monkeypatch.setattr(queries, "documents", noted)
+    assert queries.doubted(store, "c") == {"z"}
+    assert read == [0, 1, 2]
+    assert queries.doubted(store, "other") == set()
