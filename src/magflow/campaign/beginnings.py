@@ -31,6 +31,7 @@ its alloys (Cr, Mn); 4f and 5f: a tenth above the number of unpaired f electrons
 INDUCED = 0.2
 """muB; what an element without a moment of its own may take from its neighbours."""
 
+_ATOMS = 4  # in the largest cells, which come in all shapes
 _CUBE = 10.5  # A; the smallest edge that k-points are taken from
 _SPACING = "0.25                 # largest k-point spacing, 1/A (2 pi included): the mesh follows the cell"
 _SKELETON = "beginning.txt"
@@ -130,8 +131,7 @@ def of_elements(elements: Sequence[str], structures: Sequence[str], a: float | N
         for prototype in _cells(crystal, moments):
             prototypes.append(prototype)
             origins[prototype.name] = crystal.origin
-    edges = {(c.builder.a, c.builder.structure in ATOMS_IN_CUBE) for c in found}
-    return Beginning("-".join(c.name for c in found)[:80], tuple(prototypes), moments, origins, _kpoints(edges))
+    return Beginning("-".join(c.name for c in found)[:80], tuple(prototypes), moments, origins, _kpoints(found))
 
 
 def of_file(structure: Path, folder: Path) -> Beginning:
@@ -174,7 +174,7 @@ def _cells(crystal: Crystal, moments: Mapping[str, float]) -> list[PrototypeSett
     of_it = {"builder": crystal.builder}
     present = {e: moments[e] for e in crystal.builder.species}
     small = PrototypeSettings(name=crystal.name, sizes=(2 // atoms,), **of_it)
-    waves = PrototypeSettings(name=f"{crystal.name}-waves", sizes=(4 // atoms,), weight=2.0, **of_it)
+    waves = PrototypeSettings(name=f"{crystal.name}-waves", sizes=(_ATOMS // atoms,), weight=2.0, **of_it)
     small = _ordered(small, PrototypeOrdering.FM, present, Path())
     return [small, waves.model_copy(update={"orderings": small.orderings[:1]})]
 
@@ -196,12 +196,17 @@ def _ordered(
     return settings.model_copy(update={"orderings": (first,)})
 
 
-def _kpoints(edges: set[tuple[float | None, bool]]) -> str:
-    """One set of points for all cells of one cubic crystal; else a spacing."""
-    (a, cubic), *others = edges
-    if others or not cubic or a is None:
+def _kpoints(found: Sequence[Crystal]) -> str:
+    """One set of points for all cells of one cubic crystal; else a spacing.
+
+    Of a lattice L, every sublattice of index n holds n L. So cells of `_ATOMS` atoms, whatever their shape, fit into
+    the cube of n lattice constants, and into its multiples.
+    """
+    a = found[0].builder.a
+    if a is None or any(c.builder.a != a or c.builder.structure not in ATOMS_IN_CUBE for c in found):
         return _SPACING
-    number = ceil(_CUBE / a)
+    step = max(_ATOMS // len(from_builder(c.builder, c.name)) for c in found)
+    number = step * ceil(_CUBE / (step * a))
     value = f"{{cube: {round(number * a, 3):g}}}"
     return f"{value:<21}# A: {number} lattice constants; the same points in cells of all shapes"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from magflow.campaign.found import looks_at_labels
 from magflow.campaign.schema import CampaignSpec
 from magflow.campaign.source import Key
 from magflow.campaign.trial import price, trial_doubts, try_label
+from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
-from magflow.core.protocols import Probe
+from magflow.core.protocols import Probe, RefusesFrames
 from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
 from magflow.explore.domain import sample
@@ -160,10 +161,26 @@ def _prototype(spec: CampaignSpec, settings: PrototypeSettings) -> str:
             hint="look at the lattice constant and at the unit of the file (A)",
         )
     frames = sample(built, spec.explore.domain, system.moments, _TRIALS, spec.seed)
+    _require_computable(spec, [c.frame for c in frames])
     closest = min(nearest_distance(c.frame) for c in frames)
     orders = ", ".join(dict.fromkeys(str(p.ordering) for p in built))
     frame = built[0].frame
     return f"{frame.formula}, {orders}; nearest atoms {nearest:.2f} A, in the domain down to {closest:.2f} A"
+
+
+def _require_computable(spec: CampaignSpec, frames: Sequence[Frame]) -> None:
+    """Raise InputError if the engine refuses some of `frames`."""
+    engine = spec.engine()
+    if not isinstance(engine, RefusesFrames):
+        return
+    reasons = [reason for frame in frames if (reason := engine.refusal(frame)) is not None]
+    if reasons:
+        raise InputError(
+            f"{spec.label.engine} cannot label all of its frames",
+            seen=f"{len(reasons)} of {len(frames)} refused",
+            expected="none",
+            hint=reasons[0],
+        )
 
 
 def _labels(spec: CampaignSpec) -> list[Probe]:

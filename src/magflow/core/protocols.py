@@ -98,6 +98,14 @@ class HasDoubts(Protocol):
 
 
 @runtime_checkable
+class RefusesFrames(Protocol):
+    """An engine that knows, before anything runs, which frames it cannot compute."""
+
+    def refusal(self, frame: Frame) -> str | None:
+        """Why it cannot be asked for `frame`; None if it can."""
+
+
+@runtime_checkable
 class HasCutoff(Protocol):
     """A family whose potentials see no farther than a distance that is one of its settings."""
 

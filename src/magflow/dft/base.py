@@ -19,7 +19,7 @@ from magflow.core.protocols import Doubt, Probe
 from magflow.dft.calculation import Calculation
 from magflow.dft.datasets import MissingDatasetError, MixedFunctionalsError
 from magflow.dft.frames import lacks_moments
-from magflow.dft.kpoints import uneven_mesh
+from magflow.dft.kpoints import misfit, uneven_mesh
 from magflow.dft.levels import check_level
 from magflow.dft.probing import on_path
 from magflow.dft.settings import CodeSettings
@@ -77,8 +77,11 @@ class CodeEngine(CodeSettings, ABC):
         """The dataset of one element; never raises."""
 
     def refusal(self, frame: Frame) -> str | None:
-        """Why this code cannot be asked for `frame`, which has moments where they are needed; None if it can."""
-        return None
+        """See :class:`magflow.core.protocols.RefusesFrames`; a code that refuses more asks here as well."""
+        if self.polarised and (lacking := lacks_moments(frame, self.kind)):
+            return lacking
+        kpoints = getattr(self, "kpoints", None)
+        return None if kpoints is None else misfit(frame, kpoints)
 
     # ---- what follows ----------------------------------------------------------------------------------------
 
@@ -144,9 +147,7 @@ class CodeEngine(CodeSettings, ABC):
 
     def _unfit(self, frame: Frame) -> Failure | None:
         """Why `frame` cannot be computed; None if it can."""
-        if not self.polarised:
-            return None
-        message = lacks_moments(frame, self.kind) or self.refusal(frame)
+        message = self.refusal(frame)
         if message is not None:
             return Failure(FailureKind.INVALID_INPUT, message)
         return self._overlap(frame) if self.constrained else None

@@ -54,8 +54,7 @@ def kpoint_lattice(cell: FloatArray, shared: Shared) -> IntArray:
         If the cell does not fit into the cube.
     """
     repeats: IntArray = np.rint(shared.cube * np.linalg.inv(cell)).astype(np.int64)
-    misfit = np.abs(repeats @ cell / shared.cube - np.eye(3)).max()
-    if misfit > _MISFIT:
+    if np.abs(repeats @ cell / shared.cube - np.eye(3)).max() > _MISFIT:
         edges = ", ".join(f"{edge:.2f}" for edge in np.linalg.norm(cell, axis=1))
         raise InputError(
             "the cell does not fit into the cube that the k-points are taken from",
@@ -65,6 +64,17 @@ def kpoint_lattice(cell: FloatArray, shared: Shared) -> IntArray:
             hint="four lattice constants hold cubic, face- and body-centred cells of 1, 2 and 4 atoms in all shapes",
         )
     return repeats
+
+
+def misfit(frame: Frame, kpoints: Mesh | float | Shared) -> str | None:
+    """Why `frame` cannot be sampled at `kpoints`; None if it can."""
+    if not isinstance(kpoints, Shared):
+        return None
+    try:
+        kpoint_lattice(frame.cell, kpoints)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def kpoint_mesh(cell: FloatArray, kpoints: tuple[int, int, int] | float) -> tuple[int, int, int]:

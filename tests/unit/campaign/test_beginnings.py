@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -16,6 +18,8 @@ from magflow.campaign.source import parse_source
 from magflow.cli.app import app
 from magflow.errors import InputError
 from magflow.explore.builders import from_builder
+from magflow.explore.domain import sample
+from magflow.explore.prototypes import build_prototypes
 
 THINGS = ("prototype", "moments", "elements", "targets", "budget")
 
@@ -85,6 +89,21 @@ def test_what_is_made_is_a_campaign(elements, structures, orderings, tmp_path):
     assert {p.name: " ".join(p.orderings) for p in spec.system.prototypes} == orderings
     assert spec.engine().kind == ("constrained" if set(elements) - {"Al"} else "non-magnetic")
     assert sound(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "structures"),
+    [("Ni", "fcc"), ("Al", "fcc"), ("Fe", "bcc"), ("Cr", "bcc"), ("Fe,Al", "b2"), ("Po", "sc")],
+)
+def test_all_cells_of_a_cubic_crystal_fit_into_the_cube_of_the_kpoints(elements, structures):
+    spec = spec_of(of_elements(elements.split(","), [structures]))
+    engine = spec.engine()
+    assert engine.kpoints.cube > 10
+    system = spec.system
+    prototypes = build_prototypes(system.prototypes, system.elements, Path(), system.moments)
+    frames = [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, 200, 1)]
+    assert len({len(frame) for frame in frames}) == 2
+    assert [engine.refusal(frame) for frame in frames] == [None] * 200
 
 
 def test_the_batches_follow_the_budget(tmp_path):

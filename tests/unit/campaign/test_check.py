@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from pymongo import MongoClient
 
+from magflow.campaign.beginnings import of_elements
 from magflow.campaign.build import campaign_maker
 from magflow.campaign.check import check_campaign, estimate, findings, require_ready
 from magflow.campaign.found import looks_at_labels
-from magflow.campaign.load import load_campaign
+from magflow.campaign.load import load_campaign, parse_campaign
+from magflow.campaign.source import parse_source
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.dft.spin_lattice import SpinLatticeEngine
@@ -62,6 +64,16 @@ BUILDER = ("builder: {structure: bcc, species: [Fe], a: 2.836, cubic: true}", "f
 def test_what_is_found(campaign_file, tmp_path, change, probe, detail):
     found = failed(campaign_file(change), tmp_path)
     assert detail in found[probe].detail
+
+
+def test_frames_that_the_engine_refuses_are_told_with_their_share(tmp_path):
+    """Three lattice constants hold fewer than half of the shapes of fcc cells; their labels would fail one by one."""
+    text = of_elements(["Ni"], ["fcc"]).text("abinit", 30)
+    spec = parse_campaign(parse_source(text.replace("cube: 14.08", "cube: 10.56"), "made"), "made")
+    problem = {p.name: p for p in check_campaign(spec, tmp_path) if not p.ok}["prototype fcc-Ni-waves"]
+    assert "abinit cannot label all of its frames" in problem.detail
+    assert "of 32 refused" in problem.detail
+    assert "four lattice constants" in problem.hint
 
 
 def test_one_fit_is_enough_where_it_tells_its_deviation(campaign_file, tmp_path):

@@ -46,6 +46,17 @@ def test_a_cell_that_does_not_fit_into_the_cube_is_refused(repeats):
         kpoint_lattice(A * np.diag(repeats), FOUR)
 
 
+@pytest.mark.usefixtures("abinit")
+@pytest.mark.parametrize("kind", ["constrained", "non-magnetic"])
+def test_a_frame_that_does_not_fit_is_a_failed_label_and_no_failed_job(kind, tmp_path):
+    engine = AbinitEngine(kpoints=FOUR, kind=kind)
+    cell = A * np.diag([1, 1, 3])
+    frame = Frame(("Fe",), cell, [[0, 0, 0]], None if kind == "non-magnetic" else [2.2])
+    label = engine.label(frame, engine.level_of_theory(["Fe"]), tmp_path)
+    assert label.failure.kind == "invalid-input"
+    assert "does not fit into the cube" in label.failure.message
+
+
 def test_the_cube_belongs_to_the_level_of_theory():
     levels = [AbinitEngine(kpoints=k).level_of_theory(["Fe"]) for k in ((4, 4, 4), FOUR, {"cube": 11.4})]
     assert len({level.fingerprint for level in levels}) == 3

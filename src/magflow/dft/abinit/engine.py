@@ -68,8 +68,8 @@ class AbinitEngine(AbinitSettings, CodeEngine):
 
     def refusal(self, frame: Frame) -> str | None:
         """See :class:`magflow.dft.base.CodeEngine`."""
-        if frame.magmoms is None or is_collinear(frame.magmoms):
-            return None
+        if not self.polarised or frame.magmoms is None or is_collinear(frame.magmoms):
+            return super().refusal(frame)
         return "moments are not collinear along z; constraints do not converge there"
 
     def calculation(

@@ -74,10 +74,10 @@ class VaspEngine(VaspSettings, CodeEngine):
     def refusal(self, frame: Frame) -> str | None:
         """See :class:`magflow.dft.base.CodeEngine`."""
         if frame.magmoms is None or not self.constrained or not isinstance(self.constraint, Penalty):
-            return None
+            return super().refusal(frame)
         zero = np.flatnonzero(held_atoms(frame) & (np.linalg.norm(frame.magmoms, axis=1) < _ZERO))
         if not len(zero):
-            return None
+            return super().refusal(frame)
         return (
             f"atom {zero[0] + 1} is held at zero, and to VASP M_CONSTR = 0 0 0 is no constraint; leave it free or "
             "use constraint: {method: deltaspin}"
