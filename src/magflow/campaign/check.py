@@ -175,12 +175,7 @@ def _require_computable(spec: CampaignSpec, frames: Sequence[Frame]) -> None:
         return
     reasons = [reason for frame in frames if (reason := engine.refusal(frame)) is not None]
     if reasons:
-        raise InputError(
-            f"{spec.label.engine} cannot label all of its frames",
-            seen=f"{len(reasons)} of {len(frames)} refused",
-            expected="none",
-            hint=reasons[0],
-        )
+        raise InputError(f"{spec.label.engine} refuses {len(reasons)} of {len(frames)} frames, the first: {reasons[0]}")
 
 
 def _labels(spec: CampaignSpec) -> list[Probe]:

@@ -36,7 +36,8 @@ def estimate(spec: CampaignSpec) -> str:
     seconds, labels = spec.label.core_seconds, spec.stop.labels
     if seconds is None or labels is None:
         limit = f"at most {spec.stop.core_hours:g} core-hours" if spec.stop.core_hours else "unknown"
-        return f"{limit}; give label.core_seconds and stop.labels for an estimate"
+        how = "stop.labels has to be given" if labels is None else "`magflow check FILE --try` measures a label"
+        return f"{limit}; {how}"
     of_cells = labels_wanted(spec)
     labels -= sum(of_cells)
     each = seconds if isinstance(seconds, float) else _mean_of_a_label(spec, seconds, labels)
@@ -47,7 +48,12 @@ def estimate(spec: CampaignSpec) -> str:
     busy = f" on {min(cores, here)} cores" + (f" (asked for {cores}, this machine has {here})" if cores > here else "")
     more = f" and {beside} beside the loop" if beside else ""
     more += f" and {sum(of_cells)} of displaced atoms" if of_cells else ""
-    return f"{labels} labels{more}, about {hours:.2g} core-hours: {60 * hours / min(cores, here):.2g} minutes{busy}"
+    return f"{labels} labels{more}, about {hours:.2g} core-hours: {_duration(hours / min(cores, here))}{busy}"
+
+
+def _duration(hours: float) -> str:
+    """Minutes up to two hours, hours beyond."""
+    return f"{60 * hours:.2g} minutes" if 60 * hours < 99.5 else f"{hours:.2g} hours"
 
 
 def _of_supercells(spec: CampaignSpec, labels: Sequence[int], each: float) -> float:

@@ -30,8 +30,9 @@ class Trial:
 
     @property
     def core_seconds(self) -> float:
-        """What it took."""
-        return self.label.cost.wall_seconds * self.label.cost.cores
+        """What it took of idle cores: CPU time, which another load does not lengthen; without it wall time x cores."""
+        cost = self.label.cost
+        return cost.cpu_seconds or cost.wall_seconds * cost.cores
 
     @property
     def pressure(self) -> float | None:
@@ -41,7 +42,7 @@ class Trial:
 
     def told(self) -> str:
         """The outcome in one line."""
-        took = f"{self.core_seconds:.3g} core-seconds"
+        took = f"{self.core_seconds:.3g} CPU s ({self.label.cost.wall_seconds:.3g} s on the clock)"
         if self.label.failure is not None:
             return f"{self.frame.formula} failed after {took}: {self.label.failure.kind}: {self.label.failure.message}"
         energy = float(self.label.energy or 0.0) / len(self.frame)

@@ -90,6 +90,7 @@ def _look(file: Path | None, directory: Path | None, cluster: Path | None, trial
         found += cluster_findings(there)
         found += [] if spec is None else together_findings(spec, there)
     if trial and spec is not None and all(finding.ok for finding in found):
+        typer.echo(f"labelling one frame with {spec.label.engine} ...", err=True)
         tried, more = try_one(spec)
         found.append(tried)
         odd += more

@@ -13,6 +13,7 @@ import typer
 from magflow.cli.printing import console
 from magflow.execution.states import JobState
 from magflow.execution.status import CampaignStatus, age, campaign_status, line
+from magflow.presentation.formats import plural
 from magflow.presentation.quantities import quantity, shown
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from magflow.execution.local.executor import RunProgress
     from magflow.execution.queue_status import QueueStatus
 
+_BAR = 40
+"""Characters of the bar."""
+
+_FAILED = 3
+"""Failed jobs whose errors are shown."""
+
 _QUIET = 60.0
 """Seconds without CPU time that a person is told of."""
 
@@ -32,7 +39,7 @@ _STATUS_EVERY = 2.0
 
 @contextmanager
 def display(directory: CampaignDirectory, *, quiet: bool = False) -> Iterator[Callable[[RunProgress], None] | None]:
-    """What a run tells its progress: a live panel, a line per change of phase where there is no terminal, nothing."""
+    """What a run tells its progress: a live panel, lines where there is no terminal, nothing."""
     from rich.live import Live
 
     out = console(stderr=True)
@@ -59,7 +66,7 @@ class _Screen:
 
 
 class _Lines:
-    """Prints a line when phase or iteration change, every 10 labels and, as long as something changes, every minute."""
+    """Prints a line when phase or iteration change, every 10 labels and every minute."""
 
     def __init__(self, directory: CampaignDirectory, console: Any) -> None:
         self.directory, self.console = directory, console
@@ -87,14 +94,14 @@ def panel(status: CampaignStatus, elapsed: float | None = None) -> RenderableTyp
         parts.append(Text(status.note, "yellow"))
     if status.explanation:
         parts.append(Text.assemble((status.reason or "", "bold"), f": {status.explanation}"))
-    for job in status.failed_jobs[:5]:
-        parts.append(Text.assemble((job["name"], "red"), f": {job['error']}"))
+    parts += [Text.assemble((job["name"], "red"), f": {job['error']}") for job in status.failed_jobs[:_FAILED]]
+    if (more := len(status.failed_jobs) - _FAILED) > 0:
+        parts.append(Text(f"and {plural(more, 'more failed job')}: `magflow query DIR jobs --where 'state = FAILED'`"))
     return Panel(Group(*parts), title=Text(f"{status.name} - {status.state}"), title_align="left")
 
 
 def _facts(status: CampaignStatus, elapsed: float | None) -> RenderableType:
     """A fact a row: what is done and to do, errors, cost and time, what runs."""
-    from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     facts = Table.grid(padding=(0, 2))
@@ -123,10 +130,16 @@ def _facts(status: CampaignStatus, elapsed: float | None) -> RenderableType:
     for job in status.running[:4]:
         facts.add_row("running", _running(job))
     if status.label_budget:
-        attempted = status.labels + status.labels_failed
-        bar = ProgressBar(total=status.label_budget, completed=min(attempted, status.label_budget), width=40)
-        facts.add_row("budget", bar)
+        facts.add_row("budget", _bar((status.labels + status.labels_failed) / status.label_budget))
     return facts
+
+
+def _bar(spent: float) -> Text:
+    """The share of the budget that is spent; readable without colours too."""
+    from rich.text import Text
+
+    full = min(_BAR, int(_BAR * spent))
+    return Text.assemble(("━" * full, "green"), ("┄" * (_BAR - full), "dim"), f" {100 * spent:.0f} % spent")
 
 
 def _jobs(status: CampaignStatus) -> Text:

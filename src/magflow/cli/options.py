@@ -16,7 +16,7 @@ def out_option(metavar: str, text: str) -> Any:
 Campaign = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the campaign.")]
 
 CampaignPlace = Annotated[
-    Path | None, typer.Option("--dir", "-d", help="Where the campaign lives. Default: runs/<name of the file>.")
+    Path | None, typer.Option("--dir", "-d", help="Where the campaign lives. Default: runs/NAME, after the file.")
 ]
 
 Models = Annotated[

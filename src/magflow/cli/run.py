@@ -39,7 +39,11 @@ def run(
     began = time.monotonic()
     campaign = Campaign.from_file(file, directory)
     here = CampaignDirectory(campaign.path)
-    with display(here, quiet=quiet) as progress:
-        status = campaign.run(workers, progress)
+    try:
+        with display(here, quiet=quiet) as progress:
+            status = campaign.run(workers, progress)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing that was finished is lost: the same command goes on", err=True)
+        raise
     models = here.models if here.models.exists() else None
     show_ending(status, here.report, models, time.monotonic() - began, as_json=as_json)

@@ -22,7 +22,7 @@ def submit(
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--dir", "-d", help="Where the campaign lives, seen by all machines. Default: runs/<name of the file>."
+            "--dir", "-d", help="Where the campaign lives, seen by all machines. Default: runs/NAME, after the file."
         ),
     ] = None,
     where: Annotated[

@@ -18,7 +18,7 @@ def looked_at(name: str, look: Callable[[], str], hint: str) -> Probe:
         return Probe(name, True, look())
     except (MagflowError, OSError, ValueError, IndexError) as error:
         own = error.hint if isinstance(error, MagflowError) else None
-        return Probe(name, False, str(error), own or hint)
+        return Probe(name, False, str(error).removesuffix(f"; hint: {own}"), own or hint)
 
 
 def on_path(name: str, command: str, hint: str) -> Probe:

@@ -20,6 +20,7 @@ from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import Purpose
 from magflow.makers.roles import Category, Phase, Tag
 from magflow.makers.tuning_documents import TuningDoc
+from magflow.presentation.formats import plural
 from magflow.presentation.quantities import shown
 from magflow.select.stopping import StopRules
 from magflow.stores import queries
@@ -312,6 +313,8 @@ def line(status: CampaignStatus) -> str:
     parts = [*at, *([status.phase] if status.phase else []), f"labels {status.labels}{budget}"]
     if status.labels_failed:
         parts.append(f"{status.labels_failed} failed")
+    if status.failed_jobs:
+        parts.append(f"{plural(len(status.failed_jobs), 'job')} failed")
     parts += [f"{purpose} {done}/{wanted}" for purpose, (done, wanted) in status.beside.items()]
     of_domain = {q: e["rmse"] for q, e in status.domain.items() if e["rmse"] is not None}
     parts += [shown(q, v) for q, v in (of_domain or status.errors).items()]

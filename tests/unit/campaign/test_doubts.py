@@ -122,7 +122,7 @@ def test_one_label_is_tried_and_the_campaign_priced(campaign_file, monkeypatch):
     ((frame, workdir),) = seen
     assert (frame.formula, not workdir.exists()) == ("Al1Fe1", True)
     assert frame.magmoms[:, 2] == pytest.approx([0.75 * 2.8, 0.0])
-    took = float(re.search(r"label: Al1Fe1 in (\S+) core-seconds", done.stdout)[1])
+    took = float(re.search(r"label: Al1Fe1 in (\S+) CPU s", done.stdout)[1])
     hours = float(re.search(r"price: 80 labels, about (\S+) core-hours", done.stdout)[1])
     assert took >= 0.3
     assert hours == pytest.approx(80 * took / 3600, rel=0.06), "cells of one size cost the same"
@@ -158,4 +158,4 @@ def test_an_element_that_nobody_prepared_is_labelled(words, tmp_path, monkeypatc
     (tmp_path / "c.yaml").write_text(text)
     done = check(tmp_path / "c.yaml", "--try")
     assert done.exit_code == 0, done.output
-    assert "core-seconds" in done.stdout
+    assert "CPU s" in done.stdout

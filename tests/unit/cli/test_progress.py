@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from magflow.cli import live, progress
+from magflow.execution.status import CampaignStatus
 
 
 @pytest.fixture
@@ -46,3 +50,17 @@ def test_a_campaign_tells_ten_labels_and_a_minute(monkeypatch):
         told(SimpleNamespace(elapsed=1.0 * labels))
     told(SimpleNamespace(elapsed=61.0))
     assert lines == ["labels 0", "labels 10", "labels 20", "labels 30", "labels 30"]
+
+
+def test_what_has_failed_is_told_once_and_the_bar_reads_without_colours():
+    out = StringIO()
+    failed = [{"name": f"label {n}", "error": "no room"} for n in range(5)]
+    facts = dict.fromkeys((f.name for f in fields(CampaignStatus)), None)
+    facts |= {"name": "c", "state": "running", "jobs": {}, "running": [], "failed_jobs": failed, "beside": {}}
+    facts |= {"labels": 3, "labels_failed": 2, "label_budget": 20, "failures": {"crash": 2}, "domain": {}, "errors": {}}
+    status = CampaignStatus(**facts | {"core_hours": 0.0})
+    Console(file=out, width=120).print(live.panel(status))
+    assert out.getvalue().count("no room") == 3
+    assert "and 2 more failed jobs" in out.getvalue()
+    assert f"{'━' * 10}{'┄' * 30} 25 % spent" in out.getvalue()
+    assert "5 jobs failed" in live.line(status)

@@ -131,6 +131,18 @@ def test_spheres_that_nobody_states_are_as_large_as_the_dataset_needs(fake, data
         fake(ratsph_bohr=2.2).level_of_theory(["Cr"])
 
 
+def test_a_dataset_with_fewer_electrons_is_named(fake, datasets):
+    assert "costs less" not in next(p.detail for p in fake().probe(["Fe"]) if p.name == "PAW dataset Fe")
+    iron = gzip.decompress((datasets / "Fe.PBE.gz").read_bytes()).decode()
+    for name, valence in (("Fe.16.PBE.gz", "16"), ("Fe.6.PBE.gz", "6"), ("Fe.7.PBE.gz", "7")):
+        text = iron.replace('valence="8', f'valence="{valence}')
+        (datasets / name).write_bytes(gzip.compress(text.encode(), mtime=0))
+    (datasets / "Fe.dzp.PBE.basis").write_text("no dataset")
+    (probe,) = (p for p in fake().probe(["Fe"]) if p.name == "PAW dataset Fe")
+    assert probe.ok
+    assert "8 electrons" in probe.detail and "Fe.6.PBE.gz beside it holds 6, which costs less" in probe.detail
+
+
 def test_probe_says_what_is_missing_and_how_to_get_it(fake, tmp_path, monkeypatch):
     good = {p.name: p for p in fake().probe(["Fe", "Al"])}
     assert all(p.ok for p in good.values()), good

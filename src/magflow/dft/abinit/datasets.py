@@ -133,6 +133,21 @@ def find_datasets(
     return found
 
 
+def lighter(dataset: PawDataset) -> PawDataset | None:
+    """The one with the fewest valence electrons beside `dataset`, for the same functional, named ``El.N.FUNCTIONAL``.
+
+    Semicore states that are not needed double the cost of a label; None if `dataset` has the fewest.
+    """
+    beside = []
+    for path in sorted(dataset.source.parent.glob(f"{dataset.element}.*.{dataset.functional}*")):
+        try:
+            beside.append(read_dataset(path, dataset.element))
+        except InputError:  # something else of that name
+            continue
+    fewer = [d for d in beside if d.functional == dataset.functional and d.valence < dataset.valence]
+    return min(fewer, key=lambda d: d.valence, default=None)
+
+
 def _search(element: str, functional: str, folders: Sequence[Path]) -> Path:
     for folder in folders:
         for suffix in (".gz", ".xml", ""):

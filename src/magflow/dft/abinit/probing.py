@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from magflow.core.protocols import Doubt, Probe
 from magflow.core.units import HARTREE, KB
-from magflow.dft.abinit.datasets import INSTALL_HINT, datasets_of, sphere_radii
+from magflow.dft.abinit.datasets import INSTALL_HINT, datasets_of, lighter, sphere_radii
 from magflow.dft.abinit.program import executable, version_of
 from magflow.dft.abinit.settings import AbinitSettings
 from magflow.dft.probing import looked_at, writable
@@ -54,6 +54,8 @@ def probe_dataset(settings: AbinitSettings, element: str, installation: MagflowS
         found = datasets_of(settings, [element], installation)
         one, radii = found[element], sphere_radii(settings, found)
         sphere = f"moments in a sphere of {radii[element]:g} bohr, " if radii else ""
-        return f"{one.functional}, {one.valence:g} electrons, {sphere}{one.source}"
+        fewer = lighter(one)
+        cheaper = "" if fewer is None else f"; {fewer.source.name} beside it holds {fewer.valence:g}, which costs less"
+        return f"{one.functional}, {one.valence:g} electrons, {sphere}{one.source}{cheaper}"
 
     return looked_at(f"PAW dataset {element}", dataset, INSTALL_HINT)

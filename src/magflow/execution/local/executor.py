@@ -123,7 +123,7 @@ class LocalExecutor:
         Parameters
         ----------
         progress
-            Called about every `interval` seconds when something has changed, and at the end.
+            Called about every `interval` seconds when something has changed, every ten otherwise, and at the end.
 
         Raises
         ------
@@ -224,26 +224,30 @@ class LocalExecutor:
         }
 
 
+_HEARTBEAT = 10.0
+"""Seconds after which people are told that nothing has changed."""
+
+
 class _Monitor:
-    """Calls back when the queue has changed, not too often."""
+    """Calls back when the queue has changed, not too often, and when nothing has for :data:`_HEARTBEAT`."""
 
     def __init__(
         self, reader: QueueReader, progress: Callable[[RunProgress], None] | None, interval: float, began: float
     ) -> None:
         self.reader, self.progress, self.interval, self.began = reader, progress, interval, began
-        self.last = 0.0
+        self.last = self.told = 0.0
         self.seen: tuple[dict[JobState, int], tuple[str, ...]] = ({}, ())
 
     def tell(self, force: bool = False) -> None:
-        """Call back if it is time and something has changed."""
+        """Call back if it is time, and something has changed or nothing has for long."""
         now = time.monotonic()
         if self.progress is None or (now - self.last < self.interval and not force):
             return
         self.last = now
         counts = self.reader.counts()
         running = tuple(job.name for job, _ in self.reader.running())
-        if force or (counts, running) != self.seen:
-            self.seen = (counts, running)
+        if force or (counts, running) != self.seen or now - self.told >= _HEARTBEAT:
+            self.seen, self.told = (counts, running), now
             self.progress(RunProgress(counts, running, now - self.began))
 
 

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from jobflow import Flow
 import toy_jobs as toy
 from magflow.campaign.lock import campaign_lock, holder_of
 from magflow.errors import CampaignError, InputError, StoreError
-from magflow.execution.local import processes, watch
+from magflow.execution.local import executor, processes, watch
 from magflow.execution.local.executor import LocalExecutor
 from magflow.execution.local.queue import JobQueue
 from magflow.execution.local.reader import QueueReader
@@ -257,3 +258,14 @@ def test_a_worker_that_hangs_is_told_of_given_up_and_its_job_done_by_another(tmp
     assert (job.tries, job.crashes) == (2, 1)
     assert max(quiet) > 0.5
     assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def test_people_are_told_every_ten_seconds_that_nothing_has_changed(monkeypatch):
+    now, told = [0.0], []
+    monkeypatch.setattr(executor.time, "monotonic", lambda: now[0])
+    reader = SimpleNamespace(counts=lambda: {JobState.RUNNING: 1}, running=lambda: [])
+    monitor = executor._Monitor(reader, lambda p: told.append(p.elapsed), interval=0.5, began=0.0)
+    for _ in range(100):
+        now[0] += 0.25
+        monitor.tell()
+    assert told == [0.5, 10.5, 20.5]
