@@ -68,14 +68,18 @@ def rmse(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict
     return {quantity: float(np.sqrt(np.mean(error**2))) for quantity, error in errors.items() if len(error)}
 
 
-def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, FloatArray]:
-    """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` of all labelled components; energy per atom."""
-    arrays = {}
+def parity(prediction: EnsemblePrediction, labels: Sequence[LabeledFrame]) -> dict[str, np.ndarray]:
+    """Flat ``<quantity>_true``, ``_predicted`` and ``_deviation`` of all labelled components; energy per atom.
+
+    ``<quantity>_label`` is the index of the label that each belongs to.
+    """
+    arrays: dict[str, np.ndarray] = {}
     for quantity in QUANTITIES:
         compared = compare(prediction, labels, quantity)
         arrays[f"{quantity}_true"] = compared.true
         arrays[f"{quantity}_predicted"] = compared.predicted
         arrays[f"{quantity}_deviation"] = compared.deviation
+        arrays[f"{quantity}_label"] = compared.owner
     return arrays
 
 

@@ -15,7 +15,6 @@ from magflow.core.calibration import Calibration
 from magflow.core.comparison import parity
 from magflow.core.label import LabeledFrame, LevelOfTheory
 from magflow.core.prediction import QUANTITIES
-from magflow.core.types import FloatArray
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
@@ -94,6 +93,7 @@ class AssessMaker(PluginMaker):
             failures=dict(Counter(batch.failed.values())),
             exhausted=selection["exhausted"],
             assessment=None if found is None else found.assessment.as_dict(),
+            assessed=[] if found is None else [item.label.label_id for item in items],
             calibration=(before if found is None else evidence.calibration()).as_dict(),
             reliability={which: {q: r.as_dict() for q, r in of.items()} for which, of in evidence.claims().items()},
             rmse=rmse,
@@ -150,7 +150,7 @@ class _Found:
     rmse: dict[str, float]
     drawn: list[Judged]
     evidence: Evidence
-    arrays: dict[str, FloatArray]
+    arrays: dict[str, np.ndarray]
 
 
 def _judge(

@@ -267,6 +267,9 @@ class IterationDoc(CampaignDocument):
     failures: dict[str, int] = Field(description="Failed labels of this iteration by kind")
     exhausted: bool = Field(description="The pool held no candidate above the lower trust level")
     assessment: dict[str, Any] | None = Field(description="magflow.select.assessment.Assessment; None at iteration 0")
+    assessed: list[str] = Field(
+        default_factory=list, description="label_id of each label that was judged; `<quantity>_label` counts them"
+    )
     calibration: dict[str, dict[str, float]] = Field(
         description="magflow.core.calibration.Calibration: by quantity, and by element for magnetic forces"
     )
@@ -298,7 +301,7 @@ class IterationDoc(CampaignDocument):
     stop: str | None = Field(default=None, description="Why the campaign ends here; None if it goes on")
     explanation: str | None = Field(default=None, description="The reason in one sentence")
     arrays: Any = Field(
-        description="Parity data: true, predicted, deviation of each quantity on the new labels; "
+        description="Parity data: true, predicted, deviation, label of each quantity on the new labels; "
         "magflow.select.evidence.Evidence of these and of earlier ones that count"
     )
 

@@ -26,7 +26,7 @@ MAX_ROWS = 3000
 
 @dataclass(frozen=True)
 class Plot:
-    """One figure: drawing, caption, and its numbers as a link that needs no network."""
+    """One figure: drawing, caption, and its numbers as a link that needs no network; `anchor` is its id on the page."""
 
     svg: Markup
     caption: str
@@ -35,10 +35,18 @@ class Plot:
     rows: int
     shown: int
     wide: bool = False
+    anchor: str = ""
 
 
 def plot(
-    figure: Figure, name: str, caption: str, numbers: Mapping[str, Any], *, wide: bool = False, always: int = 0
+    figure: Figure,
+    name: str,
+    caption: str,
+    numbers: Mapping[str, Any],
+    *,
+    wide: bool = False,
+    always: int = 0,
+    anchor: str = "",
 ) -> Plot:
     """A figure ready for the page.
 
@@ -50,10 +58,13 @@ def plot(
         Columns of equal length; heads carry the unit.
     always
         First rows that are kept when the rest is thinned.
+    anchor
+        What links to the figure name it by.
     """
     link, rows, shown = csv_link(numbers, always)
     # the drawing comes from matplotlib, which escapes every text it writes
-    return Plot(Markup(to_svg(figure, name, caption)), caption, link, f"{name}.csv", rows, shown, wide)  # noqa: S704
+    drawing = Markup(to_svg(figure, name, caption))  # noqa: S704
+    return Plot(drawing, caption, link, f"{name}.csv", rows, shown, wide, anchor)
 
 
 def padded(columns: Mapping[str, Any]) -> dict[str, Any]:

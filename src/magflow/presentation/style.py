@@ -36,6 +36,9 @@ VARIABLES = {
 WIDE, HALF = 10.4, 5.1
 """Inches: the whole column of a page, and half of it."""
 
+ANCHOR = "on-page-"
+"""How the ids of what is on the page beside a drawing begin, to which marks of the drawing may link."""
+
 DENSE = 800
 """Marks beyond which a layer is drawn as pixels: vectors would swell the page."""
 
@@ -112,7 +115,7 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = _compact(_short_ids(svg.replace("xlink:href", "href"), name))
+    svg = _compact(_short_ids(svg.replace("xlink:href", "href").replace(' target="_blank"', ""), name))
     svg = re.sub(r"font: ([\d.]+px|bold [\d.]+px|700 [\d.]+px) '[^\"]*?sans-serif", r"font: \1 sans-serif", svg)
     svg = re.sub("|".join(VARIABLES), lambda m: f"var({VARIABLES[m[0]]})", svg, flags=re.IGNORECASE)
     svg = re.sub(r"(<text[^>]*>)([^<]*)", lambda m: m[1] + mask(m[2]), svg)
@@ -147,11 +150,12 @@ def standalone(svg: str) -> str:
 
 
 def _short_ids(svg: str, name: str) -> str:
-    """Ids that are referred to become ``<name>-<n>``; the others go."""
-    used = re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
+    """Ids that are referred to become ``<name>-<n>``; the others go. Links to the page beside the drawing stay."""
+    own = f'href="#(?!{ANCHOR})([^"]+)"'
+    used = re.findall(own, svg) + re.findall(r"url\(#([^)]+)\)", svg)
     short = {old: f"{name}-{n}" for n, old in enumerate(dict.fromkeys(used))}
     svg = re.sub(r'\s+id="([^"]*)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", svg)
-    svg = re.sub(r'href="#([^"]+)"', lambda m: f'href="#{short[m[1]]}"', svg)
+    svg = re.sub(own, lambda m: f'href="#{short[m[1]]}"', svg)
     return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{short[m[1]]})", svg)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from magflow.core.calibration import ErrorModel
+from magflow.core.frame import Frame
 from magflow.core.masking import mask
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.presentation.quantities import Quantity
 from magflow.presentation.style import (
+    ANCHOR,
     BLUE,
     DENSE,
     GREY,
@@ -93,10 +96,17 @@ def _errors(axes: Axes, x: FloatArray, data: Convergence) -> None:
     plain_ticks(axes.yaxis)
 
 
-def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: BoolArray) -> Figure:
+def parity(
+    quantity: Quantity,
+    true: FloatArray,
+    predicted: FloatArray,
+    latest: BoolArray,
+    marked: Mapping[str, BoolArray] = MappingProxyType({}),
+) -> Figure:
     """Predicted against labelled values (n,), the entries of the latest iteration (n,) bool in front.
 
     Below, the error of each entry, in the unit errors are read in: on the diagonal a good fit hides everything.
+    Entries (n,) bool of `marked` labels are ringed, and lead to the label.
     """
 
     def paint(panels: Any) -> None:
@@ -120,6 +130,16 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
                 text = f"{name}: RMSE {rms(error[rows]):.3g} {quantity.unit}"
                 _scatter(upper, true[rows], predicted[rows], colour, size, label=text)
                 _scatter(lower, true[rows], error[rows], colour, size)
+        for label, rows in marked.items():
+            for axes, y in ((upper, predicted), (lower, error)):
+                ring = {
+                    "marker": "o",
+                    "markersize": 6.0,
+                    "fillstyle": "none",
+                    "linestyle": "none",
+                    "markeredgewidth": 0.7,
+                }
+                axes.plot(true[rows], y[rows], color=RED, url=f"#{ANCHOR}{label}", zorder=4, **ring)
         upper.set(xlim=span, ylim=span)
         upper.legend(loc="upper left", handletextpad=0.2)
         for axis in (upper.xaxis, upper.yaxis):
@@ -127,6 +147,56 @@ def parity(quantity: Quantity, true: FloatArray, predicted: FloatArray, latest: 
         plain_ticks(lower.yaxis, 4)
 
     return draw(HALF, 5.0, paint, nrows=2, sharex=True, height_ratios=(3.2, 1))
+
+
+_TURN, _TILT = np.radians([28.0, 14.0])
+_RIGHT = np.array([np.cos(_TURN), np.sin(_TURN), 0.0])
+_UP = np.array([-np.sin(_TURN) * np.sin(_TILT), np.cos(_TURN) * np.sin(_TILT), np.cos(_TILT)])
+"""Of the eye that looks at a structure: z is nearly upright, so that moments along it show in full."""
+
+_ATOM = 0.42
+"""Radius of a drawn atom over the covalent one."""
+
+
+def structure(frame: Frame, longest: float) -> Figure:
+    """One cell, seen from the side, moments as arrows: one of `longest` muB is as long as neighbours are apart."""
+    from ase.data import covalent_radii
+    from matplotlib.patches import Circle
+
+    look = np.stack([_RIGHT, _UP, np.cross(_RIGHT, _UP)], axis=1)
+    positions, corners = frame.positions @ look, _edges(frame.cell) @ look
+    radii = _ATOM * covalent_radii[frame.numbers]
+    scale = 0.0 if longest <= 0 else 0.9 * covalent_radii[frame.numbers].max() / longest
+    moments = scale * (np.zeros_like(frame.positions) if frame.magmoms is None else frame.magmoms) @ look
+    colours = {s: SERIES[i % len(SERIES)] for i, s in enumerate(sorted(set(frame.species)))}
+
+    def paint(axes: Any) -> None:
+        for start, end in corners:
+            axes.plot(*np.stack([start[:2], end[:2]], axis=1), color=MUTED, linewidth=0.7, zorder=1)
+        for rank, i in enumerate(np.argsort(positions[:, 2])):
+            (x, y), z = positions[i, :2], 2 + 3 * rank
+            axes.add_patch(
+                Circle((x, y), radii[i], facecolor=colours[frame.species[i]], edgecolor=INK, lw=0.6, zorder=z)
+            )
+            if np.linalg.norm(moments[i]) > 0.3 * radii[i]:
+                tail, head = (x, y) - moments[i, :2], (x, y) + moments[i, :2]
+                arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+                axes.annotate("", head, tail, arrowprops=arrow, zorder=z + 1)
+            axes.text(x + 0.8 * radii[i], y - 0.8 * radii[i], f"{frame.species[i]} {i + 1}", va="top", zorder=z + 2)
+        reach = radii.max() + 0.5 * float(np.abs(moments).max(initial=0.0))
+        both = np.concatenate([positions[:, :2], corners[..., :2].reshape(-1, 2)])
+        (left, low), (right, top) = both.min(axis=0) - reach, both.max(axis=0) + reach
+        axes.set(xlim=(left, right), ylim=(low, top), aspect="equal")
+        axes.set_axis_off()
+
+    return draw(HALF, 2.6, paint)
+
+
+def _edges(cell: FloatArray) -> FloatArray:
+    """(12, 2, 3) A, both ends of each edge of a cell."""
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    ends = [(a, b) for a in corners for b in corners if (b - a).min() == 0 and (b - a).sum() == 1]
+    return np.array(ends) @ cell
 
 
 def _short(text: str, most: int = 32) -> str:
@@ -296,4 +366,14 @@ def timeline(
     return draw(WIDE, 1.0 + 0.27 * max(len(lanes), 3), paint)
 
 
-__all__ = ["Convergence", "calibration", "convergence", "coverage", "durations", "parity", "stacked", "timeline"]
+__all__ = [
+    "Convergence",
+    "calibration",
+    "convergence",
+    "coverage",
+    "durations",
+    "parity",
+    "stacked",
+    "structure",
+    "timeline",
+]

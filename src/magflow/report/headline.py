@@ -138,8 +138,14 @@ def commands(record: CampaignRecord) -> list[tuple[str, str]]:
     if not record.models:
         return []
     if record.ensemble is not None:
-        use = f"magflow predict {shlex.quote(record.ensemble)} frames.extxyz -o predicted.extxyz"
-        return [("The ensemble is written; predict frames that have a magmoms column", use)]
+        ensemble = shlex.quote(record.ensemble)
+        return [
+            ("What the ensemble says of the material", f"magflow validate {ensemble} --quick"),
+            (
+                "Its predictions for frames that have a magmoms column",
+                f"magflow predict {ensemble} frames.extxyz -o predicted.extxyz",
+            ),
+        ]
     directory = shlex.quote(record.directory)
     return [
         ("Take the ensemble out of the campaign", f"magflow export {directory} --models -o ensemble"),

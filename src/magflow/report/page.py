@@ -28,6 +28,7 @@ def render_served(record: CampaignRecord, state: Mapping[str, Any]) -> str:
 def context(record: CampaignRecord) -> dict[str, Any]:
     """Everything the template needs."""
     calibration, calibration_table = sections.calibration(record)
+    worst, structures = sections.worst(record)
     levels = {x.level_of_theory_id: x.level_of_theory for x in record.labels}
     return {
         "record": record,
@@ -38,6 +39,8 @@ def context(record: CampaignRecord) -> dict[str, Any]:
         "commands": headline.commands(record),
         "convergence": sections.convergence(record),
         "parity": sections.parity(record),
+        "worst": worst,
+        "structures": structures,
         "calibration": calibration,
         "calibration_table": calibration_table,
         "foretold": sections.foretold(record),

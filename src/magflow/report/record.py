@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from magflow.core.arrays import decode_arrays
+from magflow.core.frame import Frame
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import (
@@ -23,6 +24,8 @@ from magflow.makers.documents import (
     Purpose,
     SelectionDoc,
 )
+from magflow.makers.packing import unpack_labelled
+from magflow.report.worst import worst_labels
 from magflow.studies.base import Traces, results_left_in
 
 if TYPE_CHECKING:
@@ -47,8 +50,8 @@ class CampaignRecord:
         One pool (a row per frame offered, as columns) per selection.
     iterations, parities
         One set of parity arrays per iteration: ``<quantity>_true``, ``<quantity>_predicted`` and
-        ``<quantity>_deviation`` (as the ensemble gave it) in house units (energy in eV/atom); empty where
-        nothing was assessed.
+        ``<quantity>_deviation`` (as the ensemble gave it) in house units (energy in eV/atom), and ``<quantity>_label``,
+        which of the iteration's ``assessed`` labels each value is of; empty where nothing was assessed.
     labels, models
         Finished and failed labels that the loop chose; every trained member.
     beside
@@ -57,6 +60,8 @@ class CampaignRecord:
         None while the campaign runs.
     jobs
         Jobs of the queue, wherever it is.
+    frames
+        label_id to its frame, of the labels that are drawn.
     ensemble
         Where the newest ensemble has been written; None if it has not.
     studies
@@ -79,6 +84,7 @@ class CampaignRecord:
     parities: tuple[Arrays, ...] = ()
     outcome: OutcomeDoc | None = None
     jobs: tuple[JobRecord, ...] = ()
+    frames: Mapping[str, Frame] = field(default_factory=dict)
     ensemble: str | None = None
     studies: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +106,11 @@ class CampaignRecord:
         """Labels that failed and did not succeed in a later try, each once, as it failed last."""
         done = {x.label_id for x in self.usable}
         return tuple({x.label_id: x for x in self.labels if x.state == "failed" and x.label_id not in done}.values())
+
+    @cached_property
+    def worst(self) -> dict[str, dict[str, float]]:
+        """As :func:`magflow.report.worst.worst_labels`."""
+        return worst_labels(self.iterations, self.parities, self.targets)
 
     @property
     def failed_jobs(self) -> tuple[JobRecord, ...]:
@@ -140,7 +151,9 @@ def read_record(path: Path) -> CampaignRecord:
     mine = here.id
     iterations = queries.iterations(here.store, campaign=mine, arrays=True)
     outcome = queries.outcome(here.store, mine)
+    parities = tuple(decode_arrays(d.arrays) for d in iterations)
     labels = queries.labels(here.store, campaign=mine)
+    drawn = {"label_id": {"$in": list(worst_labels(iterations, parities, here.spec.targets()))}, "state": "ok"}
     return CampaignRecord(
         name=here.identity["name"],
         directory=str(path),
@@ -153,9 +166,13 @@ def read_record(path: Path) -> CampaignRecord:
         beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
         models=tuple(queries.models(here.store, campaign=mine)),
         iterations=tuple(iterations),
-        parities=tuple(decode_arrays(d.arrays) for d in iterations),
+        parities=parities,
         outcome=outcome,
         jobs=_jobs(here),
+        frames={
+            x.label_id: unpack_labelled(x.arrays)[0].frame
+            for x in queries.labels(here.store, criteria=drawn, arrays=True)
+        },
         ensemble=str(here.models) if outcome and here.models.exists() else None,
         studies=results_left_in(Traces(path, partial(queries.plain_documents, here.store, campaign=mine))),
         versions={"magflow": version("magflow")},

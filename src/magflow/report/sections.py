@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from magflow.core.calibration import Calibration, ErrorModel
+from magflow.core.frame import Frame
 from magflow.core.types import BoolArray, FloatArray, IntArray
 from magflow.execution.states import JobRecord
 from magflow.makers.roles import Tag
 from magflow.presentation.blocks import Plot, Table, plot
 from magflow.presentation.formats import number, without_ones
 from magflow.presentation.quantities import SHOWN, Quantity, quantity
+from magflow.presentation.style import ANCHOR
 from magflow.report import figures
 from magflow.report.record import Arrays, CampaignRecord
 from magflow.select.reliability import COVERAGE, binned, rms
@@ -70,16 +74,72 @@ def parity(record: CampaignRecord) -> list[Plot]:
         predicted, _ = _joined(record, q, "predicted")
         if not len(true):
             continue
+        label = _label_of_each(record, q)
+        marked = {name: latest & (label == name) for name in record.worst}
         shift = _composition_reference(record, true) if q.name == "energy" else np.zeros(len(true))
         x, y = (true - shift) * q.value_factor, (predicted - shift) * q.value_factor
         numbers = {
             f"labelled ({q.value_unit})": x,
             f"predicted ({q.value_unit})": y,
             "latest_iteration": latest.astype(int),
+            "label": label,
         }
         caption = f"{q.title}: {len(true)} values predicted before labelling."
-        plots.append(plot(figures.parity(q, x, y, latest), f"parity-{q.name}", caption, numbers))
+        plots.append(plot(figures.parity(q, x, y, latest, marked), f"parity-{q.name}", caption, numbers))
     return plots
+
+
+def worst(record: CampaignRecord) -> tuple[Table, list[Plot]]:
+    """The labels that the ensemble was most wrong about, and their structures."""
+    labels = {x.label_id: x for x in record.usable if x.label_id in record.worst}
+    shown = [q for q in SHOWN if any(q.name in errors for errors in record.worst.values())]
+    rows: list[list[Any]] = []
+    plots = []
+    longest = max((x.moment_max or 0.0 for x in labels.values()), default=0.0)
+    for number_, (name, errors) in enumerate(record.worst.items(), 1):
+        if name not in labels:
+            continue
+        label = labels[name]
+        cells = [number(errors[q.name] * q.factor) if q.name in errors else "–" for q in shown]
+        what = stratum(label.formula, label.ordering)
+        rows.append([number_, what, label.source, *cells, name, calculation(record, label.frame_id)])
+        if (frame := record.frames.get(name)) is not None:
+            caption = f"{number_}. {what}, label {name}"
+            caption += f"; moments up to {label.moment_max:.2f} μB." if label.moment_max else "."
+            drawn = figures.structure(frame, longest)
+            plots.append(plot(drawn, f"structure-{number_}", caption, _atoms(frame), anchor=f"{ANCHOR}{name}"))
+    heads = ["No.", "Frame", "Source", *(f"{q.title} ({q.unit})" for q in shown), "Label", "Calculation"]
+    return Table(heads, rows, frozenset({0, *range(3, 3 + len(shown))})), plots
+
+
+def _atoms(frame: Frame) -> dict[str, Any]:
+    """Columns of a table of the atoms."""
+    columns: dict[str, Any] = {"element": frame.species}
+    columns |= {f"{axis} (A)": frame.positions[:, i] for i, axis in enumerate("xyz")}
+    if frame.magmoms is not None:
+        columns |= {f"m{axis} (muB)": frame.magmoms[:, i] for i, axis in enumerate("xyz")}
+    return columns
+
+
+def calculation(record: CampaignRecord, frame_id: str) -> str:
+    """The directory where a frame was labelled, from that of the campaign; a dash if it is not on this machine."""
+    folders = (Path(j.directory) / f"label-{frame_id}" for j in record.jobs if j.directory)
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    if found is None:
+        return "–"
+    here = Path(record.directory).absolute()
+    return str(found.relative_to(here) if found.is_relative_to(here) else found)
+
+
+def _label_of_each(record: CampaignRecord, q: Quantity) -> NDArray[np.str_]:
+    """label_id of each entry of :func:`_joined`; empty where a release did not note it."""
+    parts: list[NDArray[np.str_]] = [np.zeros(0, dtype=str)]
+    for document, arrays in zip(record.iterations, record.parities, strict=True):
+        size = len(arrays.get(f"{q.name}_true", ()))
+        owner = arrays.get(f"{q.name}_label")
+        known = owner is not None and bool(document.assessed)
+        parts.append(np.array(document.assessed)[owner] if known else np.full(size, ""))
+    return np.concatenate(parts)
 
 
 def _joined(record: CampaignRecord, q: Quantity, column: str) -> tuple[FloatArray, BoolArray]:

@@ -16,6 +16,7 @@ from magflow.presentation.quantities import SHOWN
 from magflow.report.record import CampaignRecord
 from magflow.report.sections import cost_unit, reduced_formula, stratum
 from magflow.select.assessment import Assessment
+from magflow.select.reasons import Reason
 
 APART = 3.0
 """eV/atom between a label and the median of its composition beyond which it is rather wrong than strained."""
@@ -69,10 +70,15 @@ def reasons(record: CampaignRecord) -> Table:
     """Frames offered by reason (rows) and iteration."""
     names = {r for d in record.selections for r, n in d.reasons.items() if n}
     total = {n: sum(d.reasons.get(n, 0) for d in record.selections) for n in names}
-    heads = ["Reason", *(f"it. {d.iteration}" for d in record.selections), "All"]
+    heads = ["Reason", *(f"it. {d.iteration}" for d in record.selections), "All", "Meaning"]
     order = sorted(names, key=lambda n: (not n.startswith("selected"), -total[n], n))
-    rows = [[n, *(d.reasons.get(n, 0) for d in record.selections), total[n]] for n in order]
-    return Table(heads, rows, frozenset(range(1, len(heads))))
+    rows = [[n, *(d.reasons.get(n, 0) for d in record.selections), total[n], _meaning(n)] for n in order]
+    return Table(heads, rows, frozenset(range(1, len(heads) - 1)))
+
+
+def _meaning(reason: str) -> str:
+    """Nothing for one of another release."""
+    return Reason(reason).meaning if reason in set(Reason) else ""
 
 
 def sources(record: CampaignRecord) -> Table:

@@ -8,6 +8,7 @@ import numpy as np
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.calibration import Calibration, ErrorModel
+from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.execution.states import JobRecord, JobState
 from magflow.makers.documents import CandidatesDoc, IterationDoc, LabelDoc, ModelDoc, OutcomeDoc, SelectionDoc
@@ -39,6 +40,13 @@ CALIBRATION = Calibration({q: ErrorModel(f, 0.002) for q, f in _FACTOR.items()})
 _CLAIM = {"labels": 9, "coverage": [0.61, 0.93], "spearman": 0.44, "deviation_rms": 0.01, "error_rms": 0.012}
 CLAIMS = {"typical": dict.fromkeys(_FACTOR, _CLAIM), "chosen": {"forces": _CLAIM | {"labels": 16}}}
 _START = 1_790_000_000.0
+
+
+def framed(record: CampaignRecord) -> CampaignRecord:
+    """`record` with the structures of its worst labels."""
+    cell = 2.87 * np.eye(3)
+    frame = Frame(("Al", "Fe"), cell, [[0.1, 0, 0], [1.5, 1.4, 1.3]], [-0.1, 2.2])
+    return dataclasses.replace(record, frames=dict.fromkeys(record.worst, frame))
 
 
 class Builder:
@@ -173,7 +181,9 @@ class Builder:
             "offered": self.offered, "selected": self.batch, "labels_new": usable, "labels_failed": failed,
             "labels_total": self.total, "labels_attempted": self.attempted,
             "failures": {"scf-unconverged": failed} if failed else {}, "exhausted": False,
-            "assessment": self.assessment(rmse) if rmse else None, "calibration": CALIBRATION.as_dict() if rmse else {},
+            "assessment": self.assessment(rmse) if rmse else None,
+            "assessed": [x.label_id for x in self.parts["labels"] if arrays and x.iteration == i and x.state == "ok"],
+            "calibration": CALIBRATION.as_dict() if rmse else {},
             "reliability": CLAIMS if rmse else {},
             "rmse": rmse, "within_target": within, "streak": (previous.streak if previous and within else 0) + within,
             "train_rmse": {q: 0.5 * e for q, e in self.errors(self.total).items()} if self.total else {},
@@ -202,6 +212,7 @@ class Builder:
             deviation = self.errors(labels)[q] * self.rng.lognormal(-0.1, 0.5, n) / _FACTOR[q]
             arrays |= {f"{q}_true": true, f"{q}_deviation": deviation}
             arrays[f"{q}_predicted"] = true + self.rng.normal(0, 1, n) * deviation * _FACTOR[q]
+            arrays[f"{q}_label"] = np.repeat(np.arange(len(usable)), n // len(usable))
         return arrays
 
     def job(self, name: str, seconds: float, worker: int = 0, state: JobState = JobState.COMPLETED) -> None:

@@ -10,9 +10,10 @@ from campaign_records import CALIBRATION, Builder, finished
 
 from magflow.core.arrays import encode_arrays
 from magflow.core.frame import Frame
+from magflow.core.label import Label, LabeledFrame, LevelOfTheory
 from magflow.errors import InputError, MagflowError
 from magflow.makers.documents import Purpose
-from magflow.makers.packing import pack_candidates
+from magflow.makers.packing import pack_candidates, pack_labelled
 from magflow.presentation.formats import number, plural, seconds, without_ones
 from magflow.report import headline, sections, tables
 from magflow.report.page import render
@@ -54,6 +55,10 @@ def _with_arrays(document):
     if document.doc_type == "candidates":
         frames = [Frame(("Fe",), np.eye(3) * (2.5 + 0.01 * k), np.zeros((1, 3)), [2.0]) for k in range(30)]
         return document.model_copy(update={"arrays": pack_candidates(frames, ["domain"] * 30)})
+    if document.doc_type == "label" and document.state == "ok":
+        frame = Frame(("Fe",), np.eye(3) * np.cbrt(document.volume_per_atom), np.zeros((1, 3)), [2.0])
+        label = Label(frame.frame_id, LevelOfTheory("abinit", "9.6.2", "constrained", "PBE"), energy=-8.1)
+        return document.model_copy(update={"arrays": pack_labelled([LabeledFrame(frame, label)])})
     return document.model_copy(update={"arrays": document.arrays or encode_arrays({})})
 
 
@@ -69,6 +74,9 @@ def test_a_directory_is_read_whole(directory):
     assert record.pools[1]["grade"] == pytest.approx(np.arange(30))
     assert set(record.parities[0]) == set()
     assert len(record.parities[1]["forces_true"]) == 36
+    assert set(record.frames) == set(record.worst) == set(record.iterations[1].assessed)
+    volumes = {x.label_id: x.volume_per_atom for x in record.usable}
+    assert all(frame.volume == pytest.approx(volumes[name]) for name, frame in record.frames.items())
     assert record.outcome is None
     assert record.jobs == ()
     assert record.campaign == json.loads((directory / "campaign.json").read_text())["id"]
@@ -201,7 +209,8 @@ def test_core_hours_count_labels_of_the_iteration_under_way():
 
 
 def test_the_written_ensemble_is_named_with_its_command():
-    (line,) = headline.commands(dataclasses.replace(finished(1), ensemble="runs/my run/models"))
+    first, line = headline.commands(dataclasses.replace(finished(1), ensemble="runs/my run/models"))
+    assert first[1] == "magflow validate 'runs/my run/models' --quick"
     assert line[1] == "magflow predict 'runs/my run/models' frames.extxyz -o predicted.extxyz"
 
 

@@ -184,3 +184,8 @@ def test_a_deviation_at_its_level_is_accurate_and_one_above_is_not():
     ).accurate
     at_level = {"energy": np.array([0.005]), "forces": np.array([0.04])}
     assert judge(at_level, np.array([2.0]), SelectSettings(), TARGETS).accurate.all()
+
+
+def test_every_reason_says_what_it_means():
+    assert all(reason.meaning for reason in Reason)
+    assert all(reason.meaning.startswith("to be labelled") == reason.selected for reason in Reason)
