@@ -203,7 +203,9 @@ def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mappi
         up_to = "" if high is None else f", at most {high * quantity(name).factor:.3g}"
         style = "" if high is None or name not in targets else "green" if high <= targets[name] else "yellow"
         texts.append(Text(f"{shown(name, rmse)}{up_to}{_target(name, targets)}", style))
-    return Text("; ").join(texts)
+    labels = max((int(e["labels"] or 0) for e in domain.values() if "labels" in e), default=0)
+    said = [Text(f"of {plural(labels, 'random label')}")] if labels else []
+    return Text("; ").join([*texts, *said])
 
 
 def _target(name: str, targets: Mapping[str, float]) -> str:

@@ -70,26 +70,23 @@ def md(
     """
     from magflow.api import simulation
     from magflow.cli.inputs import moments_of
-    from magflow.cli.printing import print_json, print_section
+    from magflow.cli.printing import interruptible, print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.presentation.files import write_texts
     from magflow.presentation.style import standalone
     from magflow.studies.md.directory import FIGURE, LOG, TRAJECTORY
     from magflow.studies.md.section import section
 
-    try:
-        with progress_bar() as progress:
-            result = simulation.md(
-                models, structure, out, ensemble=statistics, temperature=temperature, pressure=pressure, cell=cell,
-                steps=steps, timestep=timestep, friction=friction, barostat_time=barostat_time, repeat=repeat,
-                relax_moments_every=relax_moments_every, max_moment=moments_of(max_moment or (), "--max-moment"),
-                moments=moments_of(moments, "--moments") if moments else None,
-                interval=interval, grade_stop=grade_stop, deviation_stop=deviation_stop, seed=seed, resume=resume,
-                progress=progress,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; the same command with --resume goes on with {out}", err=True)
-        raise
+    kept = interruptible(f"the same command with --resume goes on with {out}")
+    with kept, progress_bar() as progress:
+        result = simulation.md(
+            models, structure, out, ensemble=statistics, temperature=temperature, pressure=pressure, cell=cell,
+            steps=steps, timestep=timestep, friction=friction, barostat_time=barostat_time, repeat=repeat,
+            relax_moments_every=relax_moments_every, max_moment=moments_of(max_moment or (), "--max-moment"),
+            moments=moments_of(moments, "--moments") if moments else None,
+            interval=interval, grade_stop=grade_stop, deviation_stop=deviation_stop, seed=seed, resume=resume,
+            progress=progress,
+        )  # fmt: skip
     shown = section(result)
     (course,) = shown.plots
     write_texts(out, {FIGURE: standalone(str(course.svg))})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,6 +26,16 @@ def print_section(section: Section) -> None:
         print_table(titled.table, titled.title)
     for about, text in section.remarks:
         typer.echo(f"{about}: {text}")
+
+
+@contextmanager
+def interruptible(what_next: str) -> Iterator[None]:
+    """Work that Ctrl-C may end, after which `what_next` is said."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; {what_next}", err=True)
+        raise
 
 
 def console(**options: Any) -> Console:

