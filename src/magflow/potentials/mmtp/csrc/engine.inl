@@ -12,33 +12,22 @@ namespace {
 
 #include "dual.inl"
 
+#include "sphere.inl"
+
 #include "simd.inl"
 
 #include "evaluate.inl"
 
 #include "gradient.inl"
 
-// Slots handled at a time: as many as keep their monomials in the first cache.
-inline bool wide(const Spec& s) { return int64_t(s.n_inner) * W * 8 * 4 <= 16 * 1024; }
-
-template <typename T, int NPHI, int NPSI>
-void evaluate_sized(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,
-                    const Output& out) {
-    constexpr int most = has_tangent<T> ? 2 : 4;  // a Dual is twice as large
-    if (wide(s))
-        evaluate_block<T, NPHI, NPSI, most>(s, p, lanes, block, state, work, out);
-    else
-        evaluate_block<T, NPHI, NPSI, 2>(s, p, lanes, block, state, work, out);
-}
-
 // The usual sizes are compiled with constant loop bounds.
 template <typename T>
 void evaluate(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work, const Output& out) {
-    const auto chosen = s.n_phi != 8   ? evaluate_sized<T, 0, 0>
-                        : s.n_psi == 1 ? evaluate_sized<T, 8, 1>
-                        : s.n_psi == 2 ? evaluate_sized<T, 8, 2>
-                        : s.n_psi == 3 ? evaluate_sized<T, 8, 3>
-                                       : evaluate_sized<T, 0, 0>;
+    const auto chosen = s.n_phi != 8   ? evaluate_block<T, 0, 0>
+                        : s.n_psi == 1 ? evaluate_block<T, 8, 1>
+                        : s.n_psi == 2 ? evaluate_block<T, 8, 2>
+                        : s.n_psi == 3 ? evaluate_block<T, 8, 3>
+                                       : evaluate_block<T, 0, 0>;
     chosen(s, p, lanes, block, state, work, out);
 }
 

@@ -4,10 +4,25 @@
 // What the sweep over the neighbours keeps of one slot: unit vector, 1/d, d, then f, df/dd, df/dm_j, df/dm_i per mu.
 inline int record_size(const Spec& s) { return 5 + 4 * s.n_mu; }
 
+// Slots handled at a time: as many as keep what is summed in registers.
+constexpr int kMostSlots = 4;
+template <typename T>
+constexpr int kForward = has_tangent<T> ? 2 : 4;
+template <typename T>
+constexpr int kBack = (MMTP_LANES == 8 ? 4 : 2) / (has_tangent<T> ? 2 : 1);
+
+inline int mono_size(const Spec& s) { return planar(s.most_reach) + 1; }
+
+inline int slopes_size(const Spec& s) {
+    int size = 0;
+    for (int mu = 0; mu < s.n_mu; ++mu) size += slope_size(s.reach.data()[mu]);
+    return size;
+}
+
 template <typename T>
 inline int64_t evaluate_workspace(const Spec& s, int most_slots) {
     const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi, slots = most_slots;
-    const int64_t kept = 2 * fold + 2 * int64_t(s.n_moments) + 4 * int64_t(s.n_inner) + 4 * int64_t(s.slopes.size()) + slots * record_size(s);
+    const int64_t kept = 2 * fold + 2 * int64_t(s.n_moments) + s.n_sum + kMostSlots * mono_size(s) + slopes_size(s) + slots * record_size(s);
     return W * (kept * int64_t(sizeof(T) / sizeof(V)) + 8 * slots);
 }
 
@@ -43,34 +58,16 @@ inline void radial_record(const Spec& s, const Neighbour<T, NPHI, NPSI>& n, cons
     }
 }
 
-// Basic moments: M_k += f_mu * monomial, G slots at a time so that each M_k is loaded and stored once for all.
+// The sums over the neighbours, G slots at a time.
 template <typename T, int G>
-inline void add_moments(const Spec& s, const T* record, int step, T (*mono)[G], T* moment) {
-    T u[3][G];
+inline void add_slots(const Spec& s, const T* record, int step, T (*mono)[G], T* sum) {
+    T u[3][G], f[G];
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
-    monomials<T, G>(s, u, mono);
-    const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
+    monomials<T, G>(s.most_reach, u, mono);
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        T f[G], along[3][G];
-        for (int g = 0; g < G; ++g) {
-            f[g] = record[g * step + 5 + 4 * mu];
-            for (int a = 0; a < 3; ++a) along[a][g] = f[g] * u[a][g];
-        }
-        const int edge = s.edge_basic.data()[mu], end = s.basic_begin.data()[mu + 1];
-        int k = s.basic_begin.data()[mu];
-        for (; k < edge; ++k) {
-            T total = moment[k];
-            const T* m = mono[of[k]];
-            for (int g = 0; g < G; ++g) total += f[g] * m[g];
-            moment[k] = total;
-        }
-        for (; k < end; ++k) {
-            T total = moment[k];
-            const T *m = mono[parent[of[k]]], *w = along[axis[of[k]]];
-            for (int g = 0; g < G; ++g) total += w[g] * m[g];
-            moment[k] = total;
-        }
+        for (int g = 0; g < G; ++g) f[g] = record[g * step + 5 + 4 * mu];
+        add_sums<T, G>(s.reach.data()[mu], f, u, mono, sum + s.sum_begin.data()[mu]);
     }
 }
 
@@ -78,21 +75,28 @@ struct Sums {
     V gradient[3], moment, virial[6];
 };
 
-// dE/dr_ij, dE/dm_j and dE/dm_i of G slots from the adjoints of the basic moments.
+// dE/dr_ij, dE/dm_j and dE/dm_i of G slots from the adjoints of the sums.
 template <typename T, int G>
-inline void add_gradients(const Spec& s, const T* record, int step, T (*mono)[G], const T (*coefficient)[4], const int32_t* neighbour,
+inline void add_gradients(const Spec& s, const T* record, int step, T (*mono)[G], const T* slope_of, const int32_t* neighbour,
                           double* gradient, Sums& sums) {
     T u[3][G], radial[G], by_j[G], gu[3][G];
     for (int a = 0; a < 3; ++a)
         for (int g = 0; g < G; ++g) u[a][g] = record[g * step + a];
-    monomials<T, G>(s, u, mono);
+    monomials<T, G>(s.most_reach, u, mono);
     for (int g = 0; g < G; ++g) radial[g] = by_j[g] = gu[0][g] = gu[1][g] = gu[2][g] = T{};
     for (int mu = 0; mu < s.n_mu; ++mu) {
+        const int reach = s.reach.data()[mu];
         T p[G], slope[3][G];
-        polynomial<T, G>(s, mu, u, mono, coefficient, p, slope);
+        if (reach) {
+            polynomial<T, G>(reach, u, mono, slope_of, p, slope);
+            for (int a = 0; a < 3; ++a)
+                for (int g = 0; g < G; ++g) gu[a][g] += record[g * step + 5 + 4 * mu] * slope[a][g];
+        } else {
+            for (int g = 0; g < G; ++g) p[g] = slope_of[0];
+        }
+        slope_of += slope_size(reach);
         for (int g = 0; g < G; ++g) {
             const T* r = record + g * step + 5 + 4 * mu;
-            for (int a = 0; a < 3; ++a) gu[a][g] += r[0] * slope[a][g];
             radial[g] += p[g] * r[1];
             by_j[g] += p[g] * r[2];
             sums.moment += told(p[g] * r[3]);
@@ -115,7 +119,7 @@ inline void add_gradients(const Spec& s, const T* record, int step, T (*mono)[G]
     }
 }
 
-template <typename T, int NPHI, int NPSI, int G>
+template <typename T, int NPHI, int NPSI>
 void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work,
                     const Output& out) {
     const int count = lanes.count[block], step = record_size(s);
@@ -126,9 +130,10 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     T* dc = c + n_fold;
     T* moment = dc + n_fold;
     T* adjoint = moment + s.n_moments;
-    T* mono = adjoint + s.n_moments;
-    T(*coefficient)[4] = reinterpret_cast<T(*)[4]>(mono + 4 * int64_t(s.n_inner));
-    T* records = reinterpret_cast<T*>(coefficient + s.slopes.size());
+    T* sum = adjoint + s.n_moments;
+    T* mono = sum + s.n_sum;
+    T* slope_of = mono + kMostSlots * mono_size(s);
+    T* records = slope_of + slopes_size(s);
 
     T psi[kMaxPsi], dpsi[kMaxPsi];
     own_moments(s, lanes, state, block, psi, dpsi);
@@ -159,11 +164,12 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         }
     }
 
-    for (int k = 0; k < s.n_basic; ++k) moment[k] = T{};
+    for (int k = 0; k < s.n_sum; ++k) sum[k] = T{};
+    constexpr int F = kForward<T>, B = kBack<T>;
     int done = 0;
-    for (; done + G <= total; done += G) add_moments<T, G>(s, records + done * step, step, reinterpret_cast<T(*)[G]>(mono), moment);
-    for (; done < total; ++done) add_moments<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), moment);
-    contract(s, moment);
+    for (; done + F <= total; done += F) add_slots<T, F>(s, records + done * step, step, reinterpret_cast<T(*)[F]>(mono), sum);
+    for (; done < total; ++done) add_slots<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), sum);
+    contract(s, sum, moment);
     for (int k = 0; k < s.n_moments; ++k) adjoint[k] = T{};
     V alone;
     for (int l = 0; l < W; ++l) alone[l] = p.species[type[l]];
@@ -180,21 +186,18 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
                 out.basis[int64_t(atom[l]) * s.n_scalar + a] = told(moment[s.scalar.data()[a]])[l];
     if (!out.gradient) return;
 
-    const Times* times = s.times.data();
-    for (int64_t k = int64_t(s.times.size()) - 1; k >= 0; --k) {
-        const T w = times[k].mult * adjoint[times[k].out];
-        const T left = moment[times[k].left];
-        adjoint[times[k].left] += w * moment[times[k].right];
-        adjoint[times[k].right] += w * left;
+    contract_back(s, moment, adjoint, sum);
+    for (int mu = 0, at = 0; mu < s.n_mu; ++mu) {
+        slopes(s.reach.data()[mu], sum + s.sum_begin.data()[mu], slope_of + at);
+        at += slope_size(s.reach.data()[mu]);
     }
     Sums sums = {};
     const int32_t* neighbour = lanes.neighbour + begin[0] * W;
-    slope_coefficients(s, adjoint, coefficient);
     done = 0;
-    for (; done + G <= total; done += G)
-        add_gradients<T, G>(s, records + done * step, step, reinterpret_cast<T(*)[G]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
+    for (; done + B <= total; done += B)
+        add_gradients<T, B>(s, records + done * step, step, reinterpret_cast<T(*)[B]>(mono), slope_of, neighbour + done * W, out.gradient, sums);
     for (; done < total; ++done)
-        add_gradients<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), coefficient, neighbour + done * W, out.gradient, sums);
+        add_gradients<T, 1>(s, records + done * step, step, reinterpret_cast<T(*)[1]>(mono), slope_of, neighbour + done * W, out.gradient, sums);
     for (int l = 0; l < count; ++l) {
         double* target = out.gradient + 4 * int64_t(atom[l]);
         for (int a = 0; a < 3; ++a) target[a] += sums.gradient[a][l];

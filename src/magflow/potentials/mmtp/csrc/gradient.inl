@@ -3,8 +3,8 @@
 // forces, stresses and magnetic forces: one sweep forward with the tangent, one back over the parameters.
 // Included inside an anonymous namespace, after simd.inl.
 
-// What is kept of one slot: u, its tangent, the tangent of d, then per mu f and its tangent, phi, dphi/dd, and per gamma
-// fc psi and its tangent at fixed phi.
+// What is kept of one slot: u and its tangent, the tangent of d, then per mu f and its tangent, phi, dphi/dd, and per gamma
+// fc psi and its tangent at fixed phi. Values lie beside their tangents, as a Dual has them.
 struct TangentRecord {
     int radial, phi, dphi, psi, size;
     explicit TangentRecord(const Spec& s)
@@ -13,7 +13,8 @@ struct TangentRecord {
 
 inline int64_t gradient_workspace(const Spec& s, int most_slots) {
     const int64_t fold = int64_t(s.n_types) * s.n_mu * s.n_psi * s.n_phi;
-    return W * (4 * fold + 4 * int64_t(s.n_moments) + 8 * int64_t(s.n_inner) + 8 * int64_t(s.slopes.size()) + int64_t(most_slots) * (TangentRecord(s).size + 8));
+    const int64_t kept = 4 * fold + 4 * int64_t(s.n_moments) + 2 * s.n_sum + 2 * kMostSlots * mono_size(s);
+    return W * (kept + int64_t(most_slots) * (TangentRecord(s).size + 8));
 }
 
 template <int NPHI, int NPSI>
@@ -22,8 +23,8 @@ inline void tangent_record(const Spec& s, const TangentRecord& at, const Neighbo
     const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
     const V dd = n.u[0] * dr[0] + n.u[1] * dr[1] + n.u[2] * dr[2];
     for (int a = 0; a < 3; ++a) {
-        record[a] = n.u[a];
-        record[3 + a] = (dr[a] - dd * n.u[a]) * n.inverse;
+        record[2 * a] = n.u[a];
+        record[2 * a + 1] = (dr[a] - dd * n.u[a]) * n.inverse;
     }
     record[6] = dd;
     for (int b = 0; b < n_psi; ++b) {
@@ -54,71 +55,41 @@ inline void tangent_record(const Spec& s, const TangentRecord& at, const Neighbo
     }
 }
 
+// Monomials of G slots.
 template <int G>
-inline void add_tangent_moments(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], V (*dmono)[G], V* moment, V* dmoment) {
-    V u[3][G], du[3][G];
-    for (int x = 0; x < 3; ++x)
-        for (int g = 0; g < G; ++g) {
-            u[x][g] = record[g * at.size + x];
-            du[x][g] = record[g * at.size + 3 + x];
-        }
-    monomials<V, G>(s, u, mono);
-    const int32_t *of = s.basic_mono.data(), *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
-    for (int g = 0; g < G; ++g) dmono[0][g] = V{};
-    for (int k = 1; k < s.n_inner; ++k)
-        for (int g = 0; g < G; ++g) dmono[k][g] = dmono[parent[k]][g] * u[axis[k]][g] + mono[parent[k]][g] * du[axis[k]][g];
+inline void tangent_monomials(const Spec& s, const TangentRecord& at, const V* record, Dual (*u)[G], Dual (*mono)[G]) {
+    for (int a = 0; a < 3; ++a)
+        for (int g = 0; g < G; ++g) u[a][g] = {record[g * at.size + 2 * a], record[g * at.size + 2 * a + 1]};
+    monomials<Dual, G>(s.most_reach, u, mono);
+}
+
+template <int G>
+inline void add_tangent_slots(const Spec& s, const TangentRecord& at, const V* record, Dual (*mono)[G], Dual* sum) {
+    Dual u[3][G], f[G];
+    tangent_monomials<G>(s, at, record, u, mono);
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V f[G], df[G], along[3][G], dalong[3][G];
         for (int g = 0; g < G; ++g) {
-            f[g] = record[g * at.size + at.radial + 2 * mu];
-            df[g] = record[g * at.size + at.radial + 2 * mu + 1];
-            for (int x = 0; x < 3; ++x) {
-                along[x][g] = f[g] * u[x][g];
-                dalong[x][g] = df[g] * u[x][g] + f[g] * du[x][g];
-            }
+            const V* r = record + g * at.size + at.radial + 2 * mu;
+            f[g] = {r[0], r[1]};
         }
-        const int edge = s.edge_basic.data()[mu], end = s.basic_begin.data()[mu + 1];
-        for (int k = s.basic_begin.data()[mu]; k < end; ++k) {
-            const int from = k < edge ? of[k] : parent[of[k]];
-            const V *m = mono[from], *dm = dmono[from];
-            const V *w = k < edge ? f : along[axis[of[k]]], *dw = k < edge ? df : dalong[axis[of[k]]];
-            V total = moment[k], dtotal = dmoment[k];
-            for (int g = 0; g < G; ++g) {
-                total += w[g] * m[g];
-                dtotal += dw[g] * m[g] + w[g] * dm[g];
-            }
-            moment[k] = total;
-            dmoment[k] = dtotal;
-        }
+        add_sums<Dual, G>(s.reach.data()[mu], f, u, mono, sum + s.sum_begin.data()[mu]);
     }
 }
 
-// The coefficients' share of G slots: `a` and `b` are the slope coefficients of the adjoints of the tangents and of the
-// values of the moments.
+// The coefficients' share of G slots. `adjoint`: of the tangents of the sums, and as its tangent that of their values.
 template <int NPHI, int NPSI, int G>
-inline void add_coefficients(const Spec& s, const TangentRecord& at, const V* record, V (*mono)[G], const V (*a)[4], const V (*b)[4], V* gc,
-                             V* gd) {
+inline void add_coefficients(const Spec& s, const TangentRecord& at, const V* record, Dual (*mono)[G], const Dual* adjoint, V* gc, V* gd) {
     const int n_phi = NPHI ? NPHI : s.n_phi, n_psi = NPSI ? NPSI : s.n_psi;
-    V u[3][G];
-    for (int x = 0; x < 3; ++x)
-        for (int g = 0; g < G; ++g) u[x][g] = record[g * at.size + x];
-    monomials<V, G>(s, u, mono);
+    Dual u[3][G], value[G];
+    tangent_monomials<G>(s, at, record, u, mono);
     for (int mu = 0; mu < s.n_mu; ++mu) {
-        V p[G], q[G], slope[3][G];
-        polynomial<V, G>(s, mu, u, mono, a, q, slope);
-        for (int g = 0; g < G; ++g) {
-            const V* r = record + g * at.size;
-            p[g] = slope[0][g] * r[3] + slope[1][g] * r[4] + slope[2][g] * r[5];
-        }
-        for (int k = s.slope_begin.data()[mu]; k < s.leaf_begin.data()[mu]; ++k)
-            for (int g = 0; g < G; ++g) p[g] += b[k][0] * mono[s.slopes.data()[k].mono][g];
-        add_leaves<V, G>(s, mu, s.leaf_begin.data()[mu], u, mono, b, p);
+        polynomial<Dual, G>(s.reach.data()[mu], u, mono, adjoint + s.sum_begin.data()[mu], value);
         for (int y = 0; y < n_psi; ++y, gc += n_phi, gd += n_phi) {
             V by_phi[G], by_dphi[G], by_own[G];
             for (int g = 0; g < G; ++g) {
                 const V* w = record + g * at.size + at.psi + 2 * y;
-                by_own[g] = q[g] * w[0];
-                by_phi[g] = p[g] * w[0] + q[g] * w[1];
+                by_own[g] = value[g].v * w[0];
+                by_phi[g] = value[g].d * w[0] + value[g].v * w[1];
                 by_dphi[g] = by_own[g] * record[g * at.size + 6];
             }
             for (int z = 0; z < n_phi; ++z) {
@@ -150,15 +121,11 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     V* dc = c + n_fold;
     V* gc = dc + n_fold;
     V* gd = gc + n_fold;
-    V* moment = gd + n_fold;
-    V* dmoment = moment + s.n_moments;
-    V* a = dmoment + s.n_moments;
-    V* b = a + s.n_moments;
-    V* mono = b + s.n_moments;
-    V* dmono = mono + 4 * int64_t(s.n_inner);
-    V(*a_slope)[4] = reinterpret_cast<V(*)[4]>(dmono + 4 * int64_t(s.n_inner));
-    V(*b_slope)[4] = a_slope + s.slopes.size();
-    V* records = reinterpret_cast<V*>(b_slope + s.slopes.size());
+    Dual* moment = reinterpret_cast<Dual*>(gd + n_fold);
+    Dual* adjoint = moment + s.n_moments;
+    Dual* sum = adjoint + s.n_moments;
+    Dual* mono = sum + s.n_sum;
+    V* records = reinterpret_cast<V*>(mono + kMostSlots * mono_size(s));
 
     V psi[kMaxPsi], dpsi[kMaxPsi], weight = V{}, ti_r[3], ti_m, strain[6];
     own_moments(s, lanes, state, block, psi, dpsi);
@@ -194,54 +161,31 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
             tangent_record<NPHI, NPSI>(s, at, n, dr, state.sign * t[3], c + tj * row_size, dc + tj * row_size, record);
         }
     }
-    for (int k = 0; k < s.n_moments; ++k) moment[k] = dmoment[k] = V{};
+    for (int k = 0; k < s.n_sum; ++k) sum[k] = Dual{};
     int done = 0;
-    for (; done + G <= total; done += G)
-        add_tangent_moments<G>(s, at, records + done * at.size, reinterpret_cast<V(*)[G]>(mono), reinterpret_cast<V(*)[G]>(dmono), moment,
-                               dmoment);
-    for (; done < total; ++done)
-        add_tangent_moments<1>(s, at, records + done * at.size, reinterpret_cast<V(*)[1]>(mono), reinterpret_cast<V(*)[1]>(dmono), moment,
-                               dmoment);
+    for (; done + G <= total; done += G) add_tangent_slots<G>(s, at, records + done * at.size, reinterpret_cast<Dual(*)[G]>(mono), sum);
+    for (; done < total; ++done) add_tangent_slots<1>(s, at, records + done * at.size, reinterpret_cast<Dual(*)[1]>(mono), sum);
+    contract(s, sum, moment);
 
-    const Times* times = s.times.data();
-    const int64_t n_times = int64_t(s.times.size());
-    for (int64_t k = 0; k < n_times; ++k) {
-        const Times& t = times[k];
-        moment[t.out] += t.mult * moment[t.left] * moment[t.right];
-        dmoment[t.out] += t.mult * (dmoment[t.left] * moment[t.right] + moment[t.left] * dmoment[t.right]);
-    }
-    for (int k = 0; k < s.n_moments; ++k) a[k] = b[k] = V{};
+    for (int k = 0; k < s.n_moments; ++k) adjoint[k] = Dual{};
     V* by_linear = reinterpret_cast<V*>(out) + s.n_radial();
     for (int k = 0; k < s.n_scalar; ++k) {
         const int m = s.scalar.data()[k];
-        by_linear[k] += weight * moment[m] + dmoment[m];
-        a[m] += p.linear[k];
-        b[m] += weight * p.linear[k];
+        by_linear[k] += weight * moment[m].v + moment[m].d;
+        adjoint[m] += {splat(p.linear[k]), weight * p.linear[k]};
     }
     V mask;
     for (int t = 0; t < s.n_types; ++t)
         if (lanes_of(type, t, mask)) by_linear[s.n_scalar + t] += mask * weight;
-    for (int64_t k = n_times - 1; k >= 0; --k) {
-        const Times& t = times[k];
-        const V wa = t.mult * a[t.out], wb = t.mult * b[t.out], left = moment[t.left], dleft = dmoment[t.left];
-        a[t.left] += wa * moment[t.right];
-        b[t.left] += wb * moment[t.right] + wa * dmoment[t.right];
-        a[t.right] += wa * left;
-        b[t.right] += wb * left + wa * dleft;
-    }
-
-    slope_coefficients(s, a, a_slope);
-    slope_coefficients(s, b, b_slope);
+    contract_back(s, moment, adjoint, sum);
     for (int64_t k = 0; k < n_fold; ++k) gc[k] = gd[k] = V{};
     for (int tj = 0; tj < s.n_types; ++tj) {
         V *c_row = gc + tj * row_size, *d_row = gd + tj * row_size;
         int64_t k = begin[tj];
         for (; k + G <= begin[tj + 1]; k += G)
-            add_coefficients<NPHI, NPSI, G>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[G]>(mono), a_slope,
-                                            b_slope, c_row, d_row);
+            add_coefficients<NPHI, NPSI, G>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<Dual(*)[G]>(mono), sum, c_row, d_row);
         for (; k < begin[tj + 1]; ++k)
-            add_coefficients<NPHI, NPSI, 1>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<V(*)[1]>(mono), a_slope,
-                                            b_slope, c_row, d_row);
+            add_coefficients<NPHI, NPSI, 1>(s, at, records + (k - begin[0]) * at.size, reinterpret_cast<Dual(*)[1]>(mono), sum, c_row, d_row);
     }
     const int32_t *beta = s.pair_beta.data(), *gamma = s.pair_gamma.data();
     for (int t = 0; t < s.n_types; ++t) {

@@ -1,4 +1,4 @@
-// Chebyshev polynomials, the neighbours of a block and polynomials of their unit vectors, in lanes: for T see dual.inl.
+// Chebyshev polynomials, the neighbours of a block and the contraction of its moments, in lanes: for T see dual.inl.
 //
 // Included once per instruction set, inside an anonymous namespace, after dual.inl. No standard-library templates here: one that is
 // instantiated with wider instructions must not be shared with the baseline.
@@ -167,64 +167,33 @@ inline void own_moments(const Spec& s, const Lanes& lanes, const State& state, i
     for (int b = 0; b < s.n_psi; ++b) dpsi[b] = scale * dpsi[b];
 }
 
-// The products that lead from the basic moments to the basis functions.
+// The basic moments, and the products that lead from them to the basis functions.
 template <typename T>
-inline void contract(const Spec& s, T* moment) {
-    for (int k = s.n_basic; k < s.n_moments; ++k) moment[k] = T{};
-    const Times* times = s.times.data();
-    const int64_t n = int64_t(s.times.size());
-    for (int64_t k = 0; k < n; ++k) moment[times[k].out] += times[k].mult * moment[times[k].left] * moment[times[k].right];
-}
-
-// Monomials below the highest rank of G unit vectors: mono[k][g].
-template <typename T, int G>
-inline void monomials(const Spec& s, const T (*u)[G], T (*mono)[G]) {
-    const int32_t *parent = s.mono_parent.data(), *axis = s.mono_axis.data();
-    for (int g = 0; g < G; ++g) mono[0][g] = constant<T>(1.0);
-    for (int k = 1; k < s.n_inner; ++k) {
-        const T* above = mono[parent[k]];
-        const T* along = u[axis[k]];
-        for (int g = 0; g < G; ++g) mono[k][g] = above[g] * along[g];
+inline void contract(const Spec& s, const T* sum, T* moment) {
+    for (int k = 0; k < s.n_moments; ++k) moment[k] = T{};
+    for (const Share *x = s.shares.data(), *end = x + s.shares.size(); x != end; ++x) moment[x->basic] += x->factor * sum[x->sum];
+    const Times *x = s.times.data(), *end = x + s.times.size();
+    while (x != end) {
+        const int32_t out = x->out;
+        T total = T{};
+        for (; x != end && x->out == out; ++x) total += x->mult * moment[x->left] * moment[x->right];
+        moment[out] = total;
     }
 }
 
-// Adjoints of the basic moments in the order of the slopes: [slope][value, d/dx, d/dy, d/dz].
+// From the adjoints of the basis functions to those of all moments and of the sums.
 template <typename T>
-inline void slope_coefficients(const Spec& s, const T* adjoint, T (*out)[4]) {
-    const Slope* slope = s.slopes.data();
-    for (int k = 0; k < s.slope_begin.data()[s.n_mu]; ++k)
-        for (int a = 0; a < 4; ++a) out[k][a] = slope[k].basic[a] < 0 ? T{} : slope[k].power[a] * adjoint[slope[k].basic[a]];
-}
-
-// Adds the values of the polynomial of one mu at G unit vectors, from the given slope on: terms without slopes.
-template <typename T, int G>
-inline void add_leaves(const Spec& s, int mu, int k, const T (*u)[G], const T (*mono)[G], const T (*coefficient)[4], T* value) {
-    const Slope* of = s.slopes.data();
-    const int edge = s.edge_begin.data()[mu], end = s.slope_begin.data()[mu + 1];
-    for (; k < edge; ++k)
-        for (int g = 0; g < G; ++g) value[g] += coefficient[k][0] * mono[of[k].mono][g];
-    if (k == end) return;
-    T along[3][G];
-    for (int g = 0; g < G; ++g) along[0][g] = along[1][g] = along[2][g] = T{};
-    for (; k < end; ++k)
-        for (int g = 0; g < G; ++g) along[of[k].axis][g] += coefficient[k][0] * mono[of[k].mono][g];
-    for (int g = 0; g < G; ++g) value[g] += u[0][g] * along[0][g] + u[1][g] * along[1][g] + u[2][g] * along[2][g];
-}
-
-// Value and gradient of the polynomial of one mu at G unit vectors.
-template <typename T, int G>
-inline void polynomial(const Spec& s, int mu, const T (*u)[G], const T (*mono)[G], const T (*coefficient)[4], T* value, T (*slope)[G]) {
-    for (int g = 0; g < G; ++g) value[g] = slope[0][g] = slope[1][g] = slope[2][g] = T{};
-    const Slope* of = s.slopes.data();
-    const int inner = s.leaf_begin.data()[mu];
-    for (int k = s.slope_begin.data()[mu]; k < inner; ++k) {
-        const T *m = mono[of[k].mono], *c = coefficient[k];
-        for (int g = 0; g < G; ++g) {
-            value[g] += c[0] * m[g];
-            slope[0][g] += c[1] * m[g];
-            slope[1][g] += c[2] * m[g];
-            slope[2][g] += c[3] * m[g];
+inline void contract_back(const Spec& s, const T* moment, T* adjoint, T* of_sum) {
+    const Times *begin = s.times.data(), *x = begin + s.times.size();
+    while (x != begin) {
+        const int32_t out = x[-1].out;
+        const T by_out = adjoint[out];
+        for (; x != begin && x[-1].out == out; --x) {
+            const T w = x[-1].mult * by_out, left = moment[x[-1].left];
+            adjoint[x[-1].left] += w * moment[x[-1].right];
+            adjoint[x[-1].right] += w * left;
         }
     }
-    add_leaves<T, G>(s, mu, inner, u, mono, coefficient, value);
+    for (int k = 0; k < s.n_sum; ++k) of_sum[k] = T{};
+    for (const Share *y = s.shares.data(), *end = y + s.shares.size(); y != end; ++y) of_sum[y->sum] += y->factor * adjoint[y->basic];
 }

@@ -18,14 +18,14 @@ struct Times {
     double mult;
 };
 
-// A monomial u of one mu, for the value and the gradient of sum_k a_k u_k: which basic moments it is the monomial of, and
-// which its product with x, y, z; -1: none. `power` is the derivative's factor. Where `axis` is not -1, the value is that
-// of the product with this axis.
-struct Slope {
-    std::int32_t mono, axis;
-    std::int32_t basic[4];
-    double power[4];
+// How much of a sum over the neighbours is in a basic moment.
+struct Share {
+    std::int32_t basic, sum;
+    double factor;
 };
+
+// Monomials x^a y^b with a + b < n.
+constexpr int planar(int n) { return n * (n + 1) / 2; }
 
 struct Spec {
     int n_types = 0;
@@ -33,7 +33,7 @@ struct Spec {
     int n_phi = 0;      // Chebyshev polynomials of the distance
     int n_psi = 0;      // Chebyshev polynomials of a moment
     int n_pairs = 0;    // products psi_beta(m_i) psi_gamma(m_j) in use
-    int n_basic = 0;    // basic moments M_{mu,(a,b,c)}, ordered by mu
+    int n_basic = 0;    // basic moments M_{mu,(a,b,c)}
     int n_mono = 0;     // distinct monomials (a,b,c), each the child of an earlier one
     int n_moments = 0;  // basic and derived moments
     int n_scalar = 0;   // basis functions B_alpha
@@ -44,15 +44,13 @@ struct Spec {
     std::vector<std::int32_t> pair_beta, pair_gamma;
     std::vector<std::int32_t> of_gamma, gamma_begin;  // pairs by gamma
     std::vector<std::int32_t> basic_mu, basic_mono;
-    std::vector<std::int32_t> basic_begin;  // [mu] first basic moment of each radial function, and the end
-    std::vector<std::int32_t> edge_basic;   // [mu] from here on the monomial has the highest rank
-    int n_inner = 0;  // monomials below the highest rank; the others come last and are only ever used as parent times axis
     std::vector<std::int32_t> mono_parent, mono_axis, mono_rank;
-    std::vector<Slope> slopes;              // ordered by mu
-    std::vector<std::int32_t> slope_begin;  // [mu], and the end
-    std::vector<std::int32_t> leaf_begin;   // [mu] from here on the slopes have a value only,
-    std::vector<std::int32_t> edge_begin;   // and from here on that of a product with an axis
-    std::vector<Times> times;
+    int n_sum = 0;                        // sums over the neighbours, of which the basic moments are combinations; see sphere.inl
+    std::vector<std::int32_t> reach;      // [mu] highest rank of its basic moments
+    int most_reach = 0;                   // of all
+    std::vector<std::int32_t> sum_begin;  // [mu] its first sum
+    std::vector<Share> shares;
+    std::vector<Times> times;  // in the order of `out`
     std::vector<std::int32_t> scalar;
 
     int n_col() const { return n_types * n_phi * n_psi; }
