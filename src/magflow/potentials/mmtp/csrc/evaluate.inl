@@ -72,7 +72,7 @@ inline void add_slots(const Spec& s, const T* record, int step, T (*mono)[G], T*
 }
 
 struct Sums {
-    V gradient[3], moment, virial[6];
+    V gradient[3], moment, virial[6];  // virial: yz, xz and xy twice
 };
 
 // dE/dr_ij, dE/dm_j and dE/dm_i of G slots from the adjoints of the sums.
@@ -112,9 +112,9 @@ inline void add_gradients(const Spec& s, const T* record, int step, T (*mono)[G]
             x[a] = u[a][g] * r[4];
         }
         for (int a = 0; a < 3; ++a) sums.virial[a] += told(x[a] * e[a]);
-        sums.virial[3] += 0.5 * told(x[1] * e[2] + x[2] * e[1]);
-        sums.virial[4] += 0.5 * told(x[0] * e[2] + x[2] * e[0]);
-        sums.virial[5] += 0.5 * told(x[0] * e[1] + x[1] * e[0]);
+        sums.virial[3] += told(x[1] * e[2] + x[2] * e[1]);
+        sums.virial[4] += told(x[0] * e[2] + x[2] * e[0]);
+        sums.virial[5] += told(x[0] * e[1] + x[1] * e[0]);
         scatter(told(e[0]), told(e[1]), told(e[2]), told(by_j[g]), neighbour + g * W, gradient);
     }
 }
@@ -137,7 +137,7 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
 
     T psi[kMaxPsi], dpsi[kMaxPsi];
     own_moments(s, lanes, state, block, psi, dpsi);
-    fold(s, p, type, psi, dpsi, c, dc);
+    fold<T, NPHI>(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
@@ -203,6 +203,6 @@ void evaluate_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         for (int a = 0; a < 3; ++a) target[a] += sums.gradient[a][l];
         target[3] += sums.moment[l];
         double* virial = out.virial + 6 * int64_t(lanes.frame[atom[l]]);
-        for (int a = 0; a < 6; ++a) virial[a] += sums.virial[a][l];
+        for (int a = 0; a < 6; ++a) virial[a] += (a < 3 ? 1.0 : 0.5) * sums.virial[a][l];
     }
 }

@@ -138,7 +138,7 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         if (l < count) weight[l] = tangent.energy[f];
     }
     for (int k = 0; k < s.n_psi; ++k) dpsi[k] *= ti_m;  // tangents of psi_beta(m_i) from here on
-    fold(s, p, type, psi, dpsi, c, dc);
+    fold<V, NPHI>(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);

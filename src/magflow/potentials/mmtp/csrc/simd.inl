@@ -66,32 +66,37 @@ inline bool lanes_of(const int32_t* type, int wanted, V& mask) {
 }
 
 // psi_beta(m_i) folded into the radial coefficients: [type j][mu][gamma][zeta], with `d` by m_i. `type`: of each lane.
-template <typename T>
+template <typename T, int NPHI>
 inline void fold(const Spec& s, const Parameters& p, const int32_t* type, const T* psi, const T* dpsi, T* c, T* d) {
+    const int n_phi = NPHI ? NPHI : s.n_phi;
     const int32_t *beta = s.pair_beta.data(), *of = s.of_gamma.data(), *begin = s.gamma_begin.data();
     bool first = true;
     for (int t = 0; t < s.n_types; ++t) {
         V mask;
-        T mine[kMaxPsi], dmine[kMaxPsi];
         if (!lanes_of(type, t, mask)) continue;
-        for (int b = 0; b < s.n_psi; ++b) {
-            mine[b] = mask * psi[b];
-            dmine[b] = mask * dpsi[b];
-        }
         T *value = c, *slope = d;
         const double* q = p.radial + int64_t(t) * s.n_types * s.n_mu * s.n_phi * s.n_pairs;
         for (int tm = 0; tm < s.n_types * s.n_mu; ++tm, q += int64_t(s.n_phi) * s.n_pairs)
-            for (int g = 0; g < s.n_psi; ++g)
-                for (int z = 0; z < s.n_phi; ++z, ++value, ++slope) {
-                    T x = first ? T{} : *value, dx = first ? T{} : *slope;
-                    for (int k = begin[g]; k < begin[g + 1]; ++k) {
-                        const double w = q[z * s.n_pairs + of[k]];
-                        x += w * mine[beta[of[k]]];
-                        dx += w * dmine[beta[of[k]]];
-                    }
-                    *value = x;
-                    *slope = dx;
+            for (int g = 0; g < s.n_psi; ++g, value += n_phi, slope += n_phi) {
+                T x[NPHI ? NPHI : kMaxPhi], dx[NPHI ? NPHI : kMaxPhi];
+                for (int z = 0; z < n_phi; ++z) {
+                    x[z] = first ? T{} : value[z];
+                    dx[z] = first ? T{} : slope[z];
                 }
+                for (int k = begin[g]; k < begin[g + 1]; ++k) {
+                    const T mine = mask * psi[beta[of[k]]], by_own = mask * dpsi[beta[of[k]]];
+                    const double* w = q + of[k];
+#pragma GCC unroll 24
+                    for (int z = 0; z < n_phi; ++z) {
+                        x[z] += w[z * s.n_pairs] * mine;
+                        dx[z] += w[z * s.n_pairs] * by_own;
+                    }
+                }
+                for (int z = 0; z < n_phi; ++z) {
+                    value[z] = x[z];
+                    slope[z] = dx[z];
+                }
+            }
         first = false;
     }
 }
