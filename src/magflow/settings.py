@@ -41,6 +41,9 @@ class MagflowSettings(BaseSettings):
         None, min_length=1, description="Python whose environment has nequip; None: the one magflow runs in."
     )
     nequip_threads: int = Field(1, ge=1, description="Threads of one training or inference process of nequip.")
+    mmtp_threads: int = Field(
+        1, ge=1, description="Threads of molecular dynamics on mMTPs in one process; they change no bit of a result."
+    )
     dataset_dirs: tuple[Path, ...] = Field(
         (Path("/usr/share/gpaw-setups"), Path("~/.magflow/datasets")),
         description="Folders searched, in this order, for PAW datasets.",

@@ -270,6 +270,32 @@ def test_other_moments_count_as_heat(ensemble, native):
     assert propagator.observe(1).energy == beside.energy
 
 
+@pytest.mark.parametrize("form", [PotentialEnsemble, raw])
+def test_threads_change_no_bit(ensemble, form):
+    members = raw(ensemble) if form is raw else ensemble
+    motions = [started(iron(k, repeats=repeats), friction=BATHS, key=k) for k, repeats in enumerate((6, 2))]
+    alone, shared = (moved(members, motions, 12, threads=threads) for threads in (1, 3))
+    for one, other in zip(alone, shared, strict=True):
+        assert np.array_equal(one.motion.frame.positions, other.motion.frame.positions)
+        assert np.array_equal(one.forces, other.forces)
+        assert np.array_equal(one.stress, other.stress)
+        assert (one.energy, one.forces_deviation) == (other.energy, other.forces_deviation)
+
+
+def test_a_large_cell_is_summed_in_parts(ensemble):
+    motion = started(iron(3, repeats=7))
+    seen, expected = moved(ensemble, [motion], 0, threads=2)[0], ensemble.predict([motion.frame])
+    assert seen.energy == pytest.approx(expected.mean.energy[0], rel=1e-12)
+    assert np.abs(seen.forces - expected.mean.forces).max() < 1e-12
+    assert np.abs(seen.stress - expected.mean.stress[0]).max() < 1e-13
+
+
+def test_threads_are_set_for_the_process(ensemble, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_MMTP_THREADS", "0")
+    with pytest.raises(InputError, match="mmtp_threads"):
+        moved(ensemble, [started(iron(0))], 1)
+
+
 def test_an_interrupt_is_heeded_between_two_steps(ensemble):
     propagator = MmtpPropagator(models(ensemble), [started(iron(1, repeats=2))])
     begin = time.monotonic()

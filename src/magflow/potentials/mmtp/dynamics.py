@@ -15,6 +15,7 @@ from magflow.core.units import KB
 from magflow.potentials.mmtp.geometry import collinear_moments, type_indices
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.native import kernel
+from magflow.settings import load_settings
 
 SKIN = 1.0
 """A beyond the cutoff that neighbours are listed; they are listed anew before an atom may have crossed it.
@@ -41,6 +42,8 @@ class MmtpPropagator:
         What deviations of the members are in; of members that differ by far less than they stand for.
     skin
         See :data:`SKIN`.
+    threads
+        That share the atoms where 256 or more move together; None: as the settings say. They change no bit of a result.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class MmtpPropagator:
         unit: float = 1.0,
         skin: float = SKIN,
         instruction_set: str = "",
+        threads: int | None = None,
     ) -> None:
         first = members[0]
         of_energy, forces = calibration.of("energy"), calibration.of("forces")
@@ -65,7 +69,8 @@ class MmtpPropagator:
         self._magnetic = first.magnetic
         self._motions = list(motions)
         parts = [(m.spec, m.parameters, m.symmetrise and m.magnetic) for m in members]
-        self._native = kernel().Dynamics(parts, first.cutoff + skin, unit * forces.scale, instruction_set)
+        threads = load_settings().mmtp_threads if threads is None else threads
+        self._native = kernel().Dynamics(parts, first.cutoff + skin, unit * forces.scale, instruction_set, threads)
         index = {symbol: k for k, symbol in enumerate(first.species)}
         for k, motion in enumerate(motions):
             self._add(k, motion, index)

@@ -94,16 +94,16 @@ void bind_dynamics(nb::module_& m) {
     nb::class_<Dynamics>(m, "Dynamics")
         .def(
             "__init__",
-            [](Dynamics* self, const std::vector<nb::tuple>& members, double reach, double deviation_factor, const std::string& name) {
+            [](Dynamics* self, const std::vector<nb::tuple>& members, double reach, double deviation_factor, const std::string& name, int threads) {
                 std::vector<Member> own;
                 for (const nb::tuple& t : members) {
                     Member member{values(nb::cast<Doubles>(t[1])), nb::cast<const Spec&>(t[0]), nb::cast<bool>(t[2])};
                     require(int(member.parameters.size()) == member.spec.n_parameters(), "wrong number of parameters");
                     own.push_back(std::move(member));
                 }
-                new (self) Dynamics(engine(name), std::move(own), reach, deviation_factor);
+                new (self) Dynamics(engine(name), std::move(own), reach, deviation_factor, threads);
             },
-            "members"_a, "reach"_a, "deviation_factor"_a, "instruction_set"_a = "")
+            "members"_a, "reach"_a, "deviation_factor"_a, "instruction_set"_a = "", "threads"_a = 1)
         .def("add", &add, "settings"_a, nb::kw_only(), "type"_a, "mass"_a, "moment"_a, "position"_a, "velocity"_a, "cell"_a, "piston"_a,
              "heat"_a, "step"_a)
         .def(

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <unordered_map>
 
 #include "group.hpp"
 #include "random.hpp"
@@ -49,9 +50,54 @@ bool Run::finite() const {
 }
 
 void Run::set_shifts() {
-    for (std::size_t k = 0; k < shift.size(); ++k)
-        for (int a = 0; a < 3; ++a)
-            shift[k][a] = image[3 * k] * cell[0][a] + image[3 * k + 1] * cell[1][a] + image[3 * k + 2] * cell[2][a];
+    shifts.resize(images.size());
+    for (std::size_t k = 0; k < images.size(); ++k)
+        for (int a = 0; a < 3; ++a) shifts[k][a] = images[k][0] * cell[0][a] + images[k][1] * cell[1][a] + images[k][2] * cell[2][a];
+}
+
+// Sets `images`; returns which of them each pair has.
+std::vector<std::int32_t> Run::number_images(const Pairs& found) {
+    std::array<std::int32_t, 3> low = {}, size = {1, 1, 1};
+    const std::size_t pairs = found.neighbour.size();
+    const std::int32_t* image = found.image.data();
+    for (int a = 0; a < 3; ++a) {
+        std::int32_t high = 0;
+        for (std::size_t k = 0; k < pairs; ++k) {
+            low[a] = std::min(low[a], image[3 * k + a]);
+            high = std::max(high, image[3 * k + a]);
+        }
+        size[a] = high - low[a] + 1;
+    }
+    std::unordered_map<std::int64_t, std::int32_t> numbers;
+    std::vector<std::int32_t> out(pairs);
+    images.clear();
+    std::int64_t last = -1;
+    for (std::size_t k = 0; k < pairs; ++k, image += 3) {
+        const std::int64_t key = (std::int64_t(image[0] - low[0]) * size[1] + (image[1] - low[1])) * size[2] + (image[2] - low[2]);
+        if (k && key == last) {
+            out[k] = out[k - 1];
+            continue;
+        }
+        last = key;
+        const auto [at, fresh] = numbers.try_emplace(key, std::int32_t(images.size()));
+        if (fresh) images.push_back({image[0], image[1], image[2]});
+        out[k] = at->second;
+    }
+    return out;
+}
+
+// By the neighbours' type.
+void Run::set_list(const Pairs& found, int n_types) {
+    const std::vector<std::int32_t> image = number_images(found);
+    first.assign(1, 0);
+    listed.clear();
+    for (std::size_t i = 0; i < type.size(); ++i)
+        for (int t = 0; t < n_types; ++t) {
+            for (std::int64_t k = found.first[i]; k < found.first[i + 1]; ++k)
+                if (const std::int32_t j = found.neighbour[k]; type[j] == t) listed.push_back({j, image[k]});
+            first.push_back(std::int64_t(listed.size()));
+        }
+    set_shifts();
 }
 
 bool Run::list_holds(double cutoff, double reach) const {
@@ -188,8 +234,13 @@ void Run::check() {
         stop = Stop::deviation;
 }
 
-Dynamics::Dynamics(const Engine& engine, std::vector<Member> members, double reach, double deviation_factor)
-    : engine_(engine), members_(std::move(members)), search_(reach, true), reach_(reach), deviation_factor_(deviation_factor) {
+Dynamics::Dynamics(const Engine& engine, std::vector<Member> members, double reach, double deviation_factor, int threads)
+    : engine_(engine),
+      members_(std::move(members)),
+      search_(reach, true),
+      workers_(threads),
+      reach_(reach),
+      deviation_factor_(deviation_factor) {
     if (members_.empty()) throw std::invalid_argument("no members");
     for (const Member& m : members_)
         if (m.spec.n_types != members_[0].spec.n_types || m.spec.cutoff != members_[0].spec.cutoff)
@@ -218,21 +269,7 @@ void Dynamics::list_neighbours(std::size_t r, std::vector<Vec3> position, const 
     search_.add(std::int64_t(n), position[0].data(), cell[0].data(), found);
     run.listed_position = std::move(position);
     run.listed_cell = cell;
-    const int n_types = members_[0].spec.n_types;
-    run.first.assign(1, 0);
-    run.neighbour.clear();
-    run.image.clear();
-    for (std::size_t i = 0; i < n; ++i)
-        for (int t = 0; t < n_types; ++t) {
-            for (std::int64_t k = found.first[i]; k < found.first[i + 1]; ++k) {
-                if (run.type[found.neighbour[k]] != t) continue;
-                run.neighbour.push_back(found.neighbour[k]);
-                run.image.insert(run.image.end(), found.image.data() + 3 * k, found.image.data() + 3 * k + 3);
-            }
-            run.first.push_back(std::int64_t(run.neighbour.size()));
-        }
-    run.shift.resize(run.neighbour.size());
-    run.set_shifts();
+    run.set_list(found, members_[0].spec.n_types);
     if (grouped_ && going_[r]) groups_[group_of_[r]]->laid_out = false;
 }
 
@@ -278,7 +315,7 @@ void Dynamics::evaluate() {
         if (going_[r] && !runs_[r].list_holds(members_[0].spec.cutoff, reach_)) throw std::invalid_argument("a run has no list");
     regroup();
     for (const auto& group : groups_)
-        if (!group->runs.empty()) group->evaluate(engine_, members_, deviation_factor_);
+        if (!group->runs.empty()) group->evaluate(engine_, members_, deviation_factor_, workers_);
 }
 
 // New positions, and lists that hold there, of the runs of a group that are not there yet; whether there are any.
@@ -322,7 +359,7 @@ void Dynamics::advance(std::int64_t target, const std::function<void()>& pause) 
     auto paused = std::chrono::steady_clock::now();
     for (const auto& group : groups_)
         while (begin_step(*group, target)) {
-            group->evaluate(engine_, members_, deviation_factor_);
+            group->evaluate(engine_, members_, deviation_factor_, workers_);
             end_step(*group);
             if (const auto now = std::chrono::steady_clock::now(); now - paused > kPause) {
                 paused = now;

@@ -11,6 +11,7 @@
 #include "neighbours.hpp"
 #include "packing.hpp"
 #include "spec.hpp"
+#include "workers.hpp"
 
 namespace mmtp {
 
@@ -34,6 +35,11 @@ struct Settings {
 
 constexpr std::size_t kRecord = 20;
 
+// One neighbour of an atom.
+struct Listed {
+    std::int32_t atom, image;  // image: number among those of its run
+};
+
 // One run: what it is and where it has got to.
 struct Run {
     Settings settings;
@@ -51,8 +57,9 @@ struct Run {
 
     // Neighbours within the cutoff and the skin where the atoms were when the list was made, by type.
     std::vector<std::int64_t> first;  // [atom][type], and the end
-    std::vector<std::int32_t> neighbour, image;  // image: [pair][3] lattice vectors to add
-    std::vector<Vec3> shift;                     // the same, A
+    std::vector<Listed> listed;
+    std::vector<std::array<std::int32_t, 3>> images;  // lattice vectors to add, each set once
+    std::vector<Vec3> shifts;                         // [image] A
     std::vector<Vec3> listed_position;
     Cell listed_cell = {};
 
@@ -62,6 +69,7 @@ struct Run {
     double kinetic() const;
     double volume() const;
     bool finite() const;  // and no atom is lost
+    void set_list(const Pairs& found, int n_types);
     void set_shifts();
     // Whether no pair can have come within `cutoff` that a list made with `reach` does not hold.
     bool list_holds(double cutoff, double reach) const;
@@ -70,6 +78,7 @@ struct Run {
     void check();        // sets `stop`
 
   private:
+    std::vector<std::int32_t> number_images(const Pairs& found);
     void kick(double dt);
     void drift(double dt);
     void resize(double dt);
@@ -87,7 +96,8 @@ class Group;
 
 class Dynamics {
   public:
-    Dynamics(const Engine&, std::vector<Member>, double reach, double deviation_factor);
+    // Nothing that comes out depends on the number of threads.
+    Dynamics(const Engine&, std::vector<Member>, double reach, double deviation_factor, int threads);
     Dynamics(const Dynamics&) = delete;
     ~Dynamics();
     std::size_t add(Run);
@@ -112,6 +122,7 @@ class Dynamics {
     const Engine& engine_;
     std::vector<Member> members_;
     NeighbourSearch search_;
+    Workers workers_;
     double reach_, deviation_factor_, energy_factor_ = 1.0;
     std::int64_t record_every_ = 0;
     std::vector<Run> runs_;

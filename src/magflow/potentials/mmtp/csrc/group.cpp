@@ -1,62 +1,90 @@
 #include "group.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
 namespace mmtp {
 namespace {
 
+constexpr std::int64_t kPart = 256, kMostParts = 16;  // atoms; of one run
+constexpr std::int64_t kShared = 256;  // atoms that are worth waking other threads for
+
+constexpr int kMostLanes = 8;
+
+typedef double Two __attribute__((vector_size(16), aligned(8), may_alias));
+
 double* aligned(std::vector<double>& store) {
     const auto raw = reinterpret_cast<std::uintptr_t>(store.data());
     return reinterpret_cast<double*>((raw + 63) / 64 * 64);
 }
 
+double weight(const Member& member) { return member.symmetrise ? 0.5 : 1.0; }
+
 }  // namespace
 
-void Group::evaluate(const Engine& engine, const std::vector<Member>& members, double factor) {
-    if (!laid_out) lay_out(engine, members.front().spec);
-    forces_.assign(members.size() * 3 * n_atoms_, 0.0);
-    energies_.assign(members.size() * runs.size(), 0.0);
+void Group::evaluate(const Engine& engine, const std::vector<Member>& members, double factor, Workers& workers) {
+    if (!laid_out) lay_out(engine, members.front().spec, members.size());
     copy_state();
-    find_pairs(members.front().spec);
-    for (Run* run : runs) run->virial = {};
+    benches_.resize(workers.threads());
+    const auto each = [&](std::int64_t count, const Workers::Task& task) {
+        if (n_atoms_ >= kShared) return workers.each(count, task);
+        for (std::int64_t k = 0; k < count; ++k) task(k, 0);
+    };
     for (std::size_t m = 0; m < members.size(); ++m) {
-        evaluate_member(engine, members[m]);
-        const double weight = members[m].symmetrise ? 0.5 : 1.0, share = weight / double(members.size());
-        for (std::size_t r = 0; r < runs.size(); ++r)
-            energies_[m * runs.size() + r] = gather(r, weight, share, forces_.data() + 3 * n_atoms_ * m);
+        each(lanes_.n_blocks, [&](std::int64_t block, int thread) {
+            if (m == 0) find_pairs(block, members[0].spec, benches_[thread]);
+            evaluate_block(engine, members[m], block, benches_[thread]);
+        });
+        each(std::int64_t(parts_.size()), [&](std::int64_t part, int) { sum(members[m], m, part); });
     }
-    for (std::size_t r = 0; r < runs.size(); ++r) average(r, members.size(), factor);
+    for (std::size_t r = 0; r < runs.size(); ++r) average(r, members, factor);
 }
 
-void Group::lay_out(const Engine& engine, const Spec& spec) {
+void Group::lay_out(const Engine& engine, const Spec& spec, std::size_t members) {
     begin_.assign(1, 0);
     first_.assign(1, 0);
-    run_of_.clear();
-    neighbour_.clear();
-    shift_.clear();
-    for (std::size_t r = 0; r < runs.size(); ++r) {
-        const Run& run = *runs[r];
-        const std::int64_t atoms = begin_.back(), pairs = first_.back(), n = std::int64_t(run.type.size());
-        for (std::int64_t i = 0; i < n; ++i) shift_.push_back(run.shift.data() + run.first[i * spec.n_types]);
-        for (std::int32_t j : run.neighbour) neighbour_.push_back(std::int32_t(atoms + j));
-        for (std::size_t k = 1; k < run.first.size(); ++k) first_.push_back(pairs + run.first[k]);
-        run_of_.insert(run_of_.end(), n, std::int32_t(r));
-        begin_.push_back(atoms + n);
+    listed_.clear();
+    shifts_.clear();
+    for (const Run* run : runs) {
+        const std::int64_t pairs = first_.back();
+        const auto atoms = std::int32_t(begin_.back()), images = std::int32_t(shifts_.size());
+        for (const Listed& one : run->listed) listed_.push_back({atoms + one.atom, images + one.image});
+        for (std::size_t k = 1; k < run->first.size(); ++k) first_.push_back(pairs + run->first[k]);
+        shifts_.resize(shifts_.size() + run->shifts.size());
+        begin_.push_back(atoms + std::int64_t(run->type.size()));
     }
     n_atoms_ = begin_.back();
     const std::int64_t n_pairs = first_.back();
-    position_.resize(n_atoms_);
+    place_.resize(n_atoms_);
+    closest_.resize(n_atoms_);
     pairs_begin_.resize(n_atoms_);
     pairs_end_.resize(n_atoms_);
-    energy_.resize(n_atoms_);
     other_.resize(n_pairs + 1);
     vector_.resize(3 * (n_pairs + 1));
-    moment_.assign(n_atoms_ + n_pairs + 1, 0.0);
-    gradient_.assign(4 * (n_atoms_ + n_pairs + 1) + 8, 0.0);
+    moment_.resize(n_atoms_ + n_pairs + 1);
+    gradient_.resize(4 * (n_atoms_ + n_pairs + 1) + 8);
+    energy_.resize(n_atoms_);
+    divide_runs();
+    forces_.resize(members * 3 * n_rows_);
+    energies_.resize(members * parts_.size());
+    virials_.resize(members * parts_.size());
     assign_lanes(engine, spec);
     laid_out = true;
+}
+
+// Each part adds to forces of its own on all atoms of the run.
+void Group::divide_runs() {
+    parts_.clear();
+    n_rows_ = 0;
+    for (std::size_t r = 0; r < runs.size(); ++r) {
+        const std::int64_t n = begin_[r + 1] - begin_[r], size = std::max(kPart, (n + kMostParts - 1) / kMostParts);
+        for (std::int64_t at = 0; at < n; at += size) {
+            parts_.push_back({r, begin_[r] + at, begin_[r] + std::min(n, at + size), n_rows_});
+            n_rows_ += n;
+        }
+    }
 }
 
 // Atoms that have as many neighbours of each type within the cutoff share a block, so that few lanes idle.
@@ -69,137 +97,186 @@ void Group::assign_lanes(const Engine& engine, const Spec& spec) {
     const std::vector<std::int32_t> frame(n_atoms_, 0);
     packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, n_atoms_, 1, type.data(), frame.data(), first.data(), other_.data());
     lanes_ = packing_->lanes();
-    slot_begin_.assign(lanes_.n_blocks * spec.n_types + 1, 0);
-    of_block_.assign(lanes_.n_blocks + 1, 0);
-    lane_first_.assign(lanes_.lanes, 0);
-    lane_end_.assign(std::int64_t(lanes_.lanes) * spec.n_types, 0);
-    lanes_.slot_begin = slot_begin_.data();
+    room_begin_.assign(1, 0);
+    slot_begin_.assign(lanes_.n_blocks * (spec.n_types + 1), 0);
+    std::int64_t slots = 0;
+    for (std::int64_t b = 0; b < lanes_.n_blocks; ++b) {
+        slot_begin_[b * (spec.n_types + 1)] = slots;
+        room_begin_.push_back(room_begin_.back());
+        for (int t = 0; t < spec.n_types; ++t) {
+            std::int64_t most = 0;
+            for (int l = 0; l < lanes_.count[b]; ++l) {
+                const std::int64_t *listed = first_.data() + std::int64_t(lanes_.atom[b * lanes_.lanes + l]) * spec.n_types + t, n = listed[1] - listed[0];
+                room_begin_.back() += n;
+                most = std::max(most, n);
+            }
+            slots += most;
+        }
+    }
+    slots_.pair.resize(slots * lanes_.lanes);
+    slots_.place.resize(slots * lanes_.lanes);
 }
 
 void Group::copy_state() {
+    auto to = place_.begin(), shift = shifts_.begin();
     for (std::size_t r = 0; r < runs.size(); ++r) {
-        std::copy(runs[r]->position.begin(), runs[r]->position.end(), position_.begin() + begin_[r]);
-        std::copy(runs[r]->moment.begin(), runs[r]->moment.end(), moment_.begin() + begin_[r]);
+        const Run& run = *runs[r];
+        for (std::size_t i = 0; i < run.type.size(); ++i) *to++ = {run.position[i][0], run.position[i][1], run.position[i][2], run.moment[i]};
+        for (const Vec3& s : run.shifts) *shift++ = {s[0], s[1], s[2], 0.0};
+        std::copy(run.moment.begin(), run.moment.end(), moment_.begin() + begin_[r]);
     }
-    closest_.assign(runs.size(), std::numeric_limits<double>::infinity());
 }
 
-void Group::find_pairs(const Spec& spec) {
-    lanes_.most_slots = 0;
-    std::int64_t pair = 0;
-    const std::int32_t nowhere = std::int32_t(moment_.size()) - 1, atoms = std::int32_t(n_atoms_);
-    const auto place = [&](std::int32_t p, int) { return p < 0 ? nowhere : atoms + p; };
-    for (std::int64_t b = 0; b < lanes_.n_blocks; ++b) {
-        of_block_[b] = pair;
-        for (int l = 0; l < lanes_.count[b]; ++l) {
-            lane_first_[l] = pair;
-            pair = add_pairs(lanes_.atom[b * lanes_.lanes + l], spec, pair, lane_end_.data() + l * spec.n_types);
-        }
-        std::int64_t* begin = slot_begin_.data() + b * spec.n_types;
-        fill_slots(lanes_.lanes, lanes_.count[b], spec.n_types, lane_first_.data(), lane_end_.data(), begin, slots_, place);
-        lanes_.most_slots = std::max(lanes_.most_slots, int(begin[spec.n_types] - begin[0]));
-    }
-    of_block_.back() = pair;
-    lanes_.pair = slots_.pair.data();
-    lanes_.neighbour = slots_.place.data();
-    for (std::size_t r = 0; r < runs.size(); ++r) runs[r]->closest = std::sqrt(closest_[r]);
-}
-
-// Appends the pairs of an atom that are within the cutoff; `end`: of those of each type. Returns the end of all. Without a
-// branch: whether a pair of the list is within is a coin's toss.
+// Writes the pairs of an atom that are within the cutoff from `pair` on; `end`: of those of each type. Returns the end of
+// all. Without a branch: whether a pair of the list is within is a coin's toss.
 std::int64_t Group::add_pairs(std::int32_t atom, const Spec& spec, std::int64_t pair, std::int64_t* end) {
     const double cutoff2 = spec.cutoff * spec.cutoff;
-    const Vec3 from = position_[atom];
-    const Vec3* shift = shift_[atom];
+    const Two* place = reinterpret_cast<const Two*>(place_.data());
+    const Two* shifts = reinterpret_cast<const Two*>(shifts_.data());
+    const Two xy = place[2 * std::int64_t(atom)], z = {place[2 * std::int64_t(atom) + 1][0], 0.0};
     const std::int64_t* first = first_.data() + std::int64_t(atom) * spec.n_types;
-    double closest = closest_[run_of_[atom]];
+    const Listed* listed = listed_.data();
+    std::int32_t* other = other_.data();
+    double *vector = vector_.data(), *of_pairs = moment_.data() + n_atoms_;
+    double closest = std::numeric_limits<double>::infinity();
     pairs_begin_[atom] = pair;
     for (int t = 0; t < spec.n_types; ++t) {
-        for (std::int64_t k = first[t]; k < first[t + 1]; ++k, ++shift) {
-            const std::int32_t j = neighbour_[k];
-            const Vec3& to = position_[j];
-            double* v = vector_.data() + 3 * pair;
-            for (int a = 0; a < 3; ++a) v[a] = to[a] - from[a] + (*shift)[a];
-            const double d2 = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+        for (std::int64_t k = first[t]; k < first[t + 1]; ++k) {
+            const std::int64_t j = listed[k].atom, image = listed[k].image;
+            const Two v = place[2 * j] - xy + shifts[2 * image], w = place[2 * j + 1] - z + shifts[2 * image + 1];
+            const Two square = v * v;
+            const double d2 = square[0] + square[1] + w[0] * w[0];
+            double* to = vector + 3 * pair;
+            to[0] = v[0];
+            to[1] = v[1];
+            to[2] = w[0];
+            of_pairs[pair] = w[1];
+            other[pair] = std::int32_t(j);
             closest = std::min(closest, d2);
-            other_[pair] = j;
-            moment_[n_atoms_ + pair] = moment_[j];
             pair += d2 < cutoff2;
         }
         end[t] = pair;
     }
-    closest_[run_of_[atom]] = closest;
+    closest_[atom] = closest;
     pairs_end_[atom] = pair;
     return pair;
 }
 
-void Group::evaluate_member(const Engine& engine, const Member& member) {
+// Pairs of a block, in lanes.
+void Group::find_pairs(std::int64_t block, const Spec& spec, Bench& bench) {
+    const int width = lanes_.lanes, count = lanes_.count[block];
+    const std::int32_t* atom = lanes_.atom + block * width;
+    bench.lane_first.resize(width);
+    bench.lane_end.resize(std::int64_t(width) * spec.n_types);
+    std::int64_t pair = room_begin_[block];
+    for (int l = 0; l < count; ++l) {
+        bench.lane_first[l] = pair;
+        pair = add_pairs(atom[l], spec, pair, bench.lane_end.data() + std::int64_t(l) * spec.n_types);
+    }
+    const auto place = [&](std::int32_t p, int l) { return p < 0 ? atom[l] : std::int32_t(n_atoms_) + p; };
+    std::int64_t* begin = slot_begin_.data() + block * (spec.n_types + 1);
+    fill_slots(width, count, spec.n_types, bench.lane_first.data(), bench.lane_end.data(), begin, slots_, place);
+}
+
+void Group::evaluate_block(const Engine& engine, const Member& member, std::int64_t block, Bench& bench) {
     const Spec& s = member.spec;
     const double* all = member.parameters.data();
     const Parameters p = {all, all + s.n_radial(), all + s.n_radial() + s.n_scalar};
-    work_.resize(engine.evaluate_workspace(s, lanes_.most_slots) + 8);
-    double *gradient = aligned(gradient_), *of_pairs = gradient + 4 * n_atoms_, unused[6] = {};
-    std::fill(gradient, of_pairs, 0.0);
-    once_.assign(n_atoms_, 0.0);
-    const Output out = {energy_.data(), gradient, unused, nullptr};
-    for (std::int64_t b = 0; b < lanes_.n_blocks; ++b) {
-        std::fill(of_pairs + 4 * of_block_[b], of_pairs + 4 * of_block_[b + 1], 0.0);  // while it is at hand
-        for (double sign : {1.0, -1.0}) {
-            if (sign < 0.0 && !member.symmetrise) continue;
-            engine.evaluate(s, p, lanes_, b, {vector_.data(), moment_.data(), sign}, aligned(work_), out);
-            for (int l = 0; l < lanes_.count[b]; ++l) {
-                const std::int32_t i = lanes_.atom[b * lanes_.lanes + l];
-                once_[i] += energy_[i];
-            }
-        }
-    }
+    const std::int64_t* begin = slot_begin_.data() + block * (s.n_types + 1);
+    Lanes one = lanes_;
+    one.n_blocks = 1;
+    one.count += block;
+    one.type += block * one.lanes;
+    one.atom += block * one.lanes;
+    one.slot_begin = begin;
+    one.most_slots = int(begin[s.n_types] - begin[0]);
+    one.pair = slots_.pair.data();
+    one.neighbour = slots_.place.data();
+    const std::size_t needed = engine.evaluate_workspace(s, one.most_slots) + 8;
+    if (bench.work.size() < needed) bench.work.resize(needed);
+    double *gradient = aligned(gradient_), *of_pairs = gradient + 4 * n_atoms_, before[kMostLanes], unused[6] = {};
+    std::fill(of_pairs + 4 * room_begin_[block], of_pairs + 4 * pairs_end_[one.atom[one.count[0] - 1]], 0.0);
+    for (int l = 0; l < one.count[0]; ++l) std::fill_n(gradient + 4 * std::int64_t(one.atom[l]), 4, 0.0);
+    const auto evaluate = [&](double sign) {
+        engine.evaluate(s, p, one, 0, {vector_.data(), moment_.data(), sign}, aligned(bench.work), {energy_.data(), gradient, unused, nullptr});
+    };
+    evaluate(1.0);
+    if (!member.symmetrise) return;
+    for (int l = 0; l < one.count[0]; ++l) before[l] = energy_[one.atom[l]];
+    evaluate(-1.0);
+    for (int l = 0; l < one.count[0]; ++l) energy_[one.atom[l]] += before[l];
 }
 
-// Forces of one member on the atoms of a run, its share of the mean virial; returns its energy.
-double Group::gather(std::size_t r, double weight, double share, double* force) {
-    const double *gradient = aligned(gradient_), *of_pairs = gradient + 4 * n_atoms_;
+// Forces of the pairs of one part on the atoms of its run, energy and virial.
+void Group::sum(const Member& member, std::size_t m, std::size_t p) {
+    const Part& part = parts_[p];
+    const std::int64_t first = begin_[part.run], n = begin_[part.run + 1] - first;
+    const double *g = aligned(gradient_), *of_pairs = g + 4 * n_atoms_, factor = weight(member);
+    double* force = forces_.data() + 3 * (std::int64_t(m) * n_rows_ + part.row);
     double energy = 0.0, w[6] = {};
-    for (std::int64_t i = begin_[r]; i < begin_[r + 1]; ++i) {
-        energy += once_[i];
-        for (int a = 0; a < 3; ++a) force[3 * i + a] -= weight * gradient[4 * i + a];
+    std::fill(force, force + 3 * n, 0.0);
+    for (std::int64_t i = part.begin; i < part.end; ++i) {
+        energy += energy_[i];
+        for (int a = 0; a < 3; ++a) force[3 * (i - first) + a] -= factor * g[4 * i + a];
     }
-    for (std::int64_t i = begin_[r]; i < begin_[r + 1]; ++i)
+    for (std::int64_t i = part.begin; i < part.end; ++i)
         for (std::int64_t k = pairs_begin_[i]; k < pairs_end_[i]; ++k) {
-            const double *g = of_pairs + 4 * k, *v = vector_.data() + 3 * k;
-            double* f = force + 3 * std::int64_t(other_[k]);
+            const double *h = of_pairs + 4 * k, *v = vector_.data() + 3 * k;
+            double* f = force + 3 * (other_[k] - first);
             for (int a = 0; a < 3; ++a) {
-                f[a] -= weight * g[a];
-                w[a] += v[a] * g[a];
+                f[a] -= factor * h[a];
+                w[a] += v[a] * h[a];
             }
-            w[3] += 0.5 * (v[1] * g[2] + v[2] * g[1]);
-            w[4] += 0.5 * (v[0] * g[2] + v[2] * g[0]);
-            w[5] += 0.5 * (v[0] * g[1] + v[1] * g[0]);
+            w[3] += v[1] * h[2] + v[2] * h[1];
+            w[4] += v[0] * h[2] + v[2] * h[0];
+            w[5] += v[0] * h[1] + v[1] * h[0];
         }
-    for (int a = 0; a < 6; ++a) runs[r]->virial[a] += share * w[a];
-    return weight * energy;
+    energies_[m * parts_.size() + p] = factor * energy;
+    for (int a = 0; a < 6; ++a) virials_[m * parts_.size() + p][a] = factor * (a < 3 ? 1.0 : 0.5) * w[a];
 }
 
 // Mean and sample standard deviation over the members, as magflow.core.prediction has them.
-void Group::average(std::size_t r, std::size_t members, double factor) {
+void Group::average(std::size_t r, const std::vector<Member>& members, double factor) {
     Run& run = *runs[r];
-    const double k = double(members), one_less = members > 1 ? k - 1.0 : 1.0;
-    double mean = 0.0, spread = 0.0, largest = 0.0;
-    for (std::size_t m = 0; m < members; ++m) mean += energies_[m * runs.size() + r] / k;
-    for (std::size_t m = 0; m < members; ++m) spread += std::pow(energies_[m * runs.size() + r] - mean, 2);
-    run.energy = mean;
-    run.energy_deviation = std::sqrt(spread / one_less);
-    for (std::int64_t i = begin_[r]; i < begin_[r + 1]; ++i) {
+    const std::size_t n_members = members.size();
+    const double k = double(n_members), one_less = n_members > 1 ? k - 1.0 : 1.0;
+    const auto mine = [&](const Part& part) { return part.run == r; };
+    const std::size_t begin = std::find_if(parts_.begin(), parts_.end(), mine) - parts_.begin();
+    const std::size_t end = std::find_if_not(parts_.begin() + begin, parts_.end(), mine) - parts_.begin();
+    std::vector<double> of_member(n_members, 0.0);
+    const auto deviation = [&](double mean) {
+        double spread = 0.0;
+        for (double x : of_member) spread += (x - mean) * (x - mean);
+        return spread;
+    };
+    run.virial = {};
+    for (std::size_t m = 0; m < n_members; ++m)
+        for (std::size_t p = begin; p < end; ++p) {
+            of_member[m] += energies_[m * parts_.size() + p];
+            for (int a = 0; a < 6; ++a) run.virial[a] += virials_[m * parts_.size() + p][a] / k;
+        }
+    run.energy = 0.0;
+    for (double e : of_member) run.energy += e / k;
+    run.energy_deviation = std::sqrt(deviation(run.energy) / one_less);
+    double largest = 0.0, closest = std::numeric_limits<double>::infinity();
+    for (std::int64_t i = 0; i < begin_[r + 1] - begin_[r]; ++i) {
         double variance = 0.0;
         for (int a = 0; a < 3; ++a) {
-            double f = 0.0;
-            for (std::size_t m = 0; m < members; ++m) f += forces_[3 * (m * n_atoms_ + i) + a];
-            f /= k;
-            for (std::size_t m = 0; m < members; ++m) variance += std::pow(forces_[3 * (m * n_atoms_ + i) + a] - f, 2);
-            run.force[i - begin_[r]][a] = f;
+            double mean = 0.0;
+            for (std::size_t m = 0; m < n_members; ++m) {
+                double f = 0.0;
+                for (std::size_t p = begin; p < end; ++p) f += forces_[3 * (std::int64_t(m) * n_rows_ + parts_[p].row + i) + a];
+                of_member[m] = f;
+                mean += f;
+            }
+            run.force[i][a] = mean / k;
+            variance += deviation(mean / k);
         }
         largest = std::max(largest, variance);
+        closest = std::min(closest, closest_[begin_[r] + i]);
     }
     run.deviation = factor * std::sqrt(largest / one_less);
+    run.closest = std::sqrt(closest);
 }
 
 }  // namespace mmtp

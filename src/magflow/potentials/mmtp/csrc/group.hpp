@@ -1,7 +1,8 @@
 // Runs that are evaluated together: enough atoms to fill the SIMD lanes.
 //
-// The result of a run does not depend, not by a bit, on which atoms share its lanes: every pair gets a place of its own
-// for dE/dr of the neighbour, and these are summed run by run in the order of the run's list.
+// The result of a run does not depend, not by a bit, on which atoms share its lanes or on the number of threads: every pair
+// gets a place of its own for dE/dr of the neighbour, and these are summed run by run, part by part, in the order of the
+// run's list.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -20,44 +21,62 @@ class Group {
     bool laid_out = false;  // to be set to false when a run leaves or gets another list
 
     // Energy, forces, virial and their deviations of every run where it is.
-    void evaluate(const Engine&, const std::vector<Member>&, double deviation_factor);
+    void evaluate(const Engine&, const std::vector<Member>&, double deviation_factor, Workers&);
 
   private:
-    void lay_out(const Engine&, const Spec&);
+    using Vec4 = std::array<double, 4>;
+
+    // What a thread works in.
+    struct Bench {
+        std::vector<std::int64_t> lane_first, lane_end;  // see slots.hpp
+        std::vector<double> work;
+    };
+    // Atoms of a run whose pairs are summed in one go.
+    struct Part {
+        std::size_t run;
+        std::int64_t begin, end;  // atoms of this group
+        std::int64_t row;         // in `forces_`, of the run's first atom
+    };
+
+    void lay_out(const Engine&, const Spec&, std::size_t members);
     void assign_lanes(const Engine&, const Spec&);
+    void divide_runs();
     void copy_state();
-    void find_pairs(const Spec&);
     std::int64_t add_pairs(std::int32_t atom, const Spec&, std::int64_t pair, std::int64_t* end);
-    void evaluate_member(const Engine&, const Member&);
-    double gather(std::size_t run, double weight, double share, double* force);
-    void average(std::size_t run, std::size_t members, double factor);
+    void find_pairs(std::int64_t block, const Spec&, Bench&);
+    void evaluate_block(const Engine&, const Member&, std::int64_t block, Bench&);
+    void sum(const Member&, std::size_t member, std::size_t part);
+    void average(std::size_t run, const std::vector<Member>&, double factor);
 
     std::int64_t n_atoms_ = 0;
-    std::vector<std::int64_t> begin_;   // [run] first atom, and the end
-    std::vector<std::int32_t> run_of_;  // [atom]
-    std::vector<Vec3> position_;        // [atom] A
+    std::vector<std::int64_t> begin_;  // [run] first atom, and the end
+    std::vector<Vec4> place_;          // [atom] x, y, z (A) and moment
 
     // Pairs as far as the lists of the runs reach.
-    std::vector<std::int64_t> first_;      // [atom][type], and the end
-    std::vector<std::int32_t> neighbour_;  // [pair] atom of this group
-    std::vector<const Vec3*> shift_;       // [atom] of its first pair
+    std::vector<std::int64_t> first_;  // [atom][type], and the end
+    std::vector<Listed> listed_;       // atom of this group, row of `shifts_`
+    std::vector<Vec4> shifts_;         // x, y, z (A) and 0, run after run
 
-    // Pairs within the cutoff where the atoms are now, block after block and lane after lane.
+    // Pairs within the cutoff where the atoms are now; each block has room for all that are listed.
+    std::vector<std::int64_t> room_begin_;               // [block] its first pair
     std::vector<std::int64_t> pairs_begin_, pairs_end_;  // [atom]
-    std::vector<std::int64_t> of_block_;                 // [block] first pair, and the end
-    std::vector<std::int64_t> lane_first_, lane_end_;    // of the block at hand, see slots.hpp
     std::vector<std::int32_t> other_;                    // [pair] atom of this group
     std::vector<double> vector_;                         // [pair][3] A
-    std::vector<double> closest_;                        // [run] A^2, also beyond the cutoff
+    std::vector<double> closest_;                        // [atom] A^2, also beyond the cutoff
 
     // The same in SIMD lanes, which atoms keep while the lists hold.
     std::unique_ptr<Packing> packing_;
     Lanes lanes_;
-    std::vector<std::int64_t> slot_begin_;   // [block][type], and the end
+    std::vector<std::int64_t> slot_begin_;   // [block][type], and the block's end: n_types + 1 numbers
     Slots slots_;                            // of all blocks
-    std::vector<double> moment_, gradient_;  // [place]: the atoms, then pairs, then the place of empty slots
-    std::vector<double> energy_, once_, work_;
-    std::vector<double> forces_, energies_;  // [member][atom][3], [member][run]
+    std::vector<Bench> benches_;             // [thread]
+    std::vector<double> moment_, gradient_;  // [place]: the atoms, then the pairs
+    std::vector<double> energy_;             // [atom]
+
+    std::vector<Part> parts_;
+    std::vector<double> forces_, energies_;       // [member][row][3], [member][part]
+    std::vector<std::array<double, 6>> virials_;  // [member][part]
+    std::int64_t n_rows_ = 0;
 };
 
 }  // namespace mmtp
