@@ -83,10 +83,10 @@ def deepmd_kit() -> None:
 
 @pytest.fixture(scope="session")
 def nequip() -> None:
-    """The test runs nequip; it is skipped, visibly, where there is none."""
-    from magflow.potentials.nequip.program import NEQUIP
+    """The test runs nequip and its extension nequip-allegro; it is skipped, visibly, where one is lacking."""
+    from magflow.potentials.nequip.program import ALLEGRO
 
-    _needed(NEQUIP)
+    _needed(ALLEGRO)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from magflow.potentials.deepmd import DpFamily, DpSpinFamily
 from magflow.potentials.difference import DifferenceFamily
 from magflow.potentials.flare import FlareFamily
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.nequip import NequipFamily, NequipSpinFamily
+from magflow.potentials.nequip import AllegroFamily, NequipFamily, NequipSpinFamily
 from magflow.potentials.sgp import SgpFamily
 from magflow.testing import PotentialFamilyContract
 from magflow.testing.springs import ELEMENTS, springs, two_atoms, without_moments
@@ -28,7 +28,6 @@ DEEPMD = {
 NEQUIP = {
     "cutoff": 3.5,
     "features": 8,
-    "radial_neurons": 16,
     "radial_functions": 6,
     "batch_frames": 8,
     "learning_rate": (2e-2, 1e-4),
@@ -47,10 +46,11 @@ FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "flare-b3": lambda: FlareFamily(descriptor="B3", cutoff=4.5, n_max=3, l_max=2, environments=8),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
-    "nequip": lambda: NequipFamily(epochs=20, **NEQUIP),
-    "nequip-spin": lambda: NequipSpinFamily(epochs=40, **NEQUIP),
+    "nequip": lambda: NequipFamily(epochs=20, radial_neurons=16, **NEQUIP),
+    "nequip-spin": lambda: NequipSpinFamily(epochs=40, radial_neurons=16, **NEQUIP),
+    "allegro": lambda: AllegroFamily(epochs=20, tensor_features=4, neurons=16, **NEQUIP),
 }
-OUTSIDE = {"dp": "deepmd", "nequip": "nequip", "flare": "flare"}
+OUTSIDE = {"dp": "deepmd", "nequip": "nequip", "allegro": "nequip", "flare": "flare"}
 """First word of a family's name to the marker of its program, whose every fit starts PyTorch and takes seconds."""
 FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip", "flare": "flare_core"}
 

@@ -22,6 +22,7 @@ DEEPMD = {
     "interval": 20,
 }
 NEQUIP = {"cutoff": 3.5, "features": 4, "radial_neurons": 8, "epochs": 6, "batch_frames": 2}
+ALLEGRO = {"cutoff": 3.5, "features": 4, "tensor_features": 2, "neurons": 8, "epochs": 6, "batch_frames": 2}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ NEQUIP = {"cutoff": 3.5, "features": 4, "radial_neurons": 8, "epochs": 6, "batch
         pytest.param("deepmd_kit", "dp-spin", DEEPMD, marks=pytest.mark.deepmd),
         pytest.param("nequip", "nequip", NEQUIP, marks=pytest.mark.nequip),
         pytest.param("nequip", "nequip-spin", NEQUIP, marks=pytest.mark.nequip),
+        pytest.param("nequip", "allegro", ALLEGRO, marks=pytest.mark.nequip),
     ],
 )
 def test_a_campaign_trains_with_another_program(program, family, settings, tmp_path, write_campaign, request):

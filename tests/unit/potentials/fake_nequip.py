@@ -12,6 +12,7 @@ from pathlib import Path
 
 MODE = os.environ.get("FAKE_NEQUIP", "")
 EPOCHS = 20
+_ABSENT_EXTENSION = "ModuleNotFoundError: No module named 'allegro'"
 
 
 def row(epoch: int) -> dict:
@@ -68,9 +69,10 @@ def main() -> None:
     refusals = {
         "absent": "ModuleNotFoundError: No module named 'nequip'",
         "old": "nequip 0.18.1 is installed, 0.19.* is needed",
+        "extension": _ABSENT_EXTENSION if task == "train" or "nequip-allegro" in rest else "",
         "torch": "OSError: libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent",
     }
-    if MODE in refusals:
+    if refusals.get(MODE):
         sys.exit(refusals[MODE])
     if task == "versions":
         print(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))

@@ -16,7 +16,7 @@ from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.potentials.nequip import NequipFamily, NequipPotential, NequipSpinFamily, graph, inputs
+from magflow.potentials.nequip import AllegroFamily, NequipFamily, NequipPotential, NequipSpinFamily, graph, inputs
 from magflow.potentials.nequip.definition import definition, started
 from magflow.potentials.nequip.settings import NequipSettings
 
@@ -193,6 +193,41 @@ def test_settings_that_make_no_sense(settings):
 def test_families_are_found_by_name():
     assert plugins.load(plugins.POTENTIAL_FAMILIES, "nequip") is NequipFamily
     assert plugins.load(plugins.POTENTIAL_FAMILIES, "nequip-spin") is NequipSpinFamily
+    assert plugins.load(plugins.POTENTIAL_FAMILIES, "allegro") is AllegroFamily
+
+
+class TestArchitectures:
+    def test_the_sizes_of_an_allegro_reach_its_input(self):
+        family = AllegroFamily(cutoff=4.0, layers=2, features=12, tensor_features=3, neurons=9, radial_functions=5)
+        items = [item(0, moments=False)]
+        form = form_of(family, items)
+        given = inputs.training_input(family, form, arrays_of(items, magnetic=False), 1, validated=False, started=False)
+        assert given["training_module"]["model"]["definition"]["architecture"] == "allegro"
+        assert given["training_module"]["model"]["definition"]["network"] == {
+            "layers": 2, "l_max": 1, "features": 12, "tensor_features": 3, "neurons": 9, "radial_functions": 5,
+        }  # fmt: skip
+
+    def test_an_allegro_sees_one_cutoff_far(self):
+        families = [AllegroFamily(cutoff=4.0, layers=3), NequipFamily(cutoff=4.0, layers=3)]
+        assert [model(family).cutoff for family in families] == [4.0, 12.0]
+
+    def test_each_is_a_family_of_its_own(self):
+        given = model(AllegroFamily(cutoff=4.0))
+        assert AllegroFamily().load(given.to_bytes()).family == "allegro"
+        with pytest.raises(InputError, match="another family; seen: allegro"):
+            NequipFamily().load(given.to_bytes())
+        with pytest.raises(InputError, match="another family; seen: nequip"):
+            AllegroFamily(cutoff=4.0).fit([item(0)], elements=SPECIES, seed=0, start=model())
+
+    def test_a_model_without_the_name_of_its_architecture_is_a_nequip(self):
+        given = dict(model().definition)
+        del given["architecture"]
+        assert NequipPotential(given, {}).family == "nequip"
+
+    def test_settings_of_one_are_refused_by_the_other(self):
+        for family, setting in ((AllegroFamily, "radial_neurons"), (NequipFamily, "tensor_features")):
+            with pytest.raises(ValidationError, match=setting):
+                family(**{setting: 8})
 
 
 class TestRefusals:

@@ -16,7 +16,7 @@ import pytest
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.potentials.nequip import training
 from magflow.potentials.nequip.curve import read_curve
-from magflow.potentials.nequip.program import NEQUIP
+from magflow.potentials.nequip.program import ALLEGRO, NEQUIP
 from magflow.potentials.outside import following, process
 
 FAKE = Path(__file__).with_name("fake_nequip.py")
@@ -125,6 +125,13 @@ def test_an_installation_that_does_not_work(fake, directory, mode, said):
     assert not NEQUIP.probe().ok and said in NEQUIP.probe().detail
     with pytest.raises(MissingToolError, match=r"magflow\[nequip\]"):
         run(directory)
+
+
+def test_an_extension_that_is_lacking_is_named_and_matters_to_its_own_family_alone(fake, directory):
+    fake("extension")
+    assert NEQUIP.probe().ok and not ALLEGRO.probe().ok
+    with pytest.raises(MissingToolError, match=r"nequip-allegro does not start.*named 'allegro'.*magflow\[nequip\]"):
+        run(directory, program=ALLEGRO)
 
 
 def test_no_such_python(monkeypatch):

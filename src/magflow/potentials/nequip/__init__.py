@@ -1,7 +1,7 @@
-"""NequIP (``nequip``), and a NequIP that reads collinear moments (``nequip-spin``)."""
+"""NequIP (``nequip``), a NequIP that reads collinear moments (``nequip-spin``), and Allegro (``allegro``)."""
 
-from magflow.potentials.nequip.family import NequipFamily, NequipSpinFamily
+from magflow.potentials.nequip.family import AllegroFamily, NequipFamily, NequipSpinFamily
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.settings import NequipWeights
 
-__all__ = ["NequipFamily", "NequipPotential", "NequipSpinFamily", "NequipWeights"]
+__all__ = ["AllegroFamily", "NequipFamily", "NequipPotential", "NequipSpinFamily", "NequipWeights"]

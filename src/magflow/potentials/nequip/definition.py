@@ -41,6 +41,7 @@ def definition(
         The labels it is to learn, and their :func:`~magflow.potentials.nequip.graph.labelled_graph`.
     """
     found: dict[str, Any] = {
+        "architecture": str(settings.architecture),
         "species": list(species),
         "cutoff": settings.cutoff,
         "precision": str(settings.precision),

@@ -1,4 +1,4 @@
-"""The families ``nequip`` and ``nequip-spin``."""
+"""The families ``nequip``, ``nequip-spin`` and ``allegro``."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ from magflow.core.protocols import FitReport, Potential, Probe, Progress
 from magflow.potentials.nequip.finetuning import finetune_nequip
 from magflow.potentials.nequip.fit import fit_nequip
 from magflow.potentials.nequip.potential import NequipPotential
-from magflow.potentials.nequip.program import NEQUIP
-from magflow.potentials.nequip.settings import NequipSettings
+from magflow.potentials.nequip.program import PROGRAMS
+from magflow.potentials.nequip.settings import Architecture, NequipSettings
 
 
 class NequipBase(NequipSettings):
     """What acts on the settings."""
 
+    sizes: ClassVar[tuple[str, ...]]
+    """Settings that are sizes of the network."""
+
     @property
     def network(self) -> dict[str, int]:
         """Sizes of the network."""
-        return {
-            "layers": self.layers,
-            "l_max": self.l_max,
-            "features": self.features,
-            "radial_neurons": self.radial_neurons,
-            "radial_functions": self.radial_functions,
-        }
+        return {name: getattr(self, name) for name in self.sizes}
 
     def fit(
         self,
@@ -114,11 +111,21 @@ class NequipBase(NequipSettings):
         return NequipPotential.from_bytes(data, family=self.name)
 
     def probe(self) -> list[Probe]:
-        """Whether nequip starts, and on which PyTorch."""
-        return [NEQUIP.probe()]
+        """Whether nequip starts, with what the network is made of, and on which PyTorch."""
+        return [PROGRAMS[self.architecture].probe()]
 
 
-class NequipFamily(NequipBase):
+class MessagePassing(NequipBase):
+    """Networks in which atoms pass messages to their neighbours."""
+
+    sizes: ClassVar[tuple[str, ...]] = ("layers", "l_max", "features", "radial_neurons", "radial_functions")
+
+    layers: int = Field(default=2, ge=1, le=8, description="Layers; each lets an atom see one cutoff farther.")
+    features: int = Field(default=16, ge=1, le=512, description="Features of each rotation order on an atom.")
+    radial_neurons: int = Field(default=32, ge=1, le=1024, description="Neurons of the network that reads distances.")
+
+
+class NequipFamily(MessagePassing):
     """NequIP without moments: energies and forces of the ground state the labels were made in."""
 
     name: ClassVar[str] = "nequip"
@@ -126,7 +133,7 @@ class NequipFamily(NequipBase):
     needs_moments: ClassVar[bool] = False
 
 
-class NequipSpinFamily(NequipBase):
+class NequipSpinFamily(MessagePassing):
     """A NequIP that reads collinear moments; magnetic forces are labels and output.
 
     The energy of M and of -M is the same number, because moments enter by products of even degree alone.
@@ -135,12 +142,27 @@ class NequipSpinFamily(NequipBase):
     name: ClassVar[str] = "nequip-spin"
     magnetic: ClassVar[bool] = True
     needs_moments: ClassVar[bool] = True
+    sizes: ClassVar[tuple[str, ...]] = (*MessagePassing.sizes, "moment_functions")
 
     moment_functions: int = Field(
         default=3, ge=2, le=6, description="Chebyshev polynomials of a moment, from the constant on."
     )
 
-    @property
-    def network(self) -> dict[str, int]:
-        """Sizes of the network."""
-        return {**super().network, "moment_functions": self.moment_functions}
+
+class AllegroFamily(NequipBase):
+    """Allegro: features of pairs, no messages, so that an atom sees one cutoff far whatever the layers. No moments."""
+
+    name: ClassVar[str] = "allegro"
+    architecture: ClassVar[Architecture] = Architecture.ALLEGRO
+    magnetic: ClassVar[bool] = False
+    needs_moments: ClassVar[bool] = False
+    sizes: ClassVar[tuple[str, ...]] = ("layers", "l_max", "features", "tensor_features", "neurons", "radial_functions")
+
+    layers: int = Field(default=1, ge=1, le=8, description="Layers; each multiplies in the neighbours once more.")
+    features: int = Field(default=32, ge=1, le=512, description="Scalar features of a pair of atoms.")
+    tensor_features: int = Field(
+        default=8, ge=1, le=512, description="Features of a pair of each rotation order that are multiplied."
+    )
+    neurons: int = Field(
+        default=32, ge=1, le=1024, description="Neurons of each network: of distances, layers and energies of pairs."
+    )

@@ -24,6 +24,7 @@ from magflow.potentials.nequip.fit import as_start
 from magflow.potentials.nequip.graph import graph, labelled_graph
 from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION, write_yaml
 from magflow.potentials.nequip.potential import NequipPotential
+from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import NequipSettings
 from magflow.potentials.outside.labels import check, errors
 from magflow.potentials.outside.workdir import training_directory
@@ -70,7 +71,12 @@ def finetune_nequip(
 
     prepared = time.perf_counter()
     with training_directory(workdir, write) as directory:
-        trained = training.finetune(directory, turns=settings.finetuning.turns, progress=progress)
+        trained = training.finetune(
+            directory,
+            turns=settings.finetuning.turns,
+            progress=progress,
+            program=PROGRAMS[settings.architecture],
+        )
     ended = time.perf_counter()
     potential = NequipPotential(form, trained.parameters)
     rmse = {part: errors(potential, items) for part, items in ((TRAIN, train), (VALIDATION, validation)) if items}

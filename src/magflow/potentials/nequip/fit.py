@@ -17,6 +17,7 @@ from magflow.potentials.nequip.definition import definition, started
 from magflow.potentials.nequip.graph import labelled_graph
 from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION
 from magflow.potentials.nequip.potential import NequipPotential
+from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import NequipSettings
 from magflow.potentials.outside.labels import check, errors
 from magflow.potentials.outside.settings import StartBias
@@ -62,6 +63,7 @@ def fit_nequip(
             patience=settings.patience,
             validated=bool(validation),
             progress=progress,
+            program=PROGRAMS[settings.architecture],
         )
     ended = time.perf_counter()
     potential = NequipPotential(form, trained.parameters)

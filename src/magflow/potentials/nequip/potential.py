@@ -25,7 +25,8 @@ from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
 from magflow.potentials.nequip.graph import batches, graph
-from magflow.potentials.nequip.program import NEQUIP
+from magflow.potentials.nequip.program import PROGRAMS
+from magflow.potentials.nequip.settings import Architecture
 
 FORMAT = Mark("NequIP model", "magflow-nequip")
 _PARAMETER = "parameter:"
@@ -49,8 +50,13 @@ class NequipPotential:
 
     @property
     def family(self) -> str:
-        """``nequip-spin`` or ``nequip``."""
-        return "nequip-spin" if self.magnetic else "nequip"
+        """The name of its family."""
+        return f"{self.architecture}-spin" if self.magnetic else str(self.architecture)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The kind of its network; in files of older releases there was one."""
+        return Architecture(self.definition.get("architecture", Architecture.NEQUIP))
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -59,7 +65,9 @@ class NequipPotential:
 
     @property
     def cutoff(self) -> float:
-        """Largest distance at which atoms act on the energy of another, A: one cutoff for each layer."""
+        """Largest distance at which atoms act on the energy of another, A: one cutoff for each layer of messages."""
+        if self.architecture is Architecture.ALLEGRO:
+            return self._one_layer
         return self._one_layer * int(self.definition["network"]["layers"])
 
     @property
@@ -136,7 +144,7 @@ class NequipPotential:
 
     def _asked(self, op: str, frames: Sequence[Frame], first: int, **more: np.ndarray) -> dict[str, np.ndarray]:
         arrays = graph(frames, self.species, self._one_layer, magnetic=self.magnetic, first=first)
-        return NEQUIP.server().of_model(op, self._key, self._arrays, **arrays, **more)
+        return PROGRAMS[self.architecture].server().of_model(op, self._key, self._arrays, **arrays, **more)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         named = {f"{_PARAMETER}{name}": values for name, values in self.parameters.items()}

@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from magflow.potentials.outside.settings import StartBias
 
 
+class Architecture(StrEnum):
+    """Kinds of networks."""
+
+    NEQUIP = "nequip"
+    ALLEGRO = "allegro"
+
+
 class Precision(StrEnum):
     """Numbers of the network; positions and energies are always of double precision."""
 
@@ -95,19 +102,17 @@ class FinetuningSettings(BaseModel):
 
 
 class NequipSettings(BaseModel):
-    """What the two families share."""
+    """What the families share; each adds the sizes that its network alone has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    architecture: ClassVar[Architecture] = Architecture.NEQUIP
     name: ClassVar[str]
     magnetic: ClassVar[bool]
     needs_moments: ClassVar[bool]
 
     cutoff: float = Field(default=5.0, gt=1.0, le=12.0, description="Neighbour cutoff, A.")
-    layers: int = Field(default=2, ge=1, le=8, description="Layers; each lets an atom see one cutoff farther.")
     l_max: int = Field(default=1, ge=0, le=4, description="Largest rotation order of the features.")
-    features: int = Field(default=16, ge=1, le=512, description="Features of each rotation order on an atom.")
-    radial_neurons: int = Field(default=32, ge=1, le=1024, description="Neurons of the network that reads distances.")
     radial_functions: int = Field(default=8, ge=1, le=32, description="Bessel functions of the distance.")
     precision: Precision = Field(
         default=Precision.FLOAT64,

@@ -19,6 +19,7 @@ from magflow.errors import CampaignError
 from magflow.potentials.nequip.curve import Curve, read_curve
 from magflow.potentials.nequip.program import NEQUIP
 from magflow.potentials.outside.following import LOG, Run, diverged, spent
+from magflow.potentials.outside.process import Program
 
 INPUT, VERSIONS, BEST, FINAL = "input.yaml", "versions.json", "best.npz", "final.npz"
 """Files of a training's directory: what it reads; what ran it; parameters of the best validated and the last epoch."""
@@ -58,7 +59,15 @@ def last_checkpoint(directory: Path) -> Path | None:
     return found[max(whole)] if whole else None
 
 
-def train(directory: Path, *, epochs: int, patience: int, validated: bool, progress: Progress | None = None) -> Trained:
+def train(
+    directory: Path,
+    *,
+    epochs: int,
+    patience: int,
+    validated: bool,
+    progress: Progress | None = None,
+    program: Program = NEQUIP,
+) -> Trained:
     """Run the training that ``input.yaml`` in `directory` describes, from its last checkpoint if there is one.
 
     Parameters
@@ -69,6 +78,8 @@ def train(directory: Path, *, epochs: int, patience: int, validated: bool, progr
         Validations without a better one that end it.
     validated
         Whether there is a validation.
+    program
+        That runs it.
 
     Raises
     ------
@@ -83,12 +94,12 @@ def train(directory: Path, *, epochs: int, patience: int, validated: bool, progr
     if not (directory / FINAL).is_file() and curve.validations_since_best < patience:
         checkpoint = last_checkpoint(directory)
         arguments = [] if checkpoint is None else [f"++ckpt_path={checkpoint.name}"]
-        cost = Run(NEQUIP, directory, read_curve, epochs, patience).run(arguments, progress)
+        cost = Run(program, directory, read_curve, epochs, patience).run(arguments, progress)
         curve = read_curve(directory)
     return _trained(directory, curve, cost, BEST if validated else FINAL)
 
 
-def finetune(directory: Path, *, turns: int, progress: Progress | None = None) -> Trained:
+def finetune(directory: Path, *, turns: int, progress: Progress | None = None, program: Program = NEQUIP) -> Trained:
     """Run the fine-tuning that ``finetune.json`` in `directory` describes, from its checkpoint if there is one.
 
     Raises
@@ -98,7 +109,7 @@ def finetune(directory: Path, *, turns: int, progress: Progress | None = None) -
     """
     cost, read = spent(directory), partial(read_curve, counted=TURN)
     if not (directory / FINAL).is_file():
-        cost = Run(NEQUIP, directory, read, turns, turns, task="finetune").run([FINETUNE], progress)
+        cost = Run(program, directory, read, turns, turns, task="finetune").run([FINETUNE], progress)
     return _trained(directory, read(directory), cost, FINAL)
 
 

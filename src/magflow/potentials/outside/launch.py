@@ -3,7 +3,8 @@
 ``launch.py PARENT BACKEND versions|serve|TASK ...``; started by :mod:`magflow.potentials.outside.process`. It imports
 nothing of magflow, because its environment may hold the program alone. A backend is a module with
 
-- ``versions()``: name to version of what is installed, after everything that a training imports was imported;
+- ``versions(*needs)``: name to version of what is installed, after everything that a training imports was imported;
+  fails without an extension that a program needs;
 - ``train(arguments)``: run the program's own training, and a function for each other task that takes long;
 - ``load(arrays)``: a model;
 - ``evaluate(model, arrays)``: what it says;
@@ -114,7 +115,7 @@ def main() -> None:
         return importlib.import_module(file.stem)
 
     if task == "versions":
-        print(json.dumps(load_backend().versions()))
+        print(json.dumps(load_backend().versions(*rest)))
     elif task == "serve":
         serve(load_backend)
     else:

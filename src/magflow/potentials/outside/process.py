@@ -49,6 +49,8 @@ class Program:
         Environment variables for threads beside OpenMP's.
     variables
         Other environment variables.
+    needs
+        Extensions it has to have; the backend's ``versions`` is told.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Program:
     backend: Path
     threads: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def python(self) -> str:
@@ -134,7 +137,7 @@ def _versions(program: Program, python: str) -> Mapping[str, str]:
     name = program.name
     with tempfile.TemporaryFile() as noise:
         process = program.start(
-            program.command("versions"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=noise
+            program.command("versions", *program.needs), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=noise
         )
         try:
             output, _ = process.communicate(timeout=_PROBE_TIMEOUT_S)
@@ -190,6 +193,8 @@ class Server:
                 self.program.versions()  # says what is wrong with the installation, if something is
                 raise CampaignError(f"the process that evaluates models of {self.program.name} ended", seen=seen)
         if "error" in answer:
+            if answer["error"].item().startswith(ModuleNotFoundError.__name__):
+                self.program.versions()  # says how to install it
             raise InputError(f"{self.program.name} cannot use the model", seen=str(answer["error"]))
         return answer
 

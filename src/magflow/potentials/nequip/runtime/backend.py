@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from nequip.model import NequIPGNNModel
 from nequip.utils.global_state import set_global_state
 from spin_network import MAGNETIC_FORCES, MagneticNequIPModel
 
-SUPPORTED = "0.19."
-"""Releases of nequip whose modules are known here."""
+SUPPORTED = {"nequip": "0.19.", "nequip-allegro": "0.8."}
+"""Releases whose modules are known here."""
+EXTENSIONS = {"nequip-allegro": "allegro"}
+"""Extensions of nequip and what they are imported as."""
 FIELDS = {"position": Keys.POSITIONS_KEY, "type": Keys.ATOM_TYPE_KEY, "moment": Keys.MAGMOM_KEY}
 """Arrays of atoms and what nequip calls them; forces and magnetic forces have one name."""
 _PARAMETER = "parameter:"
@@ -29,12 +32,17 @@ _PARAMETER = "parameter:"
 register_fields(node_fields=[MAGNETIC_FORCES])
 
 
-def versions() -> dict[str, str]:
-    """Versions of what is installed, having imported what a training imports."""
+def versions(*needs: str) -> dict[str, str]:
+    """Versions of what is installed, having imported what a training imports, and the extensions it `needs`."""
     import_module("nequip.scripts.train")
-    if not nequip_version.startswith(SUPPORTED):
-        sys.exit(f"nequip {nequip_version} is installed, {SUPPORTED}* is needed")
-    return {"nequip": nequip_version, "torch": torch.__version__}
+    found = {"nequip": nequip_version, "torch": torch.__version__}
+    for name, module in EXTENSIONS.items():
+        if name in needs or find_spec(module):
+            found[name] = import_module(module).__version__
+    for name in ("nequip", *needs):
+        if not found[name].startswith(SUPPORTED[name]):
+            sys.exit(f"{name} {found[name]} is installed, {SUPPORTED[name]}* is needed")
+    return found
 
 
 def train(arguments: list[str]) -> None:
@@ -51,7 +59,7 @@ def finetune(arguments: list[str]) -> None:
     """Fine-tune a network in the current directory, as a file there says."""
     from finetune import run
 
-    Path("versions.json").write_text(json.dumps({"nequip": nequip_version, "torch": torch.__version__}))
+    Path("versions.json").write_text(json.dumps(versions()))
     run(arguments)
 
 
@@ -71,25 +79,50 @@ def network(definition: Mapping[str, Any], seed: int, parameters: str | Mapping[
         "num_layers": sizes["layers"],
         "l_max": sizes["l_max"],
         "parity": False,
-        "num_features": sizes["features"],
-        "radial_mlp_depth": 1,
-        "radial_mlp_width": sizes["radial_neurons"],
-        "num_bessels": sizes["radial_functions"],
         "avg_num_neighbors": float(definition["neighbours"]),
         "per_type_energy_scales": float(definition["energy_scale"]),
         "per_type_energy_shifts": dict(zip(species, map(float, definition["energy_shifts"]), strict=True)),
     }
-    if "moment_units" in definition:
-        units = [float(m) for m in definition["moment_units"]]
-        model = MagneticNequIPModel(moment_units=units, moment_functions=sizes["moment_functions"], **options)
+    if definition.get("architecture") == "allegro":
+        model = _allegro(sizes, options)
     else:
-        model = NequIPGNNModel(**options)
+        model = _message_passing(sizes, options, definition.get("moment_units"))
     if isinstance(parameters, str):
         with np.load(parameters, allow_pickle=False) as archive:
             parameters = {name: archive[name] for name in archive.files}
     if parameters is not None:
         _fill(model, parameters)
     return model
+
+
+def _message_passing(sizes: Mapping[str, int], options: Mapping[str, Any], moment_units: Any) -> Any:
+    """A NequIP, which reads moments if it knows their units."""
+    own = {
+        "num_features": sizes["features"],
+        "radial_mlp_depth": 1,
+        "radial_mlp_width": sizes["radial_neurons"],
+        "num_bessels": sizes["radial_functions"],
+    }
+    if moment_units is None:
+        return NequIPGNNModel(**options, **own)
+    units = [float(m) for m in moment_units]
+    return MagneticNequIPModel(moment_units=units, moment_functions=sizes["moment_functions"], **options, **own)
+
+
+def _allegro(sizes: Mapping[str, int], options: Mapping[str, Any]) -> Any:
+    """An Allegro (Musaelian et al., Nat. Commun. 14, 579 (2023)), each of whose networks has one hidden layer."""
+    from allegro.model import AllegroModel
+
+    embedding = {"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": sizes["radial_functions"]}
+    networks = ("scalar_embed", "allegro", "readout")
+    return AllegroModel(
+        radial_chemical_embed=embedding,
+        num_scalar_features=sizes["features"],
+        num_tensor_features=sizes["tensor_features"],
+        **{f"{name}_mlp_hidden_layers_depth": 1 for name in networks},
+        **{f"{name}_mlp_hidden_layers_width": sizes["neurons"] for name in networks},
+        **options,
+    )
 
 
 def _fill(model: Any, parameters: Mapping[str, np.ndarray]) -> None:
