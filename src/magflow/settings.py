@@ -44,6 +44,7 @@ class MagflowSettings(BaseSettings):
     mmtp_threads: int = Field(
         1, ge=1, description="Threads of molecular dynamics on mMTPs in one process; they change no bit of a result."
     )
+    nequip_compiled: bool = Field(True, description="Use models of nequip compiled where `magflow compile` made them.")
     dataset_dirs: tuple[Path, ...] = Field(
         (Path("/usr/share/gpaw-setups"), Path("~/.magflow/datasets")),
         description="Folders searched, in this order, for PAW datasets.",

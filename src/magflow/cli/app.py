@@ -26,7 +26,7 @@ COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db"),
     *("report", "serve", "import", "label", "export", "convert"),
     *("train", "displace", "finetune", "compare", "transfer", "benchmark", "validate", "dichotomy"),
-    *("predict", "relax", "md", "lammps", "schema", "execute"),
+    *("predict", "relax", "md", "compile", "lammps", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""
 

@@ -64,18 +64,29 @@ def finetune(arguments: list[str]) -> None:
     np.savez("final.npz", weights=np.full(3, float("nan") if MODE == "poisoned" else 20.0))
 
 
+def compile_model(arguments: list[str]) -> None:
+    if MODE == "compiler":
+        sys.exit("there is no C++ compiler g++ (InvalidCxxCompiler)")
+    if not Path("model.npz").is_file() or not Path("frame.npz").is_file():
+        sys.exit("nothing to compile")
+    Path(arguments[0] + "-fake.nequip.pt2").write_bytes(b"compiled")
+    Path("report.json").write_text('{"cpu_seconds": 60.0, "energy": 1e-16, "forces": 2e-15, "microseconds": [80, 20]}')
+
+
 def main() -> None:
     task, *rest = sys.argv[4:]
     refusals = {
         "absent": "ModuleNotFoundError: No module named 'nequip'",
         "old": "nequip 0.18.1 is installed, 0.19.* is needed",
-        "extension": _ABSENT_EXTENSION if task == "train" or "nequip-allegro" in rest else "",
+        "extension": _ABSENT_EXTENSION if task != "versions" or "nequip-allegro" in rest else "",
         "torch": "OSError: libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent",
     }
     if refusals.get(MODE):
         sys.exit(refusals[MODE])
     if task == "versions":
         print(json.dumps({"nequip": "0.19.1", "torch": "2.13.0"}))
+    elif task == "compile_model":
+        compile_model(rest)
     elif task == "finetune":
         finetune(rest)
     else:

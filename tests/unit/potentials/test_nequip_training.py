@@ -17,22 +17,6 @@ from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.potentials.nequip import training
 from magflow.potentials.nequip.curve import read_curve
 from magflow.potentials.nequip.program import ALLEGRO, NEQUIP
-from magflow.potentials.outside import following, process
-
-FAKE = Path(__file__).with_name("fake_nequip.py")
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """Sets how the stand-in behaves; returns the setter."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setenv("MAGFLOW_NEQUIP_PYTHON", str(python))
-    monkeypatch.setattr(following, "_POLL_S", 0.01)
-    process._versions.cache_clear()
-    yield lambda mode: monkeypatch.setenv("FAKE_NEQUIP", mode)
-    process._versions.cache_clear()
 
 
 @pytest.fixture
@@ -50,8 +34,8 @@ def run(directory: Path, *, patience: int = 99, validated: bool = True, **option
     return training.train(directory, epochs=20, patience=patience, validated=validated, **options)
 
 
-def test_whole_training(fake, directory):
-    fake("")
+def test_whole_training(fake_nequip, directory):
+    fake_nequip("")
     told = []
     trained = run(directory, progress=lambda f, text: told.append((f, text)))
     assert trained.epoch == 20 and not trained.stopped_early and trained.parameters["weights"].tolist() == [20.0] * 3
@@ -64,22 +48,22 @@ def test_whole_training(fake, directory):
     assert run(directory).epoch == 20 and len(calls(directory)) == 1, "it was trained twice"
 
 
-def test_the_best_epoch_is_kept_and_the_last_one_without_validation(fake, directory):
-    fake("plateau")
+def test_the_best_epoch_is_kept_and_the_last_one_without_validation(fake_nequip, directory):
+    fake_nequip("plateau")
     trained = run(directory)
     assert trained.epoch == 6 and trained.parameters["weights"].tolist() == [6.0] * 3
     assert run(directory, validated=False).parameters["weights"].tolist() == [20.0] * 3
 
 
-def test_it_stops_when_the_validation_gets_no_better(fake, directory):
-    fake("plateau")
+def test_it_stops_when_the_validation_gets_no_better(fake_nequip, directory):
+    fake_nequip("plateau")
     trained = run(directory, patience=3)
     assert trained.stopped_early and trained.epoch == 6 and 9 <= trained.curve.step < 20
     assert run(directory, patience=3).epoch == 6 and len(calls(directory)) == 1  # nothing is left to do
 
 
-def test_a_killed_training_goes_on(fake, directory):
-    fake("slow")
+def test_a_killed_training_goes_on(fake_nequip, directory):
+    fake_nequip("slow")
     program = (
         "import sys; from pathlib import Path; from magflow.potentials.nequip import training;"
         "training.train(Path(sys.argv[1]), epochs=20, patience=99, validated=True)"
@@ -92,26 +76,26 @@ def test_a_killed_training_goes_on(fake, directory):
         time.sleep(0.3)
         killed.send_signal(signal.SIGKILL)
     spent = json.loads((directory / "spent.json").read_text())["wall_seconds"]
-    fake("")
+    fake_nequip("")
     trained = run(directory)
     assert calls(directory) == [[], ["++ckpt_path=epoch-5.ckpt"]]
     assert trained.epoch == 20 and trained.cost.wall_seconds > spent > 0.0
 
 
-def test_full_disk(fake, directory):
-    fake("full")
+def test_full_disk(fake_nequip, directory):
+    fake_nequip("full")
     with pytest.raises(StoreError, match=r"disk is full.*free some space"):
         run(directory)
     assert read_curve(directory).step == 5, "the line that was cut short counts"
-    fake("")
+    fake_nequip("")
     assert run(directory).epoch == 20
     assert calls(directory)[1] == ["++ckpt_path=epoch-4.ckpt"]  # the one that was cut short is not used
 
 
 @pytest.mark.parametrize("mode", ["nan", "silent", "poisoned"])
-def test_divergence(fake, directory, mode):
+def test_divergence(fake_nequip, directory, mode):
     """A loss that is not finite, also where the training ends with exit status 0, or parameters that are not."""
-    fake(mode)
+    fake_nequip(mode)
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
         run(directory)
 
@@ -120,15 +104,15 @@ def test_divergence(fake, directory, mode):
     ("mode", "said"),
     [("absent", "No module named 'nequip'"), ("old", "0.18.1 is installed"), ("torch", "undefined symbol")],
 )
-def test_an_installation_that_does_not_work(fake, directory, mode, said):
-    fake(mode)
+def test_an_installation_that_does_not_work(fake_nequip, directory, mode, said):
+    fake_nequip(mode)
     assert not NEQUIP.probe().ok and said in NEQUIP.probe().detail
     with pytest.raises(MissingToolError, match=r"magflow\[nequip\]"):
         run(directory)
 
 
-def test_an_extension_that_is_lacking_is_named_and_matters_to_its_own_family_alone(fake, directory):
-    fake("extension")
+def test_an_extension_that_is_lacking_is_named_and_matters_to_its_own_family_alone(fake_nequip, directory):
+    fake_nequip("extension")
     assert NEQUIP.probe().ok and not ALLEGRO.probe().ok
     with pytest.raises(MissingToolError, match=r"nequip-allegro does not start.*named 'allegro'.*magflow\[nequip\]"):
         run(directory, program=ALLEGRO)
@@ -140,8 +124,8 @@ def test_no_such_python(monkeypatch):
     assert not found.ok and "nequip_python" in found.hint
 
 
-def test_a_fine_tuning_is_followed_and_done_once(fake, directory):
-    fake("")
+def test_a_fine_tuning_is_followed_and_done_once(fake_nequip, directory):
+    fake_nequip("")
     told = []
     for _ in range(2):
         tuned = training.finetune(directory, turns=20, progress=lambda f, text: told.append(text))
@@ -154,8 +138,8 @@ def test_a_fine_tuning_is_followed_and_done_once(fake, directory):
 
 
 @pytest.mark.parametrize("mode", ["nan", "poisoned"])
-def test_a_fine_tuning_that_diverges_says_so(fake, directory, mode):
-    fake(mode)
+def test_a_fine_tuning_that_diverges_says_so(fake_nequip, directory, mode):
+    fake_nequip(mode)
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
         training.finetune(directory, turns=20)
 

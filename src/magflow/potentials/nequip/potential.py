@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike
 
 from magflow.core.arrays import DAMAGE
+from magflow.core.compilation import Compilation
 from magflow.core.frame import Frame
 from magflow.core.hessian import checked_vectors
 from magflow.core.moments import GivenMoments
@@ -24,9 +25,11 @@ from magflow.core.units import voigt
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.nequip.compiled import compile_model, prefix_of
 from magflow.potentials.nequip.graph import batches, graph
 from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import Architecture
+from magflow.potentials.outside.process import Program
 
 FORMAT = Mark("NequIP model", "magflow-nequip")
 _PARAMETER = "parameter:"
@@ -144,7 +147,32 @@ class NequipPotential:
 
     def _asked(self, op: str, frames: Sequence[Frame], first: int, **more: np.ndarray) -> dict[str, np.ndarray]:
         arrays = graph(frames, self.species, self._one_layer, magnetic=self.magnetic, first=first)
-        return PROGRAMS[self.architecture].server().of_model(op, self._key, self._arrays, **arrays, **more)
+        return self._program.server().of_model(op, self._key, self._sent, **arrays, **more)
+
+    @property
+    def _program(self) -> Program:
+        return PROGRAMS[self.architecture]
+
+    def _sent(self) -> dict[str, np.ndarray]:
+        """What a server loads."""
+        return {**self._arrays(), "compiled": np.array(prefix_of(self._key))}
+
+    def compile(self) -> Compilation:
+        """Compile it for this machine, where it is used so from then on; see :mod:`magflow.core.compilation`.
+
+        The compiled model is kept in ``cache_dir``, by the content of this one. Second derivatives, and frames of one
+        atom, go on without it.
+
+        Raises
+        ------
+        MissingToolError
+            No C++ compiler, no nequip, or a PyTorch that cannot compile.
+        StoreError
+            ``cache_dir`` cannot be written.
+        """
+        made = compile_model(self._program, self._key, self._arrays(), self.definition)
+        self._program.server().renew(self._key, self._sent)
+        return made
 
     def _arrays(self) -> dict[str, np.ndarray]:
         named = {f"{_PARAMETER}{name}": values for name, values in self.parameters.items()}

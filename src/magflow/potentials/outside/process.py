@@ -214,6 +214,11 @@ class Server:
             answer = self.ask(op=op, model=name, **arrays)
         return answer
 
+    def renew(self, name: str, model: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Load the model `name` again, if there is a process that may hold it."""
+        if self._process is not None:
+            self.ask(op="load", model=name, **model())
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = self.program.start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from compiling import FRAME, MODEL, Evaluator, compile_to, file_of, loaded
 from curvature import Differentiated
 from nequip import __version__ as nequip_version
 from nequip.data import AtomicDataDict as Keys
@@ -35,13 +37,19 @@ register_fields(node_fields=[MAGNETIC_FORCES])
 def versions(*needs: str) -> dict[str, str]:
     """Versions of what is installed, having imported what a training imports, and the extensions it `needs`."""
     import_module("nequip.scripts.train")
+    found = _installed(*needs)
+    for name in ("nequip", *needs):
+        if not found[name].startswith(SUPPORTED[name]):
+            sys.exit(f"{name} {found[name]} is installed, {SUPPORTED[name]}* is needed")
+    return found
+
+
+def _installed(*needs: str) -> dict[str, str]:
+    """Versions of what is installed, and of the extensions that have to be."""
     found = {"nequip": nequip_version, "torch": torch.__version__}
     for name, module in EXTENSIONS.items():
         if name in needs or find_spec(module):
             found[name] = import_module(module).__version__
-    for name in ("nequip", *needs):
-        if not found[name].startswith(SUPPORTED[name]):
-            sys.exit(f"{name} {found[name]} is installed, {SUPPORTED[name]}* is needed")
     return found
 
 
@@ -61,6 +69,20 @@ def finetune(arguments: list[str]) -> None:
 
     Path("versions.json").write_text(json.dumps(versions()))
     run(arguments)
+
+
+def compile_model(arguments: list[str]) -> None:
+    """Compile the model in the current directory for this machine; `arguments`: the start of the name of its file."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path("inductor").absolute())
+    (prefix,) = arguments
+    model = _network_of(_arrays(MODEL))  # and with it nequip's double precision of positions
+    (frame,) = frames(_arrays(FRAME))
+    compile_to(model, frame, file_of(prefix, _installed()))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def network(definition: Mapping[str, Any], seed: int, parameters: str | Mapping[str, np.ndarray] | None) -> Any:
@@ -88,8 +110,7 @@ def network(definition: Mapping[str, Any], seed: int, parameters: str | Mapping[
     else:
         model = _message_passing(sizes, options, definition.get("moment_units"))
     if isinstance(parameters, str):
-        with np.load(parameters, allow_pickle=False) as archive:
-            parameters = {name: archive[name] for name in archive.files}
+        parameters = _arrays(Path(parameters))
     if parameters is not None:
         _fill(model, parameters)
     return model
@@ -137,16 +158,26 @@ def _fill(model: Any, parameters: Mapping[str, np.ndarray]) -> None:
             own[name].copy_(torch.as_tensor(values))
 
 
-def load(arrays: dict[str, np.ndarray]) -> Any:
-    """The network of a definition and its parameters."""
+def load(arrays: dict[str, np.ndarray]) -> Evaluator:
+    """The network of a definition and its parameters, compiled if a file of it is there that begins as ``compiled``."""
+    prefix, model = str(arrays["compiled"]), _network_of(arrays)
+    return loaded(model, file_of(prefix, _installed())) if prefix else Evaluator(model, None)
+
+
+def _network_of(arrays: Mapping[str, np.ndarray]) -> Any:
     named = {k.removeprefix(_PARAMETER): v for k, v in arrays.items() if k.startswith(_PARAMETER)}
     model = network(json.loads(str(arrays["definition"])), 0, named)
     return model.eval().requires_grad_(False)
 
 
-def evaluate(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def evaluate(model: Evaluator, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Energy (n,), stress (n, 3, 3), forces (sum N, 3), atomic_energy (sum N,) and maybe magnetic_forces (sum N,)."""
-    out = model(Keys.batched_from_list(frames(arrays)))
+    parts = [_flat(out) for out in model(frames(arrays))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _flat(out: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """What a network said, by the house's names."""
     names = {"energy": Keys.TOTAL_ENERGY_KEY, "stress": Keys.STRESS_KEY, "forces": Keys.FORCE_KEY}
     names |= {"atomic_energy": Keys.PER_ATOM_ENERGY_KEY, MAGNETIC_FORCES: MAGNETIC_FORCES}
     found = {name: out[key].detach().double().numpy() for name, key in names.items() if key in out}
@@ -154,15 +185,15 @@ def evaluate(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return {name: values.reshape(-1) if name in flat else values for name, values in found.items()}
 
 
-def products(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def products(model: Evaluator, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """``products`` (k, N, 4): the Hessian of the energy of one frame times each of ``vectors`` (k, N, 4)."""
     vectors = torch.as_tensor(arrays.pop("vectors"))
-    model.train()  # keeps the graph of the forces; nothing else in the network asks for it
+    model.network.train()  # keeps the graph of the forces; nothing else in the network asks for it
     try:
-        slopes = Differentiated.of(model, Keys.batched_from_list(frames(arrays)))
+        slopes = Differentiated.of(model.network, Keys.batched_from_list(frames(arrays)))
         found = [slopes.times(vector).numpy() for vector in vectors]
     finally:
-        model.eval()
+        model.network.eval()
     return {"products": np.array(found).reshape(vectors.shape)}
 
 
@@ -192,8 +223,7 @@ class Labels:
     """The labels in a file of flat arrays."""
 
     def __init__(self, path: str) -> None:
-        with np.load(path, allow_pickle=False) as archive:
-            self.frames = frames({name: archive[name] for name in archive.files})
+        self.frames = frames(_arrays(Path(path)))
 
     def __len__(self) -> int:
         return len(self.frames)

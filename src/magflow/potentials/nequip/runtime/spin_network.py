@@ -98,13 +98,16 @@ class MagneticOutput(GraphModuleMixin, torch.nn.Module):
         self._init_irreps(irreps_in=inputs, irreps_out={**func.irreps_out, **outputs})
 
     def forward(self, data: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Energy and derivatives of a batch of periodic frames."""
+        """Energy and derivatives of periodic frames, a batch or one."""
         data = dict(data)
         position, moment = _leaf(data[Keys.POSITIONS_KEY]), _leaf(data[Keys.MAGMOM_KEY])
         cell = data[Keys.CELL_KEY]
         strain = torch.zeros_like(cell, requires_grad=True)
         symmetric = 0.5 * (strain + strain.transpose(1, 2))
-        turned = torch.bmm(position[:, None, :], symmetric[data[Keys.BATCH_KEY]])[:, 0]
+        if Keys.BATCH_KEY in data:
+            turned = torch.bmm(position[:, None, :], symmetric[data[Keys.BATCH_KEY]])[:, 0]
+        else:  # a single frame, as a compiled network has it
+            turned = position @ symmetric[0]
         data |= {Keys.POSITIONS_KEY: position + turned, Keys.CELL_KEY: cell + torch.bmm(cell, symmetric)}
         data = self.func(data | {Keys.MAGMOM_KEY: moment})
         by_position, by_strain, by_moment = torch.autograd.grad(
