@@ -13,7 +13,15 @@ from jobflow import JobStore
 from pymongo.uri_parser import parse_uri
 from ruamel.yaml import YAML
 
-from magflow.stores import queries
+from magflow.stores import contents, queries
+
+PHONONS: dict[str, Any] = {
+    "select": {"initial": 10},
+    "stop": {"labels": 13},
+    "train": {"settings": {"level": 4}},
+    "phonons": {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0},
+}
+"""A loop of one iteration, and three labels for the force constants of a crystal of two atoms."""
 
 
 def science(store: JobStore) -> dict[str, Any]:
@@ -34,6 +42,15 @@ def assert_same_science(seen: JobStore, expected: JobStore) -> None:
     assert second == first
     for a, b in rmse:
         assert b == pytest.approx(a, rel=1e-6)
+
+
+def assert_tuned(store: JobStore, campaign: str) -> None:
+    """The ensemble of the outcome has learnt force constants, and the other is kept."""
+    ended, found = queries.outcome(store, campaign), queries.tuning(store, campaign)
+    assert ended is not None and found is not None
+    assert found.tuned and ended.tuned == found.which
+    assert ended.models == found.models != ended.untuned
+    assert len(contents.latest_ensemble(store, campaign).members) == 2
 
 
 def store_section(uri: str) -> dict[str, Any]:

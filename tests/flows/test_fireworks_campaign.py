@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from running import run
 from typer.testing import CliRunner
 
-from clusters import assert_same_science, run_pilot, store_section, write_launchpad
+from clusters import PHONONS, assert_same_science, assert_tuned, run_pilot, store_section, write_launchpad
 from magflow.campaign.directory import CampaignDirectory
 from magflow.cli.app import app
+from magflow.core.frame import Frame
+from magflow.dft.spin_lattice import SpinLatticeEngine
 from magflow.execution.campaign import failed_labels
-from magflow.stores import contents, queries
+from magflow.stores import queries
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 pytestmark = pytest.mark.timeout(600)
@@ -113,13 +117,51 @@ def test_labels_that_failed_are_data_and_are_offered_again(write_campaign, tmp_p
 @pytest.mark.slow
 def test_force_constants_are_labelled_and_learnt_from_a_launchpad(write_campaign, tmp_path, mongo_uri, magflow):
     launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
-    asked = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0}
-    loop = {"select": {"initial": 10}, "stop": {"labels": 13}, "train": {"settings": {"level": 4}}}
-    file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri), **loop, phonons=asked)
+    file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri), **PHONONS)
     magflow("submit", file, "--launchpad", launchpad, "--dir", tmp_path / "cluster")
     run_pilot(launchpad, tmp_path / "pilot")
     here = CampaignDirectory.existing(tmp_path / "cluster")
     assert [d.state for d in queries.force_constants(here.store, campaign=here.id)] == ["ok"]
-    ended, found = queries.outcome(here.store, here.id), queries.tuning(here.store, here.id)
-    assert found.tuned and ended.tuned == found.which and ended.models == found.models != ended.untuned
-    assert len(contents.latest_ensemble(here.store, here.id).members) == 2
+    assert_tuned(here.store, here.id)
+
+
+@pytest.mark.slow
+def test_failed_labels_for_force_constants_are_offered_again_on_a_launchpad(
+    write_campaign, tmp_path, mongo_uri, magflow, monkeypatch
+):
+    """First the perfect crystal fails, then a displaced one, then none: what is there is not labelled again."""
+    launchpad = write_launchpad(tmp_path / "my_launchpad.yaml", mongo_uri)
+    fails = {"label": {"settings": {"failure_rate": 0.5}}}
+    file = write_campaign(tmp_path / "cluster.yaml", store=store_section(mongo_uri), **PHONONS, **fails)
+    magflow("submit", file, "--launchpad", launchpad, "--dir", tmp_path / "cluster")
+    here = CampaignDirectory.existing(tmp_path / "cluster")
+    for unlucky, rows in (("perfect", []), ("first displaced", [1]), ("nothing", [0, 1])):
+        monkeypatch.setattr(SpinLatticeEngine, "_draw", lambda self, frame, of=unlucky: float(_kind(frame) != of))
+        _rapidfire(launchpad, tmp_path / "pilot")
+        newest = max(queries.force_constants(here.store, campaign=here.id), key=lambda d: d.created_at)
+        assert newest.rows == rows, newest.reason
+        again = 0 if unlucky == "nothing" else 1
+        assert f"offered again: {again} labels, 0 jobs" in magflow("retry", here.path)
+    computed = [d for d in queries.labels(here.store, campaign=here.id) if d.state == "ok" and not d.reused]
+    assert len({d.label_id for d in computed}) == len(computed), "a label that was there was computed again"
+    assert_tuned(here.store, here.id)
+
+
+def _kind(frame: Frame) -> str:
+    """What a frame of the crystal B2 FeAl at rest is; no frame of the loop has its cubic cell."""
+    if not np.allclose(frame.cell, frame.cell[0, 0] * np.eye(3)):
+        return "of the loop"
+    halves = 2.0 * frame.positions / frame.cell[0, 0]
+    off = np.linalg.norm(halves - np.rint(halves), axis=1) > 1e-3
+    return "first displaced" if off[0] else "second displaced" if off[1] else "perfect"
+
+
+def _rapidfire(launchpad: Path, folder: Path) -> None:
+    """A pilot in this process, which sees what the test has changed."""
+    from fireworks import FWorker
+    from fireworks.core.rocket_launcher import rapidfire
+
+    from magflow.execution.fireworks.launchpad import connect
+
+    folder.mkdir(exist_ok=True)
+    rapidfire(connect(launchpad), FWorker(), m_dir=str(folder), sleep_time=1)
