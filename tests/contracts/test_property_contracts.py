@@ -15,6 +15,7 @@ from magflow.properties.equation_of_state import EquationOfState
 from magflow.properties.magnetic_energy import MagneticEnergy
 from magflow.properties.measurement import Moments
 from magflow.properties.phonons import Phonons
+from magflow.properties.quasi_harmonic import QuasiHarmonic
 from magflow.properties.stability import Stability
 from magflow.properties.structure import Structure
 from magflow.properties.subject import Subject
@@ -57,6 +58,10 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "equation-of-state": (EquationOfState(points=5), iron),
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
     "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
+    "quasi-harmonic": (
+        QuasiHarmonic(volumes=5, width=0.16, temperatures=(100.0,), phonons=Phonons(supercell=(2, 2, 2), mesh=20.0)),
+        iron,
+    ),
     "viscosity": (Viscosity(temperatures=(200.0,), density=1.35, picoseconds=10.0, **LIQUID), argon),
     "stability": (Stability(atoms=16, temperatures=(100.0,), picoseconds=0.1), trained),
     "structure": (

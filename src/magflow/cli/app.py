@@ -25,7 +25,7 @@ from magflow.errors import MagflowError
 COMMANDS = (
     *("init", "check", "run", "cluster", "submit", "daemon", "status", "query", "retry", "sync", "db"),
     *("report", "serve", "import", "label", "export", "convert"),
-    *("train", "displace", "finetune", "compare", "transfer", "benchmark", "validate", "dichotomy"),
+    *("train", "displace", "finetune", "compare", "transfer", "benchmark", "validate", "phonons", "dichotomy"),
     *("predict", "relax", "md", "compile", "lammps", "schema", "execute"),
 )
 """In the order of ``magflow --help``."""

@@ -164,6 +164,15 @@ class PointProperty(PropertySettings, ABC):
         """
         return ()
 
+    def leave(self, work: Work, frames: Sequence[Frame], reading: Reading) -> None:
+        """Write what is to lie beside the measurement in its directory: as a rule nothing.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be written.
+        """
+
     def for_labels(self, subject: Subject) -> list[Frame]:
         """The configurations that DFT is to compute: all of them, unless fewer say enough."""
         return self.frames(subject)
@@ -178,6 +187,7 @@ class PointProperty(PropertySettings, ABC):
             frames = self.frames(subject, work.progress)
             reading, members = self.answers(subject, frames)
             reading += self.describe(subject, frames)
+            self.leave(work, frames, reading)
         except UnmeasurableError as error:
             failure = str(error)
         outside, values = subject.outside(frames), with_spread(reading, members)

@@ -87,14 +87,26 @@ Curve = Mapping[str, FloatArray]
 
 @dataclass(frozen=True)
 class Reading:
-    """Values, curves and remarks as they come out of an analysis."""
+    """Values, curves and remarks as they come out of an analysis.
+
+    Parameters
+    ----------
+    arrays
+        What is too large for a measurement, and goes into files beside it.
+    """
 
     values: tuple[Value, ...]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    arrays: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __add__(self, other: Reading) -> Reading:
-        return Reading((*self.values, *other.values), {**self.curves, **other.curves}, (*self.remarks, *other.remarks))
+        return Reading(
+            (*self.values, *other.values),
+            {**self.curves, **other.curves},
+            (*self.remarks, *other.remarks),
+            {**self.arrays, **other.arrays},
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,8 @@ from magflow.core.types import FloatArray
 from magflow.properties.measurement import Curve, Reading, Value
 
 DISTANCE, STIFFNESS, COUPLING = "distance (A)", "E_mm (eV/muB^2)", "E_rm along the bond (eV/(A muB))"
+MOMENTS = "moments "
+"""Curves are called by the elements of a pair: ``moments Fe-Al``, and ``, antiparallel`` where they are."""
 STIFFNESS_OF = "local spin stiffness"
 LEAST = "least spin stiffness"
 SHELL = 1e-3
@@ -41,7 +43,7 @@ def response_of(frame: Frame, found: Hessian, atoms: Iterable[int]) -> Reading:
             if i == j:
                 continue
             distance = float(np.linalg.norm(bonds[j]))
-            name = f"moments {frame.species[i]}-{frame.species[j]}" + ("" if up[i] == up[j] else ", antiparallel")
+            name = f"{MOMENTS}{frame.species[i]}-{frame.species[j]}" + ("" if up[i] == up[j] else ", antiparallel")
             along = float(coupling[i, :, j] @ bonds[j]) / distance
             pairs.setdefault(name, []).append((distance, float(stiffness[i, j]), along))
     values = [Value(STIFFNESS_OF, "eV/muB^2", float(np.mean(of)), at=element) for element, of in local.items()]

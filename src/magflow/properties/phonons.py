@@ -19,7 +19,7 @@ from magflow.errors import InputError
 from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.settings import TOLERANCE
 from magflow.presentation.blocks import Plot
-from magflow.properties.base import PointProperty
+from magflow.properties.base import PointProperty, Work
 from magflow.properties.displaced import displaced_frames
 from magflow.properties.harmonic import (
     BRANCH,
@@ -33,20 +33,26 @@ from magflow.properties.harmonic import (
     bands_of,
     phonopy_of,
     states_of,
+    thermal_displacements,
     thermodynamics_of,
 )
-from magflow.properties.magnetic_modes import Mode, check_free, hessians, movable
+from magflow.properties.magnetic_modes import check_free, hessians, movable
 from magflow.properties.measurement import Curve, Measurement, Moments, Reading, Value
+from magflow.properties.modes import Mode
 from magflow.properties.moment_response import response_of
 from magflow.properties.phonon_plots import figures
+from magflow.properties.phonopy_export import write_cell
 from magflow.properties.subject import Subject, UnmeasurableError
 from magflow.properties.vibrations import IMAGINARY
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
+DISPLACEMENT = "mean square thermal displacement"
 FINER = 100.0
 """Divides the tolerances of the relaxations: a displacement of 0.01 A moves a magnetic force by some meV/muB."""
+CONSTANTS = "force constants (eV/A^2)"
+"""Array of a reading, (N, N, 3, 3)."""
 DIGITS = 4
 """Of the lowest frequency: at Gamma it is zero but for rounding."""
 
@@ -135,7 +141,8 @@ class Phonons(PointProperty):
             return Mode.CLAMPED
         return Mode.ADIABATIC if self.force_constants is ForceConstants.HESSIAN else Mode.RELAXED
 
-    def _by_hessian(self, subject: Subject) -> bool:
+    def by_hessian(self, subject: Subject) -> bool:
+        """Whether force constants come from second derivatives, not from displacements."""
         return self.force_constants is ForceConstants.HESSIAN or self._mode(subject) is Mode.ADIABATIC
 
     def _repeats(self, subject: Subject) -> tuple[int, int, int]:
@@ -147,32 +154,40 @@ class Phonons(PointProperty):
 
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
         """The perfect supercell; without the Hessian those with one atom displaced, too."""
-        perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
-        return [perfect] if self._by_hessian(subject) else self._displaced(subject, perfect)
+        rest = subject.at_rest(finer=FINER)
+        if self.by_hessian(subject):
+            return [repeated(rest, self._repeats(subject))]
+        return self.displaced(subject, rest)
 
     def for_labels(self, subject: Subject) -> list[Frame]:
         """DFT gives forces: the perfect supercell and those with one atom displaced."""
-        perfect = repeated(subject.at_rest(finer=FINER), self._repeats(subject))
-        return self._displaced(subject, perfect)
+        return self.displaced(subject, subject.at_rest(finer=FINER))
 
-    def _displaced(self, subject: Subject, perfect: Frame) -> list[Frame]:
+    def displaced(self, subject: Subject, rest: Frame) -> list[Frame]:
+        """The supercell of a crystal at rest, perfect and with one atom displaced."""
+        perfect = repeated(rest, self._repeats(subject))
         displaced = displaced_frames(perfect, self.displacement)
         if self._mode(subject) is Mode.CLAMPED:
             return [perfect, *displaced]
         return [perfect, *subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)]
 
+    def leave(self, work: Work, frames: Sequence[Frame], reading: Reading) -> None:
+        """The force constants of the mean energy as files of phonopy, with what the moments do in their first line."""
+        if CONSTANTS in reading.arrays:
+            write_cell(work.directory, frames[0], reading.arrays[CONSTANTS], "; ".join(reading.remarks))
+
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
         """Force constants of the forces, and what phonopy derives from them."""
-        phonons = phonopy_of(frames[0])
-        phonons.dataset = _displacements(frames, points)
-        phonons.produce_force_constants(show_drift=False)
+        return self._derived(subject, solved(subject, frames, points)) + Reading((), {}, self.told(subject))
+
+    def told(self, subject: Subject) -> tuple[str, ...]:
+        """What the moments do while atoms are displaced, as a remark; nothing where there are none."""
         mode = self._mode(subject)
-        said = () if mode is None else ((Mode.CLAMPED if mode is Mode.CLAMPED else Mode.RELAXED).told,)
-        return self._derived(subject, phonons) + Reading((), {}, said)
+        return () if mode is None else ((Mode.CLAMPED if mode is Mode.CLAMPED else Mode.RELAXED).told,)
 
     def answers(self, subject: Subject, frames: Sequence[Frame]) -> tuple[Reading, list[Reading]]:
         """From the Hessian of the mean energy and of each member's, where the mode or the settings ask for it."""
-        if not self._by_hessian(subject):
+        if not self.by_hessian(subject):
             return super().answers(subject, frames)
         if self._mode(subject) is Mode.ADIABATIC:
             check_free(subject, frames[0])
@@ -194,27 +209,33 @@ class Phonons(PointProperty):
             raise UnmeasurableError("moments cannot follow the atoms", where=subject.name, seen=str(error)) from error
         phonons, n = phonopy_of(perfect), len(perfect)
         phonons.force_constants = np.ascontiguousarray(constants.reshape(n, 3, n, 3).transpose(0, 2, 1, 3))
-        reading = self._derived(subject, phonons)
+        reading = self._derived(subject, symmetrised(subject, phonons))
         if mode is None:
             return reading
         return reading + response_of(perfect, found, phonons.primitive.p2s_map) + Reading((), {}, (mode.told,))
 
     def _derived(self, subject: Subject, phonons: Phonopy) -> Reading:
         """What phonopy derives from its force constants."""
-        phonons.symmetrize_force_constants(show_drift=False)
-        if not np.isfinite(np.asarray(phonons.force_constants, float)).all():
-            raise UnmeasurableError("the forces give no force constants", where=subject.name)
         mesh = phonons.run_mesh(self.mesh)
         frequencies = np.asarray(mesh.frequencies)
         curves = bands_of(phonons)
         top, lowest, q = _extremes(frequencies, np.asarray(mesh.qpoints), curves)
         curves[DOS] = states_of(phonons, frequencies)
-        values = (Value("highest frequency", "THz", top), Value("lowest frequency", "THz", round(lowest, DIGITS) + 0.0))
+        arrays = {CONSTANTS: np.array(phonons.force_constants)}
+        values: tuple[Value, ...] = (
+            Value("highest frequency", "THz", top),
+            Value("lowest frequency", "THz", round(lowest, DIGITS) + 0.0),
+        )
         if lowest < -IMAGINARY:
-            at = ", ".join(f"{x:.3g}" for x in q)
-            return Reading(values, curves, (f"imaginary modes, down to {-lowest:.3g}i THz at q = ({at})",))
+            return Reading(values, curves, (f"imaginary modes, down to {-lowest:.3g}i THz at q = ({q})",), arrays)
         curves[THERMODYNAMICS] = thermodynamics_of(phonons, np.arange(0.0, 1001.0, 20.0))
-        return Reading((*values, *_at(thermodynamics_of(phonons, np.array(self.temperatures)))), curves)
+        values += tuple(_at(thermodynamics_of(phonons, np.array(self.temperatures))))
+        for element, squares in thermal_displacements(phonons, np.array(self.temperatures)).items():
+            values += tuple(
+                Value(DISPLACEMENT, "A^2", float(u), temperature=t, at=element)
+                for t, u in zip(self.temperatures, squares, strict=True)
+            )
+        return Reading(values, curves, (), arrays)
 
     def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
         """Bands with the density of states, and the thermodynamic functions."""
@@ -225,6 +246,51 @@ def _widths(frame: Frame, repeats: tuple[int, int, int]) -> FloatArray:
     """(3,) distances between opposite faces of the repeated cell, A."""
     widths: FloatArray = np.array(repeats) / np.linalg.norm(np.linalg.inv(frame.cell), axis=0)
     return widths
+
+
+def solved(subject: Subject, frames: Sequence[Frame], points: Prediction) -> Phonopy:
+    """Phonopy with the force constants of displacements.
+
+    Parameters
+    ----------
+    frames, points
+        The perfect supercell and those with one atom displaced, and what is predicted of them.
+
+    Raises
+    ------
+    UnmeasurableError
+        If not exactly one atom of each is displaced, or the forces give none.
+    """
+    phonons = phonopy_of(frames[0])
+    phonons.dataset = _displacements(frames, points)
+    phonons.produce_force_constants(show_drift=False)
+    return symmetrised(subject, phonons)
+
+
+def symmetrised(subject: Subject, phonons: Phonopy) -> Phonopy:
+    """The same, its force constants made symmetric and rid of what a translation would do.
+
+    Raises
+    ------
+    UnmeasurableError
+        If they are not finite.
+    """
+    phonons.symmetrize_force_constants(show_drift=False)
+    if not np.isfinite(np.asarray(phonons.force_constants, float)).all():
+        raise UnmeasurableError("the forces give no force constants", where=subject.name)
+    return phonons
+
+
+def softest(frequencies: FloatArray, points: FloatArray) -> tuple[float, str]:
+    """The lowest frequency, THz, and its q-point in words (reduced).
+
+    Parameters
+    ----------
+    frequencies, points
+        (q-points, branches) THz and (q-points, 3).
+    """
+    q = points[frequencies.min(axis=1).argmin()]
+    return float(frequencies.min()), ", ".join(f"{x:.3g}" for x in q)
 
 
 def _displacements(frames: Sequence[Frame], points: Prediction) -> Any:
@@ -249,17 +315,15 @@ def _displacements(frames: Sequence[Frame], points: Prediction) -> Any:
     return {"natom": len(perfect), "first_atoms": first}
 
 
-def _extremes(
-    frequencies: FloatArray, points: FloatArray, bands: Mapping[str, Curve]
-) -> tuple[float, float, FloatArray]:
-    """Highest and lowest frequency, THz, of the mesh and the bands, and the q-point of the lowest (reduced)."""
+def _extremes(frequencies: FloatArray, points: FloatArray, bands: Mapping[str, Curve]) -> tuple[float, float, str]:
+    """Highest and lowest frequency, THz, of the mesh and the bands, and the q-point of the lowest in words."""
     every = [frequencies]
     where = [points]
     for curve in bands.values():
         every.append(np.column_stack([c for head, c in curve.items() if head.startswith(BRANCH)]))
         where.append(np.column_stack([curve[head] for head in Q]))
-    found, q = np.vstack(every), np.vstack(where)
-    return float(found.max()), float(found.min()), q[found.min(axis=1).argmin()]
+    found = np.vstack(every)
+    return float(found.max()), *softest(found, np.vstack(where))
 
 
 def _at(table: Curve) -> Iterator[Value]:

@@ -78,6 +78,23 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
+def write_broken_symmetry(directory: Path) -> None:
+    """Files of phonopy whose displacements were made as if the moments, 2.2 and 1 muB, were equal."""
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    def cell(moments):
+        return PhonopyAtoms(["Fe", "Fe"], cell=A * np.eye(3), positions=bcc().positions, magnetic_moments=moments)
+
+    made = Phonopy(cell([2.2, 2.2]), np.eye(3), log_level=0)
+    made.generate_displacements(distance=0.01)
+    made.forces = np.zeros((len(made.supercells_with_displacements), 2, 3))
+    directory.mkdir()
+    told = Phonopy(cell([2.2, 1.0]), np.eye(3), primitive_matrix=np.eye(3), log_level=0)
+    told.dataset = made.dataset
+    told.save(directory / "phonopy_params.yaml", settings={"force_constants": False})
+
+
 def finetune(data: Path, out: Path, *options: str, phonons: str = "phonons.xyz"):
     command = [
         "finetune",
@@ -158,12 +175,17 @@ def test_what_it_refuses(data, tmp_path):
         write_force_constants(data / f"{name}.json", [one])
     assert read_force_constants(data / "level.json")[0].label_id == others["level"].label_id
     (data / "FORCE_CONSTANTS").write_text("2 2\n")
+    away = displaced(bcc(), 0.05, 0, 0)
+    write_extxyz(data / "pulled.xyz", [labelled(f) for f in (away, displaced(away, 0.01, 0, 0))])
+    write_broken_symmetry(data / "broken")
     cases = [
         ("level.json", [], "another level of theory"),
         ("follow.json", [], "moments that follow the atoms"),
         ("element.json", [], "does not know an element"),
         ("bare.json", [], "needs moments"),
         ("FORCE_CONSTANTS", [], "without a supercell"),
+        ("pulled.xyz", [], "not at rest; seen: a residual force of 0."),
+        ("broken", [], "moments break the symmetry that phonopy used"),
         ("labels.xyz", [], "no crystal with one of its atoms displaced"),
         ("absent.xyz", [], "no such file"),
         ("held.xyz", ["--set", "weights.force_constants=0"], "learn from no force constants"),

@@ -12,8 +12,8 @@ from magflow.explore.geometry import repeated
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.nequip import NequipFamily, NequipSpinFamily
 from magflow.properties.base import Work
-from magflow.properties.magnetic_modes import Mode
 from magflow.properties.measurement import Moments
+from magflow.properties.modes import Mode
 from magflow.properties.phonons import ForceConstants, Phonons
 from magflow.properties.subject import Subject
 from magflow.testing.springs import ELEMENTS, springs, two_atoms, without_moments

@@ -14,9 +14,16 @@ from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.errors import InputError
 from magflow.properties.base import Work
-from magflow.properties.harmonic import DOS, FREQUENCY, STATES, TEMPERATURE, THERMODYNAMICS
+from magflow.properties.harmonic import (
+    DOS,
+    FREQUENCY,
+    STATES,
+    TEMPERATURE,
+    THERMODYNAMICS,
+    thermal_displacements,
+)
 from magflow.properties.measurement import Moments
-from magflow.properties.phonons import Phonons
+from magflow.properties.phonons import Phonons, solved
 from magflow.properties.subject import Subject
 
 EXAMPLES = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", "../shared/data")) / "phonopy"
@@ -66,6 +73,45 @@ def test_examples_of_phonopy(name, entropy, capacity, highest):
     if highest is not None:
         assert read["highest frequency"] / PER_KELVIN == pytest.approx(highest, rel=1e-3)
     assert read["lowest frequency"] == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.skipif(not EXAMPLES.is_dir(), reason=f"no reference data in {EXAMPLES}")
+def test_the_top_of_the_spectrum_of_sodium_chloride_depends_on_where_one_looks():
+    """299.55 K is the highest frequency of the waves that the supercell holds (L); between Gamma and L it is 301.80 K.
+
+    Force constants decide the former alone, and phonopy interpolates the latter: no correction for polar crystals, no
+    mass, no version of phonopy is between the two.
+    """
+    import phonopy
+    from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+
+    place = EXAMPLES / "NaCl"
+    p = phonopy.load(place / "phonopy_disp.yaml", force_sets_filename=place / "FORCE_SETS", is_nac=False, log_level=0)
+    held = get_commensurate_points(np.rint(np.linalg.inv(p.primitive_matrix) @ p.supercell_matrix).astype(int))
+    assert p.run_qpoints(held).frequencies.max() / PER_KELVIN == pytest.approx(299.55, rel=1e-4)
+    between = np.linspace(0.0, 0.5, 201)[:, None] * [1.0, 0.0, 0.0]
+    found = p.run_qpoints(between).frequencies.max(axis=1) / PER_KELVIN
+    assert found[-1] == pytest.approx(299.55, rel=1e-4)
+    assert found.max() == pytest.approx(301.80, rel=1e-4)
+    assert between[found.argmax(), 0] == pytest.approx(0.393, abs=0.01)
+
+
+@pytest.mark.skipif(not EXAMPLES.is_dir(), reason=f"no reference data in {EXAMPLES}")
+def test_thermal_displacements_of_chromium():
+    """Against sums over the modes of meshes five times as fine, without Gamma, extrapolated to no mesh at all."""
+    frames, points, _ = example("Cr")
+    subject = Subject(alone(AsePotential(lambda: None, ["Cr"], 5.0)), "Cr", frames[0])
+    p = solved(subject, frames, points)
+    found = thermal_displacements(p, np.array([0.0, 300.0]))["Cr"]
+    hbar_over_mass = 1.054571817e-34 / (51.9961 * 1.66053907e-27) * 1e20  # A^2/s
+    sums = []
+    for n in (20, 40):
+        mesh = p.run_mesh([n] * 3)
+        w = 2e12 * np.pi * np.asarray(mesh.frequencies)
+        share = np.asarray(mesh.weights)[:, None] / np.sum(mesh.weights) / 3.0
+        occupied = np.array([0.0 * w, 1.0 / np.expm1(1.054571817e-34 * w / (1.380649e-23 * 300.0))])
+        sums.append((share * hbar_over_mass / w * (0.5 + occupied)).sum(axis=(1, 2)))
+    np.testing.assert_allclose(found, 2.0 * sums[1] - sums[0], rtol=1e-3)
 
 
 def spring_constant(subject: Subject, along: np.ndarray) -> float:

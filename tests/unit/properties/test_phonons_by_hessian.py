@@ -16,8 +16,8 @@ from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.moments import relax_moments_many
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.properties.base import Work
-from magflow.properties.magnetic_modes import Mode
 from magflow.properties.measurement import Moments
+from magflow.properties.modes import Mode
 from magflow.properties.moment_response import COUPLING, DISTANCE, STIFFNESS
 from magflow.properties.phonons import ForceConstants, Phonons
 from magflow.properties.subject import Subject

@@ -1,0 +1,1 @@
+"""Phonons of one crystal on one potential, as files."""
