@@ -66,5 +66,7 @@ def test_force_constants_are_labelled_and_learnt(write_campaign, tmp_path, mongo
     magflow("submit", file, "--to", "jobflow-remote", "--dir", tmp_path / "remote")
     run_remote(project)
     here = CampaignDirectory.existing(tmp_path / "remote")
+    jobs = json.loads(magflow("status", here.path, "--json"))["jobs"]
+    assert jobs["COMPLETED"] == sum(jobs.values()), jobs
     assert [d.state for d in queries.force_constants(here.store, campaign=here.id)] == ["ok"]
     assert_tuned(here.store, here.id)
