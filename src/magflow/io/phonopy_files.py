@@ -191,12 +191,34 @@ def _take_forces(phonons: Any, cell: Path, sets: Path | None) -> None:
                 "no force constants", where=str(cell), expected=f"{SETS} or {CONSTANTS} beside it", hint=hint
             )
         check_at_rest(_left(phonons) * _units(phonons).force, str(sets or cell))
+        _check_number(phonons, str(sets or cell))
         phonons.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
         phonons.symmetrize_force_constants(show_drift=False)
     except MagflowError:
         raise
     except Exception as error:
         raise _unreadable(sets or cell, error) from error
+
+
+def _check_number(phonons: Any, where: str) -> None:
+    """Whether each atom that no symmetry makes of another is displaced: with moments that is fewer symmetries.
+
+    Raises
+    ------
+    InputError
+        Naming an atom that is not.
+    """
+    moved = {int(m["number"]) for m in (phonons.dataset or {}).get("first_atoms", [])}
+    orbits = np.asarray(phonons.symmetry.get_map_atoms())
+    lacking = sorted(set(orbits.tolist()) - {int(orbits[k]) for k in moved})
+    if moved and lacking and phonons.supercell.magnetic_moments is not None:
+        raise InputError(
+            "the moments break the symmetry that phonopy used",
+            where=where,
+            seen=f"no displacement of atom {lacking[0]}, which with its moment is like no other that is displaced",
+            expected="a displaced atom of each kind, moments included",
+            hint="make the displacements with MAGMOM, so that phonopy knows the moments",
+        )
 
 
 def _left(phonons: Any) -> FloatArray:

@@ -86,7 +86,7 @@ def write_broken_symmetry(directory: Path) -> None:
     def cell(moments):
         return PhonopyAtoms(["Fe", "Fe"], cell=A * np.eye(3), positions=bcc().positions, magnetic_moments=moments)
 
-    made = Phonopy(cell([2.2, 2.2]), np.eye(3), log_level=0)
+    made = Phonopy(cell([2.2, 2.2]), np.eye(3), primitive_matrix=np.eye(3), log_level=0)
     made.generate_displacements(distance=0.01)
     made.forces = np.zeros((len(made.supercells_with_displacements), 2, 3))
     directory.mkdir()
