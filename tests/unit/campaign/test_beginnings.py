@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from magflow.campaign.beginnings import INDUCED, LARGEST_MOMENTS, of_elements, of_file
 from magflow.campaign.check import USUALLY_MAGNETIC, check_campaign
+from magflow.campaign.doubts import doubts
 from magflow.campaign.lattices import crystals
 from magflow.campaign.load import load_campaign, parse_campaign
 from magflow.campaign.source import parse_source
@@ -104,6 +105,17 @@ def test_all_cells_of_a_cubic_crystal_fit_into_the_cube_of_the_kpoints(elements,
     frames = [c.frame for c in sample(prototypes, spec.explore.domain, system.moments, 200, 1)]
     assert len({len(frame) for frame in frames}) == 2
     assert [engine.refusal(frame) for frame in frames] == [None] * 200
+
+
+def test_nickel_is_smeared_so_little_that_it_keeps_its_moment():
+    for elements, smearing in ((["Ni"], 0.003), (["Fe", "Ni"], 0.003), (["Fe"], 0.01)):
+        spec = spec_of(of_elements(elements, []))
+        assert spec.engine().tsmear_ha == smearing
+        assert doubts(spec) == []
+    hot = of_elements(["Ni"], []).text("abinit", 30).replace("tsmear_ha: 0.003", "tsmear_ha: 0.01")
+    ((key, doubt),) = doubts(parse_campaign(parse_source(hot, "made"), "made"))
+    assert key == ("label", "settings", "tsmear_ha")
+    assert "3158 K" in doubt.detail
 
 
 def test_the_batches_follow_the_budget(tmp_path):

@@ -79,6 +79,10 @@ class AbinitEngine(AbinitSettings, CodeEngine):
         datasets = datasets_of(self, frame.species, installation)
         return AbinitCalculation(self, frame, level_of_theory, installation, datasets)
 
+    def doubts(self, frames: Sequence[Frame]) -> list[Doubt]:
+        """See :class:`magflow.core.protocols.HasDoubts`."""
+        return [*super().doubts(frames), *probing.smearing_doubts(self, frames)]
+
     def setting_doubts(self) -> list[Doubt]:
         """See :class:`magflow.dft.base.CodeEngine`."""
         return probing.unit_doubts(self)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
+from magflow.core.frame import Frame
 from magflow.core.protocols import Doubt, Probe
 from magflow.core.units import HARTREE, KB
 from magflow.dft.abinit.datasets import INSTALL_HINT, datasets_of, lighter, sphere_radii
@@ -14,6 +16,8 @@ from magflow.settings import MagflowSettings
 
 _LARGEST_CUTOFF_HA = 100.0
 _LARGEST_SMEARING_HA = 0.05  # 16000 K
+_LARGEST_SMEARING_OF_NICKEL_HA = 0.005
+"""At 0.01 ABINIT finds 0.11 muB in fcc nickel (PBE, 3x3x3 in the cubic cell, off Gamma)."""
 
 
 def unit_doubts(settings: AbinitSettings) -> list[Doubt]:
@@ -30,6 +34,17 @@ def unit_doubts(settings: AbinitSettings) -> list[Doubt]:
     if settings.pawecutdg_ha < settings.ecut_ha:
         found.append(Doubt("pawecutdg_ha", "the PAW double grid is coarser than the plane waves", "twice ecut_ha"))
     return found
+
+
+def smearing_doubts(settings: AbinitSettings, frames: Sequence[Frame]) -> list[Doubt]:
+    """A smearing at which electrons alone unmake the moment that is to be learnt."""
+    width = settings.tsmear_ha
+    if not settings.polarised or width <= _LARGEST_SMEARING_OF_NICKEL_HA:
+        return []
+    if not any("Ni" in frame.species for frame in frames):
+        return []
+    detail = f"{width:g} hartree is {width * HARTREE / KB:.0f} K, at which nickel has lost most of its moment"
+    return [Doubt("tsmear_ha", detail, "0.003, and more k-points")]
 
 
 def probe_code(settings: AbinitSettings, installation: MagflowSettings) -> list[Probe]:
