@@ -8,13 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benches import run_remote, write_project
-from clusters import PHONONS, assert_same_science, assert_tuned, store_section
+from clusters import assert_same_science, store_section
 from magflow.campaign.directory import CampaignDirectory
 from magflow.campaign.load import load_campaign
 from magflow.cli.app import app
 from magflow.execution.campaign import submit_campaign
 from magflow.execution.local.executor import LocalExecutor
-from magflow.stores import queries
 
 pytest.importorskip("jobflow_remote", reason="jobflow-remote is not installed")
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
@@ -26,17 +25,15 @@ def project(tmp_path, monkeypatch, mongo_uri):
     return write_project(tmp_path, mongo_uri, monkeypatch)
 
 
-def magflow(*words: object, code: int = 0) -> str:
-    """What a command prints."""
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    assert result.exit_code == code, result.output
-    return result.output if code else result.stdout
-
-
 def test_a_campaign_gives_the_same_science_as_on_one_machine(
     campaign_file, write_campaign, tmp_path, mongo_uri, project
 ):
     from jobflow_remote.jobs.jobcontroller import JobController
+
+    def magflow(*words: object, code: int = 0) -> str:
+        result = CliRunner().invoke(app, [str(w) for w in words])
+        assert result.exit_code == code, result.output
+        return result.output if code else result.stdout
 
     file = campaign_file()
     here = CampaignDirectory.prepare(tmp_path / "local", file, load_campaign(file))
@@ -56,17 +53,3 @@ def test_a_campaign_gives_the_same_science_as_on_one_machine(
     status = json.loads(magflow("status", there.path, "--json"))
     assert status["state"] == "finished"
     assert status["jobs"]["COMPLETED"] == sum(status["jobs"].values())
-
-
-def test_force_constants_are_labelled_and_learnt(write_campaign, tmp_path, mongo_uri, project):
-    from jobflow_remote.jobs.jobcontroller import JobController
-
-    JobController.from_project_name(project).reset()
-    file = write_campaign(tmp_path / "remote.yaml", store=store_section(mongo_uri), **PHONONS)
-    magflow("submit", file, "--to", "jobflow-remote", "--dir", tmp_path / "remote")
-    run_remote(project)
-    here = CampaignDirectory.existing(tmp_path / "remote")
-    jobs = json.loads(magflow("status", here.path, "--json"))["jobs"]
-    assert jobs["COMPLETED"] == sum(jobs.values()), jobs
-    assert [d.state for d in queries.force_constants(here.store, campaign=here.id)] == ["ok"]
-    assert_tuned(here.store, here.id)
