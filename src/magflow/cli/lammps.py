@@ -19,7 +19,7 @@ def _group() -> None:
     `build` compiles the pair style into a plugin for the LAMMPS that is installed, once; `export` writes a potential
     for it. An input then says:
 
-        plugin load mmtpplugin.so
+        plugin load ./mmtpplugin.so
 
         pair_style mmtp
 

@@ -164,7 +164,7 @@ def structure(frame: Frame, longest: float) -> Figure:
     from matplotlib.patches import Circle
 
     look = np.stack([_RIGHT, _UP, np.cross(_RIGHT, _UP)], axis=1)
-    positions, corners = frame.positions @ look, _edges(frame.cell) @ look
+    positions, corners = _within(frame) @ look, _edges(frame.cell) @ look
     radii = _ATOM * covalent_radii[frame.numbers]
     scale = 0.0 if longest <= 0 else 0.9 * covalent_radii[frame.numbers].max() / longest
     moments = scale * (np.zeros_like(frame.positions) if frame.magmoms is None else frame.magmoms) @ look
@@ -190,6 +190,12 @@ def structure(frame: Frame, longest: float) -> Figure:
         axes.set_axis_off()
 
     return draw(HALF, 2.6, paint)
+
+
+def _within(frame: Frame) -> FloatArray:
+    """(N, 3) A, the image of each atom in the cell; what sticks out by little stays where it is."""
+    shares = frame.positions @ np.linalg.inv(frame.cell)
+    return np.asarray(((shares + 0.1) % 1.0 - 0.1) @ frame.cell)
 
 
 def _edges(cell: FloatArray) -> FloatArray:
