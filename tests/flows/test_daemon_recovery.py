@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cluster_jobs import gather, label, labels_flow
+from cluster_jobs import ENDED, gather, label, labels_flow, noted
 from jobflow import Flow, JobConfig, OnMissing
 from pymongo.errors import AutoReconnect
 
@@ -21,6 +22,7 @@ from clusters import store_section
 from magflow.errors import CampaignError, StoreUnusableError
 from magflow.execution.cluster import slurm
 from magflow.execution.cluster.directory import CategorySpec
+from magflow.execution.cluster.launchpad import InterruptedRunError, PilotLaunchPad
 from magflow.execution.cluster.pilot import Pilot
 from magflow.execution.cluster.slurm import UNKNOWN, SlurmJob
 from magflow.execution.daemon import rounds as daemon_module
@@ -181,6 +183,42 @@ def test_a_reservation_without_a_start_is_released(bed, queue, submitted):
     assert release_reservations(launchpad, 60.0) == [], "it may be about to start"
     assert release_reservations(launchpad, 0.0) == ["label"]
     assert state(launchpad, claimed) == "READY"
+
+
+def test_a_job_that_ended_while_its_launch_runs_is_offered_again(bed, queue, submitted, tmp_path, monkeypatch):
+    """As FireWorks leaves it when the database goes away while it puts launch and job back to where they were."""
+    monkeypatch.chdir(tmp_path)
+    launchpad = bed.launchpad
+    torn = claim(launchpad)
+    launchpad.fireworks.update_one({"fw_id": torn}, {"$set": {"state": "COMPLETED"}})
+    assert finish_half_done(launchpad) == ["label"]
+    assert state(launchpad, torn) == "READY"
+    assert finish_half_done(launchpad) == []
+    work_off(launchpad)
+    assert queue.directory.store.query_one({"uuid": submitted})["output"] == ["Fe", "FeAl"]
+
+
+def test_what_was_written_of_an_end_is_not_taken_back(bed, queue, submitted, tmp_path, monkeypatch):
+    """The database goes away after the job was written, before its workflow is."""
+    monkeypatch.chdir(tmp_path)
+    launchpad = PilotLaunchPad.at(bed.cluster.launchpad)
+    upsert = launchpad._upsert_fws
+
+    def upsert_and_go(fireworks, *args, **kwargs):
+        found = upsert(fireworks, *args, **kwargs)
+        if any(f.state == "COMPLETED" for f in fireworks):
+            raise AutoReconnect("gone")
+        return found
+
+    monkeypatch.setattr(launchpad, "_upsert_fws", upsert_and_go)
+    with pytest.raises(InterruptedRunError):
+        launch_rocket(launchpad, worker(), strm_lvl="ERROR")
+    (launch,) = bed.launchpad.launches.find({"fworker.name": worker().name})
+    assert launch["state"] == "COMPLETED"
+    assert finish_half_done(bed.launchpad) == ["label"]
+    assert state(bed.launchpad, launch["fw_id"]) == "COMPLETED"
+    work_off(bed.launchpad)
+    assert Counter(noted(tmp_path, ENDED)) == Counter(["Fe", "FeAl"])
 
 
 @pytest.mark.parametrize("step", ["launch", "jobs"])

@@ -8,7 +8,7 @@ from fireworks import FWAction, LaunchPad
 from pymongo.errors import PyMongoError
 
 from magflow.execution.fireworks import workflows
-from magflow.execution.fireworks.launchpad import connect
+from magflow.execution.fireworks.launchpad import ABOUT, connect
 from magflow.execution.fireworks.recovery import OURS
 
 
@@ -44,6 +44,17 @@ class PilotLaunchPad(LaunchPad):
             raise
         except Exception:
             super()._refresh_wf(fw_id)  # it meets the same, and knows what to do
+
+    def checkout_fw(self, *args: Any, **kwargs: Any) -> Any:
+        """As FireWorks, which keeps the launch as it was then, and puts it back when the end cannot be written.
+
+        The job it does not put back: one that had ended was left with a launch that ran for ever. What was written of
+        the end of a campaign's job is carried through by the daemon, so there is nothing to put back.
+        """
+        firework, launch_id = super().checkout_fw(*args, **kwargs)
+        if firework is not None and ABOUT in firework.spec:
+            self.backup_launch_data.pop(launch_id, None)
+        return firework, launch_id
 
     def complete_launch(self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED") -> Any:
         """As FireWorks.

@@ -159,23 +159,29 @@ def finish_half_done(launchpad: LaunchPad, given_up: Callable[[], bool] = workfl
 
 
 def _half_done(launchpad: LaunchPad, which: dict[str, Any]) -> dict[int, bool]:
-    """Jobs whose launch has ended although their workflow does not know it.
+    """Jobs whose launch, or who themselves, have ended although their workflow does not know it.
 
     Returns
     -------
     dict
-        By Firework: whether it was to be offered again, because its worker was lost.
+        By Firework: whether it is to be offered again, because its worker was lost, or its launch knows no end.
     """
     found = {}
     ours = {f"metadata.{ABOUT}.campaign": {"$exists": True}, **which}
     for workflow in launchpad.workflows.find(ours, {"fw_states": 1}):
         unsettled = [int(i) for i, state in workflow["fw_states"].items() if state in ("READY", "RESERVED", "RUNNING")]
-        fireworks = launchpad.fireworks.find({"fw_id": {"$in": unsettled}}, {"fw_id": 1, "launches": 1})
+        fireworks = list(
+            launchpad.fireworks.find({"fw_id": {"$in": unsettled}}, {"fw_id": 1, "launches": 1, "state": 1})
+        )
         last = {f["launches"][-1]: f["fw_id"] for f in fireworks if f["launches"]}
+        over = {f["fw_id"] for f in fireworks if f["state"] in ("COMPLETED", "FIZZLED")}
         ended = {"launch_id": {"$in": sorted(last)}, "state": {"$in": ["COMPLETED", "FIZZLED"]}}
         for launch in launchpad.launches.find(ended, {"launch_id": 1, "action.stored_data.lost": 1}):
             lost = ((launch.get("action") or {}).get("stored_data") or {}).get("lost")
             found[last[launch["launch_id"]]] = bool(lost and not lost["final"])
+        open_ones = [launch_id for launch_id, fw_id in last.items() if fw_id in over and fw_id not in found]
+        for launch in launchpad.launches.find({"launch_id": {"$in": open_ones}, "state": "RUNNING"}, {"launch_id": 1}):
+            found[last[launch["launch_id"]]] = True
     return found
 
 
