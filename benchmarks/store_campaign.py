@@ -44,7 +44,7 @@ from magflow.makers.label_document import label_document
 from magflow.makers.packing import pack_batch
 from magflow.stores import contents, queries
 from magflow.stores.connection import merge_log
-from magflow.stores.jobstore import DATABASE
+from magflow.stores.layout import DATABASE
 
 ROOT = Path(__file__).parents[1]
 BATCH = 500

@@ -59,7 +59,7 @@ PROPERTIES: dict[str, tuple[Any, Callable[[], Subject]]] = {
     "magnetic-energy": (MagneticEnergy(volumes=(0.97, 1.0), points=9), iron),
     "phonons": (Phonons(supercell=(2, 2, 2), mesh=20.0), iron),
     "quasi-harmonic": (
-        QuasiHarmonic(volumes=5, width=0.16, temperatures=(100.0,), phonons=Phonons(supercell=(2, 2, 2), mesh=20.0)),
+        QuasiHarmonic(volumes=5, width=0.05, temperatures=(100.0,), phonons=Phonons(supercell=(2, 2, 2), mesh=20.0)),
         iron,
     ),
     "viscosity": (Viscosity(temperatures=(200.0,), density=1.35, picoseconds=10.0, **LIQUID), argon),

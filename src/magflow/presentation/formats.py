@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from math import isfinite
 
 NONE = "–"
 """Shown where there is no figure."""
@@ -12,12 +11,13 @@ NONE = "–"
 
 def number(value: float | None, digits: int = 3) -> str:
     """A figure for a table: `digits` significant ones, a dash where there is none."""
-    if value is None or not np.isfinite(value):
+    if value is None or not isfinite(value):
         return NONE
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.{digits - 1}e}"
-    text = np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
-    return text
+    from numpy import format_float_positional
+
+    return format_float_positional(value, digits, unique=False, fractional=False, trim="-")
 
 
 def seconds(value: float, digits: int = 3) -> str:

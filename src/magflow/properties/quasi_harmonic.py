@@ -106,6 +106,7 @@ class QuasiHarmonic(PointProperty):
                 "imaginary modes have no free energy",
                 where=subject.name,
                 seen=f"{-lowest:.3g}i THz at q = ({q}), {frames[0].volume / len(frames[0]):.4g} A^3/atom",
+                hint="a smaller width, if smaller volumes have none",
             )
         return thermodynamics_of(phonons, table)
 

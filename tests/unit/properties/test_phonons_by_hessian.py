@@ -67,7 +67,9 @@ def test_phonons_equal_those_of_displacements(moments, modes, tmp_path):
     by = {k: Phonons(force_constants=k, **SETTINGS).measure(of, Work(tmp_path)) for k in ForceConstants}
     expected, found = by[ForceConstants.DISPLACEMENTS], by[ForceConstants.HESSIAN]
     for value in expected.values:
-        assert found.value(value.name, value.temperature).value == pytest.approx(value.value, rel=2e-4, abs=1e-3)
+        assert found.value(value.name, value.temperature, value.at).value == pytest.approx(
+            value.value, rel=2e-4, abs=1e-3
+        )
     for kind, mode in modes.items():
         assert mode.told in by[kind].remarks
     assert found.settings["force_constants"] == "hessian"
