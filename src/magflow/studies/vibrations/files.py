@@ -40,7 +40,7 @@ def write_vibrations(found: Validation, directory: Path) -> list[Path]:
     """
     shown = section(found)
     texts = {
-        PAGE: page("Phonons – magflow", "magflow phonons", ", ".join(found.potentials), [shown]),
+        PAGE: page("Phonons – magflow", "magflow phonons", found.found[0][1].structure, [shown]),
         RESULTS: json.dumps(found.as_dict(), indent=1) + "\n",
         NUMBERS: as_csv(columns(found)),
     }
