@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from pymongo.uri_parser import parse_uri
 from ruamel.yaml import YAML
 
 from magflow.stores import contents, queries
+from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError
 
 PHONONS: dict[str, Any] = {
     "select": {"initial": 10},
@@ -75,3 +78,21 @@ def run_pilot(launchpad: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "fireworks.scripts.rlaunch_run", "-l", str(launchpad), "rapidfire"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def at_work(slurm: OneMachineSlurm, otherwise: str) -> Iterator[OneMachineSlurm]:
+    """A Slurm that is started, that its commands speak to, and that ends; skips, saying `otherwise`, where none can be.
+
+    Several tests share it: the environment is as it was when the last has ended.
+    """
+    try:
+        slurm.start()
+    except SlurmUnavailableError as error:
+        slurm.stop()
+        pytest.skip(f"{otherwise}: {error}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in slurm.environment.items():
+            patch.setenv(name, value)
+        yield slurm
+    slurm.stop()

@@ -170,16 +170,8 @@ def slurm() -> Iterator[OneMachineSlurm]:
 
     Its commands speak to it through the environment, which the test's own process shares while it runs.
     """
-    from one_machine_slurm import OneMachineSlurm, SlurmUnavailableError
+    from clusters import at_work
+    from one_machine_slurm import OneMachineSlurm
 
-    cluster = OneMachineSlurm()
-    try:
-        cluster.start()
-    except SlurmUnavailableError as error:
-        cluster.stop()
-        pytest.skip(f"no Slurm: {error}")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.environment.items():
-            patch.setenv(name, value)
+    with at_work(OneMachineSlurm(), "no Slurm") as cluster:
         yield cluster
-    cluster.stop()

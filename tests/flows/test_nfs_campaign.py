@@ -10,11 +10,10 @@ from cluster_jobs import BEGUN, ENDED, labels_flow, noted
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from cluster_bed import ClusterBed
-from clusters import store_section
+from clusters import at_work, store_section
 from doubles.mongo_wire import WireMongo
 from magflow.execution.fireworks.queue import LaunchPadQueue
 from nfs_slurm import NfsSlurm
-from one_machine_slurm import SlurmUnavailableError
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -25,17 +24,8 @@ PATIENT = {"silence_s": 60.0, "reservation_s": 120.0, "idle_s": 20.0}  # these k
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = NfsSlurm(2)
-    try:
-        made.start()
-    except SlurmUnavailableError as error:
-        made.stop()
-        pytest.skip(f"no Slurm with nodes that mount NFS: {error}")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.environment.items():
-            patch.setenv(name, value)
+    with at_work(NfsSlurm(2), "no Slurm with nodes that mount NFS") as made:
         yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from cluster_jobs import BEGUN, ENDED, labels_flow, noted
 
 pytest.importorskip("fireworks", reason="FireWorks is not installed")
 from cluster_bed import ClusterBed
-from clusters import store_section
+from clusters import at_work, store_section
 from doubles.mongo_wire import WireMongo
 from magflow.execution.fireworks.queue import LaunchPadQueue
-from one_machine_slurm import SlurmUnavailableError
 from several_nodes import SeveralNodes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -24,17 +23,8 @@ LABEL_S = 6.0
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = SeveralNodes(2)
-    try:
-        made.start()
-    except SlurmUnavailableError as error:
-        made.stop()
-        pytest.skip(f"no Slurm with two nodes: {error}")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.environment.items():
-            patch.setenv(name, value)
+    with at_work(SeveralNodes(2), "no Slurm with two nodes") as made:
         yield made
-    made.stop()
 
 
 @pytest.fixture
