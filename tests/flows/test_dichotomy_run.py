@@ -1,10 +1,16 @@
 """A dichotomy from its file to its page, on the model Hamiltonian; what is finished is kept."""
 
+import numpy as np
 import pytest
 
-from magflow.api.dichotomy import PAGE, DichotomyRun, dichotomy
+from magflow.api.dichotomy import KEPT, PAGE, DichotomyRun, Step, dichotomy
 from magflow.campaign.dichotomy import load_dichotomy
+from magflow.core.frame import Frame
+from magflow.core.label import Label, LabeledFrame, LevelOfTheory
+from magflow.errors import InputError
+from magflow.execution.label_sets import LabelSets, place
 from magflow.execution.labelling import LabelTask
+from magflow.io.extxyz_writer import write_extxyz
 from magflow.studies.dichotomy.result import Dichotomy
 
 FILE = """\
@@ -61,8 +67,38 @@ def test_sets_grow_in_step_until_the_core_hours_are_spent(file, tmp_path, monkey
         asked.append((str(task.engine.kind), len(task.frames)))
 
     monkeypatch.setattr(LabelTask, "run", run)
-    monkeypatch.setattr("magflow.api.dichotomy.TURN", 3)
-    monkeypatch.setattr(DichotomyRun, "_spent", lambda _: 0.3 * len(asked))
+    monkeypatch.setattr("magflow.execution.label_sets.TURN", 3)
+    monkeypatch.setattr(LabelSets, "spent", lambda _: 0.3 * len(asked))
     DichotomyRun(load_dichotomy(file), tmp_path / "run").label()
     turn = [("non-magnetic", 3), ("spin-polarised", 3)]
     assert asked == [*turn, *turn], "1.2 core-hours of 1: the last two frames are left"
+
+
+def test_labels_that_are_there_are_not_computed_again(file, tmp_path, monkeypatch):
+    first, _ = dichotomy(file, tmp_path / "run", until=Step.LABELS)
+    assert first.sets[1].labels == 8
+    (tmp_path / "there.extxyz").write_bytes((tmp_path / "run" / KEPT).read_bytes())
+    file.write_text(FILE.replace("count: 8", "count: 9") + "labels: [there.extxyz]\n")
+    again, _ = dichotomy(file, tmp_path / "again", until=Step.LABELS)
+    assert [s.labels for s in again.sets] == [9, 9]
+    ran = DichotomyRun(load_dichotomy(file), tmp_path / "again").sets
+    for kind in ran.engines:
+        (fresh,) = ran.task(kind, ran.frames).finished().items
+        assert place(fresh.frame) == place(ran.frames[8]), "the ninth frame alone was labelled"
+    assert ran.spent() > sum(ran.task(kind, ran.frames).finished().core_hours for kind in ran.engines)
+
+
+def test_given_labels_are_of_a_kind_and_a_level_of_the_file(file, tmp_path):
+    def given(kind):
+        level = LevelOfTheory("spin-lattice", "of another day", kind, "none")
+        frame = Frame(["Fe"], 2.8 * np.eye(3), [[0, 0, 0]], magmoms=[2.2])
+        label = Label(frame.frame_id, level, energy=-8.0, forces=np.zeros((1, 3)))
+        write_extxyz(tmp_path / "there.extxyz", [LabeledFrame(frame, label)])
+
+    file.write_text(FILE + "labels: [there.extxyz]\n")
+    given("spin-polarised")
+    with pytest.raises(InputError, match=r"spin-polarised labels are of another level of theory.*of another day"):
+        dichotomy(file, tmp_path / "run", until=Step.LABELS)
+    given("constrained")
+    with pytest.raises(InputError, match=r"another kind; seen: constrained; expected: non-magnetic, spin-polarised"):
+        dichotomy(file, tmp_path / "run", until=Step.LABELS)

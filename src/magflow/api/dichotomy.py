@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from magflow.api.opening import read_labels
 from magflow.api.validation import validate
 from magflow.campaign.dichotomy import DichotomySpec, PotentialSpec, load_dichotomy
 from magflow.core.dataset import Dataset
@@ -20,13 +21,14 @@ from magflow.core.label import LabeledFrame, LabelKind, ignoring_moments
 from magflow.core.protocols import WorkProgress, silent
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.errors import CampaignError
-from magflow.execution.labelling import Labelled, LabelTask
+from magflow.execution.label_sets import LabelSets, place
+from magflow.execution.labelling import Labelled
 from magflow.explore.builders import from_builder
 from magflow.explore.pool import ferromagnetic
 from magflow.io.extxyz_writer import format_frame
 from magflow.io.findings import Findings
 from magflow.io.gather import gather
-from magflow.io.records import Record
+from magflow.io.records import Record, as_record
 from magflow.io.sources import Wish
 from magflow.potentials.ensemble import MANIFEST, PotentialEnsemble
 from magflow.potentials.training import EnsembleTask
@@ -42,9 +44,9 @@ from magflow.studies.validate.task import QUESTION
 
 FRAMES, LABELS, POTENTIALS, VALIDATION = "frames.extxyz", "labels", "potentials", "validation"
 """In the directory of a dichotomy."""
+KEPT = "labels.extxyz"
+"""All labels there are in one file, as `labels` of another dichotomy takes them."""
 SUMMARY, PAGE = "dichotomy.json", "dichotomy.html"
-TURN = 8
-"""Frames that are labelled in all kinds before the next ones: whenever it ends, the sets hold the same frames."""
 
 
 class Step(StrEnum):
@@ -64,42 +66,39 @@ class DichotomyRun:
     spec
         The file.
     directory
-        Gets `frames.extxyz`, `labels/KIND`, `potentials/NAME-KEY`, `validation/` and a page.
+        Gets `frames.extxyz`, `labels/KIND`, `labels.extxyz`, `potentials/NAME-KEY`, `validation/` and a page.
     """
 
     spec: DichotomySpec
     directory: Path
 
     @cached_property
-    def frames(self) -> tuple[Frame, ...]:
-        """The frames; drawn once, read from then on: another machine's arithmetic must not make others of them."""
-        path = self.directory / FRAMES
-        if not path.is_file():
-            model = PotentialEnsemble((SpinLatticeModel(),), "spin-lattice")  # type: ignore[arg-type]  # never saved
-            drawn = self.spec.frames.candidates(model, self.spec.moments, self.spec.seed)
-            texts = [format_frame(Record(c.frame, info={"source": c.source})) for c in drawn]
-            replace_file(path, "".join(texts).encode())
-        return tuple(record.frame for record in gather([path], Wish(), Findings()))
+    def sets(self) -> LabelSets:
+        """Frames and labels.
+
+        Raises
+        ------
+        InputError
+            If labels of the file cannot be read or are of another level of theory.
+        """
+        label, elements = self.spec.label, tuple(sorted(self.spec.elements))
+        engines = {kind: label.engine_of(kind) for kind in label.kinds}
+        given = tuple(item for path in self.spec.labels for item in read_labels(path, mixed=True))
+        known = {place(item.frame): ferromagnetic(item.frame, self.spec.moments) for item in given}
+        frames = known | {place(frame): frame for frame in self._drawn()}
+        return LabelSets(tuple(frames.values()), engines, elements, self.directory / LABELS, given)
 
     def label(self, workers: int = 1, progress: WorkProgress = silent) -> dict[LabelKind, Labelled]:
-        """Label in turns, all kinds of some frames at a time, until all are labelled or the core-hours are spent.
+        """Label until all frames are or the core-hours are spent; the labels lie in ``labels.extxyz`` then.
 
         Raises
         ------
         MissingToolError
-            If the engine lacks something.
+            If an engine lacks something.
         """
-        kinds, total = self.spec.label.kinds, len(self.frames)
-        self._task(kinds[0], self.frames).require_ready()
-        for begin in range(0, total, TURN):
-            if self._spent() >= self.spec.label.core_hours:
-                break
-            for kind in kinds:
-                task = self._task(kind, self.frames[begin : begin + TURN])
-                if len(task.finished().items) < len(task.frames):
-                    task.run(workers, lambda done, n: None)
-                progress(begin / total, f"{kind} labels of frames {begin + 1} to {begin + TURN}", milestone=True)
-        return {kind: self._task(kind, self.frames).finished() for kind in kinds}
+        found = self.sets.label(self.spec.label.core_hours, workers, progress)
+        self._keep([item for labelled in found.values() for item in labelled.items])
+        return found
 
     def train(self, labelled: Mapping[LabelKind, Labelled], progress: WorkProgress = silent) -> Dichotomy:
         """Train every potential that there is not yet.
@@ -137,7 +136,7 @@ class DichotomyRun:
         """Label sets and potentials in numbers."""
         sets = tuple(_described(kind, found) for kind, found in labelled.items())
         difference = _difference(list(labelled.values()))
-        return Dichotomy(self.spec.name, len(self.frames), sets, tuple(fitted), difference)
+        return Dichotomy(self.spec.name, len(self.sets.frames), sets, tuple(fitted), difference)
 
     def examine(
         self, labelled: Mapping[LabelKind, Labelled], *, quick: bool = False, progress: WorkProgress = silent
@@ -167,20 +166,29 @@ class DichotomyRun:
         replace_file(self.directory / PAGE, text.encode())
         return self.directory / PAGE
 
-    def _task(self, kind: LabelKind, frames: Sequence[Frame]) -> LabelTask:
-        engine, place = self.spec.label.engine_of(kind), self.directory / LABELS / kind
-        return LabelTask(tuple(frames), engine, tuple(sorted(self.spec.elements)), place)
+    def _keep(self, items: Sequence[LabeledFrame]) -> None:
+        """Write all labels into one file, unless it holds them already."""
+        text = "".join(format_frame(as_record(item)) for item in items).encode()
+        path = self.directory / KEPT
+        if not path.is_file() or path.read_bytes() != text:
+            replace_file(path, text)
 
-    def _spent(self) -> float:
-        """Core-hours of all labels."""
-        return sum(self._task(kind, self.frames).finished().core_hours for kind in self.spec.label.kinds)
+    def _drawn(self) -> tuple[Frame, ...]:
+        """Frames to be labelled; drawn once, read from then on: another machine's arithmetic makes others of them."""
+        path = self.directory / FRAMES
+        if not path.is_file():
+            model = PotentialEnsemble((SpinLatticeModel(),), "spin-lattice")  # type: ignore[arg-type]  # never saved
+            drawn = self.spec.frames.candidates(model, self.spec.moments, self.spec.seed)
+            texts = [format_frame(Record(c.frame, info={"source": c.source})) for c in drawn]
+            replace_file(path, "".join(texts).encode())
+        return tuple(record.frame for record in gather([path], Wish(), Findings()))
 
     def _parts(self, items: Sequence[LabeledFrame]) -> tuple[Dataset, Dataset]:
         """Labels to learn from, and those of every so many frames to test on."""
-        kept = {f.non_magnetic().frame_id for f in self.frames[:: self.spec.label.test_every]}
+        kept = {place(frame) for frame in self.sets.frames[:: self.spec.label.test_every]}
         parts: tuple[list[LabeledFrame], list[LabeledFrame]] = ([], [])
         for item in items:
-            parts[item.frame.non_magnetic().frame_id in kept].append(item)
+            parts[place(item.frame) in kept].append(item)
         return Dataset(parts[0]), Dataset(parts[1])
 
     def _training(self, name: str, spec: PotentialSpec, items: Sequence[LabeledFrame]) -> TrainTask:
@@ -220,10 +228,7 @@ def _difference(sets: Sequence[Labelled]) -> float | None:
     """Root mean square of the forces of the second set less those of the first on the same frames, eV/A."""
     if len(sets) < 2:
         return None
-    first, second = (
-        {i.frame.non_magnetic().frame_id: i.label.forces for i in s.items if i.label.forces is not None}
-        for s in sets[:2]
-    )
+    first, second = ({place(i.frame): i.label.forces for i in s.items if i.label.forces is not None} for s in sets[:2])
     off = [second[key] - first[key] for key in first if key in second]
     return float(np.sqrt(np.mean(np.concatenate(off) ** 2))) if off else None
 

@@ -68,6 +68,11 @@ class DichotomySpec(Section):
     )
     frames: PoolSettings = Field(description="What is labelled.")
     label: KindsSpec = Field(description="What computes the labels.")
+    labels: tuple[Path, ...] = Field(
+        (),
+        description="Files of labels that are there already, of these kinds and this level of theory: they are not "
+        "computed again, and count as spent.",
+    )
     potentials: dict[str, PotentialSpec] = Field(min_length=1, description="Potentials by name.")
     validation: ExaminationSpec = Field(description="What the potentials are asked.")
 
