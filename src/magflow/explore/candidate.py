@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from magflow.core.frame import Frame
 from magflow.core.types import BoolArray, FloatArray
@@ -13,6 +15,17 @@ from magflow.errors import InputError
 
 MomentRanges = Mapping[str, tuple[float, float]]
 """Element to the range of |m|, muB. An element that is absent carries no moment."""
+
+
+def _rising(displacement: float | tuple[float, float]) -> float | tuple[float, float]:
+    if isinstance(displacement, tuple) and displacement[0] > displacement[1]:
+        raise ValueError("displacement needs one number, or two with low <= high")
+    return displacement
+
+
+_Length = Annotated[float, Field(ge=0.0, le=1.0)]
+DisplacementRange = Annotated[_Length | tuple[_Length, _Length], AfterValidator(_rising)]
+"""Displacement of the atoms, A rms: one, or lowest and highest."""
 
 INDUCED_MOMENT = 0.3
 """muB; an element whose range ends at or below it only follows its neighbours and may point either way."""

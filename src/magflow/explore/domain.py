@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,15 +19,13 @@ from magflow.core.frame import Frame
 from magflow.core.types import FloatArray, IntArray
 from magflow.core.units import tensor
 from magflow.errors import InputError
-from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.candidate import Candidate, DisplacementRange, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, too_close
 from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import Prototype
 
 _GOLDEN = (5**0.5 - 1) / 2
 _MAX_HALVINGS = 30
-
-Displacement = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class DomainSettings(BaseModel):
@@ -42,7 +40,7 @@ class DomainSettings(BaseModel):
         le=0.3,
         description="largest component of the symmetric strain applied to the scaled cell, uniform in +-",
     )
-    displacement: Displacement | tuple[Displacement, Displacement] = Field(
+    displacement: DisplacementRange = Field(
         default=0.1,
         description="displacement of each atom, A rms: sqrt(<|u|^2>), Gaussian; [low, high]: uniform over the frames, "
         "so that some are near rest",
@@ -58,8 +56,6 @@ class DomainSettings(BaseModel):
         low, high = self.volume
         if not -0.9 < low <= high < 3.0:
             raise ValueError("volume needs two numbers, -0.9 < low <= high < 3")
-        if isinstance(self.displacement, tuple) and self.displacement[0] > self.displacement[1]:
-            raise ValueError("displacement needs one number, or two with low <= high")
         return self
 
 
@@ -143,10 +139,11 @@ def _frames(
     widths = [1, 6, 3 * atoms]
     if prototype.ordering is not PrototypeOrdering.NM:
         widths += [atoms, 2, int(magnetic.sum())]
-    if isinstance(domain.displacement, tuple):
+    displacement = domain.displacement if prototype.displacement is None else prototype.displacement
+    if isinstance(displacement, tuple):
         widths += [1]
     u = np.split(_points(sum(widths), n, skip, _stream(seed, prototype)), np.cumsum(widths)[:-1], axis=1)
-    displaced = _displacement(domain, u[-1])[:, None, None] / np.sqrt(3.0) * ndtri(u[2].reshape(n, atoms, 3))
+    displaced = _displacement(displacement, u[-1])[:, None, None] / np.sqrt(3.0) * ndtri(u[2].reshape(n, atoms, 3))
     geometry = _Geometry(prototype.frame, domain, u[0][:, 0], u[1], displaced)
     cells, positions, pulled = geometry.guarded(shortest)
     if prototype.ordering is PrototypeOrdering.NM:
@@ -158,11 +155,11 @@ def _frames(
     return [Frame(species, c, x, m) for c, x, m in zip(cells, positions, magmoms, strict=True)], pulled
 
 
-def _displacement(domain: DomainSettings, u: FloatArray) -> FloatArray:
+def _displacement(displacement: DisplacementRange, u: FloatArray) -> FloatArray:
     """(n,) displacement of the atoms of each sample, A rms; the first column of `u` in (0, 1) says where in a range."""
-    if not isinstance(domain.displacement, tuple):
-        return np.full(len(u), domain.displacement)
-    low, high = domain.displacement
+    if not isinstance(displacement, tuple):
+        return np.full(len(u), displacement)
+    low, high = displacement
     return low + (high - low) * u[:, 0]
 
 

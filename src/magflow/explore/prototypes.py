@@ -15,7 +15,7 @@ from magflow.core.moments import collinear, is_collinear
 from magflow.core.types import FloatArray, IntArray
 from magflow.errors import InputError
 from magflow.explore.builders import BuilderSettings, from_builder
-from magflow.explore.candidate import Candidate, MomentRanges, site_moments
+from magflow.explore.candidate import Candidate, DisplacementRange, MomentRanges, site_moments
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.orderings import PrototypeOrdering, named, sign_patterns
 from magflow.explore.shapes import cells_of
@@ -54,6 +54,11 @@ class PrototypeSettings(BaseModel):
         description="range of |m| per element in this structure, muB, within that of the system; an element left out "
         "has the system's",
     )
+    displacement: DisplacementRange | None = Field(
+        default=None,
+        description="displacement of each atom in this structure, A rms, as in explore.domain; 0: the strained crystal "
+        "itself, for elastic constants; left out: that of the domain",
+    )
     max_patterns: int = Field(default=8, ge=1, description="sign patterns kept per ordering, most symmetric first")
     weight: float = Field(default=1.0, gt=0, description="share of the samples, relative to the other prototypes")
 
@@ -90,6 +95,8 @@ class Prototype:
         Share of the samples.
     moments
         Range of |m| by element in this structure where it is another than the system's, muB.
+    displacement
+        Displacement of its atoms where it is another than the domain's, A rms: one, or lowest and highest.
     """
 
     name: str
@@ -99,6 +106,7 @@ class Prototype:
     index: int = 0
     weight: float = 1.0
     moments: MomentRanges = field(default_factory=dict)
+    displacement: DisplacementRange | None = None
 
     @property
     def label(self) -> str:
@@ -108,6 +116,11 @@ class Prototype:
     def as_dict(self) -> dict[str, Any]:
         """JSON form, readable by monty."""
         frame = self.frame
+        narrowed: dict[str, Any] = {}
+        if self.moments:
+            narrowed["moments"] = {element: list(limits) for element, limits in self.moments.items()}
+        if self.displacement is not None:
+            narrowed["displacement"] = self.displacement
         return {
             "@module": type(self).__module__,
             "@class": type(self).__name__,
@@ -120,7 +133,8 @@ class Prototype:
             "pattern": list(self.pattern),
             "index": self.index,
             "weight": self.weight,
-        } | ({"moments": {element: list(limits) for element, limits in self.moments.items()}} if self.moments else {})
+            **narrowed,
+        }
 
     @classmethod
     def from_dict(cls, d: dict[str, Any]) -> Prototype:
@@ -128,7 +142,17 @@ class Prototype:
         frame = Frame(tuple(d["species"]), d["cell"], d["positions"], d["magmoms"])
         pattern = tuple(int(p) for p in d["pattern"])
         moments = {element: (low, high) for element, (low, high) in d.get("moments", {}).items()}
-        return cls(d["name"], PrototypeOrdering(d["ordering"]), frame, pattern, d["index"], d["weight"], moments)
+        displacement = d.get("displacement")
+        return cls(
+            d["name"],
+            PrototypeOrdering(d["ordering"]),
+            frame,
+            pattern,
+            d["index"],
+            d["weight"],
+            moments,
+            tuple(displacement) if isinstance(displacement, list) else displacement,
+        )
 
 
 def build_prototypes(
@@ -232,7 +256,8 @@ def _ordered(
             for index, pattern in enumerate([p for k, p in patterns if k == kind][: s.max_patterns]):
                 magmoms = None if kind == PrototypeOrdering.NM else pattern * sites.high
                 built = Frame(frame.species, frame.cell, frame.positions, magmoms)
-                prototypes.append(Prototype(name, kind, built, tuple(pattern.tolist()), index, weight, s.moments))
+                signs = tuple(pattern.tolist())
+                prototypes.append(Prototype(name, kind, built, signs, index, weight, s.moments, s.displacement))
     unique: dict[tuple[PrototypeOrdering, tuple[int, ...]], Prototype] = {}
     for p in prototypes:
         unique.setdefault((p.ordering, p.pattern), p)

@@ -17,10 +17,14 @@ from magflow.properties.base import PropertySettings, Work
 from magflow.properties.measurement import Value
 from magflow.properties.runs import planned, repeats_for, run, supercell
 from magflow.properties.subject import Subject
-from magflow.properties.tracks import Track, deviations, outside
+from magflow.properties.tracks import Track, deviations, look_frame, outside
 
 DOUBTFUL_SHARE = 0.05
 """Share of a run outside the training domain from which it is told."""
+FORCE_DEVIATION, LARGEST_FORCE_DEVIATION = "force deviation", "largest force deviation"
+"""Names of what runs say of the ensemble."""
+LOOKED = 9
+"""Looks of a run at which the deviation over all atoms is taken."""
 
 
 class SampledProperty(PropertySettings):
@@ -97,14 +101,32 @@ def facts(tracks: Sequence[Track]) -> dict[str, Any]:
 
 
 def trust(ensemble: PotentialEnsemble, tracks: Sequence[Track], kelvin: float, at: str = "") -> list[Value]:
-    """Mean over some runs of the calibrated deviation of a force, of the atom where it is largest.
+    """The calibrated deviation of a force in some runs: over all atoms, and of the atom where it is largest.
 
     Nothing, where there is but one member.
     """
-    mean, _ = deviations(tracks)
-    if len(ensemble.members) < 2 or not np.isfinite(mean):
+    worst, _ = deviations(tracks)
+    if len(ensemble.members) < 2 or not np.isfinite(worst):
         return []
-    return [Value("force deviation", "meV/A", 1e3 * mean, temperature=kelvin, at=at)]
+    over_all = force_deviation(ensemble, tracks)
+    return [
+        Value(FORCE_DEVIATION, "meV/A", 1e3 * over_all, temperature=kelvin, at=at),
+        Value(LARGEST_FORCE_DEVIATION, "meV/A", 1e3 * worst, temperature=kelvin, at=at),
+    ]
+
+
+def force_deviation(ensemble: PotentialEnsemble, tracks: Sequence[Track]) -> float:
+    """Root mean square over all components of the calibrated deviations of forces, in some looks of the runs, eV/A.
+
+    Comparable with an error of forces, and independent of the number of atoms, as the largest one of a frame is not.
+    """
+    chosen = [
+        look_frame(track, track.looks[k])
+        for track in tracks
+        for k in np.unique(np.linspace(0, len(track.looks) - 1, LOOKED).astype(int))
+    ]
+    deviation = ensemble.predict(chosen).deviation.forces
+    return float(np.sqrt(np.mean(deviation**2)))
 
 
 def told_outside(tracks: Sequence[Track], kelvin: float) -> list[str]:

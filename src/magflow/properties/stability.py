@@ -18,15 +18,23 @@ from magflow.presentation.style import SERIES, draw
 from magflow.properties.base import Work
 from magflow.properties.crystal import lost
 from magflow.properties.measurement import Curve, Group, Measurement, Moments, Value
-from magflow.properties.sampling import SampledProperty, facts, positive, temperatures_field, told_outside, trust
+from magflow.properties.sampling import (
+    FORCE_DEVIATION,
+    SampledProperty,
+    facts,
+    positive,
+    temperatures_field,
+    told_outside,
+    trust,
+)
 from magflow.properties.statistics import inefficiency
 from magflow.properties.subject import Subject, UnmeasurableError
-from magflow.properties.tracks import Track, deviations
+from magflow.properties.tracks import Track
 
 RECORD_EVERY, LOOK_EVERY = 5, 50
 """Steps."""
-DOUBTFUL_DEVIATION = 0.1
-"""Mean calibrated deviation of a force, eV/A, from which a run is doubtful."""
+DOUBTFUL_DEVIATION = 100.0
+"""Calibrated deviation of forces over all atoms, meV/A, from which a run is doubtful."""
 NVE = "constant energy"
 TIME, ENERGY, DEVIATION = "time (ps)", "conserved energy (meV/atom)", "force deviation (meV/A)"
 
@@ -34,13 +42,13 @@ TIME, ENERGY, DEVIATION = "time (ps)", "conserved energy (meV/atom)", "force dev
 class Stability(SampledProperty):
     """One run at constant energy and one at constant volume at each temperature; how each fares is told by words, too.
 
-    A run is unstable that ends by itself, doubtful where the members disagree by more than 100 meV/A in the mean, the
+    A run is unstable that ends by itself, doubtful where the members disagree by more than 100 meV/A, the
     configurations lie outside the training domain, or moments vanish or turn over.
     """
 
     name: ClassVar[str] = "stability"
     title: ClassVar[str] = "Stability"
-    headline: ClassVar[tuple[str, ...]] = ("time held", "force deviation")
+    headline: ClassVar[tuple[str, ...]] = ("time held", FORCE_DEVIATION)
     group: ClassVar[Group] = Group.STABILITY
 
     temperatures: Annotated[tuple[float, ...], AfterValidator(positive)] = temperatures_field(300.0, 600.0, 900.0)
@@ -69,11 +77,12 @@ class Stability(SampledProperty):
         failures = [f"unstable at {NVE} after {first.picoseconds:.3g} ps: {first.reason}"] if first.unstable else []
         remarks: list[str] = []
         for kelvin, track in zip(self.temperatures, tracks, strict=True):
-            values += [*_held(track, kelvin, follow=follow), *trust(subject.ensemble, [track], kelvin)]
+            told = trust(subject.ensemble, [track], kelvin)
+            values += [*_held(track, kelvin, follow=follow), *told]
             if len(subject.ensemble.members) > 1:
                 curves[f"{kelvin:g} K"] = _curve(track)
             failures += [track.unstable] if track.unstable else []
-            remarks.append(_verdict(track, kelvin, follow=follow))
+            remarks.append(_verdict(track, kelvin, told, follow=follow))
         return self.found(
             subject,
             values=tuple(values),
@@ -139,14 +148,16 @@ def moment_shares(magmoms: FloatArray) -> tuple[float, float]:
     return float(collapsed.max()), float(np.minimum(against, along).max())
 
 
-def _verdict(track: Track, kelvin: float, *, follow: bool) -> str:
-    """``300 K: stable``, or why it is not."""
+def _verdict(track: Track, kelvin: float, told: Sequence[Value], *, follow: bool) -> str:
+    """``300 K: stable``, or why it is not; `told` of the forces' deviation."""
     if track.unstable:
         return track.unstable
     doubts = [told.split(": ", 1)[1] for told in told_outside([track], kelvin)]
-    mean, _ = deviations([track])
-    if np.isfinite(mean) and mean > DOUBTFUL_DEVIATION:
-        doubts.append(f"the members disagree about forces by {1e3 * mean:.0f} meV/A")
+    doubts += [
+        f"the members disagree about forces by {value.value:.0f} meV/A"
+        for value in told
+        if value.name == FORCE_DEVIATION and value.value > DOUBTFUL_DEVIATION
+    ]
     if follow:
         collapsed, flipped = moment_shares(track.looks["magmoms"])
         doubts += [f"{collapsed:.0%} of the moments vanished"] if collapsed else []

@@ -61,6 +61,15 @@ class TestCoordinates:
         assert kstest((rms - 0.02) / 0.16, "uniform").statistic < 0.06
         assert (rms < 0.04).sum() > 40
 
+    def test_a_prototype_has_displacements_of_its_own(self, build, b2_feal, moments):
+        still, near, plain = (
+            displacements(sample(build(b2_feal(**own)), PLAIN, moments, 64, 1), build(b2_feal())[0])
+            for own in ({"displacement": 0.0}, {"displacement": [0.0, 0.02]}, {})
+        )
+        assert abs(still).max() < 1e-12, "the strained crystal itself"
+        assert 0.0 < np.sqrt((near**2).sum(axis=2).mean()) < 0.02
+        assert np.sqrt((plain**2).sum(axis=2).mean()) == pytest.approx(0.1, rel=0.15)
+
     def test_moments_are_uniform_in_their_ranges_and_induced_ones_take_either_sign(self, build, b2_feal, moments):
         (p,) = build(b2_feal())
         fe, al = moments_of(sample([p], PLAIN, moments, 512, 1)).T

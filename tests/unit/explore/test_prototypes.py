@@ -122,7 +122,10 @@ class TestMomentsOfOneStructure:
         assert Prototype.from_dict(one.as_dict()).moments == {"Fe": (1.5, 2.0)}
         old = {key: value for key, value in one.as_dict().items() if key != "moments"}
         assert Prototype.from_dict(old).moments == {}
-        assert "moments" not in build(bcc_fe())[0].as_dict()  # the id of a campaign is made from it
+        (near,) = build(bcc_fe(displacement=[0.0, 0.1]))
+        assert Prototype.from_dict(json.loads(json.dumps(near.as_dict()))).displacement == (0.0, 0.1)
+        plain = build(bcc_fe())[0].as_dict()  # the id of a campaign is made from it
+        assert not {"moments", "displacement"} & plain.keys()
 
 
 class TestFiles:
