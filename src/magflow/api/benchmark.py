@@ -17,6 +17,7 @@ from magflow.io.gather import gather
 from magflow.io.quantities import parse_keys
 from magflow.io.sources import Wish, check_heeded, source_of
 from magflow.presentation.formats import plural
+from magflow.studies.tm.axes import Axis, along
 from magflow.studies.tm.contenders import Contender, Reading
 from magflow.studies.tm.files import write_tm
 from magflow.studies.tm.result import TmBenchmark
@@ -34,6 +35,7 @@ def benchmark_tm(
     families: Sequence[str] | Mapping[str, str] = ("mmtp", "sgp"),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     vary: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    axes: Sequence[str] = (),
     sizes: Sequence[int] = (20, 40, 80),
     seeds: int = 3,
     share: float = 0.2,
@@ -60,6 +62,8 @@ def benchmark_tm(
         Name to the settings of that family.
     vary
         Name to setting to its values: each is a contender of its own.
+    axes
+        ``l_max``, ``body_order`` or both: what the TM23 study varies (:mod:`magflow.studies.tm.axes`), beside `vary`.
     sizes, seeds
         Numbers of labels to learn from, and draws of each.
     share
@@ -82,9 +86,11 @@ def benchmark_tm(
         If every fit failed.
     """
     wish = Wish(parse_keys(keys), virial_sign)
+    named = dict(families) if isinstance(families, Mapping) else {name: name for name in families}
+    asked = along([one_of(Axis, word, "axes") for word in axes], named, settings or {}, vary or {})
     task = TmTask(
         rows=read_rows(files, wish, group=group, collinear=collinear, told=told),
-        contenders=contenders(families, settings or {}, vary or {}),
+        contenders=contenders(*asked),
         sizes=tuple(sizes),
         seeds=tuple(range(1, seeds + 1)),
         workdir=Path(out) / FITS,
@@ -162,18 +168,22 @@ def _elements(members: Sequence[Sorted]) -> str:
 
 
 def contenders(
-    families: Sequence[str] | Mapping[str, str],
+    named: Mapping[str, str],
     settings: Mapping[str, Mapping[str, Any]],
     vary: Mapping[str, Mapping[str, Sequence[Any]]],
 ) -> tuple[Contender, ...]:
     """Families with their settings, one contender for every combination of what is varied.
+
+    Parameters
+    ----------
+    named
+        Name to family.
 
     Raises
     ------
     InputError
         Settings of no family, or unknown ones.
     """
-    named = dict(families) if isinstance(families, Mapping) else {name: name for name in families}
     if unknown := sorted((set(settings) | set(vary)) - set(named)):
         raise InputError("settings of no family", seen=", ".join(unknown), expected="one of " + ", ".join(named))
     out = []

@@ -36,8 +36,19 @@ def transition_metals(
     ],
     directory: Annotated[Path, typer.Option("--dir", "-d", metavar="DIR", help="Where everything is kept.")],
     families: Annotated[
-        str, typer.Option(help="Families with commas; NAME=FAMILY gives one a name of its own.")
-    ] = "mmtp,sgp",
+        str | None,
+        typer.Option(
+            help="Families with commas; NAME=FAMILY gives one a name of its own. Default: mmtp,sgp; with --axis none."
+        ),
+    ] = None,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--axis",
+            metavar="AXIS",
+            help="l_max (flare 0-5, nequip 0-2) or body_order (flare B1-B3, mmtp level 8-16); may be repeated.",
+        ),
+    ] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,23 +90,30 @@ def transition_metals(
 
         magflow benchmark tm Nb.extxyz Mo.extxyz Cu.extxyz --vary mmtp.level=8,12,14 --dir runs/tm
 
+        magflow benchmark tm Nb.extxyz Cu.extxyz --axis l_max --axis body_order --labels 20 --dir runs/axes
+
         magflow benchmark tm Ti=cold.extxyz Ti-hot=hot.extxyz --families mmtp,sgp,nequip --dir runs/smearing
     """
     from magflow.api.benchmark import benchmark_tm
+    from magflow.api.opening import one_of
     from magflow.cli.compare import named_families, named_settings
     from magflow.cli.inputs import say
     from magflow.cli.progress import progress_bar
+    from magflow.studies.tm.axes import Axis, scans
     from magflow.studies.tm.files import FILES, PAGE
     from magflow.studies.tm.section import section
 
-    named = named_families(families)
+    axes = axes or []
+    named = named_families(families or "mmtp,sgp") if families or not axes else {}
+    known = named | {scan.base: scan.family for scan in scans(one_of(Axis, word, "--axis") for word in axes)}
     with progress_bar() as progress:
         found = benchmark_tm(
             files,
             directory,
             families=named,
-            settings=named_settings(named, settings or []),
-            vary=_varied(named, vary or []),
+            settings=named_settings(known, settings or []),
+            vary=_varied(known, vary or []),
+            axes=axes,
             sizes=_numbers(sizes),
             seeds=seeds,
             share=share,

@@ -86,13 +86,38 @@ def test_rows_are_named_after_elements_files_or_as_one_likes(data):
 
 
 def test_settings_reach_into_each_other():
-    made = api.contenders(["sgp"], {"sgp": {"mmtp": {"n_radial": 6}}}, {"sgp": {"mmtp.level": [4, 6]}})
+    made = api.contenders({"sgp": "sgp"}, {"sgp": {"mmtp": {"n_radial": 6}}}, {"sgp": {"mmtp.level": [4, 6]}})
     assert [c.name for c in made] == ["sgp mmtp.level 4", "sgp mmtp.level 6"]
     assert [c.family.mmtp.level for c in made] == [4, 6] and {c.family.mmtp.n_radial for c in made} == {6}
     with pytest.raises(InputError, match="settings of no family"):
-        api.contenders(["sgp"], {"mmtp": {}}, {})
+        api.contenders({"sgp": "sgp"}, {"mmtp": {}}, {})
     with pytest.raises(InputError, match=r"settings of sgp: mmtp\.level"):
-        api.contenders(["sgp"], {}, {"sgp": {"mmtp.level": [400]}})
+        api.contenders({"sgp": "sgp"}, {}, {"sgp": {"mmtp.level": [400]}})
+
+
+def test_axes_are_families_with_the_values_of_one_setting(data, tmp_path, monkeypatch):
+    """Those of the study; what is set by name goes first."""
+    asked = {}
+
+    def task(**given):
+        asked.update(given)
+        raise InputError("that will do")
+
+    monkeypatch.setattr(api, "TmTask", task)
+    command = ["benchmark", "tm", str(data / "cu.extxyz"), "--dir", str(tmp_path), "--axis", "l_max"]
+    settings = ["--set", "nequip.epochs=7", "--set", "flare-n4.n_max=3", "--vary", "mmtp.level=4,6"]
+    assert "that will do" in runner.invoke(app, [*command, "--axis", "body_order", *settings]).output
+    found = {c.name: c.family for c in asked["contenders"]}
+    assert list(found) == [
+        *(f"flare l_max {k}" for k in range(6)),
+        *(f"nequip l_max {k}" for k in range(3)),
+        *(f"flare-n4 descriptor {k}" for k in ("B1", "B2", "B3")),
+        *(f"mmtp level {k}" for k in (4, 6)),
+    ]
+    assert [found[f"flare l_max {k}"].l_max for k in range(6)] == list(range(6))
+    bodies = [found[f"flare-n4 descriptor {k}"] for k in ("B1", "B2", "B3")]
+    assert [(f.n_max, f.l_max, f.descriptor) for f in bodies] == [(3, 2, "B1"), (3, 2, "B2"), (3, 2, "B3")]
+    assert {f.epochs for name, f in found.items() if name.startswith("nequip")} == {7}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +130,8 @@ def test_settings_reach_into_each_other():
         (("--set", "easy.levle=3"), "unknown setting"),
         (("--moments", "some"), "no such choice"),
         (("--families", "nowhere"), "every fit failed"),
+        (("--axis", "l"), "no such choice"),
+        (("--axis", "l_max", "--families", "flare=easy"), "a name stands for two families"),
     ],
 )
 def test_what_is_wrong_is_said_at_once(data, tmp_path, options, said):

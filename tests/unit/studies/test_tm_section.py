@@ -139,6 +139,38 @@ class TestFindings:
         assert "From 4 to 8 labels: errors of forces fall: mmtp level 8: 2 times, 1 within the spread" in text
 
 
+AXES: Errors = {
+    ("Nb", "flare l_max 5", 8): (0.2, 0.22),
+    ("Nb", "flare l_max 0", 8): (0.4, 0.44),
+    ("Nb", "flare l_max 3", 8): (0.3, 0.33),
+    ("Nb", 'flare descriptor "B1"', 8): (0.5, 0.55),
+    ("Nb", 'flare descriptor "B3"', 8): (0.25, 0.26),
+    ("Cu", "flare l_max 5", 8): (0.1, 0.12),
+    ("Cu", "flare l_max 0", 8): (0.11, 0.1),
+    ("Cu", 'flare descriptor "B3"', 8): "no memory",
+}
+
+
+def test_each_setting_of_a_family_is_an_axis_with_a_table_a_panel_and_a_sentence():
+    """Numbers stand in their order, words as they were asked for; what failed is a gap."""
+    made = benchmark(AXES)
+    shown = section(made)
+    tables = {t.title: t.table for t in shown.tables}
+    angles = tables["Relative error of forces (%) of flare by l_max"]
+    assert angles.columns == ["Metal", "0", "3", "5"]
+    assert angles.rows == [
+        ["Nb", "42 (40 to 44)", "31.5 (30 to 33)", "21 (20 to 22)"],
+        ["Cu", "10.5 (10 to 11)", NONE, "11 (10 to 12)"],
+    ]
+    bodies = tables["Relative error of forces (%) of flare by descriptor"]
+    assert bodies.columns == ["Metal", "B1", "B3"] and bodies.rows[1] == ["Cu", NONE, NONE]
+    text = "\n".join(text for name, text in findings(made) if name == "flare")
+    assert "l_max 5 instead of 0, forces from 8 labels: errs less in Nb (0.5 times); within the spread in Cu" in text
+    assert "descriptor B3 instead of B1, forces from 8 labels: errs less in Nb (0.49 times)" in text
+    (settings,) = [p for p in shown.plots if p.file.startswith("settings")]
+    assert ">B1<" in str(settings.svg) and ">descriptor<" in str(settings.svg)
+
+
 FULL = {
     ("Nb", "mmtp level 8", 4): (0.5, 0.6),
     ("Nb", "mmtp level 8", 8): (0.3, 0.32),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,20 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class Panel:
-    """One set of curves: name of a curve to its points, x to the error over the seeds."""
+    """One set of curves.
+
+    Parameters
+    ----------
+    curves
+        Name of a curve to its points, x to the error over the seeds.
+    ticks
+        x to what is written below it; where there is none, the number itself.
+    """
 
     title: str
     x: str
     curves: Mapping[str, Mapping[float, Spread]]
+    ticks: Mapping[float, str] = field(default_factory=dict)
 
 
 def metals_figure(subjects: Sequence[str], errors: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
@@ -136,8 +145,8 @@ def _curves(axes: Axes, panel: Panel, names: Sequence[str], logarithmic: bool) -
     axes.set_yscale("log")
     if logarithmic:
         axes.set_xscale("log")
-    axes.set_xticks(sorted({v for points in panel.curves.values() for v in points}))
-    axes.xaxis.set_major_formatter("{x:g}")
+    places = sorted({v for points in panel.curves.values() for v in points})
+    axes.set_xticks(places, [panel.ticks.get(x, f"{x:g}") for x in places])
     axes.minorticks_off()
     plain_ticks(axes.yaxis)
 

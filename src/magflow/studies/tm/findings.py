@@ -109,10 +109,10 @@ def _changes(benchmark: TmBenchmark, read: Subject, contender: str, size: int) -
 
 
 def _larger(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
-    """What the largest value of a varied setting gives beside the smallest."""
+    """What the largest (of words, the last) value of a varied setting gives beside the smallest (the first)."""
     for variation in variations(benchmark):
         pairs = [(subject, variation.names[-1], variation.names[0]) for subject in benchmark.subjects]
-        what = f"{variation.key} {variation.values[-1]:g} instead of {variation.values[0]:g}"
+        what = f"{variation.key} {variation.words[-1]} instead of {variation.words[0]}"
         if told := _beside(benchmark, size, pairs):
             yield variation.base, f"{what}, {told}"
 
@@ -180,28 +180,42 @@ def _more_labels(benchmark: TmBenchmark, size: int) -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class Variation:
-    """One numerical setting of one family, in order of its values."""
+    """One setting of one family: numbers by their size, words as they were asked for.
+
+    Parameters
+    ----------
+    names
+        The contender of each value.
+    """
 
     base: str
     key: str
-    values: tuple[float, ...]
+    values: tuple[float | str, ...]
     names: tuple[str, ...]
+
+    @property
+    def words(self) -> list[str]:
+        """The values, for a person."""
+        return [value if isinstance(value, str) else f"{value:g}" for value in self.values]
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """Where the values stand on an axis: words one after another."""
+        return tuple(float(k) if isinstance(value, str) else value for k, value in enumerate(self.values))
 
 
 def variations(benchmark: TmBenchmark) -> list[Variation]:
-    """Of each family of which one setting alone is varied, by numbers."""
+    """Each setting that is varied alone, family by family."""
     found = []
     contenders = benchmark.about["contenders"]
     for base in dict.fromkeys(c["base"] for c in contenders):
-        own = [c for c in contenders if c["base"] == base]
-        keys = {key for c in own for key in c["varied"]}
-        if len(own) < 2 or len(keys) != 1:
-            continue
-        (key,) = keys
-        if all(isinstance(c["varied"][key], (int, float)) for c in own):
-            pairs = sorted((float(c["varied"][key]), c["name"]) for c in own)
-            values, names = zip(*pairs, strict=True)
-            found.append(Variation(base, key, values, names))
+        varied = [c for c in contenders if c["base"] == base and len(c["varied"]) == 1]
+        for key in dict.fromkeys(key for c in varied for key in c["varied"]):
+            names = {c["varied"][key]: c["name"] for c in varied if key in c["varied"]}
+            numbers = all(isinstance(value, (int, float)) for value in names)
+            values = sorted(names) if numbers else list(names)
+            if len(values) > 1 and (numbers or all(isinstance(value, str) for value in values)):
+                found.append(Variation(base, key, tuple(values), tuple(names[value] for value in values)))
     return found
 
 

@@ -35,6 +35,7 @@ def section(benchmark: TmBenchmark) -> Section:
         plots = [metals_plot(benchmark, size), *curve_plots(benchmark, size), *electron_plots(benchmark, size)]
         tables = [
             *error_tables(benchmark, size),
+            *setting_tables(benchmark, size),
             *smearing_tables(benchmark, size),
             *electron_tables(benchmark, size),
             *stratum_tables(benchmark, size),
@@ -133,6 +134,19 @@ def stratum_tables(benchmark: TmBenchmark, size: int) -> list[TitledTable]:
         note = "Thirds of the test labels by the root mean square of their forces." if kind == "forces" else ""
         title = f"Relative error of forces (%) by {kind if kind != 'forces' else 'how large the forces are'}"
         out.append(TitledTable(title, Table(heads, rows, frozenset(range(2, len(heads)))), note, folded=True))
+    return out
+
+
+def setting_tables(benchmark: TmBenchmark, size: int) -> list[TitledTable]:
+    """Relative errors of forces along each setting that is varied, a row per subject."""
+    out = []
+    for variation in variations(benchmark):
+        rows = [
+            [str(subject), *(_spread(benchmark.relative(subject, name, size), 100.0) for name in variation.names)]
+            for subject in benchmark.subjects
+        ]
+        title = f"Relative error of forces (%) of {variation.base} by {variation.key}"
+        out.append(TitledTable(title, _right(["Metal", *variation.words], rows)))
     return out
 
 
@@ -282,11 +296,12 @@ def curve_plots(benchmark: TmBenchmark, size: int) -> list[Plot]:
     for variation in variations(benchmark):
         curves: dict[str, dict[float, Spread]] = {}
         for subject in benchmark.subjects:
-            for value, name in zip(variation.values, variation.names, strict=True):
+            for place, name in zip(variation.places, variation.names, strict=True):
                 spread = benchmark.relative(subject, name, size)
                 if spread is not None:
-                    curves.setdefault(str(subject), {})[value] = _percent(spread)
-        varied.append(Panel(variation.base, variation.key, curves))
+                    curves.setdefault(str(subject), {})[place] = _percent(spread)
+        ticks = dict(zip(variation.places, variation.words, strict=True))
+        varied.append(Panel(variation.base, variation.key, curves, ticks))
     if varied:
         figure = curves_figure(varied, logarithmic=False)
         text = f"{caption} From {plural(size, 'label')}."
