@@ -4,10 +4,15 @@ Three ways to choose: `random`; `deviation`, what a family gets that can tell no
 `active`, what lowers the expected error over the domain most, its first batch included. All begin with the same number
 of labels, and `random` runs to four times as many as the others end with, so that a factor of four can be seen. Held
 against each other are the RMSE over its target, mean over the quantities: of all test frames, of the worst stratum, and
-the 95th percentile of frames. Without `--pool` the labels come from the spin-lattice MODEL HAMILTONIAN; with
-`--pool FILE.extxyz` (e.g. from `magflow export DIR`) from that file.
+the 95th percentile of frames. The domains are those of `benchmarks/label_pools.py`, labelled by the spin-lattice MODEL
+HAMILTONIAN; with `--pool FILE.extxyz` (e.g. from `magflow export DIR`) labels come from that file.
+
+Then how true the calibrated deviations were, on the test frames (typical ones, of which each batch has a random tenth)
+and on the chosen ones, which are hard: RMS error over RMS deviation, share of errors within one deviation, and rank
+correlation of error and deviation.
 
     python benchmarks/label_efficiency.py
+    python benchmarks/label_efficiency.py --domain heterogeneous --initial 10 --batch 10 --labels 40 --members 2
     python benchmarks/label_efficiency.py --pool abinit_pool.extxyz --labels 60 --json out.json
 """
 
@@ -21,17 +26,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from label_pools import ELEMENTS, Pool, heterogeneous, of_file, quick, split
 
 from magflow.core.calibration import Calibration
 from magflow.core.comparison import compare
 from magflow.core.dataset import Dataset
-from magflow.core.label import Label, LabeledFrame, LabelKind
+from magflow.core.label import LabeledFrame, LabelKind
 from magflow.core.prediction import QUANTITIES
-from magflow.dft.spin_lattice import SpinLatticeEngine
-from magflow.explore.domain import DomainSettings, sample
-from magflow.explore.prototypes import PrototypeSettings, build_prototypes
-from magflow.io.extxyz import read_extxyz
-from magflow.io.records import labeled_frames
 from magflow.makers.design import ALIKE, alike
 from magflow.makers.select import offer
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
@@ -39,33 +40,12 @@ from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.select.evidence import Evidence
 from magflow.select.pipeline import select
-from magflow.select.quotas import stratum
+from magflow.select.reasons import Reason
+from magflow.select.reliability import Reliability
 from magflow.select.settings import SelectSettings, Strategy
 
 TARGETS = {"energy": 0.005, "forces": 0.040, "magnetic_forces": 0.030}
-MOMENTS = {"Fe": (0.0, 2.8), "Al": (0.0, 0.1)}
-PROTOTYPES = [
-    PrototypeSettings(name="B2-FeAl", builder={"structure": "b2", "species": ["Fe", "Al"], "a": 2.884}),
-    PrototypeSettings(
-        name="bcc-Fe", builder={"structure": "bcc", "species": ["Fe"], "a": 2.836}, orderings=["FM", "AFM"]
-    ),
-]
-ELEMENTS = ["Al", "Fe"]
 MEASURES = ("mean", "worst stratum", "95th percentile")
-
-
-def model_pool(n: int, seed: int) -> list[LabeledFrame]:
-    """n frames of the quick campaign's domain, labelled by the model Hamiltonian."""
-    built = build_prototypes(PROTOTYPES, ELEMENTS, Path(), MOMENTS)
-    domain = DomainSettings(spin_flip=0.0, disordered=0.0)
-    engine = SpinLatticeEngine()
-    level = engine.level_of_theory(ELEMENTS)
-    labelled = []
-    for candidate in sample(built, domain, MOMENTS, n, seed):
-        label: Label = engine.label(candidate.frame, level, Path())
-        if label.ok:
-            labelled.append(LabeledFrame(candidate.frame, label))
-    return labelled
 
 
 def train(items: list[LabeledFrame], family: MmtpFamily, members: int, seed: int) -> PotentialEnsemble:
@@ -74,13 +54,13 @@ def train(items: list[LabeledFrame], family: MmtpFamily, members: int, seed: int
     return PotentialEnsemble(tuple(fitted), family.name)
 
 
-def errors(ensemble: PotentialEnsemble, test: list[LabeledFrame]) -> dict[str, float]:
+def errors(ensemble: PotentialEnsemble, test: Pool) -> dict[str, float]:
     """RMSE of each quantity, and the measures of RMSE over target."""
-    prediction, names = as_labelled(ensemble, test), np.array([stratum(i.frame) for i in test])
+    prediction, names = as_labelled(ensemble, test.items), np.array(test.names)
     squares = np.full((len(test), len(TARGETS)), np.nan)
     rmse = {}
     for k, (quantity, target) in enumerate(TARGETS.items()):
-        found = compare(prediction, test, quantity)
+        found = compare(prediction, test.items, quantity)
         rmse[quantity] = float(np.sqrt(np.mean(found.error**2)))
         counts = np.bincount(found.owner, minlength=len(test))
         with np.errstate(invalid="ignore"):
@@ -93,30 +73,42 @@ def errors(ensemble: PotentialEnsemble, test: list[LabeledFrame]) -> dict[str, f
     }
 
 
-def curve(pool: list[LabeledFrame], test: list[LabeledFrame], way: str, args: argparse.Namespace, seed: int):
-    """Errors after each batch."""
+def evidence_of(ensemble: PotentialEnsemble, items: list[LabeledFrame], drawn: set[str], iteration: int) -> Evidence:
+    """What a calibrated ensemble was worth on labels it has not learnt from; ids of the random frames among them."""
+    raw = as_labelled(ensemble.calibrated(Calibration()), items)
+    return Evidence.of(raw, ensemble.calibration, items, drawn, iteration)
+
+
+def truth(claims: dict[str, Reliability]) -> dict[str, tuple[float, float, float]]:
+    """By quantity: RMS error over RMS deviation, share of errors within one deviation, rank correlation."""
+    return {q: (r.error_rms / r.deviation_rms, r.coverage[0], r.spearman or 0.0) for q, r in claims.items()}
+
+
+def curve(pool: Pool, test: Pool, way: str, args: argparse.Namespace, seed: int) -> list[dict]:
+    """Errors, and what deviations were worth, after each batch."""
     family = MmtpFamily()
     strategy = Strategy.ACTIVE if way == "active" else Strategy.RANDOM
     settings = SelectSettings(strategy=strategy, initial=args.initial, batch=args.batch, fill=True)
     taken: list[int] = []
     ensemble, evidence, rows, begin = None, Evidence.none(), [], time.process_time()
+    at_random = {item.frame.frame_id for item in test.items}
     for size in sizes(way, args):
         if size > len(pool):
             break
-        known = [pool[i] for i in taken]
         left = [i for i in range(len(pool)) if i not in set(taken)]
-        new = choose([pool[i] for i in left], known, ensemble, family, settings, size - len(taken), way, seed)
+        offered, known = pool.take(left).items, pool.take(taken).items
+        new, drawn = choose(offered, known, ensemble, family, settings, size - len(taken), way, seed)
         if not new:  # nothing left that the ensemble is not sure of
             break
-        new = [left[i] for i in new]
         if ensemble is not None:
-            items = [pool[i] for i in new]
-            raw = ensemble.calibrated(Calibration()).predict([i.configuration for i in items])
-            evidence = evidence.followed_by(Evidence.of(raw, ensemble.calibration, items, (), len(rows)))
-        taken += new
-        trained = train([pool[i] for i in taken], family, args.members, seed)
+            found = evidence_of(ensemble, [offered[i] for i in new], drawn, len(rows))
+            rows[-1]["chosen"] = truth(found.claims().get("chosen", {}))
+            evidence = evidence.followed_by(found)
+        taken += [left[i] for i in new]
+        trained = train(pool.take(taken).items, family, args.members, seed)
         ensemble = trained.calibrated(evidence.calibration())
         rows.append({"labels": len(taken), **errors(ensemble, test), "cpu": time.process_time() - begin})
+        rows[-1]["typical"] = truth(evidence_of(ensemble, test.items, at_random, 0).claims()["typical"])
         print(f"  {way:9s} {len(taken):4d}  " + "  ".join(f"{m} {rows[-1][m]:.2f}" for m in MEASURES), flush=True)
     return rows
 
@@ -129,8 +121,8 @@ def sizes(way: str, args: argparse.Namespace) -> list[int]:
     return found
 
 
-def choose(left, known, ensemble, family, settings, number, way, seed) -> list[int]:
-    """Indices into `left` of the next batch."""
+def choose(left, known, ensemble, family, settings, number, way, seed) -> tuple[list[int], set[str]]:
+    """Indices into `left` of the next batch, and the ids of its random frames."""
     frames = [item.frame for item in left]
     if way == "deviation" and ensemble is not None:
         settings = settings.model_copy(update={"strategy": Strategy.ACTIVE})
@@ -153,7 +145,8 @@ def choose(left, known, ensemble, family, settings, number, way, seed) -> list[i
         targets=TARGETS,
         seed=seed,
     )
-    return found.selected.tolist()
+    drawn = {frames[i].frame_id for i in found.selected if found.reasons[i] is Reason.DRAWN}
+    return found.selected.tolist(), drawn
 
 
 def equal_labels(rows: list[dict], error: float, measure: str) -> float:
@@ -184,9 +177,34 @@ def report(results: list[dict], ways: list[str]) -> None:
             print(f"{n:5d}  {'  '.join(said)}")
 
 
+def report_truth(results: list[dict], way: str) -> None:
+    """Of all calibrated ensembles of a way: how far off deviations were, what they covered, whether they ranked."""
+    for which in ("typical", "chosen"):
+        found: dict[str, list] = {}
+        for row in [row for r in results for row in r["rows"][way][1:]]:
+            for quantity, values in row.get(which, {}).items():
+                found.setdefault(quantity, []).append(values)
+        print(f"\n{way}, {which} frames: factor off on average (worst), share within one deviation, rank correlation")
+        for quantity, values in found.items():
+            ratio, covered, rank = np.array(values).T
+            off = np.exp(np.abs(np.log(ratio)))
+            said = f"{np.exp(np.mean(np.log(off))):.2f} ({off.max():.2f}), error/deviation "
+            said += f"{np.exp(np.mean(np.log(ratio))):.2f}  {np.mean(covered):.2f} ({covered.min():.2f}-"
+            said += f"{covered.max():.2f})  {np.mean(rank):.2f} ({rank.min():.2f}-{rank.max():.2f})"
+            print(f"{quantity:20s}  {said}  of {len(ratio)} ensembles")
+
+
+def pools(args: argparse.Namespace, seed: int) -> tuple[Pool, Pool]:
+    """What is chosen from, and the frames to test on."""
+    if args.pool is None and args.domain == "heterogeneous":
+        return heterogeneous(args.size, args.test, seed)
+    return split(of_file(args.pool) if args.pool else quick(args.size, seed=7), args.test, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pool", type=Path, help="labelled frames; default: the model Hamiltonian")
+    parser.add_argument("--domain", choices=["quick", "heterogeneous"], default="quick")
+    parser.add_argument("--pool", type=Path, help="labelled frames in place of those of the model Hamiltonian")
     parser.add_argument("--ways", nargs="+", default=["random", "deviation", "active"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=100)
@@ -194,22 +212,22 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--members", type=int, default=3, help="at least two: one has no deviation")
-    parser.add_argument("--size", type=int, default=1600, help="pool and test frames together")
-    parser.add_argument("--test", type=int, default=300)
+    parser.add_argument("--size", type=int, default=1600, help="pool and test frames together; heterogeneous: the pool")
+    parser.add_argument("--test", type=int, help="test frames, 300; heterogeneous: of each of 12 strata, 12")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    items = labeled_frames(read_extxyz(args.pool)) if args.pool else model_pool(args.size, seed=7)
-    source = str(args.pool.name) if args.pool else "spin-lattice model Hamiltonian"
-    print(f"{len(items)} labelled frames from {source}; {args.test} of them for testing, another set for each seed")
+    if args.test is None:
+        args.test = 12 if args.domain == "heterogeneous" else 300
     results = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
-        order = np.random.default_rng(seed).permutation(len(items))
-        test, pool = [items[i] for i in order[: args.test]], [items[i] for i in order[args.test :]]
-        print(f"seed {seed}")
+        pool, test = pools(args, seed)
+        print(f"seed {seed}: {len(pool)} frames to choose from, {len(test)} to test on")
         results.append({"seed": seed, "rows": {way: curve(pool, test, way, args, seed) for way in args.ways}})
         if args.json:
             args.json.write_text(json.dumps(results, indent=1))
     report(results, args.ways)
+    for way in [way for way in args.ways if way != "random"]:
+        report_truth(results, way)
 
 
 if __name__ == "__main__":
