@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
@@ -12,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from browser import Browser, needs_browser
 from flows.test_past_versions import unpacked
 from magflow.core.files import replace_file
 from magflow.errors import InputError
 from magflow.report.serving import ReportServer
+
+TABLE = "document.querySelector('#errors table')"
+HEAD = f"{TABLE}.tHead.rows[0].cells[1].querySelector('button')"
+ROWS = f"Array.from({TABLE}.tBodies[0].rows, row => row.cells[1].textContent)"
 
 
 @pytest.fixture(scope="module")
@@ -99,30 +102,26 @@ def test_what_cannot_be_served_is_refused(server, tmp_path):
         ReportServer(server.report.path, port=server.server_port)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not on PATH")
+@needs_browser
 def test_a_browser_renews_the_page_when_the_campaign_has_changed(server, monkeypatch, tmp_path: Path):
     report = server.report
     state, page = report.state(), report.page()
     later = state | {"version": "later", "state": "running", "line": "labels 7 of 9"}
-    asked: list[str] = []
-
-    def states() -> dict[str, str]:
-        asked.append("state")
-        return state if len(asked) == 1 else later
-
-    def pages() -> str:
-        if not asked:
-            return page.replace("<details>", "<details open>", 1)
-        return page.replace(state["version"], "later").replace("<h1>", "<h1>Renewed: ")
-
-    monkeypatch.setattr(report, "state", states)
-    monkeypatch.setattr(report, "page", pages)
-    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    shown = subprocess.run(
-        [*browser, "--virtual-time-budget=10000", "--dump-dom", server.url], capture_output=True, text=True, timeout=120
-    ).stdout
-    assert "<h1>Renewed: " in shown
-    assert 'data-version="later"' in shown
-    assert "labels 7 of 9" in shown
-    assert "<details open" in shown, "what the reader has opened stays open"
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(server.url)
+        browser.value("document.querySelector('details').open = true")
+        browser.click(HEAD)
+        rows = browser.value(ROWS)
+        monkeypatch.setattr(report, "state", lambda: later)
+        monkeypatch.setattr(
+            report, "page", lambda: page.replace(state["version"], "later").replace("<h1>", "<h1>New: ")
+        )
+        browser.value("poll()")
+        assert browser.value("document.querySelector('h1').textContent").startswith("New: ")
+        assert browser.value("document.getElementById('strip').dataset.version") == "later"
+        assert browser.value("document.getElementById('strip').textContent") == "running labels 7 of 9"
+        assert browser.value("document.querySelector('details').open"), "what the reader has opened stays open"
+        assert browser.value(f"{HEAD}.parentNode.ariaSort") == "ascending", "what the reader has sorted stays sorted"
+        assert browser.value(ROWS) == rows == sorted(rows, key=float)
+        assert browser.value(f"document.activeElement === {HEAD}"), "and the keyboard where it was"
+        assert browser.said == []

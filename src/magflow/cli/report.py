@@ -18,7 +18,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a campaign, finished or not: errors, calibration, selection, cost.
 
-    The page needs no network and runs no script: mail it, print it, keep it beside the data.
+    The page needs no network: mail it, print it, keep it beside the data. Heads of columns sort their table.
 
     Examples:
 

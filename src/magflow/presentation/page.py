@@ -1,7 +1,12 @@
-"""Self-contained HTML pages: one file, no script, nothing loaded, every text escaped and without credentials."""
+"""Self-contained HTML pages: one file, nothing loaded, every text escaped and without credentials.
+
+The one script they run orders the rows of tables; they name its hash, so that no other runs.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
@@ -39,10 +44,17 @@ def fragment(section: Section) -> str:
 def render(package: str, template: str, **context: Any) -> str:
     """The page that a template of `package` makes of `context`; it extends ``page.html.j2`` of this room.
 
-    Every text of `context` is escaped and stripped of credentials on its way; the page runs no script and may load
-    nothing (it says so itself, in its content security policy).
+    Every text of `context` is escaped and stripped of credentials on its way; the page may load nothing and run no
+    script but the one that orders tables (it says so itself, in its content security policy).
     """
-    return _environment(package).get_template(template).render(context, style=_style())
+    made = {"style": _part("style.css"), "script": _part("sort.js"), "script_hash": script_hash()}
+    return _environment(package).get_template(template).render(context, **made)
+
+
+def script_hash() -> str:
+    """The script of every page as a content security policy names it: ``sha256-...``."""
+    digest = hashlib.sha256(_part("sort.js").encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 @cache
@@ -60,11 +72,12 @@ def _environment(package: str) -> Environment:
     )
 
 
-def _style() -> Markup:
-    """The style sheet that every page holds."""
+@cache
+def _part(name: str) -> Markup:
+    """Style sheet or script that every page holds."""
     from markupsafe import Markup
 
-    return Markup(resources.files(_HERE).joinpath("templates/style.css").read_text(encoding="utf-8"))  # noqa: S704
+    return Markup(resources.files(_HERE).joinpath("templates", name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _masked(value: Any) -> Any:

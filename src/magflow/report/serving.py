@@ -22,6 +22,7 @@ from magflow.campaign.directory import CampaignDirectory
 from magflow.core.masking import mask
 from magflow.errors import InputError, MagflowError
 from magflow.execution.status import campaign_status, line
+from magflow.presentation.page import script_hash
 from magflow.report.page import render_served
 from magflow.report.record import read_record
 
@@ -29,8 +30,9 @@ _FRESH = 1.0
 """Seconds for which a state that was read is shown to everybody who asks."""
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    f"script-src '{script_hash()}' 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

@@ -264,7 +264,8 @@ def work(record: CampaignRecord) -> Table:
         hours = sum(j.cpu_seconds for j in jobs) / 3600
         numbers = (counts[JobState.COMPLETED], counts[JobState.RUNNING], left, counts[JobState.FAILED])
         rows.append([category, *map(str, numbers), str(sum(j.crashes for j in jobs)), f"{hours:.3f}"])
-    return Table(["Category", "Completed", "Running", "To do", "Failed", "Workers lost", "Core-hours"], rows)
+    heads = ["Category", "Completed", "Running", "To do", "Failed", "Workers lost", "Core-hours"]
+    return Table(heads, rows, frozenset(range(1, len(heads))))
 
 
 def failed_jobs(record: CampaignRecord) -> Table:

@@ -35,5 +35,5 @@ def test_texts_are_escaped_and_lose_credentials():
     secret = "mongodb://ada:hunter2@db.example/x"
     sections = [Section("s", "S", "<script>", secret, remarks=[(secret, "<img>")])]
     html = page(secret, "<b>", secret, sections)
-    assert "hunter2" not in html and "<script>" not in html and "<img>" not in html and "&lt;b&gt;" in html
+    assert "hunter2" not in html and html.count("<script") == 1 and "<img>" not in html and "&lt;b&gt;" in html
     assert "default-src 'none'" in html

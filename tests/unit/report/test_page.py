@@ -11,6 +11,7 @@ from campaign_records import MODEL, TARGETS, Builder, batch_failed, finished, fi
 
 from magflow.errors import StoreError
 from magflow.presentation.blocks import MAX_ROWS, csv_link
+from magflow.presentation.page import script_hash
 from magflow.report.page import render, write
 from magflow.report.record import CampaignRecord
 
@@ -41,12 +42,17 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property
     def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))
+
+    @property
+    def scripts(self) -> list[dict]:
+        """Attributes of each script."""
+        return [attributes for tag, attributes in self.tags if tag == "script"]
 
     def attributes(self, name: str) -> list[str]:
         return [a[name] for _, a in self.tags if name in a]
@@ -102,11 +108,12 @@ def test_the_page_is_small_whole_and_loads_nothing(done):
     assert len(done) < 1_500_000
     page = Page(done)
     assert page.open == []
-    tags = {t for t, _ in page.tags}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "img"}
+    assert not {t for t, _ in page.tags} & {"link", "iframe", "object", "embed", "img"}
     assert all(v.startswith(("#", "data:")) for v in page.attributes("href") + page.attributes("src"))
     policy = next(a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy
+    assert page.scripts == [{}]
+    assert f"script-src '{script_hash()}'" in policy
     assert not [a for _, attributes in page.tags for a in attributes if a.startswith("on")]
     assert not re.findall(r"https?://", done)
     ids = page.attributes("id")
@@ -184,7 +191,8 @@ PAYLOAD = " ".join(
 def test_hostile_text_stays_text(small):
     page = Page(render(without_parity(hostile(small, PAYLOAD))))
     assert page.open == []
-    assert not {t for t, _ in page.tags} & {"script", "iframe", "img", "object"}
+    assert not {t for t, _ in page.tags} & {"iframe", "img", "object"}
+    assert len(page.scripts) == 1
     assert not [a for _, attributes in page.tags for a in attributes if a.startswith("on")]
     # name, directory, file, failed jobs, labels, figures: it is there, verbatim, as text
     assert "".join(page.words).count(PAYLOAD) > 10

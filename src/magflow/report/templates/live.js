@@ -18,10 +18,12 @@ async function renew() {
   if (!answer.ok) throw new Error(await answer.text());
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const open = opened();
+  document.dispatchEvent(new Event("renewing"));
   for (const part of ["header.top", "main"]) {
     document.querySelector(part).replaceWith(page.querySelector(part));
   }
   document.querySelectorAll("main details").forEach((d, i) => { d.open = Boolean(open[i]); });
+  document.dispatchEvent(new Event("renewed"));
   strip.dataset.version = page.getElementById("strip").dataset.version;
 }
 
