@@ -7,21 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magflow.api.answers import answer
-from magflow.campaign.check import require_ready
 from magflow.campaign.directory import CampaignDirectory
-from magflow.campaign.load import load_campaign
-from magflow.campaign.lock import campaign_lock
-from magflow.core.dataset import Dataset
-from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
-from magflow.execution.campaign import submit_campaign
 from magflow.execution.status import CampaignStatus, campaign_status
-from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.stores import contents
 from magflow.stores.questions import Question
 
 if TYPE_CHECKING:
     from magflow.campaign.schema import CampaignSpec
+    from magflow.core.dataset import Dataset
     from magflow.execution.local.executor import RunProgress
+    from magflow.potentials.ensemble import PotentialEnsemble
 
 
 class Campaign:
@@ -81,6 +75,9 @@ class Campaign:
         >>> campaign.path  # doctest: +SKIP
         PosixPath('runs/model_hamiltonian')
         """
+        from magflow.campaign.check import require_ready
+        from magflow.campaign.load import load_campaign
+
         file = Path(file)
         spec = load_campaign(file)
         path = Path("runs") / file.stem if directory is None else Path(directory)
@@ -133,6 +130,9 @@ class Campaign:
         KeyboardInterrupt
             On Ctrl-C; the same call goes on.
         """
+        from magflow.campaign.lock import campaign_lock
+        from magflow.execution.backend import UNCLAIMED, backend_named, require_backend
+        from magflow.execution.campaign import submit_campaign
         from magflow.execution.local.executor import LocalExecutor
         from magflow.report.files import write_results
 
@@ -157,7 +157,9 @@ class Campaign:
     @property
     def labels(self) -> Dataset:
         """The usable labels that the loop chose, in the order they were made."""
-        return contents.labelled_frames(self._here.store, campaign=self._here.id)
+        from magflow.stores import contents
+
+        return contents.labelled_frames(self._here.documents, campaign=self._here.id)
 
     @property
     def models(self) -> PotentialEnsemble:
@@ -168,7 +170,9 @@ class Campaign:
         InputError
             If none has been trained yet.
         """
-        return contents.latest_ensemble(self._here.store, self._here.id)
+        from magflow.stores import contents
+
+        return contents.latest_ensemble(self._here.documents, self._here.id)
 
     @property
     def frames(self) -> list[dict[str, Any]]:

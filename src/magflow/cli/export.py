@@ -80,7 +80,7 @@ def export(
         raise InputError(f"{given} and --purpose exclude each other", hint="--purpose is about labels")
     campaign = CampaignDirectory.existing(directory)
     if models:
-        ensemble = latest_ensemble(campaign.store, campaign.id)
+        ensemble = latest_ensemble(campaign.documents, campaign.id)
         ensemble.save(output)
         told: dict[str, Any] = {"members": len(ensemble.members)}
         said = f"wrote the ensemble to {output}"
@@ -89,7 +89,7 @@ def export(
         told, said = {"crystals": names}, f"wrote force constants of {len(names)} crystals to {output}"
     else:
         wanted = {} if purpose is For.CAMPAIGN else {"purpose": str(purpose)}
-        labels = labelled_frames(campaign.store, wanted, campaign.id)
+        labels = labelled_frames(campaign.documents, wanted, campaign.id)
         kind = form or ExportFormat.EXTXYZ
         lost = losses([as_record(item) for item in labels], kind)
         tell(lost)
@@ -108,7 +108,7 @@ def _write_constants(campaign: CampaignDirectory, output: Path) -> list[str]:
     from magflow.properties.phonopy_export import write_phonopy
     from magflow.stores.queries import force_constants
 
-    known = force_constants(campaign.store, criteria={"state": "ok"}, campaign=campaign.id, arrays=True)
+    known = force_constants(campaign.documents, criteria={"state": "ok"}, campaign=campaign.id, arrays=True)
     newest = {document.name: document for document in sorted(known, key=lambda d: d.created_at)}
     if not newest:
         raise InputError(

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
-
-from ase.calculators.calculator import Calculator
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion, Observation, Stop
@@ -22,6 +20,9 @@ from magflow.core.label import Cost, Label, LabeledFrame, LabelKind, LevelOfTheo
 from magflow.core.moments import GivenMoments
 from magflow.core.prediction import EnsemblePrediction, Prediction
 from magflow.core.types import FloatArray, RecordArray
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from magflow.core.prediction import QUANTITIES
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
+from magflow.makers.ensembles import ensemble_of
 from magflow.makers.packing import unpack_labelled
-from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import as_labelled
 from magflow.select.assessment import Assessment, assess
 from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends

@@ -13,8 +13,8 @@ from magflow.explore.settings import ExploreSettings
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.documents import CandidatesDoc, IterationDoc, ModelDoc
+from magflow.makers.ensembles import ensemble_of
 from magflow.makers.packing import pack_candidates
-from magflow.makers.train import ensemble_of
 
 
 @dataclass(kw_only=True)

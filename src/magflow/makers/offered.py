@@ -42,15 +42,24 @@ def table(candidates: CandidatesDoc, selection: SelectionDoc) -> Columns:
     if "frame_id" in found:  # of magflow 0.1
         return found
     frames, sources = unpack_candidates(candidates.arrays)
-    moments = [0.0 if f.magmoms is None else np.linalg.norm(f.magmoms, axis=1).max() for f in frames]
     return {
         "frame_id": np.array([f.frame_id for f in frames], dtype=str),
         "formula": np.array([f.formula for f in frames], dtype=str),
         "ordering": np.array([str(f.ordering) for f in frames], dtype=str),
         "source": np.array(sources, dtype=str),
-        "volume": np.array([f.volume / len(f) for f in frames]),
-        "moment_max": np.array(moments),
+        **extents(candidates),
         **found,
+    }
+
+
+def extents(candidates: CandidatesDoc) -> Columns:
+    """Volume (A^3/atom) and largest moment (muB, 0 without moments) of each frame, read from the arrays."""
+    arrays = decode_arrays(candidates.arrays)
+    counts = arrays["counts"]
+    moments = np.nan_to_num(np.linalg.norm(arrays["magmoms"], axis=1))
+    return {
+        "volume": np.abs(np.linalg.det(arrays["cells"])) / counts,
+        "moment_max": np.maximum.reduceat(moments, np.cumsum(counts) - counts) if len(counts) else np.zeros(0),
     }
 
 

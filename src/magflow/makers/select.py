@@ -21,9 +21,9 @@ from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
 from magflow.makers.design import ALIKE, alike, label_costs
 from magflow.makers.documents import BatchDoc, CandidatesDoc, IterationDoc, ModelDoc, SelectionDoc
+from magflow.makers.ensembles import ensemble_of
 from magflow.makers.offered import verdicts
 from magflow.makers.packing import unpack_candidates, unpack_failed, unpack_labelled
-from magflow.makers.train import ensemble_of
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.select.offered import Offered
 from magflow.select.pipeline import select

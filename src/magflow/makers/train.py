@@ -9,54 +9,21 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jobflow import CURRENT_JOB, Job, OutputReference, job
 
-from magflow.core import plugins
-from magflow.core.arrays import decode_arrays, encode_arrays
-from magflow.core.calibration import Calibration
+from magflow.core.arrays import encode_arrays
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
-from magflow.core.protocols import Potential, PotentialFamily
+from magflow.core.protocols import PotentialFamily
 from magflow.core.uncertainty import Uncertainty
 from magflow.errors import StoreError
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, CampaignDocument, ModelDoc
-from magflow.makers.packing import unpack_labelled
+from magflow.makers.ensembles import dataset_of, ensemble_of, potential_of
 from magflow.makers.roles import Phase
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.potentials.members import fit_member
 
 Kept = TypeVar("Kept", bound=CampaignDocument)
-
-
-def dataset_of(batches: Sequence[BatchDoc]) -> Dataset:
-    """The labels of several batches as one dataset."""
-    return Dataset(item for batch in batches for item in unpack_labelled(batch.arrays))
-
-
-def potential_of(document: ModelDoc) -> Potential:
-    """The trained model of a document."""
-    family: PotentialFamily = plugins.load(plugins.POTENTIAL_FAMILIES, document.family)(**document.settings)
-    return family.load(decode_arrays(document.arrays)["model"].tobytes())
-
-
-def ensemble_of(documents: Sequence[ModelDoc], calibration: Mapping[str, Any] | None = None) -> PotentialEnsemble:
-    """The ensemble of several members' documents; `calibration` is as documents keep it, None leaves deviations raw."""
-    ordered = sorted(documents, key=lambda d: d.member)
-    return PotentialEnsemble(
-        tuple(potential_of(d) for d in ordered),
-        family_name=ordered[0].family,
-        calibration=Calibration.from_dict(calibration or {}),
-        metadata={
-            "settings": ordered[0].settings,
-            "campaign": ordered[0].campaign,
-            "iteration": ordered[0].iteration,
-            "dataset": ordered[0].dataset,
-            "n_labels": ordered[0].n_labels,
-            "seeds": [d.seed for d in ordered],
-            "level_of_theory": ordered[0].level_of_theory,
-        },
-        uncertainty=ordered[0].uncertainty,
-    )
 
 
 def stored_document(uuid: str, kind: type[Kept]) -> Kept:

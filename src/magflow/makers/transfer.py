@@ -15,12 +15,13 @@ from magflow.explore.domain import draw
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc, TransferDoc
+from magflow.makers.ensembles import dataset_of, ensemble_of
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.packing import pack_frame, unpack_labelled
 from magflow.makers.roles import Phase
-from magflow.makers.train import TrainMaker, dataset_of, ensemble_of
+from magflow.makers.train import TrainMaker
 from magflow.potentials.replay import with_replay
 from magflow.studies.transfer.result import Bought, measured
 from magflow.studies.transfer.ways import Arm

@@ -16,9 +16,10 @@ from magflow.core.protocols import LearnsForceConstants
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, ModelDoc, OutcomeDoc, now
+from magflow.makers.ensembles import dataset_of, ensemble_of
 from magflow.makers.label import retried_batches
 from magflow.makers.phonons import PhononMaker, force_constants_of
-from magflow.makers.train import TrainMaker, dataset_of, ensemble_of, stored_document, stored_ensemble
+from magflow.makers.train import TrainMaker, stored_document, stored_ensemble
 from magflow.makers.tuning_documents import ForceConstantsDoc, TuningDoc
 from magflow.makers.validate import ValidateMaker
 from magflow.potentials.members import learns_force_constants, member_labels

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from magflow.campaign.directory import FILE, CampaignDirectory
 from magflow.core.arrays import decode_arrays
 from magflow.core.frame import Frame
 from magflow.errors import InputError, MissingToolError, StoreError
@@ -26,10 +27,8 @@ from magflow.makers.documents import (
 )
 from magflow.makers.packing import unpack_labelled
 from magflow.report.worst import worst_labels
+from magflow.stores import contents, queries
 from magflow.studies.base import Traces, results_left_in
-
-if TYPE_CHECKING:
-    from magflow.campaign.directory import CampaignDirectory
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -47,7 +46,7 @@ class CampaignRecord:
     targets
         RMSE to reach by quantity, house units (energy in eV/atom).
     selections, pools
-        One pool (a row per frame offered, as columns) per selection.
+        One pool per selection: ``volume`` (A^3/atom) and ``moment_max`` (muB) of each frame offered.
     iterations, parities
         One set of parity arrays per iteration: ``<quantity>_true``, ``<quantity>_predicted`` and
         ``<quantity>_deviation`` (as the ensemble gave it) in house units (energy in eV/atom), and ``<quantity>_label``,
@@ -143,38 +142,34 @@ def read_record(path: Path) -> CampaignRecord:
     StoreError
         If its store cannot be read.
     """
-    # these bring jobflow and maggma; the page itself needs neither
-    from magflow.campaign.directory import FILE, CampaignDirectory
-    from magflow.stores import contents, queries
-
     here = CampaignDirectory.existing(path)
-    mine = here.id
-    iterations = queries.iterations(here.store, campaign=mine, arrays=True)
-    outcome = queries.outcome(here.store, mine)
+    mine, targets = here.id, here.outline.stop.targets.house()
+    iterations = queries.iterations(here.documents, campaign=mine, arrays=True)
+    outcome = queries.outcome(here.documents, mine)
     parities = tuple(decode_arrays(d.arrays) for d in iterations)
-    labels = queries.labels(here.store, campaign=mine)
-    drawn = {"label_id": {"$in": list(worst_labels(iterations, parities, here.spec.targets()))}, "state": "ok"}
+    labels = queries.labels(here.documents, campaign=mine)
+    drawn = {"label_id": {"$in": list(worst_labels(iterations, parities, targets))}, "state": "ok"}
     return CampaignRecord(
         name=here.identity["name"],
         directory=str(path),
         text=_campaign_file(path / FILE),
-        targets=here.spec.targets(),
-        candidates=tuple(queries.candidates(here.store, campaign=mine)),
-        selections=tuple(queries.selections(here.store, campaign=mine)),
-        pools=tuple(columns for _, columns in contents.pools(here.store, mine)),
+        targets=targets,
+        candidates=tuple(queries.candidates(here.documents, campaign=mine)),
+        selections=tuple(queries.selections(here.documents, campaign=mine)),
+        pools=tuple(contents.extents(here.documents, mine)),
         labels=tuple(x for x in labels if x.purpose is Purpose.CAMPAIGN),
         beside=tuple(x for x in labels if x.purpose is not Purpose.CAMPAIGN),
-        models=tuple(queries.models(here.store, campaign=mine)),
+        models=tuple(queries.models(here.documents, campaign=mine)),
         iterations=tuple(iterations),
         parities=parities,
         outcome=outcome,
         jobs=_jobs(here),
         frames={
             x.label_id: unpack_labelled(x.arrays)[0].frame
-            for x in queries.labels(here.store, criteria=drawn, arrays=True)
+            for x in queries.labels(here.documents, criteria=drawn, arrays=True)
         },
         ensemble=str(here.models) if outcome and here.models.exists() else None,
-        studies=results_left_in(Traces(path, partial(queries.plain_documents, here.store, campaign=mine))),
+        studies=results_left_in(Traces(path, partial(queries.plain_documents, here.documents, campaign=mine))),
         versions={"magflow": version("magflow")},
     )
 

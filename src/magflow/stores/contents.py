@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from magflow.core.dataset import Dataset
 from magflow.errors import StoreError
 from magflow.makers.documents import CandidatesDoc, LabelDoc, Purpose, SelectionDoc
-from magflow.makers.offered import Columns, table
 from magflow.makers.packing import unpack_labelled
-from magflow.makers.train import ensemble_of
-from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.stores.filters import matcher
 from magflow.stores.layout import ReadableStore
 from magflow.stores.queries import CHOSEN, documents, doubted, iterations, latest_models
+
+if TYPE_CHECKING:
+    from magflow.makers.offered import Columns
+    from magflow.potentials.ensemble import PotentialEnsemble
 
 
 def frames(
@@ -34,7 +35,25 @@ def frames(
 
 def pools(store: ReadableStore, campaign: str | None = None) -> Iterator[tuple[int, Columns]]:
     """The frames offered in each iteration and what was decided about them (:func:`~magflow.makers.offered.table`)."""
-    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=True):
+    from magflow.makers.offered import table
+
+    for selection, candidates in _offered(store, campaign, verdicts=True):
+        yield selection.iteration, table(candidates, selection)
+
+
+def extents(store: ReadableStore, campaign: str | None = None) -> Iterator[Columns]:
+    """Volumes and moments of the frames offered in each iteration (:func:`~magflow.makers.offered.extents`)."""
+    from magflow.makers.offered import extents
+
+    for _, candidates in _offered(store, campaign, verdicts=False):
+        yield extents(candidates)
+
+
+def _offered(
+    store: ReadableStore, campaign: str | None, *, verdicts: bool
+) -> Iterator[tuple[SelectionDoc, CandidatesDoc]]:
+    """Each selection, on request with its arrays, and the candidates it was made of, with theirs."""
+    for selection in documents(store, SelectionDoc, campaign=campaign, arrays=verdicts):
         of = {"iteration": selection.iteration}
         found = list(documents(store, CandidatesDoc, of, campaign=selection.campaign, arrays=True))
         if not found:
@@ -43,7 +62,7 @@ def pools(store: ReadableStore, campaign: str | None = None) -> Iterator[tuple[i
                 where=f"{store.name}, iteration {selection.iteration}",
                 hint="copy the campaign from where it is whole, with `magflow db move`",
             )
-        yield selection.iteration, table(found[-1], selection)
+        yield selection, found[-1]
 
 
 def _plain(value: Any) -> Any:
@@ -72,6 +91,8 @@ def latest_ensemble(store: ReadableStore, campaign: str | None = None, *, untune
 
     `untuned` is as for :func:`~magflow.stores.queries.latest_models`.
     """
+    from magflow.makers.ensembles import ensemble_of  # ASE, which who takes labels out has no need of
+
     calibrations = [d.calibration for d in iterations(store, campaign=campaign) if d.calibration]
     found = latest_models(store, campaign, untuned=untuned)
     return ensemble_of(found, calibrations[-1] if calibrations else None)

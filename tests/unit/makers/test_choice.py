@@ -13,11 +13,12 @@ from magflow.explore.settings import ExploreSettings
 from magflow.makers.assess import AssessMaker
 from magflow.makers.base import Campaign
 from magflow.makers.documents import CandidatesDoc
+from magflow.makers.ensembles import ensemble_of
 from magflow.makers.explore import ExploreMaker
 from magflow.makers.iteration import progress_of
 from magflow.makers.packing import pack_batch, pack_candidates, unpack_candidates
 from magflow.makers.select import SelectMaker
-from magflow.makers.train import TrainMaker, ensemble_of
+from magflow.makers.train import TrainMaker
 from magflow.select.settings import SelectSettings, Strategy
 from magflow.select.stopping import StopRules
 

@@ -71,7 +71,7 @@ def test_a_directory_is_read_whole(directory):
     assert [d.iteration for d in record.iterations] == [0, 1]
     assert (len(record.usable), len(record.failed)) == (10, 2)
     assert record.pools[0]["volume"] == pytest.approx((2.5 + 0.01 * np.arange(30)) ** 3)
-    assert record.pools[1]["grade"] == pytest.approx(np.arange(30))
+    assert record.pools[1]["moment_max"] == pytest.approx(np.full(30, 2.0))
     assert set(record.parities[0]) == set()
     assert len(record.parities[1]["forces_true"]) == 36
     assert set(record.frames) == set(record.worst) == set(record.iterations[1].assessed)

@@ -20,7 +20,6 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
 from threadpoolctl import threadpool_limits
 
 from magflow.core.frame import Frame
@@ -142,6 +141,8 @@ def _gram(rows: FloatArray) -> FloatArray:
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
+    from scipy.linalg import cho_solve, cholesky  # who shows a finished transfer needs none of it
+
     lower = cholesky(matrix, lower=True, check_finite=False)
     inverse: FloatArray = cho_solve((lower, True), np.eye(len(matrix)), check_finite=False)
     return inverse
