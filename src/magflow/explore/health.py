@@ -28,6 +28,8 @@ class HealthReason(StrEnum):
     MOMENTS_ALL_ZERO = "moments-all-zero"
     VOLUME_CHANGE = "volume-change"
     RELAXATION_UNCONVERGED = "moments-not-relaxed"
+    NO_CRYSTAL = "no-crystal-to-cut"
+    CUT_TOO_CLOSE = "cut-too-close"
 
 
 def moment_changes(before: FloatArray, after: FloatArray, zero: float = ZERO_MOMENT) -> tuple[HealthReason, ...]:

@@ -28,6 +28,7 @@ from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.core.protocols import Ensemble
 from magflow.core.units import KB
+from magflow.explore.blocks import cut
 from magflow.explore.candidate import Candidate, MomentRanges
 from magflow.explore.geometry import nearest_distance, repeated
 from magflow.explore.health import HealthReason, counted
@@ -47,6 +48,11 @@ class MdSettings(BaseModel):
     timestep_fs: float = Field(default=2.0, gt=0, le=10.0, description="fs")
     starts: int = Field(default=6, ge=1, description="runs per iteration")
     supercell: tuple[int, int, int] = Field(default=(1, 1, 1), description="repeats of the prototype cell")
+    label_cell: tuple[int, int, int] | None = Field(
+        default=None,
+        description="repeats of the prototype cell that are offered of a larger supercell: the block whose forces are "
+        "most uncertain, closed upon itself; none: whole frames",
+    )
     friction_per_ps: float = Field(default=10.0, gt=0, description="Langevin friction, 1/ps")
     pressure_gpa: float | None = Field(default=None, description="GPa, held by a piston; none: fixed cell")
     snapshot_interval: int = Field(default=10, ge=1, description="steps between snapshots and grades")
@@ -67,6 +73,10 @@ class MdSettings(BaseModel):
             raise ValueError("temperatures_k must be positive")
         if min(self.supercell) < 1:
             raise ValueError("supercell needs three positive repeats")
+        if self.label_cell is not None and not all(
+            1 <= n <= most for n, most in zip(self.label_cell, self.supercell, strict=True)
+        ):
+            raise ValueError(f"label_cell needs three positive repeats, at most those of supercell, {self.supercell}")
         return self
 
 
@@ -126,7 +136,8 @@ def run_md(
     -------
     MdOutcome
         At most ``max_snapshots`` frames per run: the last before the stop and some from the way there, the frame that
-        reached a grade or deviation break included, one that failed a health check not.
+        reached a grade or deviation break included, one that failed a health check not. With ``label_cell`` the most
+        uncertain block of each (:mod:`magflow.explore.blocks`).
     """
     met: list[HealthReason] = []
     runs = _prepare(starts, ensemble, settings, moments, seed, met)
@@ -137,8 +148,21 @@ def run_md(
             snapshots[sighting.run].add(seen.motion.frame)
         if sighting.reason is not None:
             met.append(sighting.reason)
-    candidates = [Candidate(f, run.source) for run, kept in zip(runs, snapshots, strict=True) for f in kept.frames()]
+    candidates = []
+    for run, kept in zip(runs, snapshots, strict=True):
+        offered, unfit = _offered(kept.frames(), run.unit, ensemble, settings)
+        candidates += [Candidate(frame, run.source) for frame in offered]
+        met += unfit
     return MdOutcome(candidates, counted(met))
+
+
+def _offered(
+    frames: list[Frame], unit: Frame, ensemble: Ensemble, settings: MdSettings
+) -> tuple[list[Frame], list[HealthReason]]:
+    """The frames of a run, or blocks of them, and why some give none."""
+    if settings.label_cell is None:
+        return frames, []
+    return cut(frames, unit, settings.supercell, settings.label_cell, ensemble, settings.min_distance_factor)
 
 
 def _worth_keeping(sighting: Sighting, interval: int) -> Observation | None:
@@ -154,6 +178,8 @@ def _worth_keeping(sighting: Sighting, interval: int) -> Observation | None:
 class _Start:
     motion: Motion
     source: str
+    unit: Frame
+    """Before it was repeated."""
 
 
 def _prepare(
@@ -182,8 +208,14 @@ def _prepare(
         temperature = settings.temperatures_k[k % len(settings.temperatures_k)]
         origin = starts[k].source.split(":", 1)[-1]
         key = int(streams[k].generate_state(1, np.uint64)[0])
-        out.append(_Start(_motion(frame, one, settings, temperature, key), f"md:{origin}:{temperature:g}K"))
+        motion = _motion(frame, one, settings, temperature, key)
+        out.append(_Start(motion, f"{_kind(settings)}:{origin}:{temperature:g}K", starts[k].frame))
     return out
+
+
+def _kind(settings: MdSettings) -> str:
+    """What candidates are called: ``md``, or ``md-block`` where they are blocks."""
+    return "md" if settings.label_cell is None else "md-block"
 
 
 def _relaxed(
