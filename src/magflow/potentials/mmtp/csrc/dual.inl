@@ -90,6 +90,23 @@ MMTP_INLINE Dual positive(const Dual& x) { return {positive(x.v), x.v > V{} ? x.
 MMTP_INLINE V at_most(V x, double most) { return x < most ? x : splat(most); }
 MMTP_INLINE Dual at_most(const Dual& x, double most) { return {at_most(x.v, most), x.v < most ? x.d : V{}}; }
 
+MMTP_INLINE V at_least(V x, double least) { return x > least ? x : splat(least); }
+MMTP_INLINE Dual at_least(const Dual& x, double least) { return {at_least(x.v, least), x.v > least ? x.d : V{}}; }
+
+// Whether a lane is smaller.
+MMTP_INLINE bool any_below(V x, double least) {
+#if MMTP_LANES == 8 && defined(__AVX512F__)
+    return _mm512_cmp_pd_mask((__m512d)x, _mm512_set1_pd(least), _CMP_LT_OQ) != 0;
+#elif MMTP_LANES == 4 && defined(__AVX__)
+    return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)x, _mm256_set1_pd(least), _CMP_LT_OQ)) != 0;
+#else
+    bool any = false;
+    for (int l = 0; l < W; ++l) any |= x[l] < least;
+    return any;
+#endif
+}
+MMTP_INLINE bool any_below(const Dual& x, double least) { return any_below(x.v, least); }
+
 // The nearest number in [-1, 1].
 MMTP_INLINE V within_one(V x) {
     const V one = splat(1.0);

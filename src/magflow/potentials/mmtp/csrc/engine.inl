@@ -21,14 +21,22 @@ namespace {
 #include "gradient.inl"
 
 // The usual sizes are compiled with constant loop bounds.
-template <typename T>
+template <typename T, bool M>
+auto evaluate_of_size(const Spec& s) {
+    return s.n_phi != 8   ? evaluate_block<T, 0, 0, M>
+           : s.n_psi == 1 ? evaluate_block<T, 8, 1, M>
+           : s.n_psi == 2 ? evaluate_block<T, 8, 2, M>
+           : s.n_psi == 3 ? evaluate_block<T, 8, 3, M>
+                          : evaluate_block<T, 0, 0, M>;
+}
+
 void evaluate(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work, const Output& out) {
-    const auto chosen = s.n_phi != 8   ? evaluate_block<T, 0, 0>
-                        : s.n_psi == 1 ? evaluate_block<T, 8, 1>
-                        : s.n_psi == 2 ? evaluate_block<T, 8, 2>
-                        : s.n_psi == 3 ? evaluate_block<T, 8, 3>
-                                       : evaluate_block<T, 0, 0>;
+    const auto chosen = out.by_moment && s.n_psi > 1 ? evaluate_of_size<V, true>(s) : evaluate_of_size<V, false>(s);
     chosen(s, p, lanes, block, state, work, out);
+}
+
+void along(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, double* work, const Output& out) {
+    evaluate_of_size<Dual, true>(s)(s, p, lanes, block, state, work, out);
 }
 
 void gradient(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t block, const State& state, const Tangent& tangent,
@@ -44,6 +52,6 @@ void gradient(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t bl
 }  // namespace
 
 const Engine MMTP_ENGINE = {
-    MMTP_NAME, W, evaluate<V>, evaluate<Dual>, gradient, evaluate_workspace<V>, evaluate_workspace<Dual>, gradient_workspace};
+    MMTP_NAME, W, evaluate, along, gradient, evaluate_workspace<V>, evaluate_workspace<Dual>, gradient_workspace};
 
 }  // namespace mmtp

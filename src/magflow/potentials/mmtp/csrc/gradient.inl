@@ -138,7 +138,7 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
         if (l < count) weight[l] = tangent.energy[f];
     }
     for (int k = 0; k < s.n_psi; ++k) dpsi[k] *= ti_m;  // tangents of psi_beta(m_i) from here on
-    fold<V, NPHI>(s, p, type, psi, dpsi, c, dc);
+    fold<V, NPHI, true>(s, p, type, psi, dpsi, c, dc);
 
     const int64_t* begin = lanes.slot_begin + block * s.n_types;
     const Radial radial(s);
@@ -146,8 +146,8 @@ void gradient_block(const Spec& s, const Parameters& p, const Lanes& lanes, int6
     const int total = int(begin[s.n_types] - begin[0]);
     V* where = records + int64_t(total) * at.size;
     V* change = where + 4 * int64_t(total);
-    gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, reinterpret_cast<double*>(where));
-    gather_tangents(lanes.neighbour + begin[0] * W, total, tangent.atom, reinterpret_cast<double*>(change));
+    gather(s, state, lanes.pair + begin[0] * W, lanes.neighbour + begin[0] * W, total, where);
+    gather_tangents(lanes.neighbour + begin[0] * W, total, tangent.atom, change);
     V* record = records;
     for (int tj = 0; tj < s.n_types; ++tj) {
         const double scale = moment_scale(s, tj);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace mmtp {
 namespace {
@@ -27,6 +28,7 @@ double weight(const Member& member) { return member.symmetrise ? 0.5 : 1.0; }
 void Group::evaluate(const Engine& engine, const std::vector<Member>& members, double factor, Workers& workers) {
     if (!laid_out) lay_out(engine, members.front().spec, members.size());
     copy_state();
+    if (!near_holds()) list_near(members.front().spec);
     benches_.resize(workers.threads());
     const auto each = [&](std::int64_t count, const Workers::Task& task) {
         if (n_atoms_ >= kShared) return workers.each(count, task);
@@ -66,8 +68,9 @@ void Group::lay_out(const Engine& engine, const Spec& spec, std::size_t members)
     moment_.resize(n_atoms_ + n_pairs + 1);
     gradient_.resize(4 * (n_atoms_ + n_pairs + 1) + 8);
     energy_.resize(n_atoms_);
+    virial_.resize(6 * n_atoms_);
     divide_runs();
-    forces_.resize(members * 3 * n_rows_);
+    forces_.resize(members * n_rows_);
     energies_.resize(members * parts_.size());
     virials_.resize(members * parts_.size());
     assign_lanes(engine, spec);
@@ -93,9 +96,11 @@ void Group::assign_lanes(const Engine& engine, const Spec& spec) {
     for (const Run* run : runs) type.insert(type.end(), run->type.begin(), run->type.end());
     std::vector<std::int64_t> first(1, 0), unused(spec.n_types);
     copy_state();
+    list_near(spec);
     for (std::int32_t i = 0; i < n_atoms_; ++i) first.push_back(add_pairs(i, spec, first.back(), unused.data()));
-    const std::vector<std::int32_t> frame(n_atoms_, 0);
-    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, n_atoms_, 1, type.data(), frame.data(), first.data(), other_.data());
+    std::vector<std::int32_t> frame(n_atoms_);  // each atom's virial apart
+    std::iota(frame.begin(), frame.end(), 0);
+    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, n_atoms_, n_atoms_, type.data(), frame.data(), first.data(), other_.data());
     lanes_ = packing_->lanes();
     room_begin_.assign(1, 0);
     slot_begin_.assign(lanes_.n_blocks * (spec.n_types + 1), 0);
@@ -127,6 +132,37 @@ void Group::copy_state() {
     }
 }
 
+// Whether no pair that `near_` lacks can be within the cutoff.
+bool Group::near_holds() const {
+    double most = 0.0, of_shifts = 0.0;
+    const auto moved2 = [](const Vec4& a, const Vec4& b) {
+        const double x = a[0] - b[0], y = a[1] - b[1], z = a[2] - b[2];
+        return x * x + y * y + z * z;
+    };
+    for (std::int64_t i = 0; i < n_atoms_; ++i) most = std::max(most, moved2(place_[i], near_place_[i]));
+    for (std::size_t k = 0; k < shifts_.size(); ++k) of_shifts = std::max(of_shifts, moved2(shifts_[k], near_shifts_[k]));
+    return 2.0 * std::sqrt(most) + std::sqrt(of_shifts) < kNear;
+}
+
+void Group::list_near(const Spec& spec) {
+    const double distance2 = (spec.cutoff + kNear) * (spec.cutoff + kNear);
+    near_place_ = place_;
+    near_shifts_ = shifts_;
+    near_first_.resize(first_.size());
+    near_.resize(listed_.size() + 1);
+    std::int64_t found = near_first_[0] = 0;
+    for (std::size_t row = 0; row + 1 < first_.size(); ++row) {
+        const Vec4& own = place_[row / spec.n_types];
+        for (std::int64_t k = first_[row]; k < first_[row + 1]; ++k) {
+            const Vec4 &there = place_[listed_[k].atom], &shift = shifts_[listed_[k].image];
+            const double x = there[0] - own[0] + shift[0], y = there[1] - own[1] + shift[1], z = there[2] - own[2] + shift[2];
+            near_[found] = listed_[k];
+            found += x * x + y * y + z * z < distance2;
+        }
+        near_first_[row + 1] = found;
+    }
+}
+
 // Writes the pairs of an atom that are within the cutoff from `pair` on; `end`: of those of each type. Returns the end of
 // all. Without a branch: whether a pair of the list is within is a coin's toss.
 std::int64_t Group::add_pairs(std::int32_t atom, const Spec& spec, std::int64_t pair, std::int64_t* end) {
@@ -134,8 +170,8 @@ std::int64_t Group::add_pairs(std::int32_t atom, const Spec& spec, std::int64_t 
     const Two* place = reinterpret_cast<const Two*>(place_.data());
     const Two* shifts = reinterpret_cast<const Two*>(shifts_.data());
     const Two xy = place[2 * std::int64_t(atom)], z = {place[2 * std::int64_t(atom) + 1][0], 0.0};
-    const std::int64_t* first = first_.data() + std::int64_t(atom) * spec.n_types;
-    const Listed* listed = listed_.data();
+    const std::int64_t* first = near_first_.data() + std::int64_t(atom) * spec.n_types;
+    const Listed* listed = near_.data();
     std::int32_t* other = other_.data();
     double *vector = vector_.data(), *of_pairs = moment_.data() + n_atoms_;
     double closest = std::numeric_limits<double>::infinity();
@@ -194,16 +230,19 @@ void Group::evaluate_block(const Engine& engine, const Member& member, std::int6
     one.neighbour = slots_.place.data();
     const std::size_t needed = engine.evaluate_workspace(s, one.most_slots) + 8;
     if (bench.work.size() < needed) bench.work.resize(needed);
-    double *gradient = aligned(gradient_), *of_pairs = gradient + 4 * n_atoms_, before[kMostLanes], unused[6] = {};
-    std::fill(of_pairs + 4 * room_begin_[block], of_pairs + 4 * pairs_end_[one.atom[one.count[0] - 1]], 0.0);
-    for (int l = 0; l < one.count[0]; ++l) std::fill_n(gradient + 4 * std::int64_t(one.atom[l]), 4, 0.0);
-    const auto evaluate = [&](double sign) {
-        engine.evaluate(s, p, one, 0, {vector_.data(), moment_.data(), sign}, aligned(bench.work), {energy_.data(), gradient, unused, nullptr});
+    double *gradient = aligned(gradient_), before[kMostLanes];
+    for (int l = 0; l < one.count[0]; ++l) {
+        std::fill_n(gradient + 4 * std::int64_t(one.atom[l]), 4, 0.0);
+        std::fill_n(virial_.data() + 6 * std::int64_t(one.atom[l]), 6, 0.0);
+    }
+    const auto evaluate = [&](double sign, bool put) {
+        const Output out = {energy_.data(), gradient, virial_.data(), nullptr, false, put};
+        engine.evaluate(s, p, one, 0, {vector_.data(), moment_.data(), sign}, aligned(bench.work), out);
     };
-    evaluate(1.0);
+    evaluate(1.0, true);
     if (!member.symmetrise) return;
     for (int l = 0; l < one.count[0]; ++l) before[l] = energy_[one.atom[l]];
-    evaluate(-1.0);
+    evaluate(-1.0, false);
     for (int l = 0; l < one.count[0]; ++l) energy_[one.atom[l]] += before[l];
 }
 
@@ -211,28 +250,26 @@ void Group::evaluate_block(const Engine& engine, const Member& member, std::int6
 void Group::sum(const Member& member, std::size_t m, std::size_t p) {
     const Part& part = parts_[p];
     const std::int64_t first = begin_[part.run], n = begin_[part.run + 1] - first;
-    const double *g = aligned(gradient_), *of_pairs = g + 4 * n_atoms_, factor = weight(member);
-    double* force = forces_.data() + 3 * (std::int64_t(m) * n_rows_ + part.row);
-    double energy = 0.0, w[6] = {};
-    std::fill(force, force + 3 * n, 0.0);
+    const double factor = weight(member);
+    const Two* gradient = reinterpret_cast<const Two*>(aligned(gradient_));
+    Vec4* force = forces_.data() + std::int64_t(m) * n_rows_ + part.row;
+    Two* halves = reinterpret_cast<Two*>(force);
+    const auto push = [&](std::int64_t atom, std::int64_t place) {
+        halves[2 * atom] -= factor * gradient[2 * place];
+        halves[2 * atom + 1] -= factor * gradient[2 * place + 1];
+    };
+    double energy = 0.0;
+    std::array<double, 6> w = {};
+    std::fill(force, force + n, Vec4{});
     for (std::int64_t i = part.begin; i < part.end; ++i) {
         energy += energy_[i];
-        for (int a = 0; a < 3; ++a) force[3 * (i - first) + a] -= factor * g[4 * i + a];
+        for (int a = 0; a < 6; ++a) w[a] += virial_[6 * i + a];
+        push(i - first, i);
+        for (std::int64_t k = pairs_begin_[i]; k < pairs_end_[i]; ++k) push(other_[k] - first, n_atoms_ + k);
     }
-    for (std::int64_t i = part.begin; i < part.end; ++i)
-        for (std::int64_t k = pairs_begin_[i]; k < pairs_end_[i]; ++k) {
-            const double *h = of_pairs + 4 * k, *v = vector_.data() + 3 * k;
-            double* f = force + 3 * (other_[k] - first);
-            for (int a = 0; a < 3; ++a) {
-                f[a] -= factor * h[a];
-                w[a] += v[a] * h[a];
-            }
-            w[3] += v[1] * h[2] + v[2] * h[1];
-            w[4] += v[0] * h[2] + v[2] * h[0];
-            w[5] += v[0] * h[1] + v[1] * h[0];
-        }
+    for (double& x : w) x *= factor;
     energies_[m * parts_.size() + p] = factor * energy;
-    for (int a = 0; a < 6; ++a) virials_[m * parts_.size() + p][a] = factor * (a < 3 ? 1.0 : 0.5) * w[a];
+    virials_[m * parts_.size() + p] = w;
 }
 
 // Mean and sample standard deviation over the members, as magflow.core.prediction has them.
@@ -265,7 +302,7 @@ void Group::average(std::size_t r, const std::vector<Member>& members, double fa
             double mean = 0.0;
             for (std::size_t m = 0; m < n_members; ++m) {
                 double f = 0.0;
-                for (std::size_t p = begin; p < end; ++p) f += forces_[3 * (std::int64_t(m) * n_rows_ + parts_[p].row + i) + a];
+                for (std::size_t p = begin; p < end; ++p) f += forces_[std::int64_t(m) * n_rows_ + parts_[p].row + i][a];
                 of_member[m] = f;
                 mean += f;
             }

@@ -42,6 +42,8 @@ class Group {
     void assign_lanes(const Engine&, const Spec&);
     void divide_runs();
     void copy_state();
+    bool near_holds() const;
+    void list_near(const Spec&);
     std::int64_t add_pairs(std::int32_t atom, const Spec&, std::int64_t pair, std::int64_t* end);
     void find_pairs(std::int64_t block, const Spec&, Bench&);
     void evaluate_block(const Engine&, const Member&, std::int64_t block, Bench&);
@@ -57,12 +59,17 @@ class Group {
     std::vector<Listed> listed_;       // atom of this group, row of `shifts_`
     std::vector<Vec4> shifts_;         // x, y, z (A) and 0, run after run
 
+    // Of these the ones that may have come within the cutoff since the atoms were at `near_place_`.
+    std::vector<std::int64_t> near_first_;  // as first_
+    std::vector<Listed> near_;
+    std::vector<Vec4> near_place_, near_shifts_;
+
     // Pairs within the cutoff where the atoms are now; each block has room for all that are listed.
     std::vector<std::int64_t> room_begin_;               // [block] its first pair
     std::vector<std::int64_t> pairs_begin_, pairs_end_;  // [atom]
     std::vector<std::int32_t> other_;                    // [pair] atom of this group
     std::vector<double> vector_;                         // [pair][3] A
-    std::vector<double> closest_;                        // [atom] A^2, also beyond the cutoff
+    std::vector<double> closest_;                        // [atom] A^2; at least the cutoff's square where none is within it
 
     // The same in SIMD lanes, which atoms keep while the lists hold.
     std::unique_ptr<Packing> packing_;
@@ -71,10 +78,11 @@ class Group {
     Slots slots_;                            // of all blocks
     std::vector<Bench> benches_;             // [thread]
     std::vector<double> moment_, gradient_;  // [place]: the atoms, then the pairs
-    std::vector<double> energy_;             // [atom]
+    std::vector<double> energy_, virial_;    // [atom]; [atom][6] dE_atom/d(strain)
 
     std::vector<Part> parts_;
-    std::vector<double> forces_, energies_;       // [member][row][3], [member][part]
+    std::vector<Vec4> forces_;                    // [member][row] x, y, z and what is not read
+    std::vector<double> energies_;                // [member][part]
     std::vector<std::array<double, 6>> virials_;  // [member][part]
     std::int64_t n_rows_ = 0;
 };

@@ -6,6 +6,10 @@
 
 namespace mmtp {
 
+// A; a list with a wide skin holds twice as many pairs as are within the cutoff. Those this much farther than the cutoff are
+// looked at in every step, until an atom has moved by half of it: some ten steps in a crystal at room temperature.
+constexpr double kNear = 0.4;
+
 // A slot holds one pair of every lane; the slots of a block are ordered by the neighbours' type.
 struct Slots {
     std::vector<std::int32_t> pair, place;  // [slot][lane] pair or -1: empty; where its moment is and its dE/dr goes

@@ -120,6 +120,8 @@ struct Output {
     double* gradient = nullptr;  // [atom][4], dE/dr and dE/dm; null: energies only
     double* virial = nullptr;    // [frame][6], dE/d(strain), Voigt
     double* basis = nullptr;     // [atom][alpha], or null
+    bool by_moment = true;       // false: dE/dm is not wanted, and zero is added to it
+    bool put = false;            // dE/d(neighbour) is put where `neighbour` says, not added: every slot has a place of its own
 };
 
 // The functional whose gradient by the parameters is wanted: sum_f energy[f] E_f + dE along a tangent.

@@ -11,7 +11,7 @@
 
 // x^a y^b with a + b < n at G unit vectors: mono[k][g].
 template <typename T, int G>
-inline void monomials(int n, const T (*u)[G], T (*mono)[G]) {
+MMTP_INLINE void monomials(int n, const T (*u)[G], T (*mono)[G]) {
     for (int g = 0; g < G; ++g) mono[0][g] = constant<T>(1.0);
     for (int rank = 1, k = 1; rank < n; ++rank) {
         for (int b = 0; b < rank; ++b, ++k)
@@ -24,7 +24,7 @@ inline void monomials(int n, const T (*u)[G], T (*mono)[G]) {
 // Adds f times every monomial up to rank n to its sum over the neighbours, G of them at a time, so that each sum is loaded
 // and stored once for all. `mono`: below rank n.
 template <typename T, int G>
-inline void add_sums(int n, const T* f, const T (*u)[G], const T (*mono)[G], T* sum) {
+MMTP_INLINE void add_sums(int n, const T* f, const T (*u)[G], const T (*mono)[G], T* sum) {
     if (n == 0) {
         for (int g = 0; g < G; ++g) sum[0] += f[g];
         return;
@@ -54,7 +54,7 @@ inline void add_sums(int n, const T* f, const T (*u)[G], const T (*mono)[G], T* 
 
 // The part of a polynomial of the highest rank n > 0.
 template <typename T, int G>
-inline void add_edge(int n, const T (*u)[G], const T (*mono)[G], const T* edge, T* value) {
+MMTP_INLINE void add_edge(int n, const T (*u)[G], const T (*mono)[G], const T* edge, T* value) {
     const T(*last)[G] = mono + planar(n - 1);
     T by_x[G];
     for (int g = 0; g < G; ++g) by_x[g] = T{};
@@ -65,7 +65,7 @@ inline void add_edge(int n, const T (*u)[G], const T (*mono)[G], const T* edge, 
 
 // Values of a polynomial up to rank n.
 template <typename T, int G>
-inline void polynomial(int n, const T (*u)[G], const T (*mono)[G], const T* coefficient, T* value) {
+MMTP_INLINE void polynomial(int n, const T (*u)[G], const T (*mono)[G], const T* coefficient, T* value) {
     for (int g = 0; g < G; ++g) value[g] = n ? T{} : coefficient[0];
     if (n == 0) return;
     const int inner = planar(n);
@@ -105,7 +105,7 @@ inline void slopes(int n, const T* coefficient, T* out) {
 
 // Values and derivatives by x, y and z; `c`: see slopes().
 template <typename T, int G>
-inline void polynomial(int n, const T (*u)[G], const T (*mono)[G], const T* c, T* value, T (*slope)[G]) {
+MMTP_INLINE void polynomial(int n, const T (*u)[G], const T (*mono)[G], const T* c, T* value, T (*slope)[G]) {
     T even[G], odd[G], even_x[G], even_y[G], odd_x[G], odd_y[G];
     for (int g = 0; g < G; ++g) even[g] = odd[g] = even_x[g] = even_y[g] = odd_x[g] = odd_y[g] = T{};
     const int inner = planar(n), low = planar(n - 1);

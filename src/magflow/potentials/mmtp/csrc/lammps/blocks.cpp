@@ -7,14 +7,6 @@
 
 namespace mmtp {
 
-namespace {
-
-// A; a list with a wide skin holds twice as many pairs as are within the cutoff. Those this much farther than the cutoff
-// are looked at in every step, until an atom has moved by half of it: some ten steps in a crystal at room temperature.
-constexpr double kNear = 0.4;
-
-}  // namespace
-
 void Blocks::set_list(std::vector<std::int32_t> type, NeighbourList list, const double* position) {
     n_atoms_ = std::int64_t(type.size());
     n_centres_ = std::int64_t(list.first.size() - 1) / n_types_;
