@@ -7,7 +7,7 @@ from the spin-lattice MODEL HAMILTONIAN (the domain of the quick campaign) or fr
 are those of the family.
 
     python benchmarks/ensemble_mean.py
-    python benchmarks/ensemble_mean.py --pool labels.extxyz --sizes 40,80 --test 60 --level 12
+    python benchmarks/ensemble_mean.py --pool labels.extxyz --sizes 60 --test 20 --settings '{"level": 12}'
 """
 
 from __future__ import annotations
@@ -112,12 +112,12 @@ def main() -> None:
     parser.add_argument("--sizes", default="40,80,120")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--test", type=int, default=300)
-    parser.add_argument("--level", type=int, default=10)
+    parser.add_argument("--settings", type=json.loads, default={}, help="of the family, such as '{\"level\": 12}'")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sizes = [int(n) for n in args.sizes.split(",")]
     pool = of_file(args.pool) if args.pool else quick(args.test + max(sizes) * 2, seed=11)
-    family, rows = MmtpFamily(level=args.level), []
+    family, rows = MmtpFamily(**args.settings), []
     with threadpool_limits(limits=1):
         for seed in range(1, args.seeds + 1):
             rest, test = split(pool, args.test, seed)

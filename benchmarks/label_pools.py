@@ -138,7 +138,7 @@ def crystal(of: Stratum, rng: np.random.Generator) -> Atoms:
         symbols[pair] = "Al", "Fe"
     sign = {"FM": 1.0, "AFM": np.where(body, 1.0, -1.0), "DLM": rng.choice([-1.0, 1.0], len(atoms))}[of.order]
     atoms.set_chemical_symbols(symbols.tolist())
-    atoms.set_initial_magnetic_moments(sign * [REST[s] for s in symbols])
+    atoms.set_initial_magnetic_moments(sign * np.array([REST[s] for s in symbols]))
     if of.vacancy:
         del atoms[int(rng.integers(len(atoms)))]
     strain = rng.uniform(-0.02, 0.02, (3, 3))
