@@ -271,6 +271,14 @@ class SharesGeometry(Protocol):
 
 
 @runtime_checkable
+class PredictsTogether(Protocol):
+    """A potential that predicts for several of its family at less cost than one after the other."""
+
+    def predict_with(self, members: Sequence[Any], frames: Sequence[Frame]) -> list[Prediction]:
+        """As :meth:`Potential.predict` of each of `members`, whose neighbour lists serve this one."""
+
+
+@runtime_checkable
 class GradesGeometry(SharesGeometry, Protocol):
     """One that grades from the lists of another, too."""
 

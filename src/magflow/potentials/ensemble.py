@@ -33,6 +33,7 @@ from magflow.core.protocols import (
     MovesAlone,
     MovesTogether,
     Potential,
+    PredictsTogether,
     Propagator,
     SharesGeometry,
     SupportsGrades,
@@ -167,6 +168,8 @@ class PotentialEnsemble:
         sharing = self._sharing()
         if not sharing:
             return [m.predict(frames) for m in self.members]
+        if isinstance(sharing[0], PredictsTogether):
+            return sharing[0].predict_with(sharing, frames)
         parts: list[list[Prediction]] = [[] for _ in sharing]
         for at in range(0, max(len(frames), 1), CHUNK):
             geometry = sharing[0].geometry(frames[at : at + CHUNK])

@@ -17,20 +17,23 @@ from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.residuals import MmtpWeights, Problem, RowLayout, build_targets
 
 CASES = [
-    (Form.EVEN, 8, 3),
-    (Form.EVEN, 12, 4),
-    (Form.PAPER, 8, 2),
-    (Form.EVEN, 16, 3),
-    (Form.EVEN, 8, 1),
-    (Form.PAPER, 12, 2),
+    (Form.EVEN, 8, 3, 5),
+    (Form.EVEN, 12, 4, 5),
+    (Form.PAPER, 8, 2, 5),
+    (Form.EVEN, 16, 3, 5),
+    (Form.EVEN, 8, 1, 5),
+    (Form.PAPER, 12, 2, 5),
+    (Form.EVEN, 12, 3, 8),
+    (Form.PAPER, 8, 2, 8),
 ]
+"""Eight polynomials of the distance are compiled with constant bounds."""
 STEP = 1e-4
 
 
-@pytest.fixture(params=CASES, ids=lambda c: f"{c[0]}-{c[1]}-{c[2]}")
+@pytest.fixture(params=CASES, ids=lambda c: "-".join(map(str, c)))
 def potential(request):
-    form, level, n_psi = request.param
-    return random_potential(form, level=level, n_psi=n_psi)
+    form, level, n_psi, n_phi = request.param
+    return random_potential(form, level=level, n_psi=n_psi, n_phi=n_phi)
 
 
 def derivative(energy, step=STEP):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -85,29 +87,64 @@ class Geometry:
         return replace(self, moment=-self.moment)
 
 
+@dataclass(frozen=True, eq=False)
+class FlatFrames:
+    """Atoms of n frames, one after the other, as the kernel reads them.
+
+    Parameters
+    ----------
+    counts
+        (n,) atoms per frame.
+    type, moment
+        (N,) as in :class:`Geometry`.
+    positions, cells
+        (N, 3) and (n, 3, 3) A.
+    """
+
+    counts: IntArray
+    type: np.ndarray
+    moment: FloatArray
+    positions: FloatArray
+    cells: FloatArray
+
+
+def flatten(frames: Sequence[Frame], species: tuple[str, ...], *, magnetic: bool) -> FlatFrames:
+    """The atoms of `frames`.
+
+    Raises
+    ------
+    InputError
+        Unknown species, moments missing (when `magnetic`), non-collinear moments.
+    """
+    types = _all_types(frames, {symbol: k for k, symbol in enumerate(species)})
+    return FlatFrames(
+        np.array([len(f.species) for f in frames], dtype=np.int64),
+        types,
+        _all_moments(frames) if magnetic else np.zeros(len(types)),
+        _rows([f.positions for f in frames]),
+        np.array([f.cell for f in frames]),
+    )
+
+
 def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: float, *, magnetic: bool) -> Geometry:
     """Neighbour lists and flat arrays of `frames`.
 
     Raises
     ------
     InputError
-        Unknown species, moments missing (when `magnetic`), non-collinear moments, atoms closer than 0.5 A.
+        As :func:`flatten`; cells whose neighbours cannot be listed, atoms closer than 0.5 A.
     """
-    index = {symbol: k for k, symbol in enumerate(species)}
-    counts = np.array([len(f.species) for f in frames], dtype=np.int64)
-    types = _all_types(frames, index)
-    moments = _all_moments(frames) if magnetic else np.zeros(len(types))
-    positions, cells = _rows([f.positions for f in frames]), np.array([f.cell for f in frames])
-    try:
-        first, neighbour, vector, volumes, closest = kernel().neighbours(cutoff, counts, positions, cells)
-    except ValueError as error:
-        raise InputError(f"no neighbours can be listed: {error}") from error
+    flat = flatten(frames, species, magnetic=magnetic)
+    with listing():
+        first, neighbour, vector, volumes, closest = kernel().neighbours(
+            cutoff, flat.counts, flat.positions, flat.cells
+        )
     geometry = Geometry(
-        counts,
+        flat.counts,
         volumes,
-        types,
-        moments,
-        np.repeat(np.arange(len(frames), dtype=np.int32), counts),
+        flat.type,
+        flat.moment,
+        np.repeat(np.arange(len(frames), dtype=np.int32), flat.counts),
         first,
         neighbour,
         vector,
@@ -116,6 +153,15 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
     )
     _refuse_overlap(geometry)
     return geometry
+
+
+@contextmanager
+def listing() -> Iterator[None]:
+    """What the kernel says of cells whose neighbours it cannot list, as InputError."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"no neighbours can be listed: {error}") from error
 
 
 def _rows(parts: Sequence[FloatArray]) -> FloatArray:
@@ -127,7 +173,7 @@ def _rows(parts: Sequence[FloatArray]) -> FloatArray:
 
 def _all_types(frames: Sequence[Frame], index: dict[str, int]) -> np.ndarray:
     try:
-        return np.array([index[s] for f in frames for s in f.species], dtype=np.int32)
+        return np.fromiter(map(index.__getitem__, chain.from_iterable(f.species for f in frames)), dtype=np.int32)
     except KeyError:
         return np.concatenate([type_indices(f, index, k) for k, f in enumerate(frames)])  # raises, naming the frame
 

@@ -27,6 +27,7 @@ from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.scope import ActiveSet
+from magflow.potentials.mmtp.together import predict_together, refuse_not_finite
 
 CHUNK = 4096
 """Frames per batch: bounds the memory of the neighbour lists."""
@@ -93,20 +94,18 @@ class MmtpPotential:
             Unknown species, missing or non-collinear moments, atoms on top of each other, a prediction that is
             not finite.
         """
-        parts = [
-            self.predict_geometry(self.geometry(frames[at : at + CHUNK])) for at in range(0, max(len(frames), 1), CHUNK)
-        ]
-        return parts[0] if len(parts) == 1 else concatenate(parts)
+        return self.predict_with([self], frames)[0]
+
+    def predict_with(self, members: Sequence[MmtpPotential], frames: Sequence[Frame]) -> list[Prediction]:
+        """See :class:`magflow.core.protocols.PredictsTogether`."""
+        return predict_together([m.model for m in members], frames)
 
     def predict_geometry(self, geometry: Geometry) -> Prediction:
         """Prediction from prepared neighbour lists."""
         raw = self.evaluate(geometry)
         n = len(geometry.counts)
         energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n).astype(float)
-        if not np.isfinite(energy).all():
-            raise InputError(
-                "the prediction is not finite", where=f"frame {int(np.flatnonzero(~np.isfinite(energy))[0])}"
-            )
+        refuse_not_finite(energy)
         magnetic_forces = None
         if self.magnetic:
             magnetic_forces = np.zeros((len(geometry.type), 3))

@@ -98,10 +98,10 @@ void Group::assign_lanes(const Engine& engine, const Spec& spec) {
     copy_state();
     list_near(spec);
     for (std::int32_t i = 0; i < n_atoms_; ++i) first.push_back(add_pairs(i, spec, first.back(), unused.data()));
-    std::vector<std::int32_t> frame(n_atoms_);  // each atom's virial apart
-    std::iota(frame.begin(), frame.end(), 0);
-    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, n_atoms_, n_atoms_, type.data(), frame.data(), first.data(), other_.data());
-    lanes_ = packing_->lanes();
+    packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, type.data(), Centres{0, n_atoms_, first.data(), other_.data()});
+    number_.resize(n_atoms_);
+    std::iota(number_.begin(), number_.end(), 0);
+    lanes_ = packing_->lanes(n_atoms_, number_.data());  // a frame is what has a virial of its own: every atom
     room_begin_.assign(1, 0);
     slot_begin_.assign(lanes_.n_blocks * (spec.n_types + 1), 0);
     std::int64_t slots = 0;

@@ -73,6 +73,7 @@ class Group {
 
     // The same in SIMD lanes, which atoms keep while the lists hold.
     std::unique_ptr<Packing> packing_;
+    std::vector<std::int32_t> number_;  // [atom]
     Lanes lanes_;
     std::vector<std::int64_t> slot_begin_;   // [block][type], and the block's end: n_types + 1 numbers
     Slots slots_;                            // of all blocks

@@ -26,6 +26,7 @@ class Grown {
         return store_.get() + size_;
     }
     void added(std::size_t n) { size_ += n; }
+    void clear() { size_ = 0; }
 
   private:
     std::unique_ptr<T[]> store_;

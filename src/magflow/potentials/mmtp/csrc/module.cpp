@@ -15,6 +15,7 @@
 #include "design.hpp"
 #include "neighbours.hpp"
 #include "packing.hpp"
+#include "predict.hpp"
 #include "spec.hpp"
 
 namespace nb = nanobind;
@@ -55,7 +56,11 @@ mmtp::Parameters parameters(const Spec& s, const Doubles& p) {
 // Neighbours in lane order, with the engine they were laid out for.
 struct Packed {
     mmtp::Packing packing;
+    std::int64_t n_frames;
+    std::vector<std::int32_t> frame;
     const mmtp::Engine& engine;
+
+    mmtp::Lanes lanes() const { return packing.lanes(n_frames, frame.data()); }
 };
 
 mmtp::State state(const mmtp::Lanes& lanes, const Doubles& moment, const Doubles& vector, double sign) {
@@ -66,7 +71,7 @@ mmtp::State state(const mmtp::Lanes& lanes, const Doubles& moment, const Doubles
 
 nb::dict evaluate(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign, bool gradients, bool basis) {
     const mmtp::Parameters q = parameters(s, p);
-    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::Lanes lanes = packed.lanes();
     const mmtp::State where = state(lanes, moment, vector, sign);
     require(lanes.n_types == s.n_types, "neighbours of another number of species");
     const std::size_t n = lanes.n_atoms, frames = lanes.n_frames, width = s.n_scalar;
@@ -89,7 +94,7 @@ nb::dict evaluate(const Spec& s, Doubles p, const Packed& packed, Doubles moment
 nb::ndarray<nb::numpy, double> hessian_products(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign,
                                                 Doubles along) {
     const mmtp::Parameters q = parameters(s, p);
-    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::Lanes lanes = packed.lanes();
     const mmtp::State where = state(lanes, moment, vector, sign);
     require(lanes.n_types == s.n_types, "neighbours of another number of species");
     const std::size_t n = lanes.n_atoms, count = along.ndim() == 3 ? along.shape(0) : 0;
@@ -105,7 +110,7 @@ nb::ndarray<nb::numpy, double> hessian_products(const Spec& s, Doubles p, const 
 nb::ndarray<nb::numpy, double> parameter_gradient(const Spec& s, Doubles p, const Packed& packed, Doubles moment, Doubles vector, double sign,
                                                   Doubles energy, Doubles atom, Doubles strain) {
     const mmtp::Parameters q = parameters(s, p);
-    const mmtp::Lanes lanes = packed.packing.lanes();
+    const mmtp::Lanes lanes = packed.lanes();
     const mmtp::State where = state(lanes, moment, vector, sign);
     require(lanes.n_types == s.n_types, "neighbours of another number of species");
     require(std::int64_t(energy.size()) == lanes.n_frames && std::int64_t(strain.size()) == 6 * lanes.n_frames, "wrong number of frames");
@@ -119,16 +124,22 @@ nb::ndarray<nb::numpy, double> parameter_gradient(const Spec& s, Doubles p, cons
     return owned(std::move(out), {n});
 }
 
-// Neighbours of the atoms of many periodic cells, one after the other; shapes as magflow.potentials.mmtp.geometry has them.
-nb::tuple neighbours(double cutoff, Longs counts, Doubles positions, Doubles cells) {
-    const std::size_t n = counts.size();
-    require(cells.size() == 9 * n, "wrong number of cells");
+// Atoms of all cells. Throws unless the arrays belong together.
+std::int64_t atoms_of(const Longs& counts, const Doubles& positions, const Doubles& cells) {
     std::int64_t atoms = 0;
-    for (std::size_t k = 0; k < n; ++k) {
+    for (std::size_t k = 0; k < counts.size(); ++k) {
         require(counts.data()[k] >= 0, "bad number of atoms");
         atoms += counts.data()[k];
     }
+    require(cells.size() == 9 * counts.size(), "wrong number of cells");
     require(std::int64_t(positions.size()) == 3 * atoms && atoms < std::numeric_limits<std::int32_t>::max(), "wrong number of positions");
+    return atoms;
+}
+
+// Neighbours of the atoms of many periodic cells, one after the other; shapes as magflow.potentials.mmtp.geometry has them.
+nb::tuple neighbours(double cutoff, Longs counts, Doubles positions, Doubles cells) {
+    const std::size_t n = counts.size();
+    atoms_of(counts, positions, cells);
     mmtp::Pairs pairs;
     {
         nb::gil_scoped_release release;
@@ -141,6 +152,47 @@ nb::tuple neighbours(double cutoff, Longs counts, Doubles positions, Doubles cel
     const double closest = std::sqrt(pairs.closest2);
     return nb::make_tuple(owned(std::move(pairs.first), {rows}), owned(std::move(pairs.neighbour), {found}),
                           owned(std::move(pairs.vector), {found, 3}), owned(std::move(pairs.volume), {n}), closest);
+}
+
+// What each of (spec, parameters, symmetrise) says of periodic cells: energy, forces, stress and forces along the moments, which
+// are None unless wanted; and the smallest distance.
+nb::tuple predict(const nb::sequence& potentials, Longs counts, Ints type, Doubles moment, Doubles positions, Doubles cells, bool by_moment,
+                  const std::string& instruction_set) {
+    const std::size_t n = std::size_t(atoms_of(counts, positions, cells)), frames = counts.size();
+    require(type.size() == n && moment.size() == n, "atom arrays differ in length");
+    std::vector<mmtp::Evaluated> evaluated;
+    std::vector<Doubles> held;
+    for (nb::handle one : potentials) {
+        const Spec& spec = nb::cast<const Spec&>(one[0]);
+        held.push_back(nb::cast<Doubles>(one[1]));
+        evaluated.push_back({&spec, parameters(spec, held.back()), nb::cast<bool>(one[2])});
+    }
+    require(!evaluated.empty(), "no potential");
+    std::vector<std::vector<double>> forces, magnetic;
+    std::vector<mmtp::Predicted> said;
+    double closest = 0.0;
+    {
+        nb::gil_scoped_release release;
+        mmtp::Predictor predictor(mmtp::engine(instruction_set), std::move(evaluated), by_moment);
+        said = predictor.predict({std::int64_t(frames), std::int64_t(n), counts.data(), type.data(), moment.data(), positions.data(), cells.data()});
+        closest = predictor.closest();
+        for (mmtp::Predicted& of : said) {
+            for (std::size_t k = 0; k < of.virial.size(); ++k) of.virial[k] /= predictor.volumes()[k / 6];
+            forces.emplace_back(3 * n);
+            magnetic.emplace_back(by_moment ? 3 * n : 0);
+            for (std::size_t i = 0; i < n; ++i) {
+                for (int a = 0; a < 3; ++a) forces.back()[3 * i + a] = -of.gradient[4 * i + a];
+                if (by_moment) magnetic.back()[3 * i + 2] = -of.gradient[4 * i + 3];
+            }
+        }
+    }
+    nb::list out;
+    for (std::size_t k = 0; k < said.size(); ++k) {
+        nb::object along = by_moment ? nb::cast(owned(std::move(magnetic[k]), {n, 3})) : nb::none();
+        out.append(nb::make_tuple(owned(std::move(said[k].energy), {frames}), owned(std::move(forces[k]), {n, 3}),
+                                  owned(std::move(said[k].virial), {frames, 6}), along));
+    }
+    return nb::make_tuple(out, closest);
 }
 
 }  // namespace
@@ -162,6 +214,8 @@ NB_MODULE(_kernel, m) {
         return names;
     });
     m.def("neighbours", &neighbours, "cutoff"_a, "counts"_a, "positions"_a, "cells"_a);
+    m.def("predict", &predict, "potentials"_a, "counts"_a, "type"_a, "moment"_a, "positions"_a, "cells"_a, nb::kw_only(), "by_moment"_a,
+          "instruction_set"_a = "");
     nb::class_<Packed>(m, "Packing")
         .def(
             "__init__",
@@ -169,9 +223,14 @@ NB_MODULE(_kernel, m) {
                 const std::int64_t n = std::int64_t(type.shape(0)), pairs = std::int64_t(neighbour.shape(0));
                 require(std::int64_t(frame.shape(0)) == n, "atom arrays differ in length");
                 require(std::int64_t(first.shape(0)) == n + 1 && first.data()[n] == pairs, "bad neighbour offsets");
+                for (std::int64_t i = 0; i < n; ++i) {
+                    require(type.data()[i] >= 0 && type.data()[i] < n_types, "bad type");
+                    require(frame.data()[i] >= 0 && frame.data()[i] < n_frames, "bad frame");
+                }
                 const mmtp::Engine& e = mmtp::engine(name);
                 nb::gil_scoped_release release;
-                new (self) Packed{mmtp::Packing(e.lanes, n_types, n, n, n_frames, type.data(), frame.data(), first.data(), neighbour.data()), e};
+                new (self) Packed{mmtp::Packing(e.lanes, n_types, n, type.data(), {0, n, first.data(), neighbour.data()}), n_frames,
+                                  std::vector<std::int32_t>(frame.data(), frame.data() + n), e};
             },
             "n_types"_a, "n_frames"_a, "type"_a, "frame"_a, "first"_a, "neighbour"_a, "instruction_set"_a = "");
     m.def("evaluate", &evaluate, "spec"_a, "parameters"_a, "packing"_a, "moment"_a, "vector"_a, nb::kw_only(), "sign"_a = 1.0,

@@ -28,17 +28,25 @@ NeighbourSearch::NeighbourSearch(double cutoff, bool images) : cutoff_(cutoff), 
 }
 
 void NeighbourSearch::add(std::int64_t n, const double* position, const double* cell, Pairs& out) {
+    set(n, position, cell);
+    add_atoms(0, n, std::int64_t(out.first.size()) - 1, out);
+    out.volume.push_back(volume_);
+}
+
+void NeighbourSearch::set(std::int64_t n, const double* position, const double* cell) {
     set_cell(cell);
     wrap(n, position);
     make_images(n);
     sort_images();
-    const std::int64_t offset = std::int64_t(out.first.size()) - 1;
-    const auto expected = std::size_t(1.1 * double(n) * double(n) * kSphere * cutoff_ * cutoff_ * cutoff_ / volume_) + 64;
+}
+
+void NeighbourSearch::add_atoms(std::int64_t begin, std::int64_t end, std::int64_t offset, Pairs& out) {
+    const double in_cell = double(home_image_.size()), of_one = in_cell * kSphere * cutoff_ * cutoff_ * cutoff_ / volume_;
+    const auto expected = std::size_t(1.1 * double(end - begin) * of_one) + 64;
     out.neighbour.room(expected);
     out.vector.room(3 * expected);
     if (images_) out.image.room(3 * expected);
-    for (std::int64_t i = 0; i < n; ++i) pairs_of(i, offset, out);
-    out.volume.push_back(volume_);
+    for (std::int64_t i = begin; i < end; ++i) pairs_of(i, offset, out);
 }
 
 // Columns of the inverse are normal to the faces and as long as 1 / height.

@@ -22,6 +22,14 @@ struct Pairs {
     Grown<std::int32_t> image;      // [pair][3] lattice vectors between them beyond their positions' difference, where asked for
     std::vector<double> volume;     // [cell] A^3
     double closest2 = std::numeric_limits<double>::infinity();  // A^2
+
+    // Forgets the pairs of all atoms.
+    void clear() {
+        first.assign(1, 0);
+        neighbour.clear();
+        vector.clear();
+        image.clear();
+    }
 };
 
 class NeighbourSearch {
@@ -34,6 +42,11 @@ class NeighbourSearch {
     // position: [n][3] A, anywhere; cell: rows are lattice vectors. Throws std::invalid_argument where a number is not finite, the
     // cell has no volume or holds too many images.
     void add(std::int64_t n, const double* position, const double* cell, Pairs& out);
+
+    // The same in steps: the cell, then the pairs of its atoms begin .. end, whose numbers are counted from `offset` on.
+    void set(std::int64_t n, const double* position, const double* cell);
+    void add_atoms(std::int64_t begin, std::int64_t end, std::int64_t offset, Pairs& out);
+    double volume() const { return volume_; }  // A^3
 
   private:
     struct Image {

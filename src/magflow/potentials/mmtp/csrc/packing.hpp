@@ -7,22 +7,27 @@
 
 namespace mmtp {
 
+// Atoms begin .. end are evaluated, the others are neighbours only. Neighbours of atom i are first[i - begin] .. first[i - begin + 1].
+struct Centres {
+    std::int64_t begin, end;
+    const std::int64_t* first;
+    const std::int32_t* neighbour;
+};
+
 class Packing {
   public:
-    // The first `n_centres` atoms are evaluated; the others are neighbours only. Throws std::invalid_argument where an
-    // index is out of range.
-    Packing(int lanes, int n_types, std::int64_t n_atoms, std::int64_t n_centres, std::int64_t n_frames, const std::int32_t* type, const std::int32_t* frame,
-            const std::int64_t* first, const std::int32_t* neighbour);
-    Lanes lanes() const;
+    // Throws std::invalid_argument where a neighbour is out of range.
+    Packing(int lanes, int n_types, std::int64_t n_atoms, const std::int32_t* type, const Centres&);
+    // frame: [atom], to be kept as long as these.
+    Lanes lanes(std::int64_t n_frames, const std::int32_t* frame) const;
 
   private:
-    void count_neighbours(std::int64_t n_centres, const std::int32_t* type, const std::int64_t* first, const std::int32_t* neighbour);
-    void add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const std::int64_t* first,
-                   const std::int32_t* neighbour);
+    void count_neighbours(const std::int32_t* type, const Centres&);
+    void add_block(const std::int32_t* atoms, int count, const std::int32_t* type, const Centres&);
 
     int lanes_, n_types_, most_slots_ = 0;
-    std::int64_t n_atoms_, n_frames_, n_pairs_;
-    std::vector<std::int32_t> type_, count_, atom_, frame_, pair_, neighbour_;
+    std::int64_t n_atoms_, n_pairs_;
+    std::vector<std::int32_t> type_, count_, atom_, pair_, neighbour_;
     std::vector<std::int64_t> slot_begin_;
     std::vector<std::int64_t> of_type_, next_;  // while it is made: [centre][type] neighbours; [type] where the next one goes
 };

@@ -33,11 +33,10 @@ void Blocks::lay_out(const double* position) {
     std::int64_t most = 0;
     for (std::int64_t i = 0; i <= n_centres_; ++i) first[i] = within.first[i * n_types_];
     for (std::int64_t i = 0; i < n_centres_; ++i) most = std::max(most, near_.first[(i + 1) * n_types_] - near_.first[i * n_types_]);
-    const std::vector<std::int32_t> frame(n_atoms_, 0);
     const int width = engine_.lanes;
-    packing_ = std::make_unique<Packing>(width, n_types_, n_atoms_, n_centres_, 1, type_.data(), frame.data(), first.data(),
-                                         within.neighbour.data());
-    lanes_ = packing_->lanes();
+    packing_ = std::make_unique<Packing>(width, n_types_, n_atoms_, type_.data(), Centres{0, n_centres_, first.data(), within.neighbour.data()});
+    frame_.assign(n_atoms_, 0);
+    lanes_ = packing_->lanes(1, frame_.data());
     lane_first_.assign(width, 0);
     lane_end_.assign(std::int64_t(width) * n_types_, 0);
     slot_begin_.assign(n_types_ + 1, 0);
@@ -144,7 +143,7 @@ void Blocks::evaluate_view(const Lanes& lanes, View& view) {
     const double* all = view.parameters;
     work_.resize(engine_.evaluate_workspace(s, lanes.most_slots));
     engine_.evaluate(s, {all, all + s.n_radial(), all + s.n_radial() + s.n_scalar}, lanes, 0, {vector_.data(), moment_.data(), view.sign},
-                     work_.data(), {view.energy.data(), view.gradient.data(), view.virial.data(), nullptr});
+                     work_.data(), {view.energy.data(), view.gradient.data(), view.virial.data(), nullptr, view.by_moment});
 }
 
 void Blocks::visit(View& view, std::int64_t pairs, const PairVisitor& visitor) {

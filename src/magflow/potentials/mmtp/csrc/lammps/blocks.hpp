@@ -34,6 +34,7 @@ struct View {
     const Spec* spec;
     const double* parameters;
     double sign;
+    bool by_moment = true;  // whether dE/dm is wanted
     std::vector<double> energy = {};      // [centre] eV
     Row4s gradient = {};                  // [atom][4] dE/dr and dE/d(sign m); behind them room for pairs
     std::array<double, 6> virial = {};    // dE/d(strain), Voigt, eV
@@ -86,6 +87,7 @@ class Blocks {
     std::vector<double> laid_out_;
     NeighbourList near_;                // those pairs of the list that may come within the cutoff
     std::unique_ptr<Packing> packing_;  // which atoms share a block
+    std::vector<std::int32_t> frame_;   // [atom] all of one
     Lanes lanes_;
 
     // Of the block at hand.

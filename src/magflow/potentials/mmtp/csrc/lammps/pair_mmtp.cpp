@@ -196,11 +196,18 @@ void PairMmtp::compute(int eflag, int vflag) {
     read_moments();
     mmtp::PairVisitor visitor;
     if (vflag_atom || cvflag_atom) visitor = [this](const mmtp::View& v, const mmtp::BlockPairs& p) { tally(v, p); };
+    for (mmtp::View& view : views_) view.by_moment = asks_by_moment();
     const double closest = blocks_->evaluate(atom->nlocal + atom->nghost ? atom->x[0] : nullptr, moment_, views_, visitor);
     if (closest < kUnphysical)
         error->one(FLERR, "pair mmtp: two atoms are " + std::to_string(closest) + " A apart, too close for any potential");
     add_up();
     fill_wanted();
+}
+
+// Whether dE/dm is wanted at this step: by spins, or by a number of `fix pair` that may need it.
+bool PairMmtp::asks_by_moment() const {
+    const auto wanted = [](const auto& one) { return one.second.wanted != 0; };
+    return atom->sp_flag || std::any_of(per_atom_.begin(), per_atom_.end(), wanted);
 }
 
 // The mean of the members.

@@ -49,6 +49,7 @@ class PairMmtp : public Pair {
     void read_moments();
     std::vector<mmtp::View> views_of(const mmtp::Model&, const double* parameters) const;
     double weight(std::size_t view) const;
+    bool asks_by_moment() const;
     void add_up();
     void tally(const mmtp::View&, const mmtp::BlockPairs&);
     void fill_wanted();
