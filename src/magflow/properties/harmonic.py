@@ -17,6 +17,7 @@ from magflow.properties.measurement import Curve
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
 
 BANDS = "bands "
 """Curves of bands are called by the ends of their stretch: ``bands 1: G-H``."""
@@ -36,9 +37,23 @@ GRID = 201
 def phonopy_of(supercell: Frame) -> Phonopy:
     """Phonopy for a perfect supercell; its primitive cell is the one that the supercell repeats, moments included.
 
-    Its symmetry takes phonopy longer than all else: the last one is kept, and each reading sets its own forces.
+    Translations that reverse all moments count, as they change no force constant without spin-orbit, unless the lattice
+    that they make is more symmetric than the crystal (layers up and down on an fcc lattice): phonopy would take the
+    symmetry of the lattice for that of the waves. The search for symmetry takes longer than all else: the last one is
+    kept, and each reading sets its own forces.
     """
-    return phonopy_in(supercell, np.eye(3, dtype=np.int64), _primitive_matrix(supercell))
+    once = np.eye(3, dtype=np.int64)
+    small, kept = primitive_matrices(supercell)
+    smaller = phonopy_in(supercell, once, small)
+    if kept is small:
+        return smaller
+    larger = phonopy_in(supercell, once, kept)
+    return smaller if _operations(smaller) == _operations(larger) else larger
+
+
+def _operations(phonons: Phonopy) -> int:
+    """Of the point group that phonopy finds in its primitive cell."""
+    return len(phonons.primitive_symmetry.pointgroup_operations)
 
 
 def phonopy_in(crystal: Frame, supercell: IntArray, primitive: FloatArray) -> Phonopy:
@@ -52,36 +67,70 @@ def phonopy_in(crystal: Frame, supercell: IntArray, primitive: FloatArray) -> Ph
         (3, 3) columns: the primitive cell in them.
     """
     from phonopy import Phonopy
-    from phonopy.structure.atoms import PhonopyAtoms
 
-    atoms = PhonopyAtoms(
-        symbols=crystal.species,
-        cell=crystal.cell,
-        positions=crystal.positions,
-        magnetic_moments=None if crystal.magmoms is None else collinear(crystal.magmoms),
-    )
+    atoms = phonopy_atoms(crystal)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Point group symmetries")  # a supercell may be longer one way
         return Phonopy(atoms, supercell, primitive_matrix=primitive, symprec=SYMPREC, log_level=0)
 
 
-def _primitive_matrix(supercell: Frame) -> FloatArray:
-    """(3, 3) columns: the lattice of the translations of a supercell in its own vectors.
+def phonopy_atoms(crystal: Frame) -> PhonopyAtoms:
+    """A crystal as phonopy takes it, its moments along one axis."""
+    from phonopy.structure.atoms import PhonopyAtoms
 
-    Translations that reverse all moments count: without spin-orbit they change no force constant.
+    return PhonopyAtoms(
+        symbols=crystal.species,
+        cell=crystal.cell,
+        positions=crystal.positions,
+        magnetic_moments=None if crystal.magmoms is None else collinear(crystal.magmoms),
+    )
+
+
+def primitive_matrices(supercell: Frame) -> tuple[FloatArray, FloatArray]:
+    """(3, 3) columns each: the lattice of the translations of a supercell, in its own vectors.
+
+    The first counts those that reverse all moments, the second those alone that keep them. Spglib's search for magnetic
+    symmetry grows with the cube of the atoms: it is asked of the cell that the latter leave.
     """
     import spglib
 
     cell, fractional, numbers = spglib_cell(supercell)
     moments = np.zeros(len(supercell)) if supercell.magmoms is None else collinear(supercell.magmoms)
-    magnetic: Any = (cell, fractional, numbers, moments)
+    pairs = np.column_stack([numbers, _classes(moments)])
+    first, kinds = np.unique(pairs, axis=0, return_index=True, return_inverse=True)[1:]
+    lattice, places, kinds = _primitive(cell, fractional, kinds.ravel())
+    kept = _in_vectors_of(cell, lattice, len(supercell) // len(places))
+    magnetic: Any = (lattice, places, np.asarray(numbers)[first][kinds], moments[first][kinds])
     found: Any = spglib.get_magnetic_symmetry(magnetic, symprec=SYMPREC)
     pure = np.all(found["rotations"] == np.eye(3, dtype=int), axis=(1, 2))
     points = np.unique(np.round(found["translations"][pure] % 1.0, 6) % 1.0, axis=0)
-    grid: Any = (cell, points, np.ones(len(points), dtype=int))
-    found = spglib.standardize_cell(grid, to_primitive=True, no_idealize=True, symprec=SYMPREC)
-    matrix: FloatArray = np.linalg.solve(cell.T, found[0].T)
-    return np.rint(matrix * len(points)) / len(points)
+    if len(points) == 1:
+        return kept, kept
+    smaller = _primitive(lattice, points, np.ones(len(points), dtype=int))[0]
+    return _in_vectors_of(cell, smaller, len(points) * len(supercell) // len(places)), kept
+
+
+def _classes(moments: FloatArray) -> IntArray:
+    """(N,) number of the moment of each atom; those nearer than :data:`SYMPREC` to each other are one."""
+    order = np.argsort(moments)
+    classes = np.zeros(len(moments), dtype=int)
+    classes[order[1:]] = np.cumsum(np.diff(moments[order]) > SYMPREC)
+    return classes
+
+
+def _primitive(cell: FloatArray, fractional: FloatArray, kinds: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Vectors, reduced positions and kinds of the primitive cell, which is not turned."""
+    import spglib
+
+    crystal: Any = (cell, fractional, kinds)
+    found: Any = spglib.standardize_cell(crystal, to_primitive=True, no_idealize=True, symprec=SYMPREC)
+    lattice, places, kinds = found
+    return lattice, places, kinds
+
+
+def _in_vectors_of(cell: FloatArray, lattice: FloatArray, cells: int) -> FloatArray:
+    """(3, 3) columns: vectors of a lattice of which `cells` cells fill one of `cell`, in the vectors of the latter."""
+    return np.asarray(np.rint(np.linalg.solve(cell.T, lattice.T) * cells) / cells)
 
 
 def bands_of(phonons: Phonopy) -> dict[str, Curve]:

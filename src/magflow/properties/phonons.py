@@ -111,13 +111,7 @@ class Phonons(PointProperty):
         unfit = self._unfit(subject)
         if unfit:
             return unfit
-        width = _widths(subject.frame, self._repeats(subject)).min()
-        if width < subject.ensemble.cutoff:
-            return (
-                f"the supercell is {width:.2f} A wide, less than the cutoff of {subject.ensemble.cutoff:g} A: "
-                "a displaced atom would see its own image"
-            )
-        return ""
+        return too_narrow(subject, self.repeats(subject))
 
     def _unfit(self, subject: Subject) -> str:
         """Why the mode cannot be had; empty if it can."""
@@ -145,18 +139,17 @@ class Phonons(PointProperty):
         """Whether force constants come from second derivatives, not from displacements."""
         return self.force_constants is ForceConstants.HESSIAN or self._mode(subject) is Mode.ADIABATIC
 
-    def _repeats(self, subject: Subject) -> tuple[int, int, int]:
+    def repeats(self, subject: Subject) -> tuple[int, int, int]:
+        """How often the cell is repeated along each of its vectors."""
         if self.supercell is not None:
             return self.supercell
-        widths = _widths(subject.frame, (1, 1, 1))
-        a, b, c = (int(n) for n in np.ceil(self.cutoffs * subject.ensemble.cutoff / widths - 1e-6))
-        return a, b, c
+        return as_wide_as(subject.frame, self.cutoffs * subject.ensemble.cutoff)
 
     def frames(self, subject: Subject, progress: WorkProgress = silent) -> list[Frame]:
         """The perfect supercell; without the Hessian those with one atom displaced, too."""
         rest = subject.at_rest(finer=FINER)
         if self.by_hessian(subject):
-            return [repeated(rest, self._repeats(subject))]
+            return [repeated(rest, self.repeats(subject))]
         return self.displaced(subject, rest)
 
     def for_labels(self, subject: Subject) -> list[Frame]:
@@ -165,11 +158,20 @@ class Phonons(PointProperty):
 
     def displaced(self, subject: Subject, rest: Frame) -> list[Frame]:
         """The supercell of a crystal at rest, perfect and with one atom displaced."""
-        perfect = repeated(rest, self._repeats(subject))
-        displaced = displaced_frames(perfect, self.displacement)
+        perfect = repeated(rest, self.repeats(subject))
+        return [perfect, *self.followed(subject, displaced_frames(perfect, self.displacement))]
+
+    def followed(self, subject: Subject, displaced: Sequence[Frame]) -> list[Frame]:
+        """Frames with displaced atoms, their moments where the mode wants them.
+
+        Raises
+        ------
+        UnmeasurableError
+            If the moments of one do not come to rest.
+        """
         if self._mode(subject) is Mode.CLAMPED:
-            return [perfect, *displaced]
-        return [perfect, *subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)]
+            return list(displaced)
+        return subject.with_moments_at_rest(displaced, tolerance=TOLERANCE / FINER)
 
     def leave(self, work: Work, frames: Sequence[Frame], reading: Reading) -> None:
         """The force constants of the mean energy as files of phonopy, with what the moments do in their first line."""
@@ -240,6 +242,23 @@ class Phonons(PointProperty):
     def plots(self, found: Sequence[tuple[str, Measurement]]) -> list[Plot]:
         """Bands with the density of states, and the thermodynamic functions."""
         return figures(found)
+
+
+def as_wide_as(frame: Frame, width: float) -> tuple[int, int, int]:
+    """Fewest repeats of a cell that lie `width`, A, apart from their images."""
+    a, b, c = (int(n) for n in np.ceil(width / _widths(frame, (1, 1, 1)) - 1e-6))
+    return a, b, c
+
+
+def too_narrow(subject: Subject, repeats: tuple[int, int, int]) -> str:
+    """Why a supercell is no place to displace an atom in; empty if it is wide enough."""
+    width, cutoff = _widths(subject.frame, repeats).min(), subject.ensemble.cutoff
+    if width >= cutoff:
+        return ""
+    return (
+        f"the supercell is {width:.2f} A wide, less than the cutoff of {cutoff:g} A: "
+        "a displaced atom would see its own image"
+    )
 
 
 def _widths(frame: Frame, repeats: tuple[int, int, int]) -> FloatArray:

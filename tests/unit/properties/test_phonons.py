@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exact_potentials import AsePotential, ModelPotential, alone, bcc
+from exact_potentials import AsePotential, ModelPotential, alone, bcc, fcc
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
 from magflow.errors import InputError
+from magflow.explore.geometry import repeated
 from magflow.properties.base import Work
 from magflow.properties.harmonic import (
     DOS,
@@ -20,7 +21,9 @@ from magflow.properties.harmonic import (
     STATES,
     TEMPERATURE,
     THERMODYNAMICS,
+    phonopy_of,
     thermal_displacements,
+    thermodynamics_of,
 )
 from magflow.properties.measurement import Moments
 from magflow.properties.phonons import Phonons, solved
@@ -135,6 +138,29 @@ def test_zone_boundary_of_iron(moments, tmp_path):
     assert found.atoms == 16
 
 
+def test_layers_up_and_down_on_an_fcc_lattice_are_tetragonal():
+    """The lattice of translations that reverse the moments is cubic; the waves are not: thermodynamics tell."""
+    cubic = fcc(3.6, "Fe")
+    signs = np.where(cubic.positions[:, 2] > 0.1, -2.0, 2.0)
+    layers = Frame(cubic.species, cubic.cell, cubic.positions, signs)
+    subject = Subject(IRON.ensemble, "fcc-Fe", layers, Moments.FIXED)
+    frames = Phonons(supercell=(2, 2, 2)).displaced(subject, layers)
+    p = solved(subject, frames, subject.ensemble.predict(frames).mean)
+    found = []
+    for symmetric in (True, False):
+        p.run_mesh(30.0, is_mesh_symmetry=symmetric)
+        found.append(thermodynamics_of(p, np.array([300.0])))
+    for head, column in found[0].items():
+        np.testing.assert_allclose(column, found[1][head], rtol=1e-9)
+    assert len(p.primitive) == 2
+
+
+def test_sublattices_up_and_down_of_bcc_are_one_atom():
+    """Of B2 order the cell of the translations that reverse the moments is as symmetric, and half as large."""
+    opposite = Frame(("Fe", "Fe"), IRON.frame.cell, IRON.frame.positions, [2.2, -2.2])
+    assert len(phonopy_of(repeated(opposite, (3, 3, 2))).primitive) == 1
+
+
 def test_relaxed_moments_soften(tmp_path):
     kept = Subject(IRON.ensemble, "bcc-Fe", IRON.frame, Moments.RELAXED_ONCE)
     along = np.array([1.0, 0.0, 0.0])
@@ -168,8 +194,8 @@ def test_forces_left_on_the_perfect_crystal_do_not_count():
 
 
 def test_default_supercell_is_as_wide_as_asked():
-    assert Phonons()._repeats(IRON) == (4, 4, 4)
-    assert Phonons().quick()._repeats(IRON) == (3, 3, 3)
+    assert Phonons().repeats(IRON) == (4, 4, 4)
+    assert Phonons().quick().repeats(IRON) == (3, 3, 3)
 
 
 def test_refuses_a_supercell_in_which_an_atom_sees_itself(tmp_path):
