@@ -14,7 +14,7 @@ from magflow.campaign.schema import CampaignSpec
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.execution.measuring import by_labels
-from magflow.properties.base import Property, property_of, registered
+from magflow.properties.base import Property, property_of, usual
 from magflow.properties.measurement import Moments
 from magflow.properties.points import DFT
 from magflow.properties.references import read_references
@@ -52,7 +52,7 @@ def validate(
     structures
         Name to what :func:`magflow.to_frame` takes; None: the ideal structures of the campaign in `models`.
     properties
-        Names of properties; empty: all.
+        Names of properties; empty: all but those on request.
     settings
         Name of a property to its settings.
     quick
@@ -106,14 +106,14 @@ def validate(
 
 
 def asked_for(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]], *, quick: bool) -> list[Property]:
-    """Properties with their settings; all that are registered if none is named.
+    """Properties with their settings; all but those on request if none is named.
 
     Raises
     ------
     InputError
         Unknown property or setting; settings of a property that is not asked for.
     """
-    wanted = list(dict.fromkeys(names)) or registered()
+    wanted = list(dict.fromkeys(names)) or usual()
     strange = sorted(set(settings) - set(wanted))
     if strange:
         raise InputError("settings of a property that is not asked for", seen=", ".join(strange))

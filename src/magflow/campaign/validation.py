@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema, field_validator
 
 from magflow.campaign.base import Section, known_plugin, plugin_settings
 from magflow.core import plugins
-from magflow.properties.base import Property, property_of, registered
+from magflow.properties.base import Property, property_of, usual
 from magflow.properties.measurement import Moments
 
 _NAMES_OR_SETTINGS: dict[str, Any] = {
@@ -25,7 +25,7 @@ class ValidationSpec(Section):
 
     properties: Annotated[dict[str, dict[str, Any]], WithJsonSchema(_NAMES_OR_SETTINGS)] = Field(
         default_factory=dict,
-        description="Names of properties to their settings, a list of names, or nothing: all there are.",
+        description="Names of properties to their settings, a list of names, or nothing: all but those on request.",
     )
     quick: bool = Field(True, description="Settings that answer within minutes; those given have the last word.")
     structures: tuple[str, ...] = Field((), description="Prototypes to measure; left out: one of each crystal.")
@@ -54,7 +54,7 @@ class ValidationSpec(Section):
 
     def asked(self) -> dict[str, Property]:
         """The properties by name, with their settings."""
-        wanted = self.properties or {name: {} for name in registered()}
+        wanted = self.properties or {name: {} for name in usual()}
         return {name: property_of(name, settings, quick=self.quick) for name, settings in wanted.items()}
 
     def treatment(self) -> Moments:

@@ -28,7 +28,9 @@ def validate(
             "--structure", "-s", metavar="NAME=FILE", help="A crystal, with moments; default: the campaign's own."
         ),
     ] = None,
-    properties: Annotated[str, typer.Option("--properties", help="Names with commas; default: all.")] = "",
+    properties: Annotated[
+        str, typer.Option("--properties", help="Names with commas; default: all but those on request.")
+    ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Settings that answer within minutes.")] = False,
     settings: Annotated[
         list[str] | None,

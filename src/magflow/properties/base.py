@@ -87,6 +87,8 @@ class PropertySettings(BaseModel):
     title: ClassVar[str]
     headline: ClassVar[tuple[str, ...]] = ()
     group: ClassVar[Group]
+    on_request: ClassVar[bool] = False
+    """Measured only where it is asked for by name: it costs much more than others, or needs a package of its own."""
 
     def quick(self) -> Self:
         """As it is: it is quick already."""
@@ -218,9 +220,10 @@ class PointProperty(PropertySettings, ABC):
         return readings
 
 
-def registered() -> list[str]:
-    """Names of all properties; nothing is imported."""
-    return plugins.names(plugins.PROPERTIES)
+def usual() -> list[str]:
+    """Names of the properties that are measured where none is named: all but those on request."""
+    names = plugins.names(plugins.PROPERTIES)
+    return [name for name in names if not getattr(plugins.load(plugins.PROPERTIES, name), "on_request", False)]
 
 
 def property_of(name: str, settings: Mapping[str, Any] | None = None, *, quick: bool = False) -> Property:
