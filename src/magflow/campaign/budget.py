@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from magflow.campaign.crystals import chosen_structures
@@ -62,9 +61,4 @@ def loop_rules(spec: CampaignSpec) -> StopRules:
     rules = spec.stop.rules()
     if spec.phonons is None:
         return rules
-    labels, hours = rules.labels, rules.core_hours
-    if labels is not None:
-        labels = max(0, labels - sum(labels_wanted(spec)))
-    if hours is not None:
-        hours = max(0.0, hours - (spec.phonons.core_hours or 0.0))
-    return replace(rules, labels=labels, core_hours=hours)
+    return rules.after(sum(labels_wanted(spec)), spec.phonons.core_hours or 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +37,8 @@ IDENTITY_LAYOUT: Format[dict[str, Any]] = Format("campaign")
 """Of ``campaign.json``."""
 
 _IDENTITY_KEYS = ("id", "name", "structures")
+_PHONON_LABELS = "phonon_labels"
+"""Key of the identity: how many labels for force constants a campaign file wants, and the digest of that file."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,11 @@ class CampaignDirectory:
             identity["structures"] = found["structures"]
         identity |= IDENTITY_LAYOUT.stamp
         try:
+            content = file.read_bytes()
             self._check_same(found, identity, file)
+            identity |= _counted(spec, content)
             if file.resolve() != (self.path / FILE).resolve():
-                replace_file(self.path / FILE, file.read_bytes())
+                replace_file(self.path / FILE, content)
             replace_file(self.path / IDENTITY, json.dumps(identity, indent=1).encode())
         except (OSError, StoreError) as error:
             raise _unwritable(self.path, error.message if isinstance(error, StoreError) else error.strerror) from error
@@ -197,6 +202,20 @@ class CampaignDirectory:
             raise
 
     @cached_property
+    def phonon_labels(self) -> int:
+        """How many labels for force constants the campaign wants; counted anew if its file is another by now.
+
+        Raises
+        ------
+        InputError
+            If a prototype cannot be built or there is none of a name.
+        """
+        kept = self.identity.get(_PHONON_LABELS)
+        if isinstance(kept, dict) and kept.get("file") == _digest((self.path / FILE).read_bytes()):
+            return int(kept["labels"])
+        return _phonon_labels(self.spec)
+
+    @cached_property
     def store(self) -> JobStore:
         """The connected store, for jobs and whoever else writes."""
         from magflow.stores.jobstore import job_store_from_settings  # jobflow, which who only reads has no need of
@@ -237,6 +256,23 @@ class CampaignDirectory:
     def untuned(self) -> Path:
         """Where the ensemble is written as it was before it was shown force constants."""
         return self.path / UNTUNED
+
+
+def _counted(spec: CampaignSpec, content: bytes) -> dict[str, Any]:
+    """What the identity keeps of a campaign file, lest who looks build its crystals and search their symmetry."""
+    if spec.phonons is None:
+        return {}
+    return {_PHONON_LABELS: {"file": _digest(content), "labels": _phonon_labels(spec)}}
+
+
+def _phonon_labels(spec: CampaignSpec) -> int:
+    from magflow.campaign.budget import labels_wanted  # phonopy, which few campaigns need
+
+    return sum(labels_wanted(spec))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:24]
 
 
 def _unwritable(path: Path, seen: str | None) -> StoreError:

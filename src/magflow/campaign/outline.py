@@ -12,10 +12,18 @@ from magflow.campaign.source import Source
 from magflow.campaign.transfer import TransferSpec
 
 
+class PhononsOutline(BaseModel):
+    """What of the section `phonons` the loop leaves to it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    core_hours: float | None = None
+
+
 class CampaignOutline(BaseModel):
     """The sections of :class:`~magflow.campaign.schema.CampaignSpec` that say what is to be done; others are ignored.
 
-    `labels` and `phonons` only tell whether their sections are there: who needs more of them reads the whole file.
+    `labels` only tells whether the section is there: who needs more of it reads the whole file.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -25,7 +33,7 @@ class CampaignOutline(BaseModel):
     execution: ExecutionSpec = ExecutionSpec()
     transfer: TransferSpec | None = None
     labels: list[Any] = []
-    phonons: dict[str, Any] | None = None
+    phonons: PhononsOutline | None = None
 
     @classmethod
     def of(cls, source: Source) -> CampaignOutline:

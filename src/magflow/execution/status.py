@@ -267,11 +267,8 @@ def _last_line(error: str | None) -> str:
 
 def _rules(directory: CampaignDirectory) -> StopRules:
     """When the loop stops."""
-    if directory.outline.phonons is None:
-        return directory.outline.stop.rules()
-    from magflow.campaign.budget import loop_rules  # builds the crystals, to know what they leave of the budget
-
-    return loop_rules(directory.spec)
+    rules, phonons = directory.outline.stop.rules(), directory.outline.phonons
+    return rules if phonons is None else rules.after(directory.phonon_labels, phonons.core_hours or 0.0)
 
 
 def _wanted(directory: CampaignDirectory, budget: int | None) -> dict[Purpose, int]:
@@ -279,9 +276,7 @@ def _wanted(directory: CampaignDirectory, budget: int | None) -> dict[Purpose, i
     wanted = {} if budget is None else {Purpose.CAMPAIGN: budget}
     transfer = directory.outline.transfer
     if directory.outline.phonons is not None:
-        from magflow.campaign.budget import labels_wanted
-
-        wanted |= {Purpose.PHONON: sum(labels_wanted(directory.spec))}
+        wanted |= {Purpose.PHONON: directory.phonon_labels}
     if transfer is not None:
         wanted |= {Purpose.PRETRAINING: transfer.non_magnetic, Purpose.TEST: transfer.test}
     return wanted

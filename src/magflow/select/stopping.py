@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -42,6 +42,14 @@ class StopRules:
     def within(self, rmse: Mapping[str, float]) -> bool:
         """True if there are targets and every one of them is met; a quantity without a figure is not met."""
         return bool(self.targets) and all(rmse.get(q, float("inf")) <= t for q, t in self.targets.items())
+
+    def after(self, labels: int, core_hours: float) -> StopRules:
+        """With what is left of the budgets once others have had `labels` and `core_hours`."""
+        return replace(
+            self,
+            labels=None if self.labels is None else max(0, self.labels - labels),
+            core_hours=None if self.core_hours is None else max(0.0, self.core_hours - core_hours),
+        )
 
 
 @dataclass(frozen=True)
