@@ -62,18 +62,17 @@ def read_phonopy(
     cell, sets, constants = _files(path)
     phonons = _phonopy(cell)
     if constants is not None:
-        array, atoms = _constants(phonons, constants), None
+        array = _constants(phonons, constants)
     else:
         _take_forces(phonons, cell, sets)
-        array, atoms = np.asarray(phonons.force_constants), np.asarray(phonons.primitive.p2s_map)
+        array = np.asarray(phonons.force_constants)
     units = _units(phonons)
     frame = _frame(phonons, units.length, moments or {})
     if constants is None and frame.magmoms is not None:
         _check_moments(phonons, frame, str(cell))
-    if atoms is None:
-        atoms = np.arange(len(frame)) if len(array) == len(frame) else np.asarray(phonons.primitive.p2s_map)
-        keep = np.isin(atoms, phonons.primitive.p2s_map)
-        array, atoms = array[keep], atoms[keep]
+    atoms = np.asarray(phonons.primitive.p2s_map)
+    if len(array) == len(frame):
+        array = array[atoms]
     held = frame.magmoms is None or clamped
     return ForceConstantLabel(
         frame,
@@ -139,6 +138,7 @@ def _phonopy(cell: Path) -> Any:
         primitive: Any = "auto" if found.primitive_matrix is None else found.primitive_matrix
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*Point group symmetries")  # a supercell may be longer one way
+            warnings.filterwarnings("ignore", message="primitive_matrix defaulted")  # to what was asked for
             phonons: Any = Phonopy(unit, matrix, primitive_matrix=primitive, calculator=found.calculator, log_level=0)
     except MagflowError:
         raise

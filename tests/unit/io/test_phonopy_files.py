@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +20,14 @@ from magflow.errors import InputError, MagflowError
 from magflow.io import phonopy_files
 from magflow.io.force_constants import read_force_constants, write_force_constants
 from magflow.io.phonopy_files import is_phonopy, read_phonopy
+from magflow.properties.displaced import complete
+from magflow.properties.vibrations import vibrations_of
 
 LEVEL = LevelOfTheory("abinit", "9.6.2", "constrained", "PBE")
 SIGNS = {"FM": (2.2, 2.2), "AFM": (2.2, -2.2)}
+
+
+RECORD = Path(os.environ.get("MAGFLOW_REFERENCE_DATA", "../shared/data")) / "mdr_phonon/mp-1000.yaml.bz2"
 
 
 @cache
@@ -81,6 +88,26 @@ def test_files_are_found_packed_named_and_never_in_the_working_directory(tmp_pat
         read_phonopy(packed)
     (packed / "FORCE_SETS").write_bytes((tmp_path / "FORCE_SETS").read_bytes())
     np.testing.assert_allclose(read_phonopy(packed / "FORCE_SETS").array, label.array)
+
+
+def test_all_rows_in_the_file_of_the_supercell(tmp_path):
+    """As records of the MDR phonon database have them: rows of the atoms of the primitive cell are kept."""
+    phonons, expected = made("FM")
+    settings = {"force_constants": True, "force_sets": False, "displacements": False}
+    phonons.save(tmp_path / "phonopy_params.yaml", settings=settings)
+    label = read_phonopy(tmp_path)
+    assert sorted(label.atoms) == [0, 2]
+    np.testing.assert_allclose(label.array, expected[label.atoms], atol=1e-6)
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason=f"no reference data: {RECORD}")
+def test_a_record_of_the_phonon_database():
+    """BaTe: highest frequency 165.18 K, entropy of two atoms at 300 K 104.1464, heat capacity 49.3037 J/(K mol)."""
+    label = read_phonopy(RECORD)
+    found = vibrations_of(label.frame, complete(label))
+    assert found.highest / 0.020836619 == pytest.approx(165.18, rel=2e-3)
+    assert 2.0 * found.entropy == pytest.approx(104.1464, rel=2e-3)
+    assert 2.0 * found.heat_capacity == pytest.approx(49.3037, rel=1e-3)
 
 
 def test_moments_take_the_place_of_guesses_with_their_signs(tmp_path):
