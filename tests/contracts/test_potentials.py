@@ -25,6 +25,9 @@ DEEPMD = {
     "interval": 100,
 }
 
+DPA3 = {"descriptor": "dpa3", "dpa3": {"layers": 1, "node": 16, "edge": 8, "angle": 8, "angle_cutoff": 3.0}}
+DPA4 = {"descriptor": "dpa4", "dpa4": {"blocks": 1, "channels": 8, "l_max": 1, "radial_functions": 8}}
+
 NEQUIP = {
     "cutoff": 3.5,
     "features": 8,
@@ -46,6 +49,9 @@ FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "flare-b3": lambda: FlareFamily(descriptor="B3", cutoff=4.5, n_max=3, l_max=2, environments=8),
     "dp": lambda: DpFamily(steps=200, **DEEPMD),
     "dp-spin": lambda: DpSpinFamily(steps=500, **DEEPMD),
+    "dp-dpa3": lambda: DpFamily(steps=300, **DEEPMD, **DPA3),
+    "dp-dpa4": lambda: DpFamily(steps=200, **DEEPMD, **DPA4),
+    "dp-spin-dpa4": lambda: DpSpinFamily(steps=300, **DEEPMD, **DPA4),
     "nequip": lambda: NequipFamily(epochs=20, radial_neurons=16, **NEQUIP),
     "nequip-spin": lambda: NequipSpinFamily(epochs=40, radial_neurons=16, **NEQUIP),
     "allegro": lambda: AllegroFamily(epochs=20, tensor_features=4, neurons=16, **NEQUIP),

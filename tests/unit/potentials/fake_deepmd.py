@@ -53,6 +53,8 @@ def main() -> None:
     task, *rest = sys.argv[4:]
     if MODE == "absent":
         sys.exit("ModuleNotFoundError: No module named 'deepmd'")
+    if MODE == "torch":
+        sys.exit("ImportError: libtorch_cpu.so: undefined symbol: _ZN5torch")
     if task == "versions":
         print(json.dumps({"deepmd-kit": "3.2.0", "torch": "2.13.0", "operators": "plain PyTorch"}))
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from magflow.core.label import Label, LabeledFrame, LabelKind, LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.deepmd import read_deepmd
 from magflow.io.records import labeled_frames
-from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily, data, inputs
+from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily, data, inputs, starts
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.outside import labels
 
@@ -94,6 +96,27 @@ def test_room_for_half_as_many_neighbours_again():
     assert DpFamily(**near, descriptor="dpa1").form([crowded], SPECIES)["descriptor"]["sel"] == 24
 
 
+def test_sizes_of_messages_reach_the_input():
+    near = {"cutoff": 3.0, "smooth_from": 0.5}
+    frame = Frame(("Fe", "Al"), 2.9 * np.eye(3), [[0, 0, 0], [1.45, 1.45, 1.45]])
+    crowded = LabeledFrame(frame, Label(frame.frame_id, LEVEL, frame.orientation, energy=0.0))
+    dpa3 = DpFamily(**near, descriptor="dpa3", dpa3={"layers": 2, "angle": 8, "angle_cutoff": 2.4})
+    repflow = dpa3.form([crowded], SPECIES)["descriptor"]["repflow"]
+    assert (repflow["nlayers"], repflow["a_dim"], repflow["e_rcut"], repflow["a_rcut"]) == (2, 8, 3.0, 2.4)
+    assert (repflow["e_sel"], repflow["a_sel"]) == (24, 8), "none is nearer than 2.5 A: room for four of each"
+    section = DpFamily(**near, descriptor="dpa4", dpa4={"l_max": 3}).form([crowded], SPECIES)
+    assert section["type"] == "dpa4" and section["descriptor"]["lmax"] == 3 and section["descriptor"]["sel"] == 24
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "sizes", "messages"),
+    [("se_e2_a", {}, 1), ("dpa1", {}, 1), ("dpa3", {"layers": 4}, 4), ("dpa4", {"blocks": 3}, 3)],
+)
+def test_each_message_reaches_one_cutoff_further(descriptor, sizes, messages):
+    family = DpFamily(cutoff=4.5, descriptor=descriptor, **({descriptor: sizes} if sizes else {}))
+    assert model(family.form([item(0)], SPECIES)).cutoff == pytest.approx(4.5 * messages)
+
+
 @pytest.mark.parametrize(("neurons", "axis"), [((10, 20, 40), 16), ((4, 8), 8)])
 def test_the_axis_has_no_more_neurons_than_the_layer_it_is_cut_from(neurons, axis):
     descriptor = DpFamily(descriptor_neurons=neurons).form([item(0)], SPECIES)["descriptor"]
@@ -119,6 +142,12 @@ def test_form_of_a_spin_model():
     assert all(n % 4 == 0 and n > 0 for n in section["descriptor"]["sel"])
     assert "spin" not in DpFamily().form(items, SPECIES)
     assert isinstance(DpFamily(descriptor="dpa1").form(items, SPECIES)["descriptor"]["sel"], int)
+
+
+def test_moments_are_vectors_beside_the_atoms_of_dpa4():
+    section = DpSpinFamily(descriptor="dpa4").form([item(0)], SPECIES)
+    assert section["spin"] == {"scheme": "native", "use_spin": [False, True]}
+    assert "env_protection" not in section["descriptor"]
 
 
 def test_a_spin_model_needs_spins():
@@ -164,6 +193,9 @@ def test_the_best_step_is_judged_by_what_is_labelled():
         {"weights": {"energy": (0.0, 0.0)}},
         {"descriptor": "se_e3"},
         {"virtual_length": 0.3},
+        {"descriptor": "dpa3", "cutoff": 3.5, "dpa3": {"angle_cutoff": 3.6}},
+        {"descriptor": "dpa4", "dpa4": {"l_max": 0}},
+        {"branch": "metals"},
     ],
 )
 def test_settings_that_make_no_sense(settings):
@@ -174,6 +206,65 @@ def test_settings_that_make_no_sense(settings):
 def test_families_are_found_by_name():
     assert plugins.load(plugins.POTENTIAL_FAMILIES, "dp") is DpFamily
     assert plugins.load(plugins.POTENTIAL_FAMILIES, "dp-spin") is DpSpinFamily
+
+
+def test_room_for_neighbours_is_that_of_the_start():
+    near, far = item(0), item(1)
+    for descriptor in ("se_e2_a", "dpa1", "dpa3", "dpa4"):
+        family = DpFamily(descriptor=descriptor, cutoff=5.0)
+        asked, given = (dict(family.form([one], SPECIES)) for one in (near, far))
+        start = DeepmdPotential(b"weights", given)
+        begin = starts.from_potential(asked, start, "dp")
+        assert begin.model["descriptor"] == given["descriptor"] and begin.checkpoint == b"weights"
+
+
+class TestPublished:
+    """What the form of a checkpoint of others becomes; deepmd-kit only reads the file."""
+
+    PARAMS: ClassVar = {
+        "type_map": ["H", "Al", "Fe", "Ni"],
+        "descriptor": {"type": "SeZM", "rcut": 6.0, "n_blocks": 2, "seed": 7},
+        "fitting_net": {"type": "sezm_ener", "neuron": [0], "seed": 7},
+        "info": {"author": "others"},
+    }
+
+    @pytest.fixture(autouse=True)
+    def described(self, monkeypatch):
+        """Sets what the file is said to hold."""
+        held = [self.PARAMS]
+        monkeypatch.setattr(starts, "_described", lambda path: held[0])
+        return lambda params: held.__setitem__(0, params)
+
+    def test_its_own_form_for_the_elements_that_are_asked_for(self):
+        section = starts.pretrained_section(Path("a.pt"), None, SPECIES)
+        assert section["type_map"] == ["Al", "Fe"] and section["type"] == "dpa4" and "info" not in section
+        assert section["descriptor"] == {"type": "dpa4", "rcut": 6.0, "n_blocks": 2}
+        assert section["fitting_net"] == {"type": "sezm_ener", "neuron": [0]}
+        assert DpSpinFamily().form([item(0)], SPECIES, section)["spin"]["scheme"] == "native"
+
+    def test_one_branch_of_several(self, described):
+        flat = self.PARAMS | {"descriptor": {"type": "dpa3", "repflow": {"nlayers": 3, "e_rcut": 6.0}}}
+        flat["fitting_net"] = {"neuron": [240]}
+        described({"model_dict": {"metals": flat, "water": self.PARAMS}})
+        section = starts.pretrained_section(Path("a.pt"), "metals", SPECIES)
+        assert section["descriptor"]["type"] == "dpa3" and "type" not in section
+        with pytest.raises(InputError, match=r"a\.pt: the pretrained model has several branches; .*metals, water"):
+            starts.pretrained_section(Path("a.pt"), None, SPECIES)
+        with pytest.raises(InputError, match=r"no such branch; seen: oxides; expected: metals, water"):
+            starts.pretrained_section(Path("a.pt"), "oxides", SPECIES)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"type_map": ["H", "Fe"]}, r"does not know an element; seen: Al; .*\(H, Fe\)"),
+            ({"spin": {"virtual_scale": [0.3]}}, "has virtual atoms for moments"),
+            ({"fitting_net": {"type": "dipole"}}, "gives no energies; seen: dipole"),
+        ],
+    )
+    def test_what_cannot_be_gone_on_from(self, described, change, said):
+        described(self.PARAMS | change)
+        with pytest.raises(InputError, match=said):
+            starts.pretrained_section(Path("a.pt"), None, SPECIES)
 
 
 class TestRefusals:
@@ -215,6 +306,12 @@ class TestRefusals:
             family.fit([one], start=DeepmdPotential(b"", DpFamily(cutoff=4.0).form([one], SPECIES)), **given)
         with pytest.raises(InputError, match="another family"):
             family.fit([one], start=DeepmdPotential(b"", DpSpinFamily().form([one], SPECIES)), **given)
+        with pytest.raises(InputError, match=r"another family; seen: dp; .* in descriptor dpa4 alone"):
+            DpSpinFamily().fit([one], start=DeepmdPotential(b"", section), **given)
+        deep = DpFamily(descriptor="dpa3")
+        shallow = DpFamily(descriptor="dpa3", dpa3={"layers": 2}).form([one], SPECIES)
+        with pytest.raises(InputError, match=r"differs in descriptor\.repflow\.nlayers; seen: 2"):
+            deep.fit([one], start=DeepmdPotential(b"", shallow), **given)
         mmtp = MmtpFamily(level=2, cutoff=4.0, n_radial=3, max_iterations=1)
         plain = [LabeledFrame(f := item(k, moments=False).frame, Label(f.frame_id, LEVEL, energy=0.0)) for k in (1, 2)]
         with pytest.raises(InputError, match="another family; seen: mmtp"):

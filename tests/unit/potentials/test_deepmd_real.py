@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -155,6 +156,132 @@ def test_frozen_descriptor(deepmd_kit):
     back = frame.replace(positions=frame.positions - 1e-4 * np.eye(3)[[0, 0]] * [[0], [1]])
     up, down = tuned.predict([bent, back]).energy
     assert tuned.predict([frame]).forces[1, 0] == pytest.approx(-(up - down) / 2e-4, abs=1e-6)
+
+
+SMALL: dict[str, dict[str, float]] = {
+    "se_e2_a": {},
+    "dpa3": {"layers": 2, "node": 16, "edge": 8, "angle": 8, "angle_cutoff": 3.0},
+    "dpa4": {"channels": 8, "l_max": 1, "blocks": 1, "radial_functions": 8},
+}
+
+
+def messages(descriptor: str, **settings) -> dict[str, object]:
+    """Settings of a small network."""
+    sizes = {descriptor: SMALL[descriptor]} if SMALL[descriptor] else {}
+    return {"cutoff": 3.5, "descriptor": descriptor, "fitting_neurons": (32, 32), "batch_atoms": 8, **sizes, **settings}
+
+
+def forces_are_slopes(potential: DeepmdPotential, frame: Frame) -> None:
+    """Of the energy, and magnetic forces too, where there are some."""
+    step = 1e-4
+    unit = np.zeros((len(frame), 3))
+    unit[1, 0] = step
+    found = potential.predict([frame])
+    up, down = potential.predict([frame.replace(positions=frame.positions + h * unit) for h in (1, -1)]).energy
+    assert found.forces[1, 0] == pytest.approx(-(up - down) / (2 * step), abs=1e-5)
+    if found.magnetic_forces is not None:
+        turned = [frame.replace(magmoms=frame.magmoms + h * unit) for h in (1, -1)]
+        up, down = potential.predict(turned).energy
+        assert found.magnetic_forces[1, 0] == pytest.approx(-(up - down) / (2 * step), abs=1e-5)
+
+
+@pytest.mark.parametrize("descriptor", ["dpa3", "dpa4"])
+def test_messages_learn_and_go_on(descriptor, deepmd_kit):
+    items = rattled_iron(12)
+    family = DpFamily(**messages(descriptor, steps=100, interval=50, learning_rate=(3e-3, 1e-3)))
+    first, report = family.fit(items, elements=("Fe",), seed=1)
+    forces_are_slopes(first, items[3].frame)
+    more, tuned = family.fit(items, elements=("Fe",), seed=2, start=first)
+    forces_are_slopes(more, items[3].frame)
+    spread = np.concatenate([i.label.forces for i in items]).std()
+    assert tuned.rmse["train"]["forces"] < 0.8 * min(report.rmse["train"]["forces"] / 0.7, spread)
+
+
+def magnetic_iron(n: int) -> list[LabeledFrame]:
+    """The same cells, with energies and magnetic forces of moments of 1 to 2.4 muB about the z axis."""
+    items = []
+    for k, item in enumerate(rattled_iron(n)):
+        moments = np.random.default_rng([7, k]).normal((0.0, 0.0, 1.6), 0.3, (2, 3))
+        frame = item.frame.replace(magmoms=moments)
+        square = (moments**2).sum(axis=1)
+        energy = item.label.energy + 0.05 * ((square - 4.0) ** 2).sum()
+        field = -0.2 * (square - 4.0)[:, None] * moments
+        label = Label(
+            frame.frame_id,
+            LEVEL,
+            frame.orientation,
+            energy=energy,
+            forces=item.label.forces,
+            magmoms=moments,
+            magnetic_forces=field,
+        )
+        items.append(LabeledFrame(frame, label))
+    return items
+
+
+def test_moments_are_learnt_on_a_potential_that_knows_none(deepmd_kit):
+    """At the start zero moments say what was said without any; M and -M say the same."""
+    plain, magnetic = rattled_iron(12), magnetic_iron(12)
+    still = {"steps": 1, "interval": 1, "learning_rate": (1e-12, 1e-12), "start_bias": "keep"}
+    without, _ = DpFamily(**messages("dpa4", steps=60, interval=60)).fit(plain, elements=("Fe",), seed=1)
+    begun, _ = DpSpinFamily(**messages("dpa4", **still)).fit(magnetic, elements=("Fe",), seed=2, start=without)
+    at_rest = begun.predict([item.frame.replace(magmoms=np.zeros((2, 3))) for item in plain])
+    known = without.predict([item.frame for item in plain])
+    np.testing.assert_allclose(at_rest.energy, known.energy, atol=1e-6)
+    np.testing.assert_allclose(at_rest.forces, known.forces, atol=1e-6)
+    np.testing.assert_allclose(at_rest.magnetic_forces, 0.0, atol=1e-9)
+    learn = DpSpinFamily(**messages("dpa4", steps=150, interval=50, learning_rate=(5e-3, 1e-3)))
+    potential, report = learn.fit(magnetic, elements=("Fe",), seed=2, start=without)
+    forces_are_slopes(potential, magnetic[0].configuration)
+    there, back = (potential.predict([f]) for f in (magnetic[3].frame, magnetic[3].frame.time_reversed()))
+    np.testing.assert_allclose(there.energy, back.energy, atol=1e-10)
+    np.testing.assert_allclose(there.magnetic_forces, -back.magnetic_forces, atol=1e-10)
+    fields = np.concatenate([i.label.magnetic_forces for i in magnetic])
+    assert report.rmse["train"]["magnetic_forces"] < 0.7 * np.sqrt(np.mean(fields**2))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, deepmd_kit) -> tuple[Path, DeepmdPotential]:
+    """A checkpoint of deepmd-kit for aluminium and iron, as others leave it, and what it says."""
+    directory = tmp_path_factory.mktemp("published")
+    family = DpFamily(**messages("dpa3", steps=60, interval=60, learning_rate=(3e-3, 1e-3)))
+    potential, _ = family.fit(rattled_iron(12), elements=("Al", "Fe"), seed=1, workdir=directory)
+    (found,) = directory.glob("training-*/model.ckpt-60.pt")
+    return found, potential
+
+
+class TestPretrained:
+    """Fits that begin with a checkpoint of others."""
+
+    STILL: ClassVar = {"steps": 1, "interval": 1, "learning_rate": (1e-12, 1e-12), "start_bias": "keep"}
+
+    def test_it_decides_the_form_and_elements_that_are_not_asked_for_are_left_out(self, published):
+        items, (file, others) = rattled_iron(12), published
+        begun, _ = DpFamily(pretrained=file, **self.STILL).fit(items, elements=("Fe",), seed=3)
+        frames = [item.frame for item in items]
+        np.testing.assert_allclose(begun.predict(frames).energy, others.predict(frames).energy, atol=1e-6)
+        np.testing.assert_allclose(begun.predict(frames).forces, others.predict(frames).forces, atol=1e-6)
+        assert begun.species == ("Fe",) and begun.model["descriptor"]["repflow"]["n_dim"] == 16
+        again, _ = DpFamily(pretrained=file, **self.STILL).fit(items, elements=("Fe",), seed=3, start=begun)
+        np.testing.assert_allclose(again.predict(frames).energy, begun.predict(frames).energy, atol=1e-6)
+
+    def test_what_does_not_fit_is_one_line(self, published, tmp_path):
+        items, (file, _) = rattled_iron(2), published
+
+        def fit(family: DpFamily, *elements: str) -> None:
+            family.fit(items, elements=("Fe", *elements), seed=1)
+
+        with pytest.raises(InputError, match=r"does not know an element; seen: Ni; .*type map \(Al, Fe\)"):
+            fit(DpFamily(pretrained=file, **self.STILL), "Ni")
+        with pytest.raises(InputError, match=r"no such branch; seen: metals; expected: no branch"):
+            fit(DpFamily(pretrained=file, branch="metals", **self.STILL))
+        with pytest.raises(InputError, match=r"cannot be read: No such file"):
+            fit(DpFamily(pretrained=tmp_path / "none.pt", **self.STILL))
+        (tmp_path / "text.pt").write_text("no checkpoint")
+        with pytest.raises(InputError, match=r"text\.pt: not a checkpoint of deepmd-kit"):
+            fit(DpFamily(pretrained=tmp_path / "text.pt", **self.STILL))
+        with pytest.raises(InputError, match=r"does not fit"):
+            DpSpinFamily(pretrained=file, **self.STILL).fit(magnetic_iron(2), elements=("Fe",), seed=1)
 
 
 KILLED = """

@@ -116,9 +116,10 @@ def test_divergence(fake, directory):
         training.train(directory, steps=100, patience=9)
 
 
-def test_no_deepmd_kit(fake, directory):
-    fake("absent")
-    assert not DEEPMD_KIT.probe().ok and "No module named 'deepmd'" in DEEPMD_KIT.probe().detail
+@pytest.mark.parametrize(("mode", "said"), [("absent", "No module named 'deepmd'"), ("torch", "undefined symbol")])
+def test_an_installation_that_does_not_work(fake, directory, mode, said):
+    fake(mode)
+    assert not DEEPMD_KIT.probe().ok and said in DEEPMD_KIT.probe().detail
     with pytest.raises(MissingToolError, match=r"magflow\[deepmd\]"):
         training.train(directory, steps=100, patience=9)
     with pytest.raises(MissingToolError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +20,11 @@ from magflow.potentials.deepmd.settings import DeepmdSettings
 class DeepmdFamily(DeepmdSettings):
     """What acts on the settings."""
 
-    def form(self, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
-        """Section ``model`` of deepmd-kit's input, without seeds."""
-        return inputs.model_section(self, items, species)
+    def form(
+        self, items: Sequence[LabeledFrame], species: Sequence[str], given: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Section ``model`` of deepmd-kit's input, without seeds; that of a pretrained model is `given`."""
+        return inputs.model_section(self, items, species) if given is None else given
 
     def fit(
         self,
@@ -48,7 +50,8 @@ class DeepmdFamily(DeepmdSettings):
             If given, the step with the smallest error of the forces on it (of the energies, if there are no forces)
             is kept, and the fit stops after `patience` validations without a better one.
         start
-            A potential of this family, for the same elements, to go on from.
+            A potential of this family, for the same elements, to go on from; for `dp-spin` with dpa4 also one of
+            `dp`.
 
         Raises
         ------
@@ -104,7 +107,7 @@ class DpSpinFamily(DeepmdFamily):
         gt=0.0,
         le=1.0,
         description="Distance between an atom with the largest moment of its element in the labels and the virtual "
-        "atom that stands for this moment, A.",
+        "atom that stands for this moment, A; not of dpa4, which has none.",
     )
 
     softening: float = Field(
@@ -112,11 +115,13 @@ class DpSpinFamily(DeepmdFamily):
         gt=0.0,
         le=5.0,
         description="The descriptor reads 1/(r + softening), A. A virtual atom comes as near to its own atom as its "
-        "moment is small: with deepmd-kit's 0.01 A these pairs drown all others where moments vary in size.",
+        "moment is small: with deepmd-kit's 0.01 A these pairs drown all others where moments vary in size. Not of "
+        "dpa4, which has none.",
     )
 
-    def form(self, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
-        """Section ``model`` of deepmd-kit's input, with the virtual atoms."""
-        section = super().form(items, species)
-        section["descriptor"]["env_protection"] = self.softening
-        return section | {"spin": inputs.spin_section(self.virtual_length, items, species)}
+    def form(
+        self, items: Sequence[LabeledFrame], species: Sequence[str], given: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Section ``model`` of deepmd-kit's input, with what moments are there: vectors of dpa4, else virtual atoms."""
+        section = super().form(items, species, given)
+        return inputs.with_spins(section, items, virtual_length=self.virtual_length, softening=self.softening)

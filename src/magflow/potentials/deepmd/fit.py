@@ -11,16 +11,17 @@ from typing import Any
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Progress
 from magflow.errors import InputError
-from magflow.potentials.deepmd import data, inputs, training
+from magflow.potentials.deepmd import data, inputs, starts, training
 from magflow.potentials.deepmd.inputs import TRAIN, VALIDATION
 from magflow.potentials.deepmd.potential import DeepmdPotential
 from magflow.potentials.deepmd.program import DEEPMD_KIT
 from magflow.potentials.deepmd.settings import DeepmdSettings
+from magflow.potentials.deepmd.starts import Start
 from magflow.potentials.outside.labels import check, errors
 from magflow.potentials.outside.workdir import training_directory
 
-Form = Callable[[Sequence[LabeledFrame], Sequence[str]], dict[str, Any]]
-"""Section ``model`` of deepmd-kit's input, without seeds, for labels and species."""
+Form = Callable[[Sequence[LabeledFrame], Sequence[str], Mapping[str, Any] | None], Mapping[str, Any]]
+"""Section ``model`` of deepmd-kit's input, without seeds, for labels and species, or on a section that is given."""
 
 
 def fit_deepmd(
@@ -41,21 +42,24 @@ def fit_deepmd(
         raise InputError("no labels to fit", where="train", expected="at least one labelled frame")
     for part, items in ((TRAIN, train), (VALIDATION, validation)):
         check(items, species, magnetic=settings.magnetic, part=part, without="dp")
-    origin = None if start is None else _origin(start, settings.name)
-    model = form(train, species)
-    if origin is not None:
-        model = _from_start(model, origin)
+    given = None
+    if settings.pretrained is not None:
+        given = starts.pretrained_section(settings.pretrained, settings.branch, species)
+    model = form(train, species, given)
+    begin = _begin(settings, model, start)
+    if begin is not None:
+        model = begin.model
     prepared = time.perf_counter()
 
     def write(directory: Path) -> None:
-        _write(directory, settings, model, train, validation, origin, seed)
+        _write(directory, settings, model, train, validation, begin, seed)
 
     with training_directory(workdir, write) as directory:
         trained = training.train(
             directory,
             steps=settings.steps,
             patience=settings.patience,
-            start=None if start is None else {"refit": "--finetune", "keep": "--init-model"}[settings.start_bias],
+            start=None if begin is None else {"refit": "--finetune", "keep": "--init-model"}[settings.start_bias],
             progress=progress,
         )
         ended = time.perf_counter()
@@ -76,18 +80,13 @@ def fit_deepmd(
     return potential, FitReport(True, trained.curve.step, rmse, trained.cost + around, trained.curve.history(), details)
 
 
-def _origin(start: Potential, family: str) -> DeepmdPotential:
-    if not isinstance(start, DeepmdPotential) or start.family != family:
-        raise InputError("the warm start is of another family", seen=start.family, expected=family)
-    return start
-
-
-def _from_start(model: dict[str, Any], start: DeepmdPotential) -> dict[str, Any]:
-    """Section ``model`` with the sizes of the potential to start from, which has to be of the same form."""
-    inputs.same_form(model, start.model)
-    descriptor = model["descriptor"] | {"sel": start.model["descriptor"]["sel"]}
-    spin = {"spin": start.model["spin"]} if "spin" in start.model else {}
-    return model | {"descriptor": descriptor} | spin
+def _begin(settings: DeepmdSettings, model: Mapping[str, Any], start: Potential | None) -> Start | None:
+    """Where the training of `model` begins; None: with parameters drawn at random."""
+    if start is not None:
+        return starts.from_potential(model, start, settings.name)
+    if settings.pretrained is not None:
+        return starts.from_checkpoint(model, settings.pretrained, settings.branch)
+    return None
 
 
 def _write(
@@ -96,7 +95,7 @@ def _write(
     model: Mapping[str, Any],
     train: Sequence[LabeledFrame],
     validation: Sequence[LabeledFrame],
-    start: DeepmdPotential | None,
+    start: Start | None,
     seed: int,
 ) -> None:
     """Everything the training reads."""

@@ -1,14 +1,12 @@
 """``input.json`` of deepmd-kit from the settings of a settings.
 
-Keys and loss: https://docs.deepmodeling.com/projects/deepmd, "Training parameters"; the descriptor se_e2_a is that of
-Zhang et al., NeurIPS 31 (2018), dpa1 that of Zhang et al., npj Comput. Mater. 10, 94 (2024), the virtual atoms that
-carry the spins those of Yang et al., Phys. Rev. B 110, 064427 (2024).
+Keys and loss: https://docs.deepmodeling.com/projects/deepmd, "Training parameters". The virtual atoms that carry the
+spins are those of Yang et al., Phys. Rev. B 110, 064427 (2024); dpa4 takes spins as vectors of its own.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,62 +15,67 @@ import numpy as np
 
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
-from magflow.potentials.deepmd.data import most_neighbours
-from magflow.potentials.deepmd.settings import DeepmdSettings
+from magflow.potentials.deepmd.descriptors import ROOM, descriptor_section
+from magflow.potentials.deepmd.settings import DeepmdSettings, Descriptor
 from magflow.potentials.outside.labels import largest_moments
 
 TRAIN, VALIDATION = "train", "validation"
 """Folders of the labels in a training's directory."""
-NEIGHBOUR_MARGIN = 1.5
-"""Neighbours a model has room for, per largest number in its training labels; beyond that the farthest are cut off."""
 ZERO_MOMENT = 0.01
 """muB; an element whose moments all stay below carries no virtual atom."""
-AXIS_NEURONS = 16
-_UNCHANGED = ("seed", "trainable")
+_UNCHANGED = ("seed", "trainable", *ROOM)
 """Keys that may differ between a model and the one its training starts from."""
 
 
 def model_section(settings: DeepmdSettings, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
     """Section ``model``: the form of the model, with the sizes that follow from the labels, and no seeds yet."""
-    frames = [item.frame for item in items]
-    room = [_room(n) for n in most_neighbours(frames, species, settings.cutoff)]
-    descriptor: dict[str, Any] = {
-        "type": str(settings.descriptor),
-        "rcut": settings.cutoff,
-        "rcut_smth": settings.smooth_from,
-        "neuron": list(settings.descriptor_neurons),
-        "axis_neuron": min(AXIS_NEURONS, settings.descriptor_neurons[-1]),
-        "precision": str(settings.precision),
-    }
-    descriptor |= {"sel": room} if settings.descriptor == "se_e2_a" else {"sel": sum(room), "attn_layer": 0}
+    descriptor = descriptor_section(settings, [item.frame for item in items], species)
+    fitting = {"neuron": list(settings.fitting_neurons), "precision": str(settings.precision)}
+    return whole_section(descriptor, fitting, species)
+
+
+def whole_section(descriptor: Mapping[str, Any], fitting: Mapping[str, Any], species: Sequence[str]) -> dict[str, Any]:
+    """Section ``model`` of a descriptor and of the network that makes energies of it."""
     section: dict[str, Any] = {
         "type_map": list(species),
         "data_stat_nbatch": 1_000_000,  # energies of the atoms by least squares over all labels, not over ten batches
-        "descriptor": descriptor,
-        "fitting_net": {"neuron": list(settings.fitting_neurons), "precision": str(settings.precision)},
+        "descriptor": dict(descriptor),
+        "fitting_net": dict(fitting),
     }
-    return section
+    return section | ({"type": str(Descriptor.DPA4)} if native_spins(section) else {})
 
 
-def _room(neighbours: int) -> int:
-    """Neighbours to reserve memory for: a multiple of four, as deepmd-kit rounds them."""
-    return max(4, 4 * math.ceil(NEIGHBOUR_MARGIN * neighbours / 4))
+def native_spins(model: Mapping[str, Any]) -> bool:
+    """Whether the descriptor of section `model` takes spins as they are, without virtual atoms."""
+    return bool(model["descriptor"]["type"] == Descriptor.DPA4)
 
 
-def spin_section(virtual_length: float, items: Sequence[LabeledFrame], species: Sequence[str]) -> dict[str, Any]:
-    """Section ``model.spin``: which elements carry a virtual atom, and its distance per moment, A/muB.
+def with_spins(
+    model: Mapping[str, Any], items: Sequence[LabeledFrame], *, virtual_length: float, softening: float
+) -> dict[str, Any]:
+    """Section ``model`` of a model that reads moments.
+
+    Parameters
+    ----------
+    virtual_length
+        Distance between an atom with the largest moment of its element and its virtual atom, A.
+    softening
+        The descriptor reads 1/(r + softening), A; where there are virtual atoms.
 
     Raises
     ------
     InputError
         If no element carries a moment.
     """
-    largest = largest_moments(items, species)
+    largest = largest_moments(items, model["type_map"])
     carries = [m > ZERO_MOMENT for m in largest]
     if not any(carries):
         raise InputError("no frame carries a moment", seen=f"at most {max(largest):g} muB", hint="use the family dp")
+    if native_spins(model):
+        return {**model, "spin": {"scheme": "native", "use_spin": carries}}
     scale = [virtual_length / m if c else 0.0 for m, c in zip(largest, carries, strict=True)]
-    return {"use_spin": carries, "virtual_scale": scale}
+    descriptor = {**model["descriptor"], "env_protection": softening}
+    return {**model, "descriptor": descriptor, "spin": {"use_spin": carries, "virtual_scale": scale}}
 
 
 def seeded(model: Mapping[str, Any], seed: int, *, freeze_descriptor: bool) -> dict[str, Any]:
@@ -100,15 +103,25 @@ def same_form(asked: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             hint="train on the same system.elements, or start afresh",
         )
     for part in ("descriptor", "fitting_net"):
-        for key, expected in asked[part].items():
-            seen = given[part].get(key)
-            if key not in (*_UNCHANGED, "sel") and seen != expected:
+        known = dict(_leaves(given[part]))
+        for key, expected in _leaves(asked[part]):
+            seen = known.get(key)
+            if key.rpartition(".")[2] not in _UNCHANGED and seen != expected:
                 raise InputError(
                     f"the model to start from differs in {part}.{key}",
                     seen=seen,
                     expected=str(expected),
                     hint="use the settings that model was trained with, or start afresh",
                 )
+
+
+def _leaves(section: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys with dots, and values, of a section and those it holds."""
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{within}{key}.")
+        else:
+            yield f"{within}{key}", value
 
 
 def training_input(

@@ -22,6 +22,7 @@ from magflow.core.units import voigt
 from magflow.core.versions import Mark
 from magflow.errors import InputError
 from magflow.potentials.calculator import FrameCalculator
+from magflow.potentials.deepmd.descriptors import reach
 from magflow.potentials.deepmd.program import DEEPMD_KIT
 from magflow.potentials.outside.labels import check_frame
 
@@ -57,8 +58,8 @@ class DeepmdPotential:
 
     @property
     def cutoff(self) -> float:
-        """Neighbour cutoff, A."""
-        return float(self.model["descriptor"]["rcut"])
+        """Largest distance at which atoms act on the energy of another, A."""
+        return reach(self.model["descriptor"])
 
     @property
     def magnetic(self) -> bool:

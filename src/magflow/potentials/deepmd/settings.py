@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,8 @@ class Descriptor(StrEnum):
 
     SE_E2_A = "se_e2_a"
     DPA1 = "dpa1"
+    DPA3 = "dpa3"
+    DPA4 = "dpa4"
 
 
 class Precision(StrEnum):
@@ -59,6 +62,31 @@ class DeepmdWeights(BaseModel):
         return self
 
 
+class Dpa3Settings(BaseModel):
+    """Sizes of the descriptor dpa3."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: int = Field(default=3, ge=1, le=32, description="Messages that are passed one after another.")
+    node: int = Field(default=64, ge=4, le=1024, description="Features of an atom.")
+    edge: int = Field(default=32, ge=4, le=1024, description="Features of a pair of atoms.")
+    angle: int = Field(default=16, ge=4, le=1024, description="Features of an angle.")
+    angle_cutoff: float = Field(
+        default=4.0, gt=1.0, le=12.0, description="How far the legs of an angle reach, A; at most the cutoff."
+    )
+
+
+class Dpa4Settings(BaseModel):
+    """Sizes of the descriptor dpa4."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blocks: int = Field(default=2, ge=1, le=16, description="Messages that are passed one after another.")
+    channels: int = Field(default=32, ge=4, le=512, description="Features of an atom of each degree and order.")
+    l_max: int = Field(default=2, ge=1, le=6, description="Largest degree of the spherical harmonics.")
+    radial_functions: int = Field(default=16, ge=2, le=64, description="Bessel functions of the distance.")
+
+
 class DeepmdSettings(BaseModel):
     """What the two families share."""
 
@@ -71,11 +99,19 @@ class DeepmdSettings(BaseModel):
     descriptor: Descriptor = Field(
         default=Descriptor.SE_E2_A,
         description="se_e2_a: one network per pair of elements. dpa1: one for all pairs, with the elements as input, "
-        "for many elements.",
+        "for many elements. dpa3: messages between atoms, pairs and angles. dpa4: equivariant messages, up to l_max.",
     )
+    dpa3: Dpa3Settings = Field(default_factory=Dpa3Settings, description="Sizes of dpa3.")
+    dpa4: Dpa4Settings = Field(default_factory=Dpa4Settings, description="Sizes of dpa4.")
     cutoff: float = Field(default=5.5, gt=1.0, le=12.0, description="Neighbour cutoff, A.")
-    smooth_from: float = Field(default=0.5, ge=0.0, description="Where neighbours start to fade towards the cutoff, A.")
-    descriptor_neurons: Neurons = Field(default=(25, 50, 100), description="Layers of the descriptor's network.")
+    smooth_from: float = Field(
+        default=0.5,
+        ge=0.0,
+        description="Where neighbours start to fade towards the cutoff, A; of se_e2_a and dpa1.",
+    )
+    descriptor_neurons: Neurons = Field(
+        default=(25, 50, 100), description="Layers of the descriptor's network; of se_e2_a and dpa1."
+    )
     fitting_neurons: Neurons = Field(default=(120, 120, 120), description="Layers of the energy's network.")
     precision: Precision = Field(default=Precision.FLOAT64, description="Numbers of the networks.")
     steps: int = Field(default=50_000, ge=1, description="Optimiser steps, one batch each.")
@@ -90,6 +126,15 @@ class DeepmdSettings(BaseModel):
         default=500, ge=1, description="Steps between points of the learning curve, validations and checkpoints."
     )
     patience: int = Field(default=20, ge=1, description="Validations without a better one that end a fit.")
+    pretrained: Path | None = Field(
+        default=None,
+        description="Checkpoint of deepmd-kit (.pt) that fits begin with when they start from no other potential: of a "
+        "published model, for instance. It decides the form of the network; descriptor, its sizes, cutoff and "
+        "fitting_neurons are not read. It has to know the elements; what else it knows is left out.",
+    )
+    branch: str | None = Field(
+        default=None, description="Which of the models of `pretrained`, if it holds several that share a descriptor."
+    )
     freeze_descriptor: bool = Field(
         default=False, description="A fit that starts from another potential changes the energy's network only."
     )
@@ -107,4 +152,8 @@ class DeepmdSettings(BaseModel):
             raise ValueError("learning_rate must be positive and not rise")
         if self.interval > self.steps:
             raise ValueError("interval must not exceed steps")
+        if self.descriptor is Descriptor.DPA3 and self.dpa3.angle_cutoff > self.cutoff:
+            raise ValueError("dpa3.angle_cutoff must not exceed cutoff")
+        if self.branch and self.pretrained is None:
+            raise ValueError("branch says which model of pretrained to begin with, and none is given")
         return self

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,48 @@ def slim(request: dict[str, np.ndarray]) -> dict[str, Any]:
     buffer = io.BytesIO()
     torch.save(state["model"], buffer)
     return {"checkpoint": np.frombuffer(buffer.getvalue(), dtype=np.uint8), "versions": json.dumps(found)}
+
+
+def describe(request: dict[str, np.ndarray]) -> dict[str, Any]:
+    """``model_params`` of a checkpoint, whose optimiser and program are not looked at."""
+    _prepare()
+    return {"model": json.dumps(_weights(request["checkpoint"])["_extra_state"]["model_params"])}
+
+
+def adapt(request: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The parameters of ``branch`` of a checkpoint as those of the ``section`` model of an input.
+
+    Its elements may be fewer and in another order. It may read moments that the checkpoint knows nothing of: their
+    parameters begin as those of a new model do.
+    """
+    _prepare()
+    import torch
+    from deepmd.pt.model.model import get_model
+
+    weights, wanted = _weights(request["checkpoint"]), json.loads(str(request["section"]))
+    params, prefix = weights["_extra_state"]["model_params"], f"model.{str(request['branch']) or 'Default'}."
+    params = params.get("model_dict", {}).get(str(request["branch"]), params)
+    source, target = get_model(deepcopy(params)), get_model(deepcopy(wanted))
+    source.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    if params["type_map"] != wanted["type_map"]:
+        source.change_type_map(wanted["type_map"])
+    missing, unexpected = target.load_state_dict(source.state_dict(), strict=False)
+    if other := [name for name in (*missing, *unexpected) if "spin" not in name]:
+        raise ValueError(f"parameters differ: {', '.join(other[:3])}")
+    state: dict[str, Any] = {f"model.Default.{name}": value for name, value in target.state_dict().items()}
+    state["_extra_state"] = {"model_params": wanted, "train_infos": {"lr": 0, "step": 0}}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return {"checkpoint": np.frombuffer(buffer.getvalue(), dtype=np.uint8)}
+
+
+def _weights(checkpoint: np.ndarray) -> dict[str, Any]:
+    """Parameters by name, and ``_extra_state``; no code of the file is run."""
+    import torch
+
+    state = torch.load(io.BytesIO(checkpoint.tobytes()), map_location="cpu", weights_only=True)
+    found: dict[str, Any] = state.get("model", state)
+    return found
 
 
 def load(arrays: dict[str, np.ndarray]) -> Any:
