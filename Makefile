@@ -76,8 +76,9 @@ nfs:
 run: $(VENV)/.installed engines
 	$(BIN)/magflow run $(FILE) --dir $(DIR)
 
+# files in the order of their names: the long ones (docs, flows) come first, and no worker is left with one at the end
 test: $(VENV)/.installed-test engines slurm lint
-	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs engines slurm nfs
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -56,7 +56,7 @@ BUILDER = ("builder: {structure: bcc, species: [Fe], a: 2.836, cubic: true}", "f
             "ensemble",
             "do not know what labels leave",
         ),
-        (("labels: 80", "labels: 10"), "budget", "more labels than"),
+        (("labels: 50", "labels: 10"), "budget", "more labels than"),
         (("candidates: 500", "candidates: 5"), "budget", "fewer frames"),
         (("elements: [Al, Fe]", "elements: [Al, Fe, Cu]"), "spin-lattice", "none for Cu"),
     ],
@@ -130,14 +130,15 @@ def test_damaged_structure_files_of_other_formats(campaign_file, tmp_path, name,
 
 def test_estimate(campaign_file, tmp_path):
     spec = load_campaign(campaign_file(("engine: spin-lattice", "core_seconds: 36\n  engine: spin-lattice")))
-    assert "80 labels, about 0.8 core-hours" in check_campaign(spec, tmp_path)[-1].detail
+    assert "50 labels, about 0.5 core-hours" in check_campaign(spec, tmp_path)[-1].detail
 
 
 class TestMixedSizes:
     COST = ("engine: spin-lattice", "core_seconds: {Al1Fe1: 9, Fe2: 18}\n  engine: spin-lattice")
 
     def told(self, campaign_file, select):
-        return estimate(load_campaign(campaign_file(self.COST, ("select:\n", f"select:\n{select}"))))
+        changes = (self.COST, ("labels: 50", "labels: 80"), ("select:\n", f"select:\n{select}"))
+        return estimate(load_campaign(campaign_file(*changes)))
 
     def test_quotas_decide_the_mixture(self, campaign_file):
         shares = "{Al1Fe1 FM: 1, Al1Fe1 NM: 0, Fe2 FM: 0, Fe2 FiM: 0, Fe2 AFM: 0, Fe2 NM: 0}"
@@ -160,13 +161,13 @@ def test_labels_beside_the_loop_are_in_the_estimate(campaign_file):
 
 @pytest.mark.parametrize(("labels", "most"), [(80, 7), (81, 8), (20, 1)])
 def test_a_last_batch_that_is_not_full_is_an_iteration(campaign_file, tmp_path, labels, most):
-    path = campaign_file(("labels: 80", f"labels: {labels}"), ("  iterations: 8\n", ""))
+    path = campaign_file(("labels: 50", f"labels: {labels}"), ("  iterations: 8\n", ""))
     (budget,) = [p for p in check_campaign(load_campaign(path), tmp_path) if p.name == "budget"]
     assert budget.detail == f"20 labels, then 10 per iteration; at most {most} iterations"
 
 
 def test_everything_that_failed_is_told_at_once(campaign_file, tmp_path):
-    path = campaign_file(("a: 2.836", "a: 1.2"), ("ensemble: 5", "ensemble: 1"), ("labels: 80", "labels: 10"))
+    path = campaign_file(("a: 2.836", "a: 1.2"), ("ensemble: 5", "ensemble: 1"), ("labels: 50", "labels: 10"))
     told = r"closer than.*; ensemble: .*no members to disagree.*; budget: .*more labels than"
     with pytest.raises(InputError, match=told):
         require_ready(load_campaign(path), tmp_path)

@@ -92,7 +92,7 @@ def test_a_doubt_says_where_and_refuses_nothing(campaign_file):
 
 
 def test_a_problem_says_where(campaign_file):
-    path = campaign_file(("a: 2.836", "a: 1.0"), ("labels: 80", "labels: 10"))
+    path = campaign_file(("a: 2.836", "a: 1.0"), ("labels: 50", "labels: 10"))
     lines = path.read_text().splitlines()
     done = check(path)
     assert done.exit_code == 2
@@ -125,9 +125,9 @@ def test_one_label_is_tried_and_the_campaign_priced(campaign_file, monkeypatch):
     assert (frame.formula, not workdir.exists()) == ("Al1Fe1", True)
     assert frame.magmoms[:, 2] == pytest.approx([0.75 * 2.8, 0.0])
     took = float(re.search(r"label: Al1Fe1 in (\S+) CPU s", done.stdout)[1])
-    hours = float(re.search(r"price: 80 labels, about (\S+) core-hours", done.stdout)[1])
+    hours = float(re.search(r"price: 50 labels, about (\S+) core-hours", done.stdout)[1])
     assert took == 0.3
-    assert hours == pytest.approx(80 * took / 3600, rel=0.06), "cells of one size cost the same"
+    assert hours == pytest.approx(50 * took / 3600, rel=0.06), "cells of one size cost the same"
     assert len(check(path, "--try", "--json").stdout) > 100
 
 

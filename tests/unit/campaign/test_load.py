@@ -64,7 +64,7 @@ CASES = {
     "text for a number": (("seed: 1", "seed: '1'"), 'seen "1"', "integer"),
     "fraction for an integer": (("initial: 20", "initial: 20.5"), "seen 20.5", "integer"),
     "boolean for a number": (("initial: 20", "initial: true"), "seen true", "integer"),
-    "negative": (("labels: 80", "labels: -1"), "seen -1", "greater than or equal to 1"),
+    "negative": (("labels: 50", "labels: -1"), "seen -1", "greater than or equal to 1"),
     "nan": (("strain: 0.03", "strain: .nan"), "seen .nan", "a finite number"),
     "infinite": (("energy_mev_per_atom: 2", "energy_mev_per_atom: .inf"), "seen .inf", "a finite number"),
     "list for a mapping": (("    Fe: [0.0, 2.8]", "    - Fe"), "seen", ""),
@@ -112,7 +112,7 @@ def test_a_union_reports_the_branch_that_was_meant(campaign_file):
 
 
 def test_a_campaign_has_to_end(campaign_file):
-    lines = problems(campaign_file(("  labels: 80", ""), ("  iterations: 8", "")))
+    lines = problems(campaign_file(("  labels: 50", ""), ("  iterations: 8", "")))
     assert "a budget: labels, core_hours or iterations" in lines[0]
 
 
@@ -147,7 +147,7 @@ def test_fingerprint_depends_on_the_science_only(campaign_file):
 
     reference = fingerprint()
     for change in [
-        ("labels: 80", "labels: 90"),
+        ("labels: 50", "labels: 90"),
         ("iterations: 8", "iterations: 9"),
         ("workers: 2", "workers: 1"),
         ("# layout of this file", "# a comment"),

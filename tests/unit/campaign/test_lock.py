@@ -14,7 +14,7 @@ from magflow.campaign.load import load_campaign
 from magflow.campaign.lock import LOCK, campaign_lock, holder_of
 from magflow.errors import CampaignError, MagflowError
 
-LARGER = ("labels: 80", "labels: 81")
+LARGER = ("labels: 50", "labels: 51")
 
 
 def in_another_thread(action):
