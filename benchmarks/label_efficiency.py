@@ -73,10 +73,10 @@ def errors(ensemble: PotentialEnsemble, test: Pool) -> dict[str, float]:
     }
 
 
-def evidence_of(ensemble, items: list[LabeledFrame], drawn: set[str], iteration: int, learnt: int = 0) -> Evidence:
+def evidence_of(ensemble: PotentialEnsemble, items: list[LabeledFrame], drawn: set[str], iteration: int) -> Evidence:
     """What a calibrated ensemble was worth on labels it has not learnt from; ids of the random frames among them."""
     raw = as_labelled(ensemble.calibrated(Calibration()), items)
-    return Evidence.of(raw, ensemble.calibration, items, drawn, iteration, learnt)
+    return Evidence.of(raw, ensemble.calibration, items, drawn, iteration)
 
 
 def truth(claims: dict[str, Reliability]) -> dict[str, tuple[float, float, float]]:
@@ -101,12 +101,12 @@ def curve(pool: Pool, test: Pool, way: str, args: argparse.Namespace, seed: int)
         if not new:  # nothing left that the ensemble is not sure of
             break
         if ensemble is not None:
-            found = evidence_of(ensemble, [offered[i] for i in new], drawn, len(rows), len(taken))
+            found = evidence_of(ensemble, [offered[i] for i in new], drawn, len(rows))
             rows[-1]["chosen"] = truth(found.claims().get("chosen", {}))
             evidence = evidence.followed_by(found)
         taken += [left[i] for i in new]
         trained = train(pool.take(taken).items, family, args.members, seed)
-        ensemble = trained.calibrated(evidence.calibration(len(taken)))
+        ensemble = trained.calibrated(evidence.calibration())
         rows.append({"labels": len(taken), **errors(ensemble, test), "cpu": time.process_time() - begin})
         rows[-1]["typical"] = truth(evidence_of(ensemble, test.items, at_random, 0).claims()["typical"])
         print(f"  {way:9s} {len(taken):4d}  " + "  ".join(f"{m} {rows[-1][m]:.2f}" for m in MEASURES), flush=True)

@@ -94,7 +94,7 @@ class AssessMaker(PluginMaker):
             exhausted=selection["exhausted"],
             assessment=None if found is None else found.assessment.as_dict(),
             assessed=[] if found is None else [item.label.label_id for item in items],
-            calibration=(before if found is None else evidence.calibration(new_models[0].n_labels)).as_dict(),
+            calibration=(before if found is None else evidence.calibration()).as_dict(),
             reliability={which: {q: r.as_dict() for q, r in of.items()} for which, of in evidence.claims().items()},
             rmse=rmse,
             judged=[asdict(j) for j in judged],
@@ -168,7 +168,7 @@ def _judge(
         assess(prediction, items),
         {q: e.rmse for q, e in domain_errors(chosen or judged).items()},
         [j for j, r in zip(judged, at_random, strict=True) if r],
-        Evidence.of(prediction, before, items, drawn, iteration, models[0].n_labels),
+        Evidence.of(prediction, before, items, drawn, iteration),
         parity(prediction, items),
     )
 

@@ -3,10 +3,6 @@
 Of the labels drawn from the domain at random the newest are kept, as for the error over the domain; of the chosen ones,
 which are hard, those of the last iteration that judged any: their errors fall as the campaign goes on. A random label
 weighs twice as much as a chosen one, because what is predicted is typical more often than hard.
-
-Those that are judged were met by ensembles that knew fewer labels than the one whose errors are to be told. What was
-found is taken to fall as one over their number (:data:`LEARNING`): on constrained DFT the floor of five quantities fell
-by a quarter, in the mean, from 48 to 64 labels.
 """
 
 from __future__ import annotations
@@ -31,9 +27,7 @@ from magflow.select.reliability import Reliability, reliability
 
 DRAWN_WEIGHT = 2.0
 """What a random label counts, in chosen ones."""
-LEARNING = 1.0
-"""Power of the number of labels that errors fall with from one iteration to the next."""
-COLUMNS = ("iteration", "label", "drawn", "quantity", "element", "error", "deviation", "claimed", "learnt")
+COLUMNS = ("iteration", "label", "drawn", "quantity", "element", "error", "deviation", "claimed")
 KEY = "evidence"
 """Of its array in a document."""
 
@@ -45,10 +39,10 @@ class Evidence:
     Parameters
     ----------
     rows
-        (n, 9) :data:`COLUMNS`: the iteration that judged it; which of its labels; 1 if that was drawn at random, else
+        (n, 8) :data:`COLUMNS`: the iteration that judged it; which of its labels; 1 if that was drawn at random, else
         0; place of the quantity among :data:`~magflow.core.prediction.QUANTITIES`; atomic number, 0 for what is no
         atom's; error, raw deviation, and the deviation that was claimed by what was known before (house units, energy
-        per atom); labels that the ensemble it judged had learnt from, 0 where an older magflow did not say.
+        per atom).
 
     Raises
     ------
@@ -75,12 +69,8 @@ class Evidence:
         labels: Sequence[LabeledFrame],
         drawn: Collection[str],
         iteration: int,
-        learnt: int = 0,
     ) -> Evidence:
-        """From a raw prediction for `labels` by an ensemble that has `learnt` so many others.
-
-        `drawn` are the ids of the frames that were drawn at random.
-        """
+        """From a raw prediction for `labels`; `drawn` are the ids of the frames that were drawn at random."""
         claimed = known.expected(prediction, [item.frame for item in labels])
         at_random = np.array([item.frame.frame_id in drawn for item in labels], dtype=float)
         parts = [np.zeros((0, len(COLUMNS)))]
@@ -91,7 +81,6 @@ class Evidence:
             columns[:, 2] = at_random[found.owner]
             columns[:, 4], columns[:, 5], columns[:, 6] = found.element, found.error, found.deviation
             columns[:, 7] = compare(claimed, labels, quantity).deviation
-            columns[:, 8] = learnt
             parts.append(columns)
         return cls(np.concatenate(parts))
 
@@ -115,25 +104,15 @@ class Evidence:
         """(n,) whether the row is of a random label."""
         return np.asarray(self.rows[:, 2] > 0.0)
 
-    def calibration(self, learnt: int = 0) -> Calibration:
-        """The error models that this evidence makes most probable, for an ensemble that has `learnt` so many labels.
-
-        0: for the one that was judged.
-        """
+    def calibration(self) -> Calibration:
+        """The error models that this evidence makes most probable."""
         models = {}
-        smaller = self._smaller_by(learnt)
         for key, mine in self._groups().items():
             rows = self.rows[mine]
             _, label, size = np.unique(rows[:, :2], axis=0, return_inverse=True, return_counts=True)
             weight = np.where(rows[:, 2] > 0.0, DRAWN_WEIGHT, 1.0) / size[label.ravel()]
-            models[key] = error_model(smaller[mine] * rows[:, 6], smaller[mine] * rows[:, 5], weight)
+            models[key] = error_model(rows[:, 6], rows[:, 5], weight)
         return Calibration(models)
-
-    def _smaller_by(self, learnt: int) -> FloatArray:
-        """(n,) what becomes of errors and deviations until so many labels are `learnt`; 1 where nobody knows."""
-        before = self.rows[:, 8]
-        known = (before > 0.0) & (before < learnt)
-        return np.where(known, (before / max(learnt, 1)) ** LEARNING, 1.0)
 
     def claims(self) -> dict[str, dict[str, Reliability]]:
         """``typical`` (random labels) and ``chosen`` to quantity to how true the deviations were that were claimed."""
@@ -166,9 +145,4 @@ class Evidence:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Evidence:
         """Inverse of :meth:`arrays`; none where an older magflow kept none."""
-        if KEY not in arrays:
-            return cls.none()
-        rows = np.asarray(arrays[KEY], dtype=float)
-        if rows.ndim == 2 and rows.shape[1] == len(COLUMNS) - 1:  # before `learnt` was kept
-            rows = np.column_stack([rows, np.zeros(len(rows))])
-        return cls(rows)
+        return cls(np.asarray(arrays[KEY], dtype=float)) if KEY in arrays else cls.none()

@@ -101,27 +101,6 @@ def test_of_chosen_labels_the_last_count_and_of_random_ones_the_newest_ten():
         Evidence(np.zeros((2, 3)))
 
 
-def test_what_an_ensemble_of_fewer_labels_was_off_by_shrinks_to_the_labels_learnt_since():
-    prediction, items = labels_and_prediction(60, 2)
-    met = Evidence.of(prediction, Calibration(), items, (), 1, learnt=40)
-    then, now = met.calibration(40), met.calibration(80)
-    for quantity in ("energy", "forces", "stress", "magnetic_forces Fe"):
-        one, other = then.models[quantity], now.models[quantity]
-        assert other.floor == pytest.approx(0.5 * one.floor, rel=1e-3)
-        assert other.scale == pytest.approx(one.scale, rel=1e-3)
-    assert met.calibration(20) == then, "nothing grows"
-    assert met.calibration() == then, "of the ensemble that was judged"
-
-
-def test_evidence_of_an_older_magflow_stays_as_it_was_found():
-    prediction, items = labels_and_prediction(20, 4)
-    met = Evidence.of(prediction, Calibration(), items, (), 1, learnt=40)
-    old = Evidence.from_arrays({"evidence": met.rows[:, :-1]})
-    assert old.calibration(80) == met.calibration(40)
-    newer = old.followed_by(Evidence.of(prediction, Calibration(), items, (), 2, learnt=60))
-    assert set(newer.rows[:, 8]) == {60.0}
-
-
 def test_claims_are_those_made_before_the_labels_came():
     prediction, items = labels_and_prediction(40, 5)
     known = Calibration({"forces": ErrorModel(1e-3, 1e3)})
