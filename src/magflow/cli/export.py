@@ -66,7 +66,7 @@ def export(
         magflow export runs/feal_quick --models -o potential
     """
     from magflow.campaign.directory import CampaignDirectory
-    from magflow.cli.inputs import tell
+    from magflow.cli.inputs import require_extxyz, tell
     from magflow.cli.printing import print_json
     from magflow.errors import InputError
     from magflow.io.export import losses, write_dataset
@@ -78,6 +78,8 @@ def export(
     if (models or form is ExportFormat.PHONOPY) and purpose is not For.CAMPAIGN:
         given = "--models" if models else "--format phonopy"
         raise InputError(f"{given} and --purpose exclude each other", hint="--purpose is about labels")
+    if form is None and not models:
+        require_extxyz(output, hint="--format names others")
     campaign = CampaignDirectory.existing(directory)
     if models:
         ensemble = latest_ensemble(campaign.documents, campaign.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -14,22 +14,25 @@ BUDGET = 96
 """Labels of a file that is made for a user who does not say how many there may be."""
 
 
-class Template(StrEnum):
-    """Campaign files that come with magflow."""
-
-    FEAL = "feal"
-    FEAL_QUICK = "feal-quick"
-    BCC_FE = "bcc-fe"
-    MODEL_HAMILTONIAN = "model-hamiltonian"
-    FE_CR_C = "fe-cr-c"
-    FE_CR_C_SMALL = "fe-cr-c-small"
-    TRANSFER_FEAL = "transfer-feal"
-    TRANSFER_MODEL = "transfer-model"
+TEMPLATES = (
+    *("feal", "feal-quick", "bcc-fe", "model-hamiltonian"),
+    *("fe-cr-c", "fe-cr-c-small", "transfer-feal", "transfer-model"),
+)
+"""Campaign files that come with magflow."""
 
 
 def init(
-    template: Annotated[Template | None, typer.Argument(help="What to start from.")] = None,
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put the file.")] = Path(),
+    template: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TEMPLATE]",
+            help=f"What to start from: {', '.join(TEMPLATES)}. Left out with --elements and --from.",
+            autocompletion=lambda: list(TEMPLATES),
+        ),
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to put the file. Default: here.")
+    ] = None,
     elements: Annotated[
         str | None, typer.Option("--elements", metavar="EL,...", help="Make a file for these elements instead.")
     ] = None,
@@ -66,15 +69,17 @@ def init(
 
         magflow init --elements Ni --structure fcc --labels 60
 
-        magflow init --from POSCAR -o mine.yaml
+        magflow init --from POSCAR mine
     """
     from magflow.cli.printing import print_json
     from magflow.core.files import create_file
 
     if elements is None and source is None:
-        target, text = _template(template or Template.FEAL_QUICK, directory, structure or lattice_constant or output)
+        stray = structure or lattice_constant or output
+        target, text = _template(template or "feal-quick", directory or Path(), stray)
     else:
-        target, text = _made(template, elements, source, structure or [], lattice_constant, engine, labels, output)
+        folder = _folder(template, directory, output)
+        target, text = _made(elements, source, structure or [], lattice_constant, engine, labels, folder, output)
     create_file(target, text.encode())
     if as_json:
         print_json({"file": str(target)})
@@ -83,7 +88,7 @@ def init(
     typer.echo(f"next: magflow check {target}")
 
 
-def _template(template: Template, directory: Path, stray: object) -> tuple[Path, str]:
+def _template(template: str, directory: Path, stray: object) -> tuple[Path, str]:
     from magflow.campaign.templates import template_text
     from magflow.errors import InputError
 
@@ -93,37 +98,66 @@ def _template(template: Template, directory: Path, stray: object) -> tuple[Path,
             where="magflow init",
             seen=template,
         )
+    if template not in TEMPLATES:
+        near = get_close_matches(template, TEMPLATES, 1)
+        raise InputError(
+            "no such template",
+            where="magflow init",
+            seen=template,
+            expected=", ".join(TEMPLATES),
+            hint=f"did you mean {near[0]}?" if near else "with --elements or --from, it is the folder of the new file",
+        )
     name = template.replace("-", "_")
     return directory / f"{name}.yaml", template_text(name)
 
 
+def _folder(word: str | None, second: Path | None, output: Path | None) -> Path:
+    """Where a file that is made goes: beside --elements or --from, the only word there is names it.
+
+    Raises
+    ------
+    InputError
+        If it is a template, there are two words, or --out says the same.
+    """
+    from magflow.errors import InputError
+
+    if word in TEMPLATES or second is not None or (word is not None and output is not None):
+        raise InputError(
+            "a file begins with one thing, and goes to one place",
+            where="magflow init",
+            seen=" ".join(str(x) for x in (word, second) if x is not None),
+            expected="a template, or --elements or --from with a folder or --out",
+        )
+    return Path(word or "")
+
+
 def _made(
-    template: Template | None,
     elements: str | None,
     source: Path | None,
     structures: list[str],
     a: float | None,
     engine: str,
     labels: int,
+    folder: Path,
     output: Path | None,
 ) -> tuple[Path, str]:
-    """Path and text of a file for elements or a structure, which is valid."""
+    """Path and text of a file for elements or a structure, which is valid; `output` goes before `folder`."""
     from magflow.campaign.beginnings import of_elements, of_file
     from magflow.campaign.load import parse_campaign
     from magflow.campaign.source import parse_source
     from magflow.errors import InputError
 
-    if template is not None or (elements is None) == (source is None) or (source is not None and (structures or a)):
+    if (elements is None) == (source is None) or (source is not None and (structures or a)):
         raise InputError(
             "a file begins with one thing",
             where="magflow init",
             expected="a template, or --elements with --structure and --lattice-constant, or --from",
         )
     if source is not None:
-        beginning = of_file(source, Path() if output is None else output.parent)
+        beginning = of_file(source, folder if output is None else output.parent)
     else:
         beginning = of_elements([word.strip() for word in (elements or "").split(",")], structures, a)
     text = beginning.text(engine, labels)
-    target = output or Path(f"{beginning.name}.yaml")
+    target = output or folder / f"{beginning.name}.yaml"
     parse_campaign(parse_source(text, str(target)), str(target))
     return target, text

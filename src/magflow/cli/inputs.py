@@ -25,7 +25,7 @@ def tell(findings: Findings, *, extras: bool = True) -> None:
         say(line)
 
 
-def require_extxyz(output: Path | None) -> None:
+def require_extxyz(output: Path | None, hint: str = "`magflow convert` makes other formats of it") -> None:
     """Refuse a name whose ending says that it is no extended XYZ, which is what is written.
 
     Raises
@@ -33,13 +33,26 @@ def require_extxyz(output: Path | None) -> None:
     InputError
         Names the endings that fit.
     """
+    _require_ending(output, "extended XYZ", (".extxyz", ".xyz"), hint)
+
+
+def require_html(output: Path | None) -> None:
+    """The same for a page.
+
+    Raises
+    ------
+    InputError
+        Names the endings that fit.
+    """
+    _require_ending(output, "HTML", (".html", ".htm"), "a browser prints it to other formats")
+
+
+def _require_ending(output: Path | None, written: str, endings: Sequence[str], hint: str) -> None:
     from magflow.errors import InputError
 
-    if output is not None and output.suffix not in ("", ".extxyz", ".xyz"):
-        hint = "`magflow convert` makes other formats of it"
-        raise InputError(
-            "extended XYZ is written here", where="--out", seen=output.suffix, expected=".extxyz, .xyz", hint=hint
-        )
+    if output is not None and output.suffix not in ("", *endings):
+        expected = ", ".join(endings)
+        raise InputError(f"{written} is written here", where="--out", seen=output.suffix, expected=expected, hint=hint)
 
 
 def settings_of(assignments: Sequence[str]) -> dict[str, Any]:

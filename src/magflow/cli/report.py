@@ -27,8 +27,10 @@ def report(
         magflow report runs/feal_quick -o feal.html
     """
     from magflow.api.campaign import Campaign
+    from magflow.cli.inputs import require_html
     from magflow.cli.printing import print_json
 
+    require_html(output)
     page = Campaign(directory).report(output)
     if as_json:
         print_json({"report": str(page)})

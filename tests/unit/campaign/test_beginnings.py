@@ -161,6 +161,9 @@ def test_every_element_that_is_usually_magnetic_has_a_range():
         "--structure fcc",
         "feal -o x.yaml",
         "--elements Ni --engine abnit",
+        "here --elements Ni -o x.yaml",
+        "here there --elements Ni",
+        "bcc-ni",
     ],
 )
 def test_what_does_not_go_together_is_refused(words, tmp_path, monkeypatch):
@@ -168,6 +171,20 @@ def test_what_does_not_go_together_is_refused(words, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["init", *words.split()])
     assert done.exit_code == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_the_word_beside_elements_or_a_crystal_is_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["init", "--elements", "Ni", "--structure", "fcc", "nickel"])
+    assert done.exit_code == 0, done.output
+    assert "next: magflow check nickel/fcc-Ni.yaml" in done.stdout
+    assert load_campaign(tmp_path / "nickel" / "fcc-Ni.yaml").system.elements == ("Ni",)
+    Path("POSCAR").write_text("Fe\n2.8\n1 0 0\n0 1 0\n0 0 1\nFe\n1\nDirect\n0 0 0\n")
+    done = CliRunner().invoke(app, ["init", "--from", "POSCAR", "iron"])
+    assert done.exit_code == 0, done.output
+    (made,) = (tmp_path / "iron").iterdir()
+    prototype = load_campaign(made).system.prototypes[0]
+    assert (made.parent / prototype.file).resolve() == tmp_path / "POSCAR"
 
 
 def test_a_made_file_is_never_written_over_another(tmp_path, monkeypatch):

@@ -166,6 +166,22 @@ def test_init(tmp_path, name):
     assert f"magflow check {where / name}.yaml" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [("export DIR -o labels.cfg", "extended XYZ"), ("report DIR -o page.pdf", "HTML")],
+)
+def test_an_ending_that_promises_another_format_is_refused(tmp_path, words, written):
+    result = runner.invoke(app, [word.replace("DIR", str(tmp_path)) for word in words.split()])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"--out: {written} is written here; seen: .")
+
+
+def test_a_misspelt_template_is_told_its_name(tmp_path):
+    result = runner.invoke(app, ["init", "feal-quik"])
+    assert result.exit_code == 2
+    assert "did you mean feal-quick?" in result.stderr
+
+
 def test_init_never_overwrites(tmp_path):
     (tmp_path / "feal_quick.yaml").write_text("mine")
     result = runner.invoke(app, ["init", "feal-quick", str(tmp_path)])
