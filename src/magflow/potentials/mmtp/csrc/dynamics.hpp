@@ -35,11 +35,6 @@ struct Settings {
 
 constexpr std::size_t kRecord = 20;
 
-// One neighbour of an atom.
-struct Listed {
-    std::int32_t atom, image;  // image: number among those of its run
-};
-
 // One run: what it is and where it has got to.
 struct Run {
     Settings settings;

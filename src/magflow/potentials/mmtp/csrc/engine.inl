@@ -20,6 +20,8 @@ namespace {
 
 #include "gradient.inl"
 
+#include "pairs.inl"
+
 // The usual sizes are compiled with constant loop bounds.
 template <typename T, bool M>
 auto evaluate_of_size(const Spec& s) {
@@ -52,6 +54,6 @@ void gradient(const Spec& s, const Parameters& p, const Lanes& lanes, int64_t bl
 }  // namespace
 
 const Engine MMTP_ENGINE = {
-    MMTP_NAME, W, evaluate, along, gradient, evaluate_workspace<V>, evaluate_workspace<Dual>, gradient_workspace};
+    MMTP_NAME, W, evaluate, along, gradient, evaluate_workspace<V>, evaluate_workspace<Dual>, gradient_workspace, pairs};
 
 }  // namespace mmtp

@@ -36,7 +36,7 @@ void Group::evaluate(const Engine& engine, const std::vector<Member>& members, d
     };
     for (std::size_t m = 0; m < members.size(); ++m) {
         each(lanes_.n_blocks, [&](std::int64_t block, int thread) {
-            if (m == 0) find_pairs(block, members[0].spec, benches_[thread]);
+            if (m == 0) find_pairs(engine, block, members[0].spec, benches_[thread]);
             evaluate_block(engine, members[m], block, benches_[thread]);
         });
         each(std::int64_t(parts_.size()), [&](std::int64_t part, int) { sum(members[m], m, part); });
@@ -64,8 +64,8 @@ void Group::lay_out(const Engine& engine, const Spec& spec, std::size_t members)
     pairs_begin_.resize(n_atoms_);
     pairs_end_.resize(n_atoms_);
     other_.resize(n_pairs + 1);
-    vector_.resize(3 * (n_pairs + 1));
-    moment_.resize(n_atoms_ + n_pairs + 1);
+    rows_.resize(n_pairs + 1);
+    moment_.resize(n_atoms_);
     gradient_.resize(4 * (n_atoms_ + n_pairs + 1) + 8);
     energy_.resize(n_atoms_);
     virial_.resize(6 * n_atoms_);
@@ -97,7 +97,7 @@ void Group::assign_lanes(const Engine& engine, const Spec& spec) {
     std::vector<std::int64_t> first(1, 0), unused(spec.n_types);
     copy_state();
     list_near(spec);
-    for (std::int32_t i = 0; i < n_atoms_; ++i) first.push_back(add_pairs(i, spec, first.back(), unused.data()));
+    for (std::int32_t i = 0; i < n_atoms_; ++i) first.push_back(add_pairs(engine, i, spec, first.back(), unused.data()));
     packing_ = std::make_unique<Packing>(engine.lanes, spec.n_types, n_atoms_, type.data(), Centres{0, n_atoms_, first.data(), other_.data()});
     number_.resize(n_atoms_);
     std::iota(number_.begin(), number_.end(), 0);
@@ -163,43 +163,23 @@ void Group::list_near(const Spec& spec) {
     }
 }
 
-// Writes the pairs of an atom that are within the cutoff from `pair` on; `end`: of those of each type. Returns the end of
-// all. Without a branch: whether a pair of the list is within is a coin's toss.
-std::int64_t Group::add_pairs(std::int32_t atom, const Spec& spec, std::int64_t pair, std::int64_t* end) {
-    const double cutoff2 = spec.cutoff * spec.cutoff;
-    const Two* place = reinterpret_cast<const Two*>(place_.data());
-    const Two* shifts = reinterpret_cast<const Two*>(shifts_.data());
-    const Two xy = place[2 * std::int64_t(atom)], z = {place[2 * std::int64_t(atom) + 1][0], 0.0};
+// Writes the pairs of an atom that are within the cutoff from `pair` on; `end`: of those of each type. Returns the end of all.
+std::int64_t Group::add_pairs(const Engine& engine, std::int32_t atom, const Spec& spec, std::int64_t pair, std::int64_t* end) {
     const std::int64_t* first = near_first_.data() + std::int64_t(atom) * spec.n_types;
-    const Listed* listed = near_.data();
-    std::int32_t* other = other_.data();
-    double *vector = vector_.data(), *of_pairs = moment_.data() + n_atoms_;
-    double closest = std::numeric_limits<double>::infinity();
+    const Places places = {place_.data()->data(), shifts_.data()->data()};
+    closest_[atom] = std::numeric_limits<double>::infinity();
     pairs_begin_[atom] = pair;
     for (int t = 0; t < spec.n_types; ++t) {
-        for (std::int64_t k = first[t]; k < first[t + 1]; ++k) {
-            const std::int64_t j = listed[k].atom, image = listed[k].image;
-            const Two v = place[2 * j] - xy + shifts[2 * image], w = place[2 * j + 1] - z + shifts[2 * image + 1];
-            const Two square = v * v;
-            const double d2 = square[0] + square[1] + w[0] * w[0];
-            double* to = vector + 3 * pair;
-            to[0] = v[0];
-            to[1] = v[1];
-            to[2] = w[0];
-            of_pairs[pair] = w[1];
-            other[pair] = std::int32_t(j);
-            closest = std::min(closest, d2);
-            pair += d2 < cutoff2;
-        }
+        pair += engine.pairs(places, atom, near_.data() + first[t], near_.data() + first[t + 1], spec.cutoff * spec.cutoff, rows_[pair].data(),
+                             other_.data() + pair, closest_[atom]);
         end[t] = pair;
     }
-    closest_[atom] = closest;
     pairs_end_[atom] = pair;
     return pair;
 }
 
 // Pairs of a block, in lanes.
-void Group::find_pairs(std::int64_t block, const Spec& spec, Bench& bench) {
+void Group::find_pairs(const Engine& engine, std::int64_t block, const Spec& spec, Bench& bench) {
     const int width = lanes_.lanes, count = lanes_.count[block];
     const std::int32_t* atom = lanes_.atom + block * width;
     bench.lane_first.resize(width);
@@ -207,7 +187,7 @@ void Group::find_pairs(std::int64_t block, const Spec& spec, Bench& bench) {
     std::int64_t pair = room_begin_[block];
     for (int l = 0; l < count; ++l) {
         bench.lane_first[l] = pair;
-        pair = add_pairs(atom[l], spec, pair, bench.lane_end.data() + std::int64_t(l) * spec.n_types);
+        pair = add_pairs(engine, atom[l], spec, pair, bench.lane_end.data() + std::int64_t(l) * spec.n_types);
     }
     const auto place = [&](std::int32_t p, int l) { return p < 0 ? atom[l] : std::int32_t(n_atoms_) + p; };
     std::int64_t* begin = slot_begin_.data() + block * (spec.n_types + 1);
@@ -237,7 +217,7 @@ void Group::evaluate_block(const Engine& engine, const Member& member, std::int6
     }
     const auto evaluate = [&](double sign, bool put) {
         const Output out = {energy_.data(), gradient, virial_.data(), nullptr, false, put};
-        engine.evaluate(s, p, one, 0, {vector_.data(), moment_.data(), sign}, aligned(bench.work), out);
+        engine.evaluate(s, p, one, 0, {nullptr, moment_.data(), sign, nullptr, rows_.data()->data()}, aligned(bench.work), out);
     };
     evaluate(1.0, true);
     if (!member.symmetrise) return;

@@ -44,8 +44,8 @@ class Group {
     void copy_state();
     bool near_holds() const;
     void list_near(const Spec&);
-    std::int64_t add_pairs(std::int32_t atom, const Spec&, std::int64_t pair, std::int64_t* end);
-    void find_pairs(std::int64_t block, const Spec&, Bench&);
+    std::int64_t add_pairs(const Engine&, std::int32_t atom, const Spec&, std::int64_t pair, std::int64_t* end);
+    void find_pairs(const Engine&, std::int64_t block, const Spec&, Bench&);
     void evaluate_block(const Engine&, const Member&, std::int64_t block, Bench&);
     void sum(const Member&, std::size_t member, std::size_t part);
     void average(std::size_t run, const std::vector<Member>&, double factor);
@@ -68,7 +68,7 @@ class Group {
     std::vector<std::int64_t> room_begin_;               // [block] its first pair
     std::vector<std::int64_t> pairs_begin_, pairs_end_;  // [atom]
     std::vector<std::int32_t> other_;                    // [pair] atom of this group
-    std::vector<double> vector_;                         // [pair][3] A
+    std::vector<Vec4> rows_;                             // [pair] vector (A) and the other's moment
     std::vector<double> closest_;                        // [atom] A^2; at least the cutoff's square where none is within it
 
     // The same in SIMD lanes, which atoms keep while the lists hold.
@@ -78,7 +78,7 @@ class Group {
     std::vector<std::int64_t> slot_begin_;   // [block][type], and the block's end: n_types + 1 numbers
     Slots slots_;                            // of all blocks
     std::vector<Bench> benches_;             // [thread]
-    std::vector<double> moment_, gradient_;  // [place]: the atoms, then the pairs
+    std::vector<double> moment_, gradient_;  // [atom]; [place][4], places: the atoms, then the pairs
     std::vector<double> energy_, virial_;    // [atom]; [atom][6] dE_atom/d(strain)
 
     std::vector<Part> parts_;

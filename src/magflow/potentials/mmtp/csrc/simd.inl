@@ -145,10 +145,15 @@ inline void turn(const Pair* of_lane, V& a, V& b) {
 // Vectors to the neighbours of a block and their moments, [slot] x, y, z, m; empty lanes sit beyond the cutoff, where
 // everything vanishes. All slots in one go, so that the processor waits for many of them at a time.
 inline void gather(const Spec& s, const State& state, const int32_t* pair, const int32_t* atom, int64_t slots, V* out) {
-    const double beyond[3] = {0.0, 0.0, 2.0 * s.cutoff};
+    const double beyond[4] = {0.0, 0.0, 2.0 * s.cutoff, 0.0};
     for (int64_t k = 0; k < slots; ++k, pair += W, atom += W, out += 4) {
         Pair xy[W], zm[W];
-        for (int l = 0; l < W; ++l) {
+        for (int l = 0; l < W && state.row; ++l) {
+            const double* v = pair[l] >= 0 ? state.row + 4 * int64_t(pair[l]) : beyond;
+            xy[l] = *reinterpret_cast<const LoosePair*>(v);
+            zm[l] = *reinterpret_cast<const LoosePair*>(v + 2);
+        }
+        for (int l = 0; l < W && !state.row; ++l) {
             const double* v = pair[l] >= 0 ? state.vector + 3 * int64_t(pair[l]) : beyond;
             xy[l] = *reinterpret_cast<const LoosePair*>(v);
             zm[l] = Pair{v[2], state.moment[atom[l]]};

@@ -92,6 +92,16 @@ struct Geometry {
     const double* vector = nullptr;  // [pair][3], from atom to neighbour, A
 };
 
+// One neighbour of an atom; image: number among the lattice vectors in use.
+struct Listed {
+    std::int32_t atom, image;
+};
+
+// Where atoms are and what is added to the neighbours' positions, in rows of four: x, y, z (A), moment; x, y, z, 0.
+struct Places {
+    const double *atom, *image;
+};
+
 // Blocks of `lanes` atoms, of one type where there are enough; a slot holds one neighbour of every atom of a block. See
 // packing.hpp.
 struct Lanes {
@@ -109,10 +119,11 @@ struct Lanes {
 
 // Where the atoms are: everything that changes while the neighbours stay the same.
 struct State {
-    const double* vector = nullptr;  // [pair][3] A
+    const double* vector = nullptr;  // [pair][3] A; null where there is `row`
     const double* moment = nullptr;  // [atom] muB
     double sign = 1.0;               // factor on every moment
     const double* tangent = nullptr;  // [atom][4] changes of positions and moment, where derivatives along them are wanted
+    const double* row = nullptr;      // [pair][4] the vector and the neighbour's moment
 };
 
 struct Output {
@@ -138,12 +149,19 @@ using GradientFunction = void (*)(const Spec&, const Parameters&, const Lanes&, 
                                   double* workspace, double* sums);  // sums: [parameter][lane], added to
 using WorkspaceFunction = std::int64_t (*)(const Spec&, int most_slots);
 
+// Writes those of the listed neighbours of an atom that are closer than sqrt(distance2) from `row`, [pair][4], and `other`,
+// [pair], on; what lies behind them is overwritten, one pair for each that is listed. Returns how many there are; lowers
+// `closest2` to the smallest distance, A^2.
+using PairsFunction = std::int64_t (*)(const Places&, std::int32_t atom, const Listed* begin, const Listed* end, double distance2, double* row,
+                                       std::int32_t* other, double& closest2);
+
 struct Engine {
     const char* name;
     int lanes;
     EvaluateFunction evaluate, along;  // `along`: the derivative along the state's tangent of all that `evaluate` gives
     GradientFunction gradient;
     WorkspaceFunction evaluate_workspace, along_workspace, gradient_workspace;  // doubles
+    PairsFunction pairs;
 };
 
 extern const Engine engine_baseline;

@@ -40,11 +40,11 @@ struct View {
     std::array<double, 6> virial = {};    // dE/d(strain), Voigt, eV
 };
 
-// Pairs of one block within the cutoff: neighbour, vector from the centre to it, dE_centre/d(vector).
+// Pairs of one block within the cutoff: neighbour, vector from the centre to it, dE_centre/d(vector) and dE_centre/dm.
 struct BlockPairs {
     std::int64_t count;
     const std::int32_t* neighbour;
-    const double* vector;    // [pair][3] A
+    const double* row;       // [pair][4] x, y, z (A) and the neighbour's moment
     const double* gradient;  // [pair][4]
 };
 using PairVisitor = std::function<void(const View&, const BlockPairs&)>;
@@ -69,11 +69,9 @@ class Blocks {
   private:
     bool layout_holds(const double* position) const;
     void lay_out(const double* position);
-    NeighbourList closer(const NeighbourList& list, double distance, const double* position);
-    std::int64_t add_pairs(const NeighbourList& list, double distance, std::int32_t centre, const double* position, std::int64_t pair,
-                           std::int64_t* end);
-    std::int64_t find(std::int64_t block, const double* position, bool by_pair);
-    void evaluate_view(const Lanes& lanes, View& view);
+    NeighbourList closer(const NeighbourList& list, double distance, const double* position) const;
+    std::int64_t find(std::int64_t block, bool by_pair);
+    void evaluate_view(const Lanes& lanes, const std::vector<double>& moment, View& view);
     void visit(View& view, std::int64_t pairs, const PairVisitor& visitor);
 
     const Engine& engine_;
@@ -85,17 +83,19 @@ class Blocks {
 
     // The layout: made for the positions `laid_out_`, good until an atom has moved too far from them.
     std::vector<double> laid_out_;
-    NeighbourList near_;                // those pairs of the list that may come within the cutoff
+    std::vector<std::int64_t> near_first_;  // of those pairs of the list that may come within the cutoff
+    std::vector<Listed> near_;              // all of one image
     std::unique_ptr<Packing> packing_;  // which atoms share a block
     std::vector<std::int32_t> frame_;   // [atom] all of one
     Lanes lanes_;
 
+    Row4s place_;  // [atom][4] x, y, z (A) and moment
+
     // Of the block at hand.
     std::vector<std::int64_t> lane_first_, lane_end_, slot_begin_;
     std::vector<std::int32_t> other_;  // [pair] atom
-    std::vector<double> vector_;       // [pair][3] A
+    Row4s rows_;                       // [pair][4] vector (A) and the neighbour's moment
     Slots slots_;
-    std::vector<double> moment_;  // [atom], behind them those of the pairs' neighbours
     Row4s work_;
 };
 

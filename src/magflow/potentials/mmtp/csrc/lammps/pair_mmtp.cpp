@@ -235,7 +235,7 @@ void PairMmtp::add_up() {
 void PairMmtp::tally(const mmtp::View& view, const mmtp::BlockPairs& pairs) {
     const double share = weight(std::size_t(&view - views_.data())) / double(file_.members.size());
     for (std::int64_t p = 0; p < pairs.count; ++p) {
-        const double *r = pairs.vector + 3 * p, *g = pairs.gradient + 4 * p;
+        const double *r = pairs.row + 4 * p, *g = pairs.gradient + 4 * p;
         const int j = pairs.neighbour[p];
         double w[3][3];
         for (int a = 0; a < 3; ++a)
