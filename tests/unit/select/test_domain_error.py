@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from test_assessment import labels_and_prediction
 
 from magflow.core.comparison import rmse
+from magflow.core.label import LabeledFrame
 from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
 
 
@@ -23,6 +24,14 @@ def test_the_rmse_is_that_of_all_components_together():
     found = domain_errors(judge_labels(prediction, items, 1))
     assert {q: e.rmse for q, e in found.items()} == pytest.approx(rmse(prediction, items))
     assert {e.labels for e in found.values()} == {12}
+
+
+def test_forces_that_vanish_by_symmetry_are_no_evidence():
+    prediction, items = labels_and_prediction(4, 3)
+    still = replace(items[0].label, forces=np.full_like(items[0].label.forces, 1e-9))
+    found = judge_labels(prediction, [LabeledFrame(items[0].frame, still), *items[1:]], 1)
+    assert "forces" not in found[0].errors and "energy" in found[0].errors
+    assert domain_errors(found)["forces"].labels == 3
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
