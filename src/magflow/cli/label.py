@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Json, Keys, Resume, out_option
+from magflow.cli.options import Json, Keys, Resume, engines, out_option
 
 if TYPE_CHECKING:
     from magflow.core.frame import Frame
@@ -27,7 +27,8 @@ def label(
     ],
     output: Annotated[Path, out_option("LABELS", "What its name says: .extxyz, .cfg, a folder.")],
     engine: Annotated[
-        str | None, typer.Option(help="Label engine: abinit, vasp, spin-lattice, or a plug-in's.")
+        str | None,
+        typer.Option(help="Label engine: abinit, vasp, spin-lattice, or a plug-in's.", autocompletion=engines),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine; may be repeated.")

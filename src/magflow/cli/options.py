@@ -31,11 +31,41 @@ TestLabels = Annotated[
     Path | None, typer.Option("--test", metavar="FILE.extxyz", help="Labelled frames to test on; none is learnt from.")
 ]
 
-Family = Annotated[str, typer.Option("--family", help="Family of potentials: mmtp, or one a plug-in registered.")]
+
+def _families() -> list[str]:
+    from magflow.core import plugins
+
+    return plugins.names(plugins.POTENTIAL_FAMILIES)
+
+
+def engines() -> list[str]:
+    """Names of label engines, for a shell to complete."""
+    from magflow.core import plugins
+
+    return plugins.names(plugins.LABEL_ENGINES)
+
+
+def _settings_of_family(context: typer.Context) -> list[str]:
+    """``KEY=`` of each setting of the family that stands before on the command line."""
+    from magflow.core import plugins
+
+    family = plugins.load(plugins.POTENTIAL_FAMILIES, context.params.get("family") or "mmtp")
+    return [f"{name}=" for name in family.model_fields]
+
+
+Family = Annotated[
+    str,
+    typer.Option("--family", help="Family of potentials: mmtp, or one a plug-in registered.", autocompletion=_families),
+]
 
 FamilySettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the family; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of the family; may be repeated.",
+        autocompletion=_settings_of_family,
+    ),
 ]
 
 MaxMoment = Annotated[

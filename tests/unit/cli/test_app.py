@@ -118,6 +118,24 @@ def said_and_imported(tmp_path: Path, words: list[str]) -> tuple[list[str], set[
     return said, set(imported.split())
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("tra", {"train", "transfer"}),
+        ("init mod", {"model-hamiltonian"}),
+        ("train x --family mm", {"mmtp"}),
+        ("train x --family sgp --set mm", {"mmtp="}),
+        ("label x --engine spin", {"spin-lattice"}),
+    ],
+)
+def test_a_shell_completes_names(typed, completed):
+    words = f"magflow {typed}"
+    asked = {"_MAGFLOW_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    program = Path(sys.executable).parent / "magflow"
+    done = subprocess.run([program], capture_output=True, text=True, env=os.environ | asked, check=False)
+    assert set(done.stdout.split()) == completed, done.stderr
+
+
 def test_no_arguments_is_help():
     result = runner.invoke(app, [])
     assert "Usage" in result.output
