@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +54,25 @@ class PluginMaker(Maker):
         return d
 
 
-def prepare(job: Job, campaign: Campaign, role: Role, *, expose_store: bool = False) -> Job:
-    """Make a job the campaign's: its name, its uuid, what it is and whose; and its access to the store."""
+READS = "magflow_reads"
+"""Key of a job's metadata: uuids of the jobs whose outputs it reads from the store by itself."""
+
+
+def prepare(job: Job, campaign: Campaign, role: Role, *, expose_store: bool = False, reads: Sequence[str] = ()) -> Job:
+    """Make a job the campaign's: its name, its uuid, what it is and whose; and its access to the store.
+
+    Parameters
+    ----------
+    reads
+        Uuids of the jobs whose outputs it reads there by itself; they are ended when it begins. A queue whose jobs
+        reach no store sends these along.
+    """
     job.name = role.title
     job.set_uuid(role.uuid(campaign.id))
     job.metadata.update(_metadata(campaign, role))
     job.config.expose_store = expose_store
+    if reads:
+        job.metadata[READS] = list(dict.fromkeys(reads))
     return job
 
 

@@ -25,7 +25,7 @@ from magflow.makers.documents import BatchDoc, Purpose
 from magflow.makers.label import LabelMaker, level_of_theory
 from magflow.makers.packing import pack_frame, unpack_frame, unpack_labelled
 from magflow.makers.purse import Purse
-from magflow.makers.train import stored_ensemble
+from magflow.makers.train import carried, stored_ensemble
 from magflow.makers.tuning_documents import ForceConstantsDoc
 from magflow.potentials.ensemble import PotentialEnsemble
 from magflow.properties.displaced import displaced_frames, moved_by, of_crystal
@@ -75,7 +75,8 @@ class PhononMaker(PluginMaker):
     @property
     def which(self) -> str:
         """Tells questions apart."""
-        said = [self.crystals, self.displacement, self.kept, self.max_moment, self.labels, self.core_hours]
+        crystals = [self._crystal(k) for k in range(len(self.crystals))]
+        said = [crystals, self.displacement, self.kept, self.max_moment, self.labels, self.core_hours]
         said += [self.attempts] if self.attempts else []
         return digest([repr(said).encode()], 12)
 
@@ -87,15 +88,14 @@ class PhononMaker(PluginMaker):
     def jobs(self, models: list[str], calibration: dict[str, Any], iteration: int) -> list[Job]:
         """Labels and force constants; the outputs of the last jobs, one per crystal, are ForceConstantsDocs."""
         which, mine = self.which, self.campaign
-        still = prepare(
-            self.at_rest(models, calibration),
-            mine,
-            roles.draw(Purpose.PHONON, iteration, which),
-            expose_store=True,
-        )
+        paid = [roles.batch(i).uuid(mine.id) for i in range(iteration + 1)]
+        reads = [*models, *paid]
+        drawn = self.at_rest(models, calibration, paid)
+        role = roles.draw(Purpose.PHONON, iteration, which)
+        still = prepare(drawn, mine, role, expose_store=True, reads=reads)
         perfect = self._batch(still, iteration, f"{which}-rest")
-        moved = self.displace(still.output["crystals"], perfect.output, models, calibration)
-        prepare(moved, mine, roles.displace(iteration, which), expose_store=True)
+        moved = self.displace(still.output["crystals"], perfect.output, models, calibration, paid)
+        prepare(moved, mine, roles.displace(iteration, which), expose_store=True, reads=reads)
         displaced = self._batch(moved, iteration, f"{which}-displaced")
         gathered = []
         for k in range(len(self.crystals)):
@@ -114,10 +114,13 @@ class PhononMaker(PluginMaker):
         return prepare(made, self.campaign, roles.batch_beside(Purpose.PHONON, iteration, which))
 
     @job
-    def at_rest(self, models: list[str], calibration: dict[str, Any]) -> dict[str, Any]:
-        """The perfect supercells: ``frames``, ``sources``, and ``crystals`` with the reason why one is left out."""
+    def at_rest(self, models: list[str], calibration: dict[str, Any], paid: Sequence[str] = ()) -> dict[str, Any]:
+        """The perfect supercells: ``frames``, ``sources``, and ``crystals`` with the reason why one is left out.
+
+        `paid` are the jobs that hold the labels of the loop.
+        """
         ensemble = stored_ensemble(models, calibration)
-        purse, level = self._purse(), self._level
+        purse, level = self._purse(paid), self._level
         found = []
         for k in range(len(self.crystals)):
             entry: dict[str, Any] = {"name": self._title(k), "crystal": self._key(k), "reason": ""}
@@ -134,10 +137,15 @@ class PhononMaker(PluginMaker):
 
     @job
     def displace(
-        self, crystals: list[dict[str, Any]], batch: BatchDoc, models: list[str], calibration: dict[str, Any]
+        self,
+        crystals: list[dict[str, Any]],
+        batch: BatchDoc,
+        models: list[str],
+        calibration: dict[str, Any],
+        paid: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The same with one atom displaced, of crystals that their labels say are at rest."""
-        ensemble, purse, level = stored_ensemble(models, calibration), self._purse(), self._level
+        ensemble, purse, level = stored_ensemble(models, calibration), self._purse(paid, batch), self._level
         frames: list[str] = []
         sources: list[str] = []
         found = []
@@ -209,15 +217,24 @@ class PhononMaker(PluginMaker):
                 expected=f"{now.code} {now.version} {now.kind} {now.fingerprint}, at which the engine labels now",
             )
 
-    def _purse(self) -> Purse:
-        return Purse.of(CURRENT_JOB.store, self.campaign.id, self.labels, self.core_hours)
+    def _purse(self, paid: Sequence[str], *mine: BatchDoc) -> Purse:
+        """After the batches of the loop and those of this question, which a store that is reached knows by itself."""
+        purse = Purse.of(CURRENT_JOB.store, self.campaign.id, self.labels, self.core_hours)
+        if came := carried(paid, BatchDoc):
+            purse.count(came, mine)
+        return purse
+
+    def _crystal(self, k: int) -> tuple[str, str, list[int]]:
+        """As a campaign names it: a queue may have made a list of a tuple, which is no other question."""
+        name, packed, repeats = self.crystals[k]
+        return name, packed, list(repeats)
 
     def _title(self, k: int) -> str:
-        name, packed, repeats = self.crystals[k]
+        name, packed, repeats = self._crystal(k)
         return f"{name} {unpack_frame(packed).ordering} {'x'.join(map(str, repeats))}"
 
     def _key(self, k: int) -> str:
-        return digest([repr([self.crystals[k], self.displacement, self.kept, self.max_moment]).encode()], 12)
+        return digest([repr([self._crystal(k), self.displacement, self.kept, self.max_moment]).encode()], 12)
 
     def _known(self, k: int) -> Frame | None:
         """The supercell that was asked of an earlier ensemble, and was at rest: its labels are there."""
@@ -232,7 +249,7 @@ class PhononMaker(PluginMaker):
 
     def _at_rest(self, k: int, ensemble: PotentialEnsemble) -> Frame:
         """The supercell of one crystal, atoms, cell and moments at rest on the ensemble, as far as they are free."""
-        name, packed, repeats = self.crystals[k]
+        name, packed, repeats = self._crystal(k)
         unit = unpack_frame(packed)
         plain = self.engine.kind == LabelKind.NON_MAGNETIC
         unit = unit.non_magnetic() if plain else unit

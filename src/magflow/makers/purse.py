@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from jobflow import JobStore
 
-from magflow.makers.documents import Purpose
+from magflow.makers.documents import BatchDoc, Purpose
 
 
 @dataclass
@@ -39,6 +39,13 @@ class Purse:
         known = {d["label_id"] for d in found if str(d.get("purpose", Purpose.CAMPAIGN)) in counted}
         hours = sum(d["core_hours"] for d in found if d.get("purpose") == Purpose.PHONON)
         return cls(known, hours, most, most_core_hours)
+
+    def count(self, loop: Iterable[BatchDoc], beside: Iterable[BatchDoc]) -> None:
+        """Take labels in that a job which reaches no store cannot look up: of the loop, and beside it."""
+        for batch in beside:
+            self.core_hours += batch.core_hours
+        for batch in (*loop, *beside):
+            self.known |= {*batch.label_ids, *batch.failed}
 
     def pay(self, labels: Collection[str]) -> str:
         """Take labels by their ids; if they cannot be paid, why. Labels that are known cost nothing."""

@@ -26,8 +26,21 @@ from magflow.potentials.members import fit_member
 Kept = TypeVar("Kept", bound=CampaignDocument)
 
 
+_carried: dict[str, Any] = {}
+
+
+def carry(outputs: Mapping[str, Any]) -> None:
+    """Outputs by the uuid of their job, which came along with a job that reaches no store."""
+    _carried.update(outputs)
+
+
+def carried(uuids: Sequence[str], kind: type[Kept]) -> list[Kept]:
+    """The outputs of those of these jobs that came along; none where the job reaches its store."""
+    return [stored_document(uuid, kind) for uuid in uuids if uuid in _carried]
+
+
 def stored_document(uuid: str, kind: type[Kept]) -> Kept:
-    """The output of the job of this uuid, arrays loaded, from the store of the running job.
+    """The output of the job of this uuid, arrays loaded: from the store of the running job, or as it came along.
 
     Raises
     ------
@@ -35,9 +48,12 @@ def stored_document(uuid: str, kind: type[Kept]) -> Kept:
         If the job reaches no store.
     """
     store = CURRENT_JOB.store
-    if store is None:
+    if uuid in _carried:
+        found = _carried[uuid]
+    elif store is None:
         raise StoreError("the job cannot reach its store", where=uuid)
-    found = store.get_output(uuid, load=True)
+    else:
+        found = store.get_output(uuid, load=True)
     return found if isinstance(found, kind) else kind(**found)
 
 

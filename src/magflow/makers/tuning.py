@@ -122,7 +122,8 @@ class TuneMaker(PluginMaker):
         for member, start in enumerate(models):
             made = self.tune(references(crystals), start, member, iteration, turn)
             role = roles.tune(iteration, self.which, turn, member)
-            fits.append(prepare(made, self.campaign, role, expose_store=True))
+            reads = [start, *self._learnt_from(iteration)]
+            fits.append(prepare(made, self.campaign, role, expose_store=True, reads=reads))
         judged = self.judge(
             references(crystals),
             references(self.uuids(iteration, turn)),
@@ -134,7 +135,9 @@ class TuneMaker(PluginMaker):
             iteration,
             turn,
         )
-        prepare(judged, self.campaign, roles.judge_tuning(iteration, self.which, turn), expose_store=True)
+        role = roles.judge_tuning(iteration, self.which, turn)
+        reads = [*models, *self._learnt_from(iteration), *([self.test] if self.test else [])]
+        prepare(judged, self.campaign, role, expose_store=True, reads=reads)
         return Flow([*fits, judged], output=judged.output, name=f"tuning {iteration}")
 
     @job(data="arrays")
@@ -204,10 +207,16 @@ class TuneMaker(PluginMaker):
             return Response(output=outcome)
         return Response(output=outcome, addition=self.validate.of(outcome))
 
+    def _learnt_from(self, iteration: int) -> list[str]:
+        """Uuids of the jobs that hold labels which the fits learn from."""
+        return [*self._known_batches(iteration), *([self.train.beside] if self.train.beside else [])]
+
+    def _known_batches(self, iteration: int) -> list[str]:
+        return [*self.given, *(roles.batch(i).uuid(self.campaign.id) for i in range(iteration + 1))]
+
     def _batches(self, iteration: int) -> list[BatchDoc]:
         """All labels of the campaign's own level of theory that a fit learns from."""
-        mine = self.campaign.id
-        known = [*self.given, *(roles.batch(i).uuid(mine) for i in range(iteration + 1))]
+        known = self._known_batches(iteration)
         known += retried_batches(CURRENT_JOB.store, self.campaign, known)
         return [stored_document(uuid, BatchDoc) for uuid in known]
 

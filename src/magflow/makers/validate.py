@@ -72,7 +72,7 @@ class ValidateMaker(PluginMaker):
         for structure, name in pieces:
             made = self.measure(models, calibration, structure, name, iteration)
             role = roles.measure(iteration, self._word(structure), name, self._digest(structure, name))
-            jobs.append(prepare(made, self.campaign, role, expose_store=True))
+            jobs.append(prepare(made, self.campaign, role, expose_store=True, reads=models))
         if self.engine is not None:
             points = [(s, n) for s, n in pieces if isinstance(self._property(n), PointProperty)]
             jobs += self._from_dft(points, models, calibration, iteration)
@@ -87,7 +87,8 @@ class ValidateMaker(PluginMaker):
         said = [str(iteration), *(self._digest(structure, name) for structure, name in pieces)]
         which = digest([word.encode() for word in said], 12)  # another question has a batch of its own
         drawn = self.configurations(models, calibration, pieces)
-        prepare(drawn, self.campaign, roles.draw(Purpose.VALIDATION, iteration, which), expose_store=True)
+        role = roles.draw(Purpose.VALIDATION, iteration, which)
+        prepare(drawn, self.campaign, role, expose_store=True, reads=models)
         label = LabelMaker(engine=self.engine, campaign=self.campaign, purpose=Purpose.VALIDATION)
         batch = label.batch(drawn.output["sources"], drawn.uuid, iteration, (str(Purpose.VALIDATION), which))
         prepare(batch, self.campaign, roles.batch_beside(Purpose.VALIDATION, iteration, which))
@@ -95,7 +96,7 @@ class ValidateMaker(PluginMaker):
         for structure, name in pieces:
             made = self.read(models, calibration, structure, name, iteration, drawn.output["pieces"], batch.output)
             role = roles.measure(iteration, self._word(structure), name, self._digest(structure, name), dft=True)
-            read.append(prepare(made, self.campaign, role, expose_store=True))
+            read.append(prepare(made, self.campaign, role, expose_store=True, reads=models))
         return [drawn, batch, *read]
 
     @job

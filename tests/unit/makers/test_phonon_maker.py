@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_what_is_not_at_rest_is_not_displaced(monkeypatch, frame, offset, said):
     assert lost["frames"] == [] and "perfect supercell failed" in lost["crystals"][0]["reason"]
 
 
+def test_a_question_is_the_same_after_a_queue_that_knows_no_tuples():
+    """jobflow-remote makes lists of them: asked again, all would be labelled again."""
+    packed = pack_frame(b2(2.9))
+    asked, came = (replace(MAKER, crystals=[kind(("B2", packed, [1, 1, 2]))]) for kind in (tuple, list))
+    assert (asked.which, asked.sources, asked._key(0)) == (came.which, came.sources, came._key(0))
+    assert asked.uuids(0) == came.uuids(0)
+
+
 def test_a_purse_pays_each_label_once():
     purse = Purse({"a", "b"}, 0.5, 4, 1.0)
     assert purse.pay(["a", "c"]) == ""
@@ -113,3 +122,13 @@ def test_a_purse_pays_each_label_once():
     assert purse.pay(["d"]) == "" and purse.pay(["a", "b", "c", "d"]) == ""
     assert Purse(set(), 1.0, None, 1.0).pay(["a"]) == "1.00 of phonons.core_hours: 1 are spent"
     assert Purse(set(), 9.0, None, None).pay(["a"]) == ""
+
+
+def test_a_purse_counts_batches_where_no_store_is_reached():
+    """Failed labels of the loop are spent, too; core-hours are those beside it."""
+    loop = batch_of(labelled([b2()]), {"lost": "worker-lost"}, core_hours=7.0)
+    beside = batch_of(labelled([b2(2.9)]), core_hours=0.25)
+    purse = Purse(set(), 0.0, 3, None)
+    purse.count([loop], [beside])
+    assert purse.known == {*loop.label_ids, "lost", *beside.label_ids} and purse.core_hours == 0.25
+    assert purse.pay(["new"]) == "3 of stop.labels: 3 are spent, and it takes 1 more"

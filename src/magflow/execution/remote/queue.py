@@ -1,8 +1,9 @@
 """A campaign's jobs in jobflow-remote, for sites whose compute nodes cannot reach the database.
 
 Its runner, on a machine that reaches both, sends each job with its inputs to a worker, fetches the output and stores
-it. A job sees no store while it runs, so labels of other campaigns are not found, and labels offered again are learnt
-from only by the iteration that is added for them. Jobs that a job adds join its flow.
+it. A job sees no store while it runs: outputs that it would read there by itself come along with its inputs. Labels of
+other campaigns are not found, and labels offered again are learnt from only by the iteration that is added for them.
+Jobs that a job adds join its flow.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class RemoteQueue:
         workers = [str(c) for c in Category if c in self.controller.project.workers]
         whole.update_metadata({CAMPAIGN: self.campaign, WORKERS: workers, STAMP: PAYLOAD.stamp})
         route(whole)
-        self.controller.add_flow(whole, worker=self.worker, allow_external_references=allow_external_references)
+        # outputs that jobs read by themselves are of jobs outside
+        self.controller.add_flow(whole, worker=self.worker, allow_external_references=True)
         return len(uuids)
 
     def retry(self, which: JobFilter = ALL_JOBS) -> int:

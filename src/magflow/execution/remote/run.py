@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from magflow.core.files import replace_file
 from magflow.execution.payload import present
+from magflow.makers.base import READS
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -30,9 +31,17 @@ WORKERS = "magflow_workers"
 """Key of a job's metadata that holds the names of the workers that take a category of jobs."""
 
 
+CARRIED = "magflow_carried"
+"""Keyword argument of a job while it waits: references to the outputs that it would read from the store by itself."""
+
+
 def route(flow: Flow) -> None:
-    """Send each job of `flow` to the worker of its category, if the project has one."""
-    for job, _ in flow.iterflow():
+    """Send each job of `flow` to the worker of its category, if the project has one, with the outputs that it reads."""
+    from jobflow import OutputReference
+
+    for job in [job for job, _ in flow.iterflow()]:
+        if reads := job.metadata.get(READS):
+            job.function_kwargs[CARRIED] = {uuid: OutputReference(uuid) for uuid in reads}
         category = job.metadata.get("category")
         if category in job.metadata.get(WORKERS, ()):
             job.config.manager_config = {**(job.config.manager_config or {}), "worker": category}
@@ -45,7 +54,13 @@ def main(directory: str) -> None:
 
     file = Path(directory) / run.IN_FILENAME
     given = json.loads(file.read_text(encoding="utf-8"))
-    replace_file(file, json.dumps(given | {"job": present(given["job"])}).encode())
+    job = present(given["job"])
+    outputs = job["function_kwargs"].pop(CARRIED, {})
+    replace_file(file, json.dumps(given | {"job": job}).encode())
+    if outputs:
+        from magflow.makers.train import carry  # what works, which few jobs need here
+
+        carry(outputs)
 
     def added(flow: Any) -> Flow:
         whole = get_flow(flow, allow_external_references=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from jobflow import Flow
+from jobflow import Flow, OutputReference
 
 import toy_jobs as toy
 from magflow.errors import InputError, MissingToolError
-from magflow.execution.remote import project
+from magflow.execution.remote import project, run
 from magflow.execution.remote.queue import RemoteQueue
 from magflow.execution.remote.reader import RemoteReader
+from magflow.execution.remote.run import CARRIED
 from magflow.execution.states import JobFilter, JobState
+from magflow.makers.base import READS
+from magflow.makers.documents import BatchDoc
+from magflow.makers.train import carried
 
 
 def document(name, state, parents=(), *, tolerant=False, **changes):
@@ -84,6 +89,35 @@ def test_a_flow_is_added_once_marked_and_sent_to_the_worker_of_its_category():
     assert options["worker"] == "here"
     assert {j.name: j.config.manager_config for j in flow.jobs} == {"add": {"worker": "dft"}, "label batch 0": {}}
     assert all(j.metadata["magflow_campaign"] == "mine" for j in flow.jobs)
+
+
+def test_outputs_that_a_job_reads_by_itself_go_with_it():
+    """As references, which the runner resolves; jobs that read none are left alone."""
+    reads, plain = toy.add(1), toy.add(2)
+    reads.metadata[READS] = ["one", "two"]
+    controller = Controller()
+    RemoteQueue(controller, SimpleNamespace(id="mine"), "here").submit(Flow([reads, plain]))
+    ((_, options),) = controller.added
+    assert options["allow_external_references"]
+    assert reads.function_kwargs[CARRIED] == {uuid: OutputReference(uuid) for uuid in ("one", "two")}
+    assert CARRIED not in plain.function_kwargs
+
+
+def test_and_are_there_when_it_runs(tmp_path, monkeypatch):
+    """Before the job sees its arguments they are taken out of them."""
+    cost = dict.fromkeys(("cpu_seconds", "wall_seconds", "core_hours", "reused"), 0)
+    about = {"campaign": "c0ffee", "iteration": 0, "label_ids": ["a"], "failed": {}, "levels_of_theory": []}
+    document = BatchDoc(**about, **cost, arrays="").model_dump(mode="json")
+    job = {"name": "toy", "metadata": {}, "function_kwargs": {"b": 1, CARRIED: {"one": document}}}
+    (tmp_path / "in.json").write_text(json.dumps({"job": job, "store": None}))
+    ran = SimpleNamespace(IN_FILENAME="in.json", run_remote_job=lambda directory: None)
+    jobs = SimpleNamespace(run=ran)
+    monkeypatch.setitem(sys.modules, "jobflow_remote", SimpleNamespace(jobs=jobs))
+    monkeypatch.setitem(sys.modules, "jobflow_remote.jobs", jobs)
+    monkeypatch.setattr("magflow.makers.train._carried", {})
+    run.main(str(tmp_path))
+    assert json.loads((tmp_path / "in.json").read_text())["job"]["function_kwargs"] == {"b": 1}
+    assert carried(["none", "one"], BatchDoc)[0].label_ids == document["label_ids"]
 
 
 def test_workers_need_the_command_that_knows_replacements():
