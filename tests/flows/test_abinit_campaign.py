@@ -1,4 +1,4 @@
-"""A whole campaign on real ABINIT, as small as it gets: a coarse mesh and seven labels."""
+"""A whole campaign on real ABINIT, as small as it gets: a coarse mesh and nine labels."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_constrained_dft_labels_train_an_ensemble_that_predicts_them(campaign_fi
     coarse = {"kpoints": [2, 2, 2], "ecut_ha": 8, "pawecutdg_ha": 16, "attempts": 1}
     file = campaign_file(
         label={"engine": "abinit", "settings": coarse},
-        select={"initial": 5, "batch": 2},
-        stop={"labels": 7},
+        select={"initial": 6, "batch": 3},
+        stop={"labels": 9},
         explore={"domain": {"displacement": 0.05}},
     )
     cli, run = CliRunner(), tmp_path / "run"
@@ -33,9 +33,9 @@ def test_constrained_dft_labels_train_an_ensemble_that_predicts_them(campaign_fi
     assert result.exit_code == 0, result.output + result.stderr
     store = CampaignDirectory.existing(run).store
     labels = queries.labels(store)
-    assert len(labels) == 7
+    assert len(labels) == 9
     usable = [d for d in labels if d.state == "ok"]
-    assert len(usable) >= 5, [d.message for d in labels if d.state == "failed"]
+    assert len(usable) >= 6, [d.message for d in labels if d.state == "failed"]
     assert {d.level_of_theory["code"] for d in usable} == {"abinit"}
     assert all(d.cpu_seconds > 0.2 and d.kind == "constrained" for d in usable)
     for item in contents.labelled_frames(store):
