@@ -39,7 +39,7 @@ def test_shipped_references_of_the_liquid_are_the_correlations():
         ("seed: 1", "sede: 1", r":\d+ sede: seen an unknown key"),
         ("labels: spin-polarised", "labels: constrained", r"potentials: seen .*DP-M: constrained.*label\.kinds"),
         ("family: dp\n", "family: dq\n", r"potentials\.DP-NM\.family"),
-        ("count: 24", "count: 0", r"frames\.solids\.0\.count|frames\.solids\[0\]\.count"),
+        ("count: 12", "count: 0", r"frames\.solids\.0\.count|frames\.solids\[0\]\.count"),
     ],
 )
 def test_errors_name_line_key_and_what_would_do(tmp_path, before, after, said):

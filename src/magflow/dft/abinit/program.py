@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from functools import lru_cache
 from pathlib import Path
 from shutil import which
-from subprocess import DEVNULL, TimeoutExpired
+from subprocess import DEVNULL, CompletedProcess, TimeoutExpired
 from subprocess import run as run_command
 
 from magflow.core.label import Failure, FailureKind
@@ -22,6 +23,8 @@ ENVIRONMENT = {"OMPI_MCA_ess_singleton_isolated": "1"}
 """Without mpirun, Open MPI need not start a daemon: 0.1 s per run."""
 
 _INPUT_ERROR = 14
+_MPI_ABORT, _MPI_TRIES, _MPI_PAUSE = "abort before MPI_INIT", 4, 0.5
+"""What Open MPI says when another program that ends has removed the directory they share; tries, and s between them."""
 
 
 def executable(settings: AbinitSettings, installation: MagflowSettings) -> str:
@@ -39,8 +42,25 @@ def version_of(command: str) -> str:
 
 @lru_cache(maxsize=16)
 def _version(command: str, path: str, _mtime: int) -> str:
+    done = _asked(command, path)
+    for _ in range(_MPI_TRIES - 1):
+        if _MPI_ABORT not in done.stdout + done.stderr:
+            break
+        time.sleep(_MPI_PAUSE)
+        done = _asked(command, path)
+    found = re.fullmatch(r"\d+\.\d+(\.\d+)*\S*", done.stdout.strip())  # the version and nothing else
+    if done.returncode or not found:
+        raise MissingToolError(
+            "this program does not answer --version as ABINIT does",
+            where=path,
+            seen=(done.stdout + done.stderr)[-200:].strip() or f"exit status {done.returncode}",
+        )
+    return found.group(0)
+
+
+def _asked(command: str, path: str) -> CompletedProcess[str]:
     try:
-        done = run_command(
+        return run_command(
             [*shlex.split(command), "--version"],
             stdin=DEVNULL,
             capture_output=True,
@@ -50,14 +70,6 @@ def _version(command: str, path: str, _mtime: int) -> str:
         )
     except (OSError, TimeoutExpired) as error:
         raise MissingToolError("ABINIT does not run", where=path, hint=str(error)) from error
-    found = re.fullmatch(r"\d+\.\d+(\.\d+)*\S*", done.stdout.strip())  # the version and nothing else
-    if done.returncode or not found:
-        raise MissingToolError(
-            "this program does not answer --version as ABINIT does",
-            where=path,
-            seen=(done.stdout + done.stderr)[-200:].strip() or f"exit status {done.returncode}",
-        )
-    return found.group(0)
 
 
 def named_failure(returncode: int, message: str, *, started: bool) -> Failure | None:
