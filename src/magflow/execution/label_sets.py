@@ -50,7 +50,8 @@ class LabelSets:
     def __post_init__(self) -> None:
         levels = {kind: level_of_theory(engine, self.elements) for kind, engine in self.engines.items()}
         for item in self.given:
-            kind, level = item.label.level_of_theory.kind, item.label.level_of_theory
+            level = item.label.level_of_theory
+            kind = level.kind
             if kind not in levels:
                 raise InputError("given labels of another kind", seen=str(kind), expected=", ".join(self.engines))
             if level != levels[kind]:
@@ -62,7 +63,7 @@ class LabelSets:
 
     def task(self, kind: LabelKind, frames: tuple[Frame, ...]) -> LabelTask | None:
         """The labelling of those frames that no given label of the kind is of; None if there are none."""
-        known = {place(item.frame) for item in self.given if item.label.level_of_theory.kind == kind}
+        known = {place(item.frame) for item in self._given(kind)}
         open_ = tuple(frame for frame in frames if place(frame) not in known)
         return LabelTask(open_, self.engines[kind], self.elements, self.directory / kind) if open_ else None
 
@@ -94,10 +95,13 @@ class LabelSets:
         """Core-hours of all labels, given ones included."""
         return sum(labelled.core_hours for labelled in self.finished().values())
 
+    def _given(self, kind: LabelKind) -> list[LabeledFrame]:
+        return [item for item in self.given if item.label.level_of_theory.kind == kind]
+
     def _finished(self, kind: LabelKind) -> Labelled:
         task = self.task(kind, self.frames)
         made = Labelled((), {}, 0, 0.0) if task is None else task.finished()
-        given = [item for item in self.given if item.label.level_of_theory.kind == kind]
+        given = self._given(kind)
         items = {place(item.frame): item for item in (*given, *made.items)}
         return replace(
             made,

@@ -300,6 +300,30 @@ def symmetrised(subject: Subject, phonons: Phonopy) -> Phonopy:
     return phonons
 
 
+def check_stable(subject: Subject, phonons: Any, mesh: float, why: str, hint: str, of: str = "") -> None:
+    """No waves on the mesh that grow.
+
+    Parameters
+    ----------
+    mesh
+        Density of the q-points as phonopy counts it, A.
+    why, hint
+        What cannot be said of them, and what may help.
+    of
+        Which of several phonons of the subject these are.
+
+    Raises
+    ------
+    UnmeasurableError
+        If there are some.
+    """
+    found = phonons.run_mesh(mesh)
+    lowest, q = softest(np.asarray(found.frequencies), np.asarray(found.qpoints))
+    if lowest < -IMAGINARY:
+        seen = f"{-lowest:.3g}i THz at q = ({q})" + (f", {of}" if of else "")
+        raise UnmeasurableError(f"imaginary modes {why}", where=subject.name, seen=seen, hint=hint)
+
+
 def softest(frequencies: FloatArray, points: FloatArray) -> tuple[float, str]:
     """The lowest frequency, THz, and its q-point in words (reduced).
 

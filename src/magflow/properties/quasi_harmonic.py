@@ -19,9 +19,8 @@ from magflow.presentation.style import SERIES, draw
 from magflow.properties.base import PointProperty
 from magflow.properties.harmonic import CAPACITY, ENTROPY, FREE, TEMPERATURE, thermodynamics_of
 from magflow.properties.measurement import Curve, Measurement, Reading, Value
-from magflow.properties.phonons import FINER, Phonons, softest, solved
+from magflow.properties.phonons import FINER, Phonons, check_stable, solved
 from magflow.properties.subject import Subject, UnmeasurableError
-from magflow.properties.vibrations import IMAGINARY
 
 CURVE = "quasi-harmonic"
 VOLUME, EXPANSION = "volume (A^3/atom)", "linear thermal expansion (1e-6/K)"
@@ -99,15 +98,9 @@ class QuasiHarmonic(PointProperty):
     def _functions(self, subject: Subject, frames: Sequence[Frame], points: Prediction, table: FloatArray) -> Curve:
         """Thermodynamic functions of one volume."""
         phonons = solved(subject, frames, points)
-        mesh = phonons.run_mesh(self.phonons.mesh)
-        lowest, q = softest(np.asarray(mesh.frequencies), np.asarray(mesh.qpoints))
-        if lowest < -IMAGINARY:
-            raise UnmeasurableError(
-                "imaginary modes have no free energy",
-                where=subject.name,
-                seen=f"{-lowest:.3g}i THz at q = ({q}), {frames[0].volume / len(frames[0]):.4g} A^3/atom",
-                hint="a smaller width, if smaller volumes have none",
-            )
+        volume = f"{frames[0].volume / len(frames[0]):.4g} A^3/atom"
+        hint = "a smaller width, if smaller volumes have none"
+        check_stable(subject, phonons, self.phonons.mesh, "have no free energy", hint, volume)
         return thermodynamics_of(phonons, table)
 
     def _values(self, curve: Curve) -> Iterator[Value]:

@@ -17,8 +17,8 @@ from magflow.properties.at_rest import line
 from magflow.properties.base import PointProperty
 from magflow.properties.harmonic import FREQUENCY, TEMPERATURE
 from magflow.properties.measurement import Curve, Measurement, Reading, Value
-from magflow.properties.phonons import FINER, Phonons, as_wide_as, softest, solved, too_narrow
-from magflow.properties.subject import Subject, UnmeasurableError
+from magflow.properties.phonons import FINER, Phonons, as_wide_as, check_stable, solved, too_narrow
+from magflow.properties.subject import Subject
 from magflow.properties.third_order import (
     Repeats,
     Transport,
@@ -29,7 +29,6 @@ from magflow.properties.third_order import (
     solve_third_order,
     transport,
 )
-from magflow.properties.vibrations import IMAGINARY
 
 CONDUCTIVITY, UNIT = "lattice thermal conductivity", "W/(m K)"
 KAPPA = f"{CONDUCTIVITY} ({UNIT})"
@@ -106,7 +105,8 @@ class ThermalConductivity(PointProperty):
         third = len(displaced_pairs(made, frames[0], self.displacement, self.pairs))
         second = frames[1:-third]
         phonons = solved(subject, second, concatenate([points.frame(k) for k in range(1, len(frames) - third)]))
-        self._check_stable(subject, phonons)
+        hint = "the crystal may be stable in another state or a larger supercell"
+        check_stable(subject, phonons, self.phonons.mesh, "carry no heat", hint)
         order = in_order_of(made.phonon_supercell, second[0])
         made.fc2 = np.ascontiguousarray(np.asarray(phonons.force_constants)[np.ix_(order, order)])
         perfect, *displaced = (points.frame(k).forces for k in range(len(frames) - third, len(frames)))
@@ -118,24 +118,6 @@ class ThermalConductivity(PointProperty):
             BY_FREQUENCY: self._carried(found),
         }
         return Reading(tuple(self._values(found)), curves, self.phonons.told(subject))
-
-    def _check_stable(self, subject: Subject, phonons: Any) -> None:
-        """No waves that grow.
-
-        Raises
-        ------
-        UnmeasurableError
-            If there are some.
-        """
-        mesh = phonons.run_mesh(self.phonons.mesh)
-        lowest, q = softest(np.asarray(mesh.frequencies), np.asarray(mesh.qpoints))
-        if lowest < -IMAGINARY:
-            raise UnmeasurableError(
-                "imaginary modes carry no heat",
-                where=subject.name,
-                seen=f"{-lowest:.3g}i THz at q = ({q})",
-                hint="the crystal may be stable in another state or a larger supercell",
-            )
 
     def _values(self, found: Transport) -> Iterator[Value]:
         """At the temperatures asked for: the mean over directions, and each axis where they differ."""
