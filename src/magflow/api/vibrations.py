@@ -10,6 +10,7 @@ from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_fram
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.explore.symmetry import reduced_formula
+from magflow.io.text import read_text
 from magflow.properties.base import PointProperty, Work, property_of
 from magflow.properties.measurement import Moments
 from magflow.properties.modes import Mode
@@ -32,6 +33,7 @@ def phonons(
     temperatures: Sequence[float] = (300.0,),
     quasi_harmonic: bool = False,
     max_moment: Mapping[str, float] | None = None,
+    born: str | Path | None = None,
     progress: WorkProgress = silent,
 ) -> Validation:
     """Force constants of a crystal in phonopy's formats, with bands, density of states and thermodynamic functions.
@@ -61,6 +63,8 @@ def phonons(
         Phonons at several volumes, and with them thermal expansion.
     max_moment
         Element to the bound of |m|, muB; None: the range of the fit.
+    born
+        A BORN file of phonopy: dielectric constant and Born charges of an insulator, which split its long waves.
 
     Returns
     -------
@@ -84,6 +88,7 @@ def phonons(
         "displacement": displacement,
         "mesh": mesh,
         "temperatures": tuple(temperatures),
+        "born": "" if born is None else read_text(born, "BORN file"),
     }
     property_of(Phonons.name, settings)  # says in one line what is not usable
     of_one = Phonons(**settings)

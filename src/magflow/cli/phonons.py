@@ -34,6 +34,10 @@ def phonons(
     quasi_harmonic: Annotated[
         bool, typer.Option("--quasi-harmonic", help="Phonons at several volumes: thermal expansion, too.")
     ] = False,
+    born: Annotated[
+        Path | None,
+        typer.Option("--born", metavar="BORN", help="Of an insulator: phonopy's file of its Born charges."),
+    ] = None,
     max_moment: MaxMoment = None,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +47,8 @@ def phonons(
     `phonopy_params.yaml` and `FORCE_CONSTANTS`, which `phonopy-load` and other programs read; `bands.svg`,
     `phonons.html`, tables as CSV, and `results.json`. What the moments do while an atom is displaced is said in each
     of them; `--mode adiabatic` tells their stiffness and their coupling to the atoms. Imaginary modes are told with
-    their q. Exit code 1: there is no answer.
+    their q. Where one has Born charges and dielectric constant of an insulator (`--born`, phonopy's file BORN), its
+    long waves are split by them. Exit code 1: there is no answer.
 
     Examples:
 
@@ -69,6 +74,7 @@ def phonons(
             temperatures=temperatures or (300.0,),
             quasi_harmonic=quasi_harmonic,
             max_moment=moments_of(max_moment or (), "--max-moment"),
+            born=born,
             progress=progress,
         )
     if as_json:

@@ -33,15 +33,21 @@ GRID = 201
 """Frequencies at which the density of states is told."""
 
 
-@lru_cache(maxsize=1)
 def phonopy_of(supercell: Frame) -> Phonopy:
     """Phonopy for a perfect supercell; its primitive cell is the one that the supercell repeats, moments included.
 
     Translations that reverse all moments count, as they change no force constant without spin-orbit, unless the lattice
     that they make is more symmetric than the crystal (layers up and down on an fcc lattice): phonopy would take the
     symmetry of the lattice for that of the waves. The search for symmetry takes longer than all else: the last one is
-    kept, and each reading sets its own forces.
+    kept, and each reading sets its own forces; charges there are none until it sets them, too.
     """
+    phonons = _searched(supercell)
+    phonons.nac_params = None
+    return phonons
+
+
+@lru_cache(maxsize=1)
+def _searched(supercell: Frame) -> Phonopy:
     once = np.eye(3, dtype=np.int64)
     small, kept = primitive_matrices(supercell)
     smaller = phonopy_in(supercell, once, small)
@@ -134,7 +140,10 @@ def _in_vectors_of(cell: FloatArray, lattice: FloatArray, cells: int) -> FloatAr
 
 
 def bands_of(phonons: Phonopy) -> dict[str, Curve]:
-    """Frequencies along the high-symmetry lines of the primitive cell (Setyawan and Curtarolo, as ASE has them)."""
+    """Frequencies along the high-symmetry lines of the primitive cell (Setyawan and Curtarolo, as ASE has them).
+
+    With charges those of Gamma are those along the line.
+    """
     from ase import Atoms
 
     primitive = phonons.primitive
@@ -147,7 +156,8 @@ def bands_of(phonons: Phonopy) -> dict[str, Curve]:
         length = float(np.linalg.norm((b - a) @ reciprocal))
         share = np.linspace(0.0, 1.0, max(2, round(length / SPACING) + 1))
         q = a + share[:, None] * (b - a)
-        found = np.asarray(phonons.run_qpoints(q).frequencies)
+        along = None if phonons.nac_params is None else b - a
+        found = np.asarray(phonons.run_qpoints(q, nac_q_direction=along).frequencies)
         curves[f"{BANDS}{len(curves) + 1}: {names[0]}-{names[1]}"] = {
             DISTANCE: start + share * length,
             **{head: q[:, k] for k, head in enumerate(Q)},

@@ -20,6 +20,7 @@ from magflow.explore.geometry import repeated
 from magflow.explore.relaxation.settings import TOLERANCE
 from magflow.presentation.blocks import Plot
 from magflow.properties.base import PointProperty, Work
+from magflow.properties.charges import NOTE, charged, why_not_charged
 from magflow.properties.displaced import displaced_frames
 from magflow.properties.harmonic import (
     BRANCH,
@@ -95,6 +96,11 @@ class Phonons(PointProperty):
         "Hessian adiabatic",
     )
     displacement: float = Field(default=0.01, gt=0, le=0.2, description="of an atom, A")
+    born: str = Field(
+        default="",
+        description="text of a BORN file of phonopy, for the long waves of an insulator: dielectric constant and Born "
+        "charges of the primitive cell",
+    )
     mesh: float = Field(default=100.0, ge=10, le=500, description="density of the q-point mesh as phonopy counts it, A")
     temperatures: tuple[float, ...] = Field(
         default=(300.0,), description="K; of the free energy, entropy and heat capacity"
@@ -111,6 +117,8 @@ class Phonons(PointProperty):
         unfit = self._unfit(subject)
         if unfit:
             return unfit
+        if self.born and (why := why_not_charged(subject.frame, self.born)):
+            return why
         return too_narrow(subject, self.repeats(subject))
 
     def _unfit(self, subject: Subject) -> str:
@@ -176,16 +184,26 @@ class Phonons(PointProperty):
     def leave(self, work: Work, frames: Sequence[Frame], reading: Reading) -> None:
         """The force constants of the mean energy as files of phonopy, with what the moments do in their first line."""
         if CONSTANTS in reading.arrays:
-            write_cell(work.directory, frames[0], reading.arrays[CONSTANTS], "; ".join(reading.remarks))
+            note = "; ".join(reading.remarks)
+            write_cell(work.directory, frames[0], reading.arrays[CONSTANTS], note, born=self.born)
 
     def read(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Reading:
         """Force constants of the forces, and what phonopy derives from them."""
-        return self._derived(subject, solved(subject, frames, points)) + Reading((), {}, self.told(subject))
+        return self._derived(self.solved(subject, frames, points)) + Reading((), {}, self.told(subject))
+
+    def solved(self, subject: Subject, frames: Sequence[Frame], points: Prediction) -> Phonopy:
+        """Phonopy with the force constants of displacements (:func:`solved`), and the charges asked for."""
+        return charged(solved(subject, frames, points), self.born)
 
     def told(self, subject: Subject) -> tuple[str, ...]:
-        """What the moments do while atoms are displaced, as a remark; nothing where there are none."""
+        """What the moments do while atoms are displaced, and that there are charges, as remarks; often nothing."""
         mode = self._mode(subject)
-        return () if mode is None else ((Mode.CLAMPED if mode is Mode.CLAMPED else Mode.RELAXED).told,)
+        moments = () if mode is None else ((Mode.CLAMPED if mode is Mode.CLAMPED else Mode.RELAXED).told,)
+        return moments + self._charges_told
+
+    @property
+    def _charges_told(self) -> tuple[str, ...]:
+        return (NOTE,) if self.born else ()
 
     def answers(self, subject: Subject, frames: Sequence[Frame]) -> tuple[Reading, list[Reading]]:
         """From the Hessian of the mean energy and of each member's, where the mode or the settings ask for it."""
@@ -211,12 +229,12 @@ class Phonons(PointProperty):
             raise UnmeasurableError("moments cannot follow the atoms", where=subject.name, seen=str(error)) from error
         phonons, n = phonopy_of(perfect), len(perfect)
         phonons.force_constants = np.ascontiguousarray(constants.reshape(n, 3, n, 3).transpose(0, 2, 1, 3))
-        reading = self._derived(subject, symmetrised(subject, phonons))
+        reading = self._derived(charged(symmetrised(subject, phonons), self.born)) + Reading((), {}, self._charges_told)
         if mode is None:
             return reading
         return reading + response_of(perfect, found, phonons.primitive.p2s_map) + Reading((), {}, (mode.told,))
 
-    def _derived(self, subject: Subject, phonons: Phonopy) -> Reading:
+    def _derived(self, phonons: Phonopy) -> Reading:
         """What phonopy derives from its force constants."""
         mesh = phonons.run_mesh(self.mesh)
         frequencies = np.asarray(mesh.frequencies)

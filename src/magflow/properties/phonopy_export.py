@@ -13,6 +13,7 @@ from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.frame import Frame
 from magflow.core.types import FloatArray
 from magflow.errors import InputError
+from magflow.properties.charges import charged
 from magflow.properties.displaced import complete
 from magflow.properties.harmonic import phonopy_of
 
@@ -43,7 +44,7 @@ def write_phonopy(directory: Path, label: ForceConstantLabel) -> Path:
     return write_cell(directory, label.frame, full, said)
 
 
-def write_cell(directory: Path, frame: Frame, constants: FloatArray, note: str = "") -> Path:
+def write_cell(directory: Path, frame: Frame, constants: FloatArray, note: str = "", *, born: str = "") -> Path:
     """Write :data:`FILE` and :data:`CONSTANTS`; returns the path of the first.
 
     Parameters
@@ -54,6 +55,8 @@ def write_cell(directory: Path, frame: Frame, constants: FloatArray, note: str =
         (N, N, 3, 3) eV/A^2.
     note
         Becomes the comment that opens :data:`FILE`.
+    born
+        Text of a BORN file, whose charges :data:`FILE` takes along; may be empty.
 
     Raises
     ------
@@ -62,7 +65,7 @@ def write_cell(directory: Path, frame: Frame, constants: FloatArray, note: str =
     """
     from phonopy.file_IO import write_FORCE_CONSTANTS
 
-    phonons: Any = phonopy_of(frame)
+    phonons: Any = charged(phonopy_of(frame), born)
     phonons.force_constants = np.ascontiguousarray(constants)
     with tempfile.TemporaryDirectory(prefix="magflow-phonopy-") as name:
         cell, array = Path(name) / FILE, Path(name) / CONSTANTS

@@ -19,7 +19,7 @@ from magflow.presentation.style import SERIES, draw
 from magflow.properties.base import PointProperty
 from magflow.properties.harmonic import CAPACITY, ENTROPY, FREE, TEMPERATURE, thermodynamics_of
 from magflow.properties.measurement import Curve, Measurement, Reading, Value
-from magflow.properties.phonons import FINER, Phonons, check_stable, solved
+from magflow.properties.phonons import FINER, Phonons, check_stable
 from magflow.properties.subject import Subject, UnmeasurableError
 
 CURVE = "quasi-harmonic"
@@ -97,7 +97,7 @@ class QuasiHarmonic(PointProperty):
 
     def _functions(self, subject: Subject, frames: Sequence[Frame], points: Prediction, table: FloatArray) -> Curve:
         """Thermodynamic functions of one volume."""
-        phonons = solved(subject, frames, points)
+        phonons = self.phonons.solved(subject, frames, points)
         volume = f"{frames[0].volume / len(frames[0]):.4g} A^3/atom"
         hint = "a smaller width, if smaller volumes have none"
         check_stable(subject, phonons, self.phonons.mesh, "have no free energy", hint, volume)

@@ -15,9 +15,10 @@ from magflow.presentation.blocks import Plot, plot
 from magflow.presentation.style import SERIES, draw
 from magflow.properties.at_rest import line
 from magflow.properties.base import PointProperty
+from magflow.properties.charges import charges_of
 from magflow.properties.harmonic import FREQUENCY, TEMPERATURE
 from magflow.properties.measurement import Curve, Measurement, Reading, Value
-from magflow.properties.phonons import FINER, Phonons, as_wide_as, check_stable, solved, too_narrow
+from magflow.properties.phonons import FINER, Phonons, as_wide_as, check_stable, too_narrow
 from magflow.properties.subject import Subject
 from magflow.properties.third_order import (
     Repeats,
@@ -104,13 +105,15 @@ class ThermalConductivity(PointProperty):
         made = phono3py_of(frames[0], self.repeats(subject), self.phonons.repeats(subject))
         third = len(displaced_pairs(made, frames[0], self.displacement, self.pairs))
         second = frames[1:-third]
-        phonons = solved(subject, second, concatenate([points.frame(k) for k in range(1, len(frames) - third)]))
+        of_second = concatenate([points.frame(k) for k in range(1, len(frames) - third)])
+        phonons = self.phonons.solved(subject, second, of_second)
         hint = "the crystal may be stable in another state or a larger supercell"
         check_stable(subject, phonons, self.phonons.mesh, "carry no heat", hint)
         order = in_order_of(made.phonon_supercell, second[0])
         made.fc2 = np.ascontiguousarray(np.asarray(phonons.force_constants)[np.ix_(order, order)])
         perfect, *displaced = (points.frame(k).forces for k in range(len(frames) - third, len(frames)))
         solve_third_order(made, np.array(displaced) - perfect)
+        made.nac_params = charges_of(made.primitive, self.phonons.born)
         temperatures = np.union1d(GRID, self.temperatures)
         found = transport(made, temperatures, self.mesh, isotopes=self.isotopes)
         curves = {
