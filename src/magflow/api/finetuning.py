@@ -32,6 +32,7 @@ def displace(
     *,
     repeat: Sequence[int] = (1, 1, 1),
     distance: float = 0.01,
+    magmoms: Mapping[str, float] | None = None,
 ) -> list[Frame]:
     """A perfect supercell, and the frames that its force constants are told by once they have labels.
 
@@ -45,6 +46,8 @@ def displace(
         Repeats of the cell.
     distance
         A, of the one atom that is displaced in each frame but the first.
+    magmoms
+        Element to the moment, muB, of its atoms; None: as the structure has them.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def displace(
     if not 0.0 < distance < FURTHEST:
         expected = f"above 0 and below {FURTHEST:g} A"
         raise InputError("not a small displacement", where="distance", seen=distance, expected=expected)
-    perfect = _supercell(structure, repeat)
+    perfect = _supercell(to_frame(structure, magmoms), repeat)
     frames = [perfect, *displaced_frames(perfect, distance)]
     if out is not None:
         write_extxyz(Path(out), frames)
@@ -93,7 +96,7 @@ def force_constants(
     >>> magflow.force_constants("large", "relaxed.extxyz", "teacher.json", repeat=(2, 2, 2))  # doctest: +SKIP
     <ForceConstantLabel Fe16 FM: 1 of 16 atoms, magflow 0.2.0>
     """
-    found = of_potential(ensemble_of(models), _supercell(structure, repeat))
+    found = of_potential(ensemble_of(models), _supercell(to_frame(structure), repeat))
     if out is not None:
         own.write_force_constants(Path(out), [found])
     return found
@@ -218,11 +221,11 @@ def finetune(
     return task.run(progress)
 
 
-def _supercell(structure: Structural, repeat: Sequence[int]) -> Frame:
+def _supercell(frame: Frame, repeat: Sequence[int]) -> Frame:
     if len(repeat) != 3 or min(repeat) < 1:
         raise InputError("not repeats of a cell", where="repeat", seen=list(repeat), expected="three numbers from 1")
     a, b, c = repeat
-    return repeated(to_frame(structure), (a, b, c))
+    return repeated(frame, (a, b, c))
 
 
 def _opened(

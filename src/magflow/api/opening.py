@@ -18,7 +18,7 @@ from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.errors import InputError
 from magflow.io.ase_atoms import from_atoms
-from magflow.io.configuration import read_configuration
+from magflow.io.configuration import indexed, read_configuration, with_moments
 from magflow.io.findings import Findings
 from magflow.io.gather import labelled_dataset
 from magflow.io.quantities import parse_keys
@@ -72,20 +72,23 @@ def load(place: str | Path) -> PotentialEnsemble:
     return latest_ensemble(campaign.store, campaign.id)
 
 
-def to_frame(structure: Structural) -> Frame:
-    """One structure as a frame, with the moments it carries.
+def to_frame(structure: Structural, magmoms: Mapping[str, float] | None = None) -> Frame:
+    """One structure as a frame, with the moments it carries or is given.
 
     Parameters
     ----------
     structure
-        A file (extended XYZ, or what ASE reads; ``FILE@2`` is the third of several in it, ``FILE@-1`` the last), an
-        ``ase.Atoms``, a pymatgen ``Structure``, or a frame, which stays as it is. Moments, muB, are the initial moments
-        of ASE, the site property ``magmom`` of pymatgen.
+        A file (extended XYZ, POSCAR, CIF, or what ASE reads; ``FILE@2`` is the third of several in it, ``FILE@-1`` the
+        last), an ``ase.Atoms``, a pymatgen ``Structure``, or a frame. Moments, muB, are the initial moments of ASE, the
+        site property ``magmom`` of pymatgen.
+    magmoms
+        Element to the moment, muB, of its atoms, instead; parallel, along z. None: as the structure has them.
 
     Raises
     ------
     InputError
-        If the file cannot be read or holds not exactly one structure, or the structure is not periodic or disordered.
+        If the file cannot be read or holds not exactly one structure, the structure is not periodic or disordered, or
+        `magmoms` leaves out one of its elements.
 
     Examples
     --------
@@ -94,15 +97,23 @@ def to_frame(structure: Structural) -> Frame:
     >>> magflow.to_frame(bulk("Fe", cubic=True))
     <Frame Fe2 FM, 23.64 A^3, |m| up to 2.3 muB>
     """
+    frame = _opened(structure)
+    return frame if magmoms is None else with_moments(frame, magmoms, named(structure))
+
+
+def named(structure: Structural) -> str:
+    """How errors name a structure."""
+    return str(structure) if isinstance(structure, str | Path) else "structure"
+
+
+def _opened(structure: Structural) -> Frame:
     if isinstance(structure, Frame):
         return structure
     if isinstance(structure, Atoms):
         return from_atoms(structure).frame
     if isinstance(structure, str | Path):
-        file, mark, number = str(structure).rpartition("@")
-        if mark and not Path(structure).exists() and number.lstrip("-").isdigit():
-            return read_configuration(Path(file), index=int(number))
-        return read_configuration(Path(structure))
+        path, index = indexed(structure)
+        return read_configuration(path, index=index)
     return from_structure(structure)
 
 

@@ -6,11 +6,9 @@ import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
-from magflow.core.frame import Frame
+from magflow.api.opening import Models, Structural, ensemble_of, named, one_of, to_frame
 from magflow.core.protocols import WorkProgress, silent
 from magflow.core.statistics import CellMotion, Statistics
-from magflow.errors import InputError
 from magflow.explore.relaxation.held import Held
 from magflow.explore.relaxation.settings import RelaxSettings
 from magflow.studies.md.options import DEVIATION_STOP, MdOptions
@@ -28,6 +26,7 @@ def relax(
     fix: Collection[str] = (),
     pressure: float = 0.0,
     moments: str = "relax",
+    magmoms: Mapping[str, float] | None = None,
     max_moment: Mapping[str, float] | None = None,
     max_force: float = 1e-3,
     max_stress: float = 0.01,
@@ -49,6 +48,8 @@ def relax(
         Target pressure, GPa.
     moments
         ``keep``, ``relax`` from those given, or ``multi-start``: the lowest of several starts.
+    magmoms
+        Element to the moment, muB, that its atoms begin with; None: as the structure has them.
     max_moment
         Element to the bound of |m|, muB; None: the range of the fit.
     max_force, max_stress, max_magnetic_force
@@ -86,11 +87,11 @@ def relax(
     )
     task = RelaxTask.prepared(
         ensemble_of(models),
-        to_frame(structure),
+        to_frame(structure, magmoms),
         settings,
         max_moment=max_moment or {},
         multi_start=treatment is Moments.MULTI_START,
-        where=_name(structure),
+        where=named(structure),
     )
     return task.run(progress)
 
@@ -170,26 +171,6 @@ def md(
         friction, barostat_time, repeat, relax_moments_every, max_moment or {}, interval, grade_stop,
         None if deviation_stop is None or math.isinf(deviation_stop) else deviation_stop, seed,
     )  # fmt: skip
-    frame, where = _with_moments(to_frame(structure), moments), _name(structure)
-    task = MdTask.prepared(ensemble_of(models), frame, steps, options, Path(out), where=where, resume=resume)
+    frame = to_frame(structure, moments)
+    task = MdTask.prepared(ensemble_of(models), frame, steps, options, Path(out), where=named(structure), resume=resume)
     return task.run(progress)
-
-
-def _with_moments(frame: Frame, moments: Mapping[str, float] | None) -> Frame:
-    """All atoms of an element parallel, along z."""
-    if moments is None:
-        return frame
-    present = set(frame.species)
-    if set(moments) != present:
-        raise InputError(
-            "a moment is to be given for each element of the structure, 0 for one without",
-            where="moments",
-            seen=", ".join(moments) or "none",
-            expected=", ".join(sorted(present)),
-        )
-    return frame.replace(magmoms=[moments[s] for s in frame.species])
-
-
-def _name(structure: Structural) -> str:
-    """How errors name a structure."""
-    return str(structure) if isinstance(structure, str | Path) else "structure"

@@ -33,6 +33,7 @@ def validate(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     quick: bool = False,
     moments: str = Treatment.RELAXED,
+    magmoms: Mapping[str, float] | None = None,
     max_moment: Mapping[str, float] | None = None,
     references: Sequence[str | Path] = (),
     against: str = Against.REFERENCES,
@@ -59,6 +60,8 @@ def validate(
         Settings that answer within minutes; those in `settings` have the last word.
     moments
         ``relaxed`` in every configuration, ``relaxed-once``, or ``fixed`` at those given.
+    magmoms
+        Element to the moment, muB, that its atoms begin with; None: as the structures have them.
     max_moment
         Element to the bound of |m|, muB; None: the range of the fit.
     references
@@ -87,7 +90,7 @@ def validate(
     given = dict(models) if isinstance(models, Mapping) else {_label(models): models}
     task = ValidationTask(
         potentials={label: ensemble_of(one) for label, one in given.items()},
-        structures=_structures(given, structures),
+        structures=_structures(given, structures, magmoms),
         properties=asked_for(properties, settings or {}, quick=quick),
         out=Path(out),
         moments=Moments(one_of(Treatment, moments, "moments")),
@@ -120,9 +123,13 @@ def asked_for(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]], *
     return [property_of(name, dict(settings.get(name, {})), quick=quick) for name in wanted]
 
 
-def _structures(models: Mapping[str, Models], given: Mapping[str, Structural] | None) -> list[Structure]:
+def _structures(
+    models: Mapping[str, Models], given: Mapping[str, Structural] | None, magmoms: Mapping[str, float] | None
+) -> list[Structure]:
     if given is not None:
-        return [Structure(name, to_frame(structure)) for name, structure in given.items()]
+        return [Structure(name, to_frame(structure, magmoms)) for name, structure in given.items()]
+    if magmoms is not None:
+        raise InputError("the structures of a campaign have moments", where="magmoms", hint="name structures, too")
     for one in models.values():
         if isinstance(one, str | Path) and (Path(one) / IDENTITY).is_file():
             ideal = ideal_structures(CampaignDirectory.existing(Path(one)).spec)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from magflow.api.opening import Models, Structural, ensemble_of, one_of, to_frame
+from magflow.api.opening import Models, Structural, ensemble_of, named, one_of, to_frame
 from magflow.core.protocols import WorkProgress, silent
 from magflow.errors import InputError
 from magflow.explore.symmetry import reduced_formula
+from magflow.io.predictions import check_predictable
+from magflow.io.records import Record
 from magflow.io.text import read_text
 from magflow.properties.base import PointProperty, Work, property_of
 from magflow.properties.measurement import Moments
@@ -32,6 +34,7 @@ def phonons(
     mesh: float = 100.0,
     temperatures: Sequence[float] = (300.0,),
     quasi_harmonic: bool = False,
+    magmoms: Mapping[str, float] | None = None,
     max_moment: Mapping[str, float] | None = None,
     born: str | Path | None = None,
     progress: WorkProgress = silent,
@@ -61,6 +64,8 @@ def phonons(
         K.
     quasi_harmonic
         Phonons at several volumes, and with them thermal expansion.
+    magmoms
+        Element to the moment, muB, that its atoms begin with; None: as the structure has them.
     max_moment
         Element to the bound of |m|, muB; None: the range of the fit.
     born
@@ -80,7 +85,8 @@ def phonons(
     where = Path(out)
     if (where / RESULTS).exists():
         raise InputError("the directory holds results already", where=str(where), hint="name another one")
-    frame, ensemble = to_frame(structure), ensemble_of(models)
+    frame, ensemble = to_frame(structure, magmoms), ensemble_of(models)
+    check_predictable([Record(frame)], ensemble.species, magnetic=ensemble.magnetic, where=named(structure))
     given = one_of(Mode, mode, "mode") if mode is not None else None
     settings: dict[str, Any] = {
         "mode": given,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from magflow.cli.options import Json, Structure, out_option
+from magflow.cli.options import Json, Magmoms, Structure, out_option
 
 
 def displace(
@@ -19,6 +19,7 @@ def displace(
         1,
     ),
     distance: Annotated[float, typer.Option("--distance", help="Displacement of the one atom, A.")] = 0.01,
+    magmoms: Magmoms = None,
     as_json: Json = False,
 ) -> None:
     """Write a perfect supercell and the same with one atom displaced, as few frames as its symmetry allows.
@@ -31,9 +32,10 @@ def displace(
         magflow displace relaxed.extxyz --repeat 2 2 2 -o displaced.extxyz
     """
     from magflow.api import finetuning
+    from magflow.cli.inputs import magmoms_of
     from magflow.cli.printing import print_json
 
-    frames = finetuning.displace(structure, output, repeat=repeat, distance=distance)
+    frames = finetuning.displace(structure, output, repeat=repeat, distance=distance, magmoms=magmoms_of(magmoms))
     if as_json:
         print_json({"output": str(output), "frames": len(frames), "atoms": len(frames[0])})
     else:

@@ -114,3 +114,8 @@ def moments_of(texts: Sequence[str], option: str) -> dict[str, float]:
         except ValueError as error:
             raise InputError("not the moment of an element", where=option, seen=text, expected="EL=MUB") from error
     return found
+
+
+def magmoms_of(texts: Sequence[str] | None) -> dict[str, float] | None:
+    """What ``--magmoms`` gives; None if it is not there."""
+    return moments_of(texts, "--magmoms") if texts else None

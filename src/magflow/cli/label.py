@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from magflow.cli.options import Json, Keys, Resume, engines, out_option
+from magflow.cli.options import Json, Keys, Magmoms, Resume, engines, out_option
 
 if TYPE_CHECKING:
     from magflow.core.frame import Frame
@@ -23,7 +23,8 @@ SOME_FAILED = 5
 
 def label(
     frames: Annotated[
-        Path, typer.Argument(metavar="FRAMES", help="Frames, in any format that `magflow import` reads.")
+        Path,
+        typer.Argument(metavar="FRAMES", help="Frames, in any format that `magflow import` reads; FILE@0: its first."),
     ],
     output: Annotated[Path, out_option("LABELS", "What its name says: .extxyz, .cfg, a folder.")],
     engine: Annotated[
@@ -43,6 +44,7 @@ def label(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Labels at the same time.")] = 1,
     resume: Resume = False,
+    magmoms: Magmoms = None,
     keys: Keys = None,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +62,7 @@ def label(
         magflow label frames.extxyz --campaign campaign.yaml --workers 4 -o labels.extxyz
     """
     from magflow.api.opening import check_begun
+    from magflow.cli.inputs import magmoms_of
     from magflow.cli.printing import print_json
     from magflow.cli.progress import count, progress_bar
     from magflow.errors import InputError
@@ -73,7 +76,7 @@ def label(
     if output.exists() and not resume:
         raise InputError("the output is there already", where=str(output), hint="choose another name")
     source, known = _engine(engine, settings or [], campaign)
-    wanted = _frames(frames, keys or [])
+    wanted = _frames(frames, keys or [], magmoms_of(magmoms))
     spoken = known if elements is None else tuple(elements.replace(",", " ").split())
     spoken = spoken or tuple(s for frame in wanted for s in frame.species)
     task = LabelTask(tuple(wanted), source, tuple(sorted(set(spoken))), place / output.name)
@@ -110,18 +113,25 @@ def _engine(name: str | None, settings: list[str], campaign: Path | None) -> tup
     return spec.engine(), spec.system.elements
 
 
-def _frames(path: Path, keys: list[str]) -> list[Frame]:
-    """The frames of a file; of those that carry a label, the frame it was made for."""
+def _frames(place: Path, keys: list[str], magmoms: dict[str, float] | None) -> list[Frame]:
+    """The frames of a file, or one of them; of those that carry a label, the frame it was made for."""
     from magflow.cli.inputs import tell
+    from magflow.io.configuration import indexed, numbered, with_moments
     from magflow.io.findings import Findings
     from magflow.io.gather import gather
     from magflow.io.quantities import parse_keys
-    from magflow.io.sources import Wish
+    from magflow.io.sources import Wish, iter_labels
 
     findings = Findings()
-    records = gather([path], Wish(parse_keys(keys)), findings)
+    path, index = indexed(place)
+    wish = Wish(parse_keys(keys))
+    if index is None:
+        records = gather([path], wish, findings)
+    else:
+        records = [numbered(list(iter_labels(path, wish, findings)), index, str(path), findings)]
     tell(findings, extras=False)
-    return [record.frame for record in records]
+    frames = [record.frame for record in records]
+    return frames if magmoms is None else [with_moments(frame, magmoms, str(place)) for frame in frames]
 
 
 def _show(found: Labelled, said: str | None) -> None:

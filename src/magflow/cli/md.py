@@ -34,9 +34,10 @@ def md(
         int | None,
         typer.Option(metavar="STEPS", min=1, help="Steps between relaxations of the moments; default: fixed."),
     ] = None,
-    moments: Annotated[
+    magmoms: Annotated[
         list[str] | None,
         typer.Option(
+            "--magmoms",
             "--moments",
             metavar="EL=MUB",
             help="Moments the atoms begin with, muB, each element; default: those of the file.",
@@ -64,12 +65,12 @@ def md(
 
         magflow md potential start.extxyz --temperature 600 --repeat 4 4 4 -o run600
 
-        magflow md potential POSCAR --moments Fe=2.2 --moments Al=0 -o first
+        magflow md potential POSCAR --magmoms Fe=2.2,Al=0 -o first
 
         magflow md potential start.extxyz@-1 --ensemble npt --pressure 10 --relax-moments-every 50 -o squeezed
     """
     from magflow.api import simulation
-    from magflow.cli.inputs import moments_of
+    from magflow.cli.inputs import magmoms_of, moments_of
     from magflow.cli.printing import interruptible, print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.presentation.files import write_texts
@@ -83,7 +84,7 @@ def md(
             models, structure, out, ensemble=statistics, temperature=temperature, pressure=pressure, cell=cell,
             steps=steps, timestep=timestep, friction=friction, barostat_time=barostat_time, repeat=repeat,
             relax_moments_every=relax_moments_every, max_moment=moments_of(max_moment or (), "--max-moment"),
-            moments=moments_of(moments, "--moments") if moments else None,
+            moments=magmoms_of(magmoms),
             interval=interval, grade_stop=grade_stop, deviation_stop=deviation_stop, seed=seed, resume=resume,
             progress=progress,
         )  # fmt: skip

@@ -24,7 +24,7 @@ Models = Annotated[
 ]
 
 Structure = Annotated[
-    Path, typer.Argument(metavar="STRUCTURE", help="POSCAR, extended XYZ, or what ASE reads; FILE@0: its first.")
+    Path, typer.Argument(metavar="STRUCTURE", help="POSCAR, CIF, extended XYZ, or what ASE reads; FILE@0: its first.")
 ]
 
 TestLabels = Annotated[
@@ -65,6 +65,13 @@ FamilySettings = Annotated[
         metavar="KEY=VALUE",
         help="A setting of the family; may be repeated.",
         autocompletion=_settings_of_family,
+    ),
+]
+
+Magmoms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--magmoms", metavar="EL=MUB", help="Moments of the atoms, muB, each element; default: those of the file."
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from magflow.cli.options import Json, MaxMoment, Models, Structure, out_option
+from magflow.cli.options import Json, Magmoms, MaxMoment, Models, Structure, out_option
 from magflow.properties.modes import Mode
 
 FAILED = 1
@@ -38,6 +38,7 @@ def phonons(
         Path | None,
         typer.Option("--born", metavar="BORN", help="Of an insulator: phonopy's file of its Born charges."),
     ] = None,
+    magmoms: Magmoms = None,
     max_moment: MaxMoment = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +58,7 @@ def phonons(
         magflow phonons runs/feal b2.extxyz --mode adiabatic --repeat 4 4 4 -T 300 -T 600 --quasi-harmonic -o phonons
     """
     from magflow.api import vibrations as api
-    from magflow.cli.inputs import moments_of
+    from magflow.cli.inputs import magmoms_of, moments_of
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.vibrations.section import section
@@ -73,6 +74,7 @@ def phonons(
             mesh=mesh,
             temperatures=temperatures or (300.0,),
             quasi_harmonic=quasi_harmonic,
+            magmoms=magmoms_of(magmoms),
             max_moment=moments_of(max_moment or (), "--max-moment"),
             born=born,
             progress=progress,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from magflow.cli.options import Json, MaxMoment, Models, Structure, out_option
+from magflow.cli.options import Json, Magmoms, MaxMoment, Models, Structure, out_option
 from magflow.explore.relaxation.held import Held
 from magflow.studies.relax.treatment import Moments
 
@@ -23,6 +23,7 @@ def relax(
     moments: Annotated[
         Moments, typer.Option("--moments", help="keep, relax from those given, or the lowest of several starts.")
     ] = Moments.RELAX,
+    magmoms: Magmoms = None,
     max_moment: MaxMoment = None,
     max_force: Annotated[float, typer.Option(help="Largest force left, eV/A.")] = 1e-3,
     max_stress: Annotated[float, typer.Option(help="Largest stress left beyond the target, GPa.")] = 0.01,
@@ -45,12 +46,14 @@ def relax(
 
     Examples:
 
-        magflow relax potential POSCAR --moments multi-start -o relaxed.extxyz
+        magflow relax potential POSCAR --magmoms Fe=2.2,Al=0 -o relaxed.extxyz
+
+        magflow relax potential POSCAR --moments multi-start -o lowest.extxyz
 
         magflow relax runs/feal_quick start.extxyz --fix shape --pressure 10 --trajectory path.extxyz
     """
     from magflow.api import simulation
-    from magflow.cli.inputs import moments_of, require_extxyz
+    from magflow.cli.inputs import magmoms_of, moments_of, require_extxyz
     from magflow.cli.printing import print_json, print_section
     from magflow.cli.progress import progress_bar
     from magflow.studies.relax.section import section
@@ -64,6 +67,7 @@ def relax(
             fix=fix or (),
             pressure=pressure,
             moments=moments,
+            magmoms=magmoms_of(magmoms),
             max_moment=moments_of(max_moment or (), "--max-moment"),
             max_force=max_force,
             max_stress=max_stress,

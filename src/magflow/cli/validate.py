@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from magflow.cli.options import Json, MaxMoment, Resume, out_option
+from magflow.cli.options import Json, Magmoms, MaxMoment, Resume, out_option
 from magflow.studies.validate.choices import Against, Treatment
 
 if TYPE_CHECKING:
     from magflow.studies.validate.result import Validation
 
 FAILED = 1
-"""Exit code when a property has no answer on a potential."""
+"""Exit code when a property has no answer on a potential, or nothing could be measured."""
 
 
 def validate(
@@ -39,6 +39,7 @@ def validate(
     moments: Annotated[
         Treatment, typer.Option("--moments", help="At rest in every configuration, in the first, or as given.")
     ] = Treatment.RELAXED,
+    magmoms: Magmoms = None,
     max_moment: MaxMoment = None,
     references: Annotated[
         list[Path] | None,
@@ -69,7 +70,7 @@ def validate(
     its unit, its statistical error, the spread over the members of the ensemble, and the share of the configurations
     that lie outside the training domain. Several potentials are set side by side. The output directory gets
     `validation.html`, `values.csv` and `results.json`; `magflow report` shows what lies in a campaign's directory.
-    Ctrl-C and `kill -9` lose little: the same command with `--resume` goes on. Exit code 1: a property has no answer.
+    Ctrl-C and `kill -9` lose little: the same command with `--resume` goes on. Exit code 1: a property has no answer, or nothing could be measured.
 
     Examples:
 
@@ -80,7 +81,7 @@ def validate(
         magflow validate DP-NM=nm DP-M=m -s bcc-Fe=fe.extxyz --properties thermal,viscosity -o dichotomy
     """
     from magflow.api import validation as api
-    from magflow.cli.inputs import moments_of
+    from magflow.cli.inputs import magmoms_of, moments_of
     from magflow.cli.printing import interruptible, print_json
     from magflow.cli.progress import progress_bar
     from magflow.studies.validate.files import FILES
@@ -97,6 +98,7 @@ def validate(
             settings=_settings(settings or []),
             quick=quick,
             moments=moments,
+            magmoms=magmoms_of(magmoms),
             max_moment=moments_of(max_moment or (), "--max-moment"),
             references=references or (),
             against=against,
@@ -109,7 +111,7 @@ def validate(
         print_json({"files": {name: str(where / name) for name in FILES}, **found.as_dict()})
     else:
         _show(found, where)
-    if found.failures:
+    if found.failures or not found.found:
         raise typer.Exit(FAILED)
 
 

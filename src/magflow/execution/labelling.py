@@ -100,7 +100,7 @@ class LabelTask:
             raise InputError(
                 f"{self.engine.kind} labels need moments",
                 seen=f"{bare} of {len(frames)} frames without",
-                hint="add a column magmoms (muB), or ask for kind=non-magnetic",
+                hint="add a column magmoms (muB), say --magmoms EL=MUB,.., or ask for kind=non-magnetic",
             )
         if not frames:
             raise InputError("there are no frames to label")

@@ -48,11 +48,10 @@ def check_predictable(records: Sequence[Record], species: Sequence[str], *, magn
             )
         if magnetic and record.frame.magmoms is None:
             raise InputError(
-                "the column magmoms is missing",
-                where=f"{where}: frame {i}",
-                expected="magmoms:R:1 (collinear) or magmoms:R:3, muB",
-                hint="give every atom the moment it is to be evaluated at (ASE: set_initial_magnetic_moments); "
-                "nothing is guessed",
+                "the moments are missing",
+                where=f"{where}: frame {i}" if len(records) > 1 else where,
+                expected="a column magmoms, muB (extended XYZ), or initial magnetic moments (ASE)",
+                hint="nothing is guessed: --magmoms EL=MUB,.. gives all atoms of an element the same one",
             )
 
 

@@ -1,4 +1,7 @@
-"""Labelled frames from a file or folder of any format: recognised by content, read by the one reader of the format."""
+"""Labelled frames from a file or folder of any format, read by the one reader of the format.
+
+Formats are recognised by content; a crystal without a label by its name, since a POSCAR may begin with anything.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from magflow.core import plugins
 from magflow.core.label import LevelOfTheory
 from magflow.errors import InputError
 from magflow.io.ase_files import iter_ase
+from magflow.io.configuration import crystal_format, iter_configurations
 from magflow.io.deepmd import iter_deepmd
 from magflow.io.extxyz import iter_extxyz
 from magflow.io.findings import Findings
@@ -213,6 +217,11 @@ def _is_pymatgen(path: Path, head: bytes) -> bool:
 
 _NAMES = frozenset({"keys", "virial_sign"})
 SOURCES = {
+    "crystal": Source(
+        "a structure (POSCAR, CIF)",
+        lambda path, _: not path.is_dir() and crystal_format(path) is not None,
+        lambda path, _, findings: iter_configurations(path, findings, labels=True),
+    ),
     "deepmd": Source("a folder of DeePMD systems", _is_deepmd, _deepmd, frozenset({"elements"})),
     "mlip-cfg": Source(
         "an MLIP .cfg file",

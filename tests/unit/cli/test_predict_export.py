@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import ase.build
 import ase.io
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ FE = (
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (":magmoms:R:1\nFe 0 0 0 2\nFe 1.4 1.4 1.4 2", "\nFe 0 0 0\nFe 1.4 1.4 1.4", "the column magmoms is missing"),
+        (":magmoms:R:1\nFe 0 0 0 2\nFe 1.4 1.4 1.4 2", "\nFe 0 0 0\nFe 1.4 1.4 1.4", "the moments are missing"),
         ("Fe 1.4", "Ni 1.4", "does not know"),
         ("Fe 1.4", "Xq 1.4", "unknown element"),
         ("1.4 2", "nan 2", "not finite"),
@@ -149,6 +150,28 @@ def test_the_frame_that_cannot_be_predicted_is_named(models, tmp_path, old, new,
     assert message in result.stderr
     assert f"{path}: frame 2" in result.stderr
     assert not (tmp_path / "out.xyz").exists()
+
+
+def test_a_poscar_is_predicted_at_the_moments_it_is_given(models, tmp_path):
+    atoms = ase.build.bulk("Fe", a=2.8, cubic=True)
+    ase.io.write(tmp_path / "POSCAR", atoms, format="vasp")
+    bare = predict(models, tmp_path / "POSCAR", tmp_path / "out.xyz")
+    assert bare.exit_code == 2 and bare.stderr.count("\n") == 1
+    assert "the moments are missing" in bare.stderr and "--magmoms EL=MUB" in bare.stderr
+    given = predict(models, tmp_path / "POSCAR", tmp_path / "out.xyz", "--magmoms", "Fe=1.9,Al=0")
+    assert given.exit_code == 0, given.output
+    frame = Frame(("Fe", "Fe"), atoms.cell[:], atoms.positions, [1.9, 1.9])
+    (energy,) = PotentialEnsemble.load(models).predict([frame]).mean.energy
+    out = ase.io.read(tmp_path / "out.xyz")
+    assert out.get_potential_energy() == pytest.approx(energy, rel=1e-12)
+    assert out.get_magnetic_moments().tolist() == [1.9, 1.9]
+
+
+def test_one_frame_of_several_is_predicted(models, dataset, tmp_path):
+    write_extxyz(tmp_path / "in.xyz", dataset)
+    assert predict(models, f"{tmp_path / 'in.xyz'}@-1", tmp_path / "out.xyz").exit_code == 0
+    (out,) = ase.io.read(tmp_path / "out.xyz", ":")
+    assert np.allclose(out.positions, list(dataset)[-1].frame.positions)
 
 
 def test_what_is_no_ensemble(dataset, models, tmp_path):

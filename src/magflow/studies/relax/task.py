@@ -71,7 +71,7 @@ class RelaxTask:
                 "the structure has no moments",
                 where=where,
                 expected="a column magmoms, muB (extended XYZ)",
-                hint="nothing is guessed: give them, or search with --moments multi-start",
+                hint="nothing is guessed: --magmoms EL=MUB,.. gives them, --moments multi-start searches",
             )
         check_predictable([Record(frame)], ensemble.species, magnetic=False, where=where)
         free = ensemble.magnetic and Held.MOMENTS not in settings.held
