@@ -28,7 +28,8 @@ def predict(
     `energy` (eV), `stress` (eV/A^3, positive in tension), `extrapolation_grade` (above 2: outside the training set,
     as is a frame with a calibrated deviation of a force above 0.3 eV/A);
     per atom: `forces` (eV/A) and `magnetic_forces` (eV/muB); and for each quantity its `_deviation`, the calibrated
-    spread of the ensemble. Labels in the input are kept under names that begin with `reference_`.
+    spread of the ensemble. Labels in the input are kept under names that begin with `reference_`,
+    and the errors on them are printed.
 
     Examples:
 
@@ -49,8 +50,9 @@ def predict(
     from magflow.io.configuration import read_configurations, with_moments
     from magflow.io.extxyz import write_extxyz
     from magflow.io.findings import Findings
-    from magflow.io.predictions import check_predictable, evaluate, predicted_records, summary
+    from magflow.io.predictions import check_predictable, evaluate, predicted_records, reference_errors, summary
     from magflow.potentials.limits import grades_of
+    from magflow.presentation.quantities import shown
 
     require_extxyz(output)
     findings = Findings()
@@ -66,11 +68,13 @@ def predict(
     prediction = evaluate(ensemble, records, where=str(frames))
     grades = grades_of(ensemble, wanted)
     write_extxyz(output, predicted_records(records, prediction, grades=grades))
-    told = summary(prediction, grades)
+    told, errors = summary(prediction, grades), reference_errors(records, prediction)
     if as_json:
-        print_json({"output": str(output), **told})
-    else:
-        typer.echo(f"wrote {output}: {_sentence(told)}")
+        print_json({"output": str(output), **told, "rmse": errors})
+        return
+    typer.echo(f"wrote {output}: {_sentence(told)}")
+    if errors:
+        typer.echo("RMSE on their labels: " + ", ".join(shown(name, error) for name, error in errors.items()))
 
 
 def _sentence(told: dict[str, Any]) -> str:

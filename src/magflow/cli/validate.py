@@ -70,7 +70,8 @@ def validate(
     its unit, its statistical error, the spread over the members of the ensemble, and the share of the configurations
     that lie outside the training domain. Several potentials are set side by side. The output directory gets
     `validation.html`, `values.csv` and `results.json`; `magflow report` shows what lies in a campaign's directory.
-    Ctrl-C and `kill -9` lose little: the same command with `--resume` goes on. Exit code 1: a property has no answer, or nothing could be measured.
+    Ctrl-C and `kill -9` lose little: the same command with `--resume` goes on. Exit code 1: a property has no answer,
+    or nothing could be measured.
 
     Examples:
 

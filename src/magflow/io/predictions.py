@@ -12,12 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from magflow.core.prediction import QUANTITIES, EnsemblePrediction
+from magflow.core.comparison import rmse
+from magflow.core.label import LabeledFrame
+from magflow.core.prediction import QUANTITIES, EnsemblePrediction, concatenate
 from magflow.core.protocols import Ensemble
 from magflow.core.types import BoolArray, FloatArray
-from magflow.core.units import tensor
+from magflow.core.units import tensor, voigt
 from magflow.errors import InputError
-from magflow.io.records import Record, located
+from magflow.io.reading import REFERENCE
+from magflow.io.records import Record, build_label, located
 
 DEVIATION = "_deviation"
 GRADE = "extrapolation_grade"
@@ -106,6 +109,47 @@ def predicted_records(
 def _shaped(vectors: FloatArray, record: Record) -> np.ndarray:
     """(N, 3), or the z components where the frame gave its moments as (N,)."""
     return vectors if record.vector_moments else vectors[:, 2]
+
+
+def reference_errors(records: Sequence[Record], prediction: EnsemblePrediction) -> dict[str, float]:
+    """Quantity to RMSE of the mean (:func:`magflow.core.comparison.rmse`) on the labels that the frames were read with.
+
+    Those are the values under names that begin with ``reference_``; frames without an energy have none.
+
+    Raises
+    ------
+    InputError
+        If such values have a wrong shape or are not finite; names the frame, counted from 1.
+    """
+    labels, means, deviations = [], [], []
+    for i, record in enumerate(records):
+        if REFERENCE + "energy" in record.info:
+            with located(f"frame {i + 1}"):
+                labels.append(_reference(record))
+            means.append(prediction.mean.frame(i))
+            deviations.append(prediction.deviation.frame(i))
+    return rmse(EnsemblePrediction(concatenate(means), concatenate(deviations)), labels) if labels else {}
+
+
+def _reference(record: Record) -> LabeledFrame:
+    """A frame with the label that it was read with."""
+    n, given = len(record.frame), {**record.info, **record.columns}
+    stress, forces = given.get(REFERENCE + "stress"), given.get(REFERENCE + "forces")
+    magnetic = given.get(REFERENCE + "magnetic_forces")
+    label = build_label(
+        record.frame,
+        energy=given[REFERENCE + "energy"],
+        level_of_theory=None,
+        forces=forces,
+        stress=None if stress is None else voigt(np.reshape(stress, (3, 3))),
+        magnetic_forces=None if magnetic is None else _vectors(magnetic, n),
+    )
+    return LabeledFrame(record.frame, label)
+
+
+def _vectors(column: np.ndarray, n: int) -> FloatArray:
+    """(N, 3) of components along z or of vectors."""
+    return np.column_stack([np.zeros((n, 2)), column]) if np.ndim(column) == 1 else column
 
 
 def outside(prediction: EnsemblePrediction, grades: FloatArray | None) -> BoolArray:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from magflow.cli.app import app
 from magflow.core.calibration import Calibration
+from magflow.core.comparison import rmse
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
@@ -80,6 +81,20 @@ def test_predictions_are_the_ensembles(models, dataset, tmp_path):
         assert atoms.info["reference_energy"] == item.label.energy
         assert np.allclose(atoms.arrays["reference_forces"], item.label.forces)
         assert "magflow_label" not in str(atoms.info)
+
+
+def test_errors_on_the_labels_that_are_there_are_told(models, dataset, tmp_path):
+    write_extxyz(tmp_path / "in.xyz", [*dataset[:20], *(item.configuration for item in dataset[20:])])
+    result = predict(models, tmp_path / "in.xyz", tmp_path / "out.xyz", "--json")
+    labels = [LabeledFrame(item.configuration, item.label) for item in dataset[:20]]
+    expected = rmse(PotentialEnsemble.load(models).predict([item.frame for item in labels]), labels)
+    told = json.loads(result.stdout)["rmse"]
+    assert set(told) == set(expected) == {"energy", "forces", "stress", "magnetic_forces"}
+    assert told == pytest.approx(expected)
+    said = predict(models, tmp_path / "in.xyz", tmp_path / "out.xyz").stdout
+    assert f"RMSE on their labels: energy {1e3 * told['energy']:.3g} meV/atom, forces" in said
+    write_extxyz(tmp_path / "bare.xyz", [item.configuration for item in dataset])
+    assert "RMSE" not in predict(models, tmp_path / "bare.xyz", tmp_path / "out.xyz").stdout
 
 
 def test_raw_deviations_are_not_calibrated(models, dataset, tmp_path):
