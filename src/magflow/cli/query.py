@@ -69,15 +69,50 @@ class OutputFormat(StrEnum):
     EXTXYZ = "extxyz"
 
 
+def _known_fields(context: typer.Context) -> list[str]:
+    """The fields of what is listed, of the campaign that stands before on the command line."""
+    from pathlib import Path
+
+    from magflow.api.answers import answer
+    from magflow.campaign.directory import CampaignDirectory
+    from magflow.errors import MagflowError
+    from magflow.stores.questions import Question
+
+    directory, what = (*context.args, "", "")[:2]  # an option that waits for its value leaves arguments unassigned
+    if what not in set(What):
+        return []
+    try:
+        found = answer(CampaignDirectory.existing(Path(directory)), what, Question(limit=1))
+    except MagflowError:
+        found = []  # what is wrong with the campaign is said once the command runs
+    return list(found[0]) if found else COLUMNS[What(what)].split(",")
+
+
+def _field_list(context: typer.Context, incomplete: str) -> list[str]:
+    """The fields that may come after those that stand there with commas."""
+    before = incomplete.rpartition(",")[0]
+    taken = before.split(",")
+    return [f"{before},{name}" if before else name for name in _known_fields(context) if name not in taken]
+
+
 def query(
     directory: Campaign,
     what: Annotated[What, typer.Argument(help="What to list.")],
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="'KEY OP VALUE'", help="Condition, repeatable; OP: = != < <= > >= in ~."),
+        typer.Option(
+            "--where",
+            metavar="'KEY OP VALUE'",
+            help="Condition, repeatable; OP: = != < <= > >= in ~.",
+            autocompletion=_known_fields,
+        ),
     ] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="Field; a leading - reverses.")] = None,
-    fields: Annotated[str | None, typer.Option("--fields", help="Columns, separated by commas.")] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", help="Field; a leading - reverses.", autocompletion=_known_fields)
+    ] = None,
+    fields: Annotated[
+        str | None, typer.Option("--fields", help="Columns, separated by commas.", autocompletion=_field_list)
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Rows at most; 0: all.")] = 0,
     form: Annotated[OutputFormat, typer.Option("--format", "-f", help="Form of the output.")] = OutputFormat.TABLE,
     as_json: Json = False,

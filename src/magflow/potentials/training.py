@@ -29,7 +29,7 @@ from magflow.core.protocols import FitReport, NeedsStart, PotentialFamily
 from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.errors import InputError, MagflowError
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.potentials.members import fit_member
+from magflow.potentials.members import fit_member, member_seed
 
 TASK, MODEL, REPORT = "task.json", "model.bin", "report.json"
 
@@ -197,11 +197,13 @@ def _collect(task: EnsembleTask, workdir: Path) -> tuple[PotentialEnsemble, list
     metadata = {
         "settings": task.family.model_dump(mode="json"),
         "seed": task.seed,
-        "seeds": [task.seed_of(k) for k in range(task.members)],
+        "member_seeds": [member_seed(task.seed_of(k), k) for k in range(task.members)],
         "dataset": task.dataset.fingerprint,
         "n_labels": len(task.dataset),
         "levels_of_theory": [level.as_dict() for level in task.dataset.levels_of_theory],
     }
+    if task.seeds:
+        metadata["seeds"] = list(task.seeds)
     if task.force_constants:
         metadata["force_constants"] = [constants.label_id for constants in task.force_constants]
     ensemble = PotentialEnsemble(tuple(potentials), task.family.name, metadata=metadata, uncertainty=task.uncertainty)

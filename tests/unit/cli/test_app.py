@@ -94,16 +94,21 @@ def test_who_takes_something_out_of_a_campaign_neither(tmp_path, words):
     assert not (WORK - TAKING_OUT) & imported
 
 
+def kept_campaign(folder: Path) -> None:
+    """Put a campaign of an older release into `folder`."""
+    kept = Path(__file__).parents[2] / "past" / "0.1-half-done"
+    for name in ("campaign.yaml", "campaign.json"):
+        (folder / name).write_bytes((kept / name).read_bytes())
+    (folder / "campaign.db").write_bytes(gzip.decompress((kept / "campaign.db.gz").read_bytes()))
+
+
 def said_and_imported(tmp_path: Path, words: list[str]) -> tuple[list[str], set[str]]:
     """What a command about a half-done campaign prints, in a process of its own, and the modules it imports there.
 
     PyTorch is a stand-in: vesin imports it where it is there, and took seconds.
     """
     (tmp_path / "torch.py").write_text("")
-    kept = Path(__file__).parents[2] / "past" / "0.1-half-done"
-    for name in ("campaign.yaml", "campaign.json"):
-        (tmp_path / name).write_bytes((kept / name).read_bytes())
-    (tmp_path / "campaign.db").write_bytes(gzip.decompress((kept / "campaign.db.gz").read_bytes()))
+    kept_campaign(tmp_path)
     words = [word.replace("DIR", str(tmp_path)) for word in words]
     code = (
         f"import sys; sys.argv = ['magflow', *{words}]\n"
@@ -126,6 +131,10 @@ def said_and_imported(tmp_path: Path, words: list[str]) -> tuple[list[str], set[
         ("train x --family mm", {"mmtp"}),
         ("train x --family sgp --set mm", {"mmtp="}),
         ("label x --engine spin", {"spin-lattice"}),
+        ("query nowhere labels --where form", {"formula"}),
+        ("query nowhere frames --fields formula,vol", {"formula,volume"}),
+        ("query nowhere jobs --sort wa", {"wall_seconds"}),
+        ("query nowhere nothing --where form", set()),
     ],
 )
 def test_a_shell_completes_names(typed, completed):
@@ -134,6 +143,16 @@ def test_a_shell_completes_names(typed, completed):
     program = Path(sys.executable).parent / "magflow"
     done = subprocess.run([program], capture_output=True, text=True, env=os.environ | asked, check=False)
     assert set(done.stdout.split()) == completed, done.stderr
+
+
+def test_a_shell_completes_the_fields_of_a_campaign(tmp_path, monkeypatch, capsys):
+    kept_campaign(tmp_path)
+    asked = {"COMP_WORDS": f"magflow query {tmp_path} labels --where 'level_of", "COMP_CWORD": "5"}
+    for name, value in {"_MAGFLOW_COMPLETE": "complete_bash", **asked}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        app(prog_name="magflow")
+    assert capsys.readouterr().out.split() == ["level_of_theory", "level_of_theory_id"]
 
 
 def test_no_arguments_is_help():

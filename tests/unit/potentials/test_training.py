@@ -15,6 +15,7 @@ from magflow.core.label import Cost
 from magflow.core.protocols import FitReport
 from magflow.potentials import training
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.members import member_seed
 from magflow.potentials.mmtp import MmtpFamily
 from magflow.potentials.training import MODEL, REPORT, EnsembleTask, train_ensemble
 
@@ -62,3 +63,17 @@ def test_each_member_starts_from_its_own_and_is_finished_once_its_report_is_ther
     assert started == list(START.members)
     assert written[1:] == [MODEL, REPORT] * 2
     assert [m.to_bytes() for m in ensemble.members] == [m.to_bytes() for m in START.members]
+
+
+@pytest.mark.parametrize("seeds", [(), (4, 9)])
+def test_an_ensemble_names_the_seed_that_each_member_was_fitted_with(tmp_path, monkeypatch, seeds):
+    drawn: list[int] = []
+
+    def fit(family, dataset, *, seed, member, start, **how):
+        drawn.append(member_seed(seed, member))
+        return start, FitReport(converged=True, iterations=1, rmse={}, cost=Cost(1.0, 1.0))
+
+    monkeypatch.setattr(training, "fit_member", fit)
+    ensemble, _ = train_ensemble(replace(TASK, seeds=seeds), tmp_path)
+    assert ensemble.metadata["member_seeds"] == drawn and len(set(drawn)) == 2
+    assert ensemble.metadata.get("seeds", []) == list(seeds)
