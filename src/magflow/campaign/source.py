@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.parser import Parser
 
 from magflow.errors import InputError
 
@@ -100,9 +102,10 @@ def parse_source(text: str, name: str) -> Source:
     def refuse(line: int, seen: str, expected: str, hint: str | None = None) -> CampaignFileError:
         return CampaignFileError(name, (Problem(line, "", seen, expected, hint),))
 
+    reader = YAML(typ="safe", pure=True)
+    reader.Parser = partial(_GuardedParser, refuse)
     try:
-        _refuse_events(text, refuse)
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = reader.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         seen = str(error.problem or error.context or "something that is not YAML")
@@ -118,23 +121,33 @@ def parse_source(text: str, name: str) -> Source:
     return Source(data, builder.lines)
 
 
-def _refuse_events(text: str, refuse: Any) -> None:
-    """Stop at the first thing that could make a small file large, deep or dangerous, before anything is built."""
-    depth = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+class _GuardedParser(Parser):
+    """A parser that stops at the first thing that could make a small file large, deep or dangerous.
+
+    What takes its events builds as it takes them, so nothing of the kind is ever built.
+    """
+
+    def __init__(self, refuse: Callable[..., CampaignFileError], loader: Any) -> None:
+        super().__init__(loader)
+        self._refuse = refuse
+        self._depth = 0
+
+    def get_event(self) -> Any:
+        event = super().get_event()
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
-            raise refuse(line, f"the alias *{event.anchor}", "plain values", "write the value out")
+            raise self._refuse(line, f"the alias *{event.anchor}", "plain values", "write the value out")
         if isinstance(event, CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise refuse(line, f"values nested deeper than {MAX_DEPTH}", "a campaign file")
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise self._refuse(line, f"values nested deeper than {MAX_DEPTH}", "a campaign file")
         if isinstance(event, CollectionEndEvent):
-            depth -= 1
+            self._depth -= 1
         tag = getattr(event, "tag", None) if isinstance(event, NodeEvent) else None
         implicit = any(event.implicit) if isinstance(event, ScalarEvent) else getattr(event, "implicit", True)
         if tag and not implicit:
-            raise refuse(line, f"the tag {tag}", "plain values without tags", "remove the tag")
+            raise self._refuse(line, f"the tag {tag}", "plain values without tags", "remove the tag")
+        return event
 
 
 def _kind(node: Node) -> str:
