@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,13 +19,17 @@ from magflow.core.label import Label, LabeledFrame
 from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.deepmd import read_deepmd
+from magflow.io.deepmd_writer import write_deepmd
 from magflow.io.records import labeled_frames, unspecified_level
 from magflow.potentials.deepmd import DeepmdPotential, DpFamily, DpSpinFamily
 from magflow.potentials.deepmd.curve import read_curve
+from magflow.potentials.deepmd.inputs import TRAIN, training_input
+from magflow.potentials.deepmd.program import DEEPMD_KIT
 
 pytestmark = [pytest.mark.deepmd, pytest.mark.slow, pytest.mark.usefixtures("deepmd_kit")]
 
 NIO = ("Ni", "O")
+NAMES = ("Al", "Fe")
 NET = {"descriptor_neurons": (8, 16), "fitting_neurons": (32, 32), "batch_atoms": 32}
 SPIN_NET = {
     "cutoff": 4.0,
@@ -282,6 +288,79 @@ class TestPretrained:
             fit(DpFamily(pretrained=tmp_path / "text.pt", **self.STILL))
         with pytest.raises(InputError, match=r"does not fit"):
             DpSpinFamily(pretrained=file, **self.STILL).fit(magnetic_iron(2), elements=("Fe",), seed=1)
+
+
+HEADS = {"alloys": 1.0, "metals": 3.0}
+"""Branches of one model, and how much stiffer the spring is in the labels of each."""
+
+
+@pytest.fixture(scope="module")
+def branched(tmp_path_factory, deepmd_kit) -> tuple[Path, dict[str, np.ndarray]]:
+    """What `dp train` leaves of two models on one descriptor, and the energies that deepmd-kit has from each."""
+    directory = tmp_path_factory.mktemp("branched")
+    systems = {head: write_deepmd(directory / head, stiffer(factor), NAMES)[0] for head, factor in HEADS.items()}
+    (directory / "input.json").write_text(json.dumps(two_branches(systems)))
+    deepmd("--pt", "train", "input.json", "--skip-neighbor-stat", within=directory)
+    file, said = directory / "model.ckpt-60.pt", {}
+    asked = systems["alloys"]
+    for head in HEADS:
+        deepmd("test", "-m", file.name, "--head", head, "-s", str(asked), "-d", head, within=directory)
+        said[head] = np.loadtxt(directory / f"{head}.e.out")[:, 1]
+    return file, said
+
+
+def two_branches(systems: Mapping[str, Path]) -> dict[str, object]:
+    """The input of a training whose branches share elements and descriptor."""
+    family = DpFamily(**messages("dpa3", steps=60, interval=60, learning_rate=(3e-3, 1e-3)))
+    form = family.form(rattled_iron(12), NAMES)
+    content = training_input(family, form, {TRAIN: []}, "", 1, freeze_descriptor=False)
+    model, loss, data = content.pop("model"), content.pop("loss"), content["training"].pop("training_data")
+    branch = {**model, "type_map": "elements", "descriptor": "reads"}
+    shared = {"elements": model["type_map"], "reads": model["descriptor"]}
+    parts = {head: {"training_data": {**data, "systems": [str(system)]}} for head, system in systems.items()}
+    training = {**content["training"], "model_prob": dict.fromkeys(systems, 0.5), "data_dict": parts}
+    sections = {"model": {"shared_dict": shared, "model_dict": dict.fromkeys(systems, branch)}, "training": training}
+    return {**content, **sections, "loss_dict": dict.fromkeys(systems, loss)}
+
+
+def stiffer(factor: float) -> list[LabeledFrame]:
+    """The labels of :func:`rattled_iron`, with a spring that is `factor` times as stiff."""
+    items = []
+    for item in rattled_iron(12):
+        energy, forces = factor * (item.label.energy + 8.0) - 8.0, factor * item.label.forces
+        items.append(LabeledFrame(item.frame, Label(item.frame.frame_id, LEVEL, energy=energy, forces=forces)))
+    return items
+
+
+def deepmd(*arguments: str, within: Path) -> None:
+    """Run deepmd-kit's own command line."""
+    options = {"cwd": within, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with DEEPMD_KIT.start(DEEPMD_KIT.command("train", *arguments), **options) as process:
+        said, _ = process.communicate()
+    assert process.returncode == 0, said.decode()[-2000:]
+
+
+class TestBranches:
+    """Fits that begin with one of several models that share a descriptor."""
+
+    STILL: ClassVar = TestPretrained.STILL
+
+    @pytest.mark.parametrize("head", HEADS)
+    def test_the_branch_that_is_named_is_where_a_fit_begins(self, branched, head):
+        file, said = branched
+        begun, _ = DpFamily(pretrained=file, branch=head, **self.STILL).fit(rattled_iron(12), elements=("Fe",), seed=3)
+        found = begun.predict([item.frame for item in rattled_iron(12)])
+        np.testing.assert_allclose(found.energy, said[head], atol=1e-5)
+
+    def test_branches_say_different_things(self, branched):
+        _, said = branched
+        assert np.abs(said["alloys"] - said["metals"]).max() > 1e-3
+
+    @pytest.mark.parametrize(("branch", "problem"), [(None, "has several branches"), ("oxides", "has no such branch")])
+    def test_a_branch_that_is_not_there_is_one_line_that_names_those_there_are(self, branched, branch, problem):
+        file, _ = branched
+        with pytest.raises(InputError, match=rf"{problem}.*expected: alloys, metals"):
+            DpFamily(pretrained=file, branch=branch, **self.STILL).fit(rattled_iron(2), elements=("Fe",), seed=1)
 
 
 KILLED = """
