@@ -15,8 +15,9 @@ import pytest
 from magflow.core.label import LabeledFrame
 from magflow.errors import InputError
 from magflow.potentials.nequip import NequipPotential, NequipSpinFamily
-from magflow.potentials.nequip.curve import read_curve
 from magflow.potentials.nequip.program import NEQUIP
+from magflow.potentials.outside.curve import read_curve
+from magflow.potentials.outside.process import LAUNCH
 from magflow.testing.springs import ELEMENTS, spring_constants, springs, two_atoms
 
 pytestmark = [pytest.mark.nequip, pytest.mark.slow, pytest.mark.usefixtures("nequip")]
@@ -76,14 +77,14 @@ def test_force_constants_are_learnt_and_labels_not_forgotten(start, whole):
 GRADIENT = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import numpy as np, torch
-from finetune import Finetuning
-tuning = Finetuning(json.loads(Path("finetune.json").read_text()))
+from finetune import tuning
+tuning = tuning(Path("finetune.json"))
 torch.manual_seed(0)
 
 def loss():
-    errors = tuning._crystal_errors(np.random.default_rng(0)) | tuning._label_errors(np.random.default_rng(1))
+    errors = tuning.crystal_errors(np.random.default_rng(0)) | tuning.label_errors(np.random.default_rng(1))
     return sum(tuning.said["weights"][name] * error for name, error in errors.items())
 
 worst, n = 0.0, 0
@@ -108,9 +109,9 @@ def test_the_gradient_of_the_loss_is_that_of_differences(start, tmp_path):
     tuned(start, tmp_path, NequipSpinFamily(**NET, **LEARN, finetuning={**TUNE, "turns": 1}))
     (directory,) = tmp_path.glob("training-*")
     (directory / "checkpoint.npz").unlink()
-    runtime = str(NEQUIP.backend.parent)
+    runtime = [str(NEQUIP.backend.parent), str(LAUNCH.with_name("runtime"))]
     done = subprocess.run(
-        [NEQUIP.python, "-c", GRADIENT, runtime], cwd=directory, capture_output=True, text=True, check=True
+        [NEQUIP.python, "-c", GRADIENT, *runtime], cwd=directory, capture_output=True, text=True, check=True
     )
     worst, parameters = json.loads(done.stdout.splitlines()[-1])
     assert worst < 1e-5 and parameters > 5

@@ -18,7 +18,7 @@ from magflow.core.units import tensor
 from magflow.errors import InputError
 from magflow.io.records import unspecified_level
 from magflow.potentials.nequip import NequipFamily, NequipPotential, NequipSpinFamily
-from magflow.potentials.nequip.curve import read_curve
+from magflow.potentials.outside.curve import read_curve
 from magflow.testing.springs import ELEMENTS, springs, two_atoms
 
 pytestmark = [pytest.mark.nequip, pytest.mark.slow, pytest.mark.usefixtures("nequip")]

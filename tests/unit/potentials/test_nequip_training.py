@@ -15,8 +15,9 @@ import pytest
 
 from magflow.errors import InputError, MissingToolError, StoreError
 from magflow.potentials.nequip import training
-from magflow.potentials.nequip.curve import read_curve
 from magflow.potentials.nequip.program import ALLEGRO, NEQUIP
+from magflow.potentials.outside.curve import read_curve
+from magflow.potentials.outside.trained import tune
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_a_fine_tuning_is_followed_and_done_once(fake_nequip, directory):
     fake_nequip("")
     told = []
     for _ in range(2):
-        tuned = training.finetune(directory, turns=20, progress=lambda f, text: told.append(text))
+        tuned = tune(NEQUIP, directory, turns=20, progress=lambda f, text: told.append(text))
     assert tuned.parameters["weights"].tolist() == [20.0] * 3 and calls(directory) == [["finetune.json"]]
     assert tuned.epoch == 20 and not tuned.stopped_early
     assert told[-1] == "turn 20: force constants 2 eV/A^2, 40 meV/A"
@@ -141,7 +142,7 @@ def test_a_fine_tuning_is_followed_and_done_once(fake_nequip, directory):
 def test_a_fine_tuning_that_diverges_says_so(fake_nequip, directory, mode):
     fake_nequip(mode)
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
-        training.finetune(directory, turns=20)
+        tune(NEQUIP, directory, turns=20)
 
 
 def test_of_an_epoch_made_twice_the_second_counts(directory):

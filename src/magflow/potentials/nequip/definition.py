@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from magflow.core.label import LabeledFrame
-from magflow.core.types import FloatArray
 from magflow.errors import InputError
 from magflow.potentials.nequip.graph import closest
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.settings import NequipSettings
-from magflow.potentials.outside.labels import largest_moments
+from magflow.potentials.outside.labels import atomic_energies, largest_moments
 
 FORM = ("species", "cutoff", "precision", "network")
 """What a network and the one its training starts from have to share; all else follows from the labels."""
@@ -48,7 +46,7 @@ def definition(
         "network": dict(network),
         "neighbours": max(float(arrays["pairs"].sum() / arrays["counts"].sum()), 1.0),
         "energy_scale": _scale(arrays),
-        "energy_shifts": [round(e, 9) for e in _shifts(items, species, arrays["energy"]).tolist()],
+        "energy_shifts": [round(e, 9) for e in atomic_energies(items, species, arrays["energy"]).tolist()],
         "closest": closest(arrays),
     }
     if settings.magnetic:
@@ -65,14 +63,6 @@ def _scale(arrays: dict[str, np.ndarray]) -> float:
         return 1.0
     largest = max(float(np.abs(forces).max()), _LEAST_SCALE)
     return max(largest * float(np.sqrt(np.mean((forces / largest) ** 2))), _LEAST_SCALE)
-
-
-def _shifts(items: Sequence[LabeledFrame], species: Sequence[str], energy: FloatArray) -> FloatArray:
-    """(species,) eV, the energies of atoms that come nearest to `energy`, the shortest such vector."""
-    counts = [Counter(item.frame.species) for item in items]
-    composition = np.array([[count[s] for s in species] for count in counts], dtype=float)
-    atoms = composition.sum(axis=1)
-    return np.asarray(np.linalg.lstsq(composition / atoms[:, None], energy / atoms, rcond=None)[0])
 
 
 def started(
@@ -107,5 +97,5 @@ def started(
         return dict(start)
     predicted = potential.predict([item.configuration for item in items]).energy
     energy = np.array([item.label.energy for item in items], dtype=float)
-    shift = _shifts(items, fresh["species"], energy - predicted)
+    shift = atomic_energies(items, fresh["species"], energy - predicted)
     return {**start, "energy_shifts": (np.array(start["energy_shifts"]) + shift).tolist()}

@@ -17,6 +17,7 @@ from magflow.potentials.nequip.fit import fit_nequip
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import Architecture, NequipSettings
+from magflow.potentials.outside.settings import weighed
 
 
 class NequipBase(NequipSettings):
@@ -96,15 +97,8 @@ class NequipBase(NequipSettings):
 
     def weighing(self, force_constants: float, stress: float = 1.0, forces: float = 1.0) -> Self:
         """The same with other weights; see :class:`~magflow.core.protocols.LearnsForceConstants`."""
-        old = self.finetuning.weights
-        changed = {
-            "force_constants": force_constants,
-            "stress": stress * old.stress,
-            "forces": forces * old.forces,
-            "magnetic_forces": forces * old.magnetic_forces,
-        }
-        weights = old.model_copy(update=changed)
-        return self.model_copy(update={"finetuning": self.finetuning.model_copy(update={"weights": weights})})
+        tuning = weighed(self.finetuning, self.finetuning.weights, force_constants, stress, forces)
+        return self.model_copy(update={"finetuning": tuning})
 
     def load(self, data: bytes) -> NequipPotential:
         """Inverse of :meth:`NequipPotential.to_bytes`."""

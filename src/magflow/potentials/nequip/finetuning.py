@@ -14,22 +14,20 @@ from typing import Any
 import numpy as np
 
 from magflow.core.force_constants import ForceConstantLabel, check_clamped
-from magflow.core.frame import Frame
 from magflow.core.label import Cost, LabeledFrame
 from magflow.core.protocols import FitReport, Potential, Progress
 from magflow.errors import InputError
-from magflow.potentials.nequip import training
 from magflow.potentials.nequip.definition import definition, started
 from magflow.potentials.nequip.fit import as_start
 from magflow.potentials.nequip.graph import graph, labelled_graph
-from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION, write_yaml
+from magflow.potentials.nequip.inputs import write_yaml
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import NequipSettings
+from magflow.potentials.outside.columns import column_arrays, column_rmse, crystal_of
 from magflow.potentials.outside.labels import check, errors
+from magflow.potentials.outside.trained import CRYSTALS, FINETUNE, START, TRAIN, VALIDATION, tune
 from magflow.potentials.outside.workdir import training_directory
-
-CRYSTALS = "crystals.npz"
 
 
 def finetune_nequip(
@@ -67,21 +65,18 @@ def finetune_nequip(
         directory.mkdir()
         for name, arrays in ((f"{TRAIN}.npz", labels), (CRYSTALS, crystals), (START, origin.parameters)):
             np.savez(directory / name, allow_pickle=False, **arrays)
-        write_yaml(directory / training.FINETUNE, content)
+        write_yaml(directory / FINETUNE, content)
 
     prepared = time.perf_counter()
     with training_directory(workdir, write) as directory:
-        trained = training.finetune(
-            directory,
-            turns=settings.finetuning.turns,
-            progress=progress,
-            program=PROGRAMS[settings.architecture],
-        )
+        program = PROGRAMS[settings.architecture]
+        trained = tune(program, directory, turns=settings.finetuning.turns, progress=progress)
     ended = time.perf_counter()
     potential = NequipPotential(form, trained.parameters)
     rmse = {part: errors(potential, items) for part, items in ((TRAIN, train), (VALIDATION, validation)) if items}
+    rmse_of_columns = column_rmse(potential.hessian_vector_product, force_constants, magnetic=settings.magnetic)
     details = {
-        "force_constants": {"rows": crystals["columns"].size, "rmse": _rmse(potential, force_constants)},
+        "force_constants": {"rows": crystals["columns"].size, "rmse": rmse_of_columns},
         "parameters": sum(values.size for values in trained.parameters.values()),
         **trained.versions,
     }
@@ -95,13 +90,8 @@ def finetune_nequip(
 def columns_of(
     labels: Sequence[ForceConstantLabel], species: Sequence[str], cutoff: float, *, magnetic: bool
 ) -> dict[str, np.ndarray]:
-    """:func:`~magflow.potentials.nequip.graph.graph` of the crystals, and their columns of the Hessian.
-
-    Returns
-    -------
-    dict
-        Besides those of the graph ``rows`` (n,), the columns known of each crystal; ``moved`` (sum rows, 2), the atom
-        and axis that each column is of; ``columns`` (sum rows N, 3), eV/A^2, one column after another.
+    """:func:`~magflow.potentials.nequip.graph.graph` of the crystals, and
+    :func:`~magflow.potentials.outside.columns.column_arrays`.
 
     Raises
     ------
@@ -109,28 +99,18 @@ def columns_of(
         Force constants whose moments follow the atoms, elements that the network does not know, moments that are
         missing or not collinear.
     """
-    frames, moved = [], []
+    frames = []
     for label in labels:
         if magnetic:
             check_clamped(label)
-        frame = _seen(label.frame, magnetic=magnetic)
+        frame = crystal_of(label, magnetic=magnetic)
         try:
             graph([frame], species, cutoff, magnetic=magnetic)
         except InputError as error:
             error.where = label.source or repr(label)
             raise
         frames.append(frame)
-        moved.append(np.stack([np.repeat(label.atoms, 3), np.tile(np.arange(3), len(label.atoms))], axis=1))
-    return {
-        **graph(frames, species, cutoff, magnetic=magnetic),
-        "rows": np.array([len(of) for of in moved]),
-        "moved": np.concatenate(moved),
-        "columns": np.concatenate([label.columns.reshape(-1, 3) for label in labels]),
-    }
-
-
-def _seen(frame: Frame, *, magnetic: bool) -> Frame:
-    return frame if magnetic else frame.non_magnetic()
+    return {**graph(frames, species, cutoff, magnetic=magnetic), **column_arrays(labels)}
 
 
 def _settings(settings: NequipSettings) -> dict[str, Any]:
@@ -139,13 +119,3 @@ def _settings(settings: NequipSettings) -> dict[str, Any]:
     if settings.weights.stress == 0.0:
         found["weights"]["stress"] = 0.0
     return found
-
-
-def _rmse(potential: NequipPotential, labels: Sequence[ForceConstantLabel]) -> float:
-    """eV/A^2, over all components."""
-    off = []
-    for label in labels:
-        frame = _seen(label.frame, magnetic=potential.magnetic)
-        columns = potential.hessian_vector_product(frame, label.directions)[..., :3]
-        off.append((columns - label.columns).ravel())
-    return float(np.sqrt(np.mean(np.concatenate(off) ** 2)))

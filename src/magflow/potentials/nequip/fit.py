@@ -15,12 +15,12 @@ from magflow.errors import InputError
 from magflow.potentials.nequip import inputs, training
 from magflow.potentials.nequip.definition import definition, started
 from magflow.potentials.nequip.graph import labelled_graph
-from magflow.potentials.nequip.inputs import START, TRAIN, VALIDATION
 from magflow.potentials.nequip.potential import NequipPotential
 from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import NequipSettings
 from magflow.potentials.outside.labels import check, errors
 from magflow.potentials.outside.settings import StartBias
+from magflow.potentials.outside.trained import START, TRAIN, VALIDATION
 from magflow.potentials.outside.workdir import training_directory
 
 

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from magflow.potentials.nequip.settings import NequipSettings
+from magflow.potentials.outside.trained import START, TRAIN, VALIDATION
 
-TRAIN, VALIDATION = "train", "validation"
-"""Names of the labels in a training's directory."""
-START = "start.npz"
 EMA_DECAY = 0.99
 """Of the moving average of the parameters that is validated and kept."""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +11,6 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from numpy.typing import ArrayLike
 
-from magflow.core.arrays import DAMAGE
 from magflow.core.compilation import Compilation
 from magflow.core.frame import Frame
 from magflow.core.hessian import checked_vectors
@@ -29,11 +25,10 @@ from magflow.potentials.nequip.compiled import compile_model, prefix_of
 from magflow.potentials.nequip.graph import batches, graph
 from magflow.potentials.nequip.program import PROGRAMS
 from magflow.potentials.nequip.settings import Architecture
+from magflow.potentials.outside import archive
 from magflow.potentials.outside.process import Program
 
 FORMAT = Mark("NequIP model", "magflow-nequip")
-_PARAMETER = "parameter:"
-"""Start of the names of parameters in a model's file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,24 +170,15 @@ class NequipPotential:
         return made
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        named = {f"{_PARAMETER}{name}": values for name, values in self.parameters.items()}
-        return {"definition": np.array(json.dumps(dict(self.definition), sort_keys=True)), **named}
+        return archive.arrays_of(self.definition, self.parameters)
 
     @cached_property
     def _key(self) -> str:
-        parts = hashlib.sha256()
-        for name, values in sorted(self._arrays().items()):
-            parts.update(f"{name} {values.dtype} {values.shape}".encode())
-            parts.update(np.ascontiguousarray(values).tobytes())
-        return parts.hexdigest()
+        return archive.key_of(self._arrays())
 
     def to_bytes(self) -> bytes:
         """``.npz``: the definition, the parameters and their SHA-256; no pickle."""
-        header = {"format": str(FORMAT), "family": self.family, "sha256": self._key}
-        buffer = io.BytesIO()
-        head = np.array(json.dumps(header, sort_keys=True))
-        np.savez(buffer, allow_pickle=False, header=head, **self._arrays())
-        return buffer.getvalue()
+        return archive.to_bytes(FORMAT, self.family, self._arrays())
 
     @classmethod
     def from_bytes(cls, data: bytes, *, family: str) -> NequipPotential:
@@ -203,21 +189,7 @@ class NequipPotential:
         InputError
             If the bytes are damaged, or hold a model of another family.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                header = FORMAT.upgraded(json.loads(str(archive["header"])))
-                definition = json.loads(str(archive["definition"]))
-                named = [name for name in archive.files if name.startswith(_PARAMETER)]
-                potential = cls(definition, {name.removeprefix(_PARAMETER): archive[name] for name in named})
-            found = str(header["family"])
-            whole = header["sha256"] == potential._key and bool(potential.species) and potential.cutoff > 0.0
-        except DAMAGE as error:
-            raise InputError("not a NequIP model", seen=f"{len(data)} bytes: {error}") from error
-        if not whole:
-            raise InputError("the NequIP model is damaged", seen=f"{len(data)} bytes")
-        if found != family:
-            raise InputError("the model is of another family", seen=found, expected=family)
-        return potential
+        return cls(*archive.from_bytes(FORMAT, data, family=family, what="NequIP"))
 
     def calculator(self, *, moments: GivenMoments | None = None) -> Calculator:
         """ASE calculator at these moments, or at those of the atoms."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from magflow.potentials.outside.settings import StartBias
+from magflow.potentials.outside.settings import StartBias, TuningSettings, TuningWeights, with_falling_rate
 
 
 class Architecture(StrEnum):
@@ -22,22 +22,6 @@ class Precision(StrEnum):
 
     FLOAT64 = "float64"
     FLOAT32 = "float32"
-
-
-Settings = TypeVar("Settings", bound=BaseModel)
-
-
-def with_falling_rate(settings: Settings, rate: tuple[float, float]) -> Settings:
-    """`settings`, if their first and last learning rate are what they can be.
-
-    Raises
-    ------
-    ValueError
-        If they are not positive, or rise.
-    """
-    if not 0.0 < rate[1] <= rate[0]:
-        raise ValueError("learning_rate must be positive and not rise")
-    return settings
 
 
 class NequipWeights(BaseModel):
@@ -56,49 +40,23 @@ class NequipWeights(BaseModel):
     magnetic_forces: float = Field(default=1.0, ge=0.0, description="Magnetic forces, eV/muB; only for nequip-spin.")
 
 
-class FinetuningWeights(BaseModel):
+class FinetuningWeights(TuningWeights):
     """What one unit of mean absolute error weighs while force constants are learnt."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    energy: float = Field(default=500.0, ge=0.0, description="Energy per atom, 1/(eV/atom).")
-    forces: float = Field(default=200.0, ge=0.0, description="Length of a force's error, 1/(eV/A).")
     stress: float = Field(
         default=50.0,
         ge=0.0,
         description="Stress, 1/(eV/A^3); counts where weights.stress does, else the network knows none.",
     )
     magnetic_forces: float = Field(default=200.0, ge=0.0, description="Magnetic forces, 1/(eV/muB).")
-    at_rest: float = Field(default=20.0, ge=0.0, description="Forces on the crystals, which are at rest, 1/(eV/A).")
-    force_constants: float = Field(default=100.0, ge=0.0, description="Force constants, 1/(eV/A^2).")
 
 
-class FinetuningSettings(BaseModel):
+class FinetuningSettings(TuningSettings):
     """How force constants are learnt: by turns of a step on one random column of each of some crystals, and of steps
     on labels, so that these are not forgotten. Weights and clipping are those of arXiv:2601.07742.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    turns: int = Field(default=400, ge=1, description="Turns: a step on force constants and those on labels.")
-    crystals: int = Field(default=4, ge=1, description="Crystals in a step, each with one random column.")
-    label_steps: int = Field(default=4, ge=0, description="Steps of a turn on labels, batch_frames of them in each.")
-    learning_rate: tuple[float, float] = Field(
-        default=(5e-3, 1e-6), description="First and last learning rate of AdamW; between them half a cosine."
-    )
-    weight_decay: float = Field(default=1e-3, ge=0.0, description="Of AdamW.")
-    clip: float = Field(default=100.0, gt=0.0, description="Largest norm of a gradient; a larger one is scaled down.")
-    average: float = Field(
-        default=0.99,
-        ge=0.0,
-        lt=1.0,
-        description="Decay of the moving average of the parameters, which is what is kept; smaller at first.",
-    )
     weights: FinetuningWeights = Field(default_factory=FinetuningWeights, description="Weights of the loss.")
-
-    @model_validator(mode="after")
-    def _ranges(self) -> Self:
-        return with_falling_rate(self, self.learning_rate)
 
 
 class NequipSettings(BaseModel):

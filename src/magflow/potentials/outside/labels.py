@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from magflow.core.comparison import rmse
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame
 from magflow.core.prediction import EnsemblePrediction, Prediction
+from magflow.core.types import FloatArray
 from magflow.errors import InputError
 
 
@@ -72,6 +74,14 @@ def largest_moments(items: Sequence[LabeledFrame], species: Sequence[str]) -> li
         for symbol, size in zip(item.frame.species, np.linalg.norm(moments, axis=1), strict=True):
             largest[symbol] = max(largest[symbol], float(size))
     return list(largest.values())
+
+
+def atomic_energies(items: Sequence[LabeledFrame], species: Sequence[str], energy: FloatArray) -> FloatArray:
+    """(species,) eV, the energies of atoms that come nearest to `energy` (n,), the shortest such vector."""
+    counts = [Counter(item.frame.species) for item in items]
+    composition = np.array([[count[s] for s in species] for count in counts], dtype=float)
+    atoms = composition.sum(axis=1)
+    return np.asarray(np.linalg.lstsq(composition / atoms[:, None], energy / atoms, rcond=None)[0])
 
 
 class Predicts(Protocol):

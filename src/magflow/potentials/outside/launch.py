@@ -109,7 +109,8 @@ def main() -> None:
     parent, backend, task, *rest = sys.argv[1:]
     die_with(int(parent))
     file = Path(backend)
-    sys.path[0] = str(file.parent)  # what stands beside the backend can be imported, what stands beside this file not
+    shared = Path(__file__).with_name("runtime")
+    sys.path[:1] = [str(file.parent), str(shared)]  # what stands beside the backend and what backends share, no more
 
     def load_backend() -> Any:
         return importlib.import_module(file.stem)
