@@ -8,7 +8,7 @@ TEST_JOBS ?= 2
 
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 
-.PHONY: help install engines flare slurm nfs run docs serve-docs test test-slow test-random test-fuzz test-deepmd test-nequip test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
+.PHONY: help install engines flare slurm nfs run docs serve-docs test test-slow test-random test-fuzz test-deepmd test-nequip test-chgnet test-flare test-remote test-nx test-mongodb test-all reference-data lint benchmarks hooks dist clean
 help:
 	@echo "make run        install everything, run $(FILE) into $(DIR), name the report and the potential"
 	@echo "make test       install everything, check the code, run the default tests (under 12 minutes on 2 cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-fuzz  21600 damaged inputs, others every day of the year"
 	@echo "make test-deepmd  install deepmd-kit and PyTorch (0.9 GB) too, run the tests that train with them"
 	@echo "make test-nequip  install nequip and PyTorch (0.9 GB) too, run the tests that train with them"
+	@echo "make test-chgnet  install chgnet and PyTorch (0.9 GB) too, run the tests that tune it"
 	@echo "make flare      build the C++ core of mir-flare (three CPU minutes) and install it, for the family flare"
 	@echo "make test-flare the same, and the tests that run it"
 	@echo "make test-remote  jobflow-remote in an environment of its own (it needs an older pymongo), a campaign through it"
@@ -51,6 +52,10 @@ $(VENV)/.installed-deepmd: $(VENV)/.installed-test
 
 $(VENV)/.installed-nequip: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[nequip]'
+	@touch $@
+
+$(VENV)/.installed-chgnet: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[chgnet]'
 	@touch $@
 
 FLARE := $(wildcard scripts/flare/*)
@@ -94,6 +99,9 @@ test-deepmd: $(VENV)/.installed-deepmd
 
 test-nequip: $(VENV)/.installed-nequip
 	$(BIN)/python -m pytest -m nequip --timeout 3600
+
+test-chgnet: $(VENV)/.installed-chgnet
+	$(BIN)/python -m pytest -m chgnet --timeout 3600
 
 test-flare: $(VENV)/.installed-test $(VENV)/.installed-flare
 	$(BIN)/python -m pytest -m flare --timeout 3600

@@ -90,6 +90,14 @@ def nequip() -> None:
 
 
 @pytest.fixture(scope="session")
+def chgnet() -> None:
+    """The test runs chgnet; it is skipped, visibly, where there is none."""
+    from magflow.potentials.chgnet.program import CHGNET
+
+    _needed(CHGNET)
+
+
+@pytest.fixture(scope="session")
 def flare_core() -> None:
     """The test runs the core of mir-flare; it is skipped, visibly, where there is none."""
     from magflow.potentials.flare.core import probe

@@ -41,6 +41,10 @@ class MagflowSettings(BaseSettings):
         None, min_length=1, description="Python whose environment has nequip; None: the one magflow runs in."
     )
     nequip_threads: int = Field(1, ge=1, description="Threads of one training or inference process of nequip.")
+    chgnet_python: str | None = Field(
+        None, min_length=1, description="Python whose environment has chgnet; None: the one magflow runs in."
+    )
+    chgnet_threads: int = Field(1, ge=1, description="Threads of one training or inference process of chgnet.")
     mmtp_threads: int = Field(
         1, ge=1, description="Threads of molecular dynamics on mMTPs in one process; they change no bit of a result."
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from magflow.core.protocols import NeedsStart, Potential, PotentialFamily
+from magflow.potentials.chgnet import ChgnetFamily
 from magflow.potentials.deepmd import DpFamily, DpSpinFamily
 from magflow.potentials.difference import DifferenceFamily
 from magflow.potentials.flare import FlareFamily
@@ -39,6 +40,11 @@ NEQUIP = {
 
 QUICK = {"level": 6, "cutoff": 4.5, "n_radial": 5, "max_iterations": 12}
 
+CHGNET = {
+    "batch_frames": 4,
+    "finetuning": {"turns": 16, "label_steps": 1, "learning_rate": (2e-3, 1e-5), "average": 0.9},
+}
+
 FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "mmtp": lambda: MmtpFamily(**QUICK),
     "mmtp-paper": lambda: MmtpFamily(form="paper", **QUICK),
@@ -55,10 +61,11 @@ FAMILIES: dict[str, Callable[[], PotentialFamily]] = {
     "nequip": lambda: NequipFamily(epochs=20, radial_neurons=16, **NEQUIP),
     "nequip-spin": lambda: NequipSpinFamily(epochs=40, radial_neurons=16, **NEQUIP),
     "allegro": lambda: AllegroFamily(epochs=20, tensor_features=4, neurons=16, **NEQUIP),
+    "chgnet": lambda: ChgnetFamily(**CHGNET),
 }
-OUTSIDE = {"dp": "deepmd", "nequip": "nequip", "allegro": "nequip", "flare": "flare"}
+OUTSIDE = {"dp": "deepmd", "chgnet": "chgnet", "nequip": "nequip", "allegro": "nequip", "flare": "flare"}
 """First word of a family's name to the marker of its program, whose every fit starts PyTorch and takes seconds."""
-FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip", "flare": "flare_core"}
+FIXTURES = {"deepmd": "deepmd_kit", "nequip": "nequip", "chgnet": "chgnet", "flare": "flare_core"}
 
 
 def _program(name: str) -> str | None:

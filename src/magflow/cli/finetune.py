@@ -65,9 +65,9 @@ def finetune(
 
     The fits go on from the members of the ensemble with the settings they had. Columns of the Hessian at clamped
     moments are met beside the labels of `--cotrain`, which keep it from forgetting: by mmtp in the same least squares
-    (`weights.force_constants`), by nequip, nequip-spin and allegro in steps between (`finetuning`). Printed before and
-    after: errors of the force constants, the highest frequency, entropy, free energy and heat capacity by phonopy, and
-    the errors on the labels. With `--resume` the same command goes on where a killed one was.
+    (`weights.force_constants`), by networks (nequip, nequip-spin, allegro, chgnet) in steps between (`finetuning`).
+    Printed before and after: errors of the force constants, the highest frequency, entropy, free energy and heat
+    capacity by phonopy, and the errors on the labels. With `--resume` the same command goes on where a killed one was.
 
     Examples:
 

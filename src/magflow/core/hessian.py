@@ -102,6 +102,15 @@ class Hessian:
         return np.asarray(self.positions - (modes / values) @ modes.T)
 
 
+@runtime_checkable
+class IsRough(Protocol):
+    """A potential whose energy bends sharply within small displacements: its Hessian is not its force constants."""
+
+    @property
+    def roughness(self) -> float:
+        """A, the displacement that force constants are to be taken from."""
+
+
 def checked_vectors(vectors: ArrayLike, n_atoms: int) -> FloatArray:
     """(k, N, 4) contiguous.
 
@@ -134,6 +143,16 @@ def hessian(potential: GivesHessian, frame: Frame) -> Hessian:
     units = np.eye(size).reshape(size, n, 4)
     columns = [potential.hessian_vector_product(frame, units[k : k + at_once]) for k in range(0, size, at_once)]
     return Hessian(np.concatenate(columns).reshape(n, 4, n, 4).transpose(2, 3, 0, 1))
+
+
+def by_displacements(
+    predict: Callable[[Sequence[Frame]], Prediction], frame: Frame, vectors: ArrayLike, step: float
+) -> FloatArray:
+    """(k, N, 3) eV/A^2, central differences of forces along `vectors` (k, N, 3 or more), `step` A to either side."""
+    along = np.asarray(vectors, dtype=float)[..., :3]
+    sides = [frame.replace(positions=frame.positions + s * step * v) for v in along for s in (1.0, -1.0)]
+    forces = predict(sides).forces.reshape(len(along), 2, len(frame), 3)
+    return np.asarray((forces[:, 1] - forces[:, 0]) / (2.0 * step))
 
 
 def hessian_by_differences(predict: Callable[[Sequence[Frame]], Prediction], frame: Frame) -> tuple[Hessian, float]:

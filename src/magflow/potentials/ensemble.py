@@ -20,7 +20,7 @@ from magflow.core.calibration import Calibration
 from magflow.core.dynamics import Motion
 from magflow.core.files import replace_file
 from magflow.core.frame import Frame
-from magflow.core.hessian import GivesHessian
+from magflow.core.hessian import GivesHessian, IsRough
 from magflow.core.label import LabeledFrame
 from magflow.core.moments import GivenMoments
 from magflow.core.notebook import facts_html
@@ -268,6 +268,11 @@ class PotentialEnsemble:
     def gives_hessian(self) -> bool:
         """Whether all members differentiate their energy twice."""
         return all(isinstance(m, GivesHessian) for m in self.members)
+
+    @property
+    def roughness(self) -> float:
+        """A; see :class:`~magflow.core.hessian.IsRough`. 0 if no member is rough."""
+        return max((m.roughness for m in self.members if isinstance(m, IsRough)), default=0.0)
 
     def twice_differentiable(self) -> list[GivesHessian]:
         """The members, as what gives their Hessians.

@@ -103,7 +103,7 @@ def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:
     """
     if isinstance(family, LearnsForceConstants) and family.learns_force_constants:
         return family
-    hint = "mmtp, nequip, nequip-spin and allegro do"
+    hint = "mmtp, nequip, nequip-spin, allegro and chgnet do"
     if isinstance(family, LearnsForceConstants):
         hint = "give the weight of force constants in its settings a value above zero"
     raise InputError(f"potentials of family {family.name} learn from no force constants", hint=hint)

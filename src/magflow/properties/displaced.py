@@ -9,6 +9,7 @@ import numpy as np
 
 from magflow.core.force_constants import ForceConstantLabel, MomentsOf, check_at_rest
 from magflow.core.frame import Frame
+from magflow.core.hessian import by_displacements
 from magflow.core.label import LabeledFrame, LabelKind, LevelOfTheory
 from magflow.core.release import __version__
 from magflow.core.types import FloatArray, IntArray
@@ -113,7 +114,7 @@ def of_crystal(
 def of_potential(ensemble: PotentialEnsemble, frame: Frame, atoms: Sequence[int] | None = None) -> ForceConstantLabel:
     """Rows of the mean energy of an ensemble, at clamped moments: a potential as a teacher of another.
 
-    Exact where the family has second derivatives, by central differences of its forces otherwise.
+    Exact where the family has second derivatives that are force constants, by central differences otherwise.
 
     Parameters
     ----------
@@ -135,15 +136,16 @@ def of_potential(ensemble: PotentialEnsemble, frame: Frame, atoms: Sequence[int]
 
 
 def columns_of(ensemble: PotentialEnsemble, frame: Frame, atoms: IntArray) -> FloatArray:
-    """(3k, N, 3) eV/A^2, columns of the Hessian of the mean energy for x, y and z of each of `atoms`."""
+    """(3k, N, 3) eV/A^2, columns of the Hessian of the mean energy for x, y and z of each of `atoms`.
+
+    Of an ensemble that is rough, what its forces change over displacements that do not see it.
+    """
     units = np.zeros((3 * len(atoms), len(frame), 4))
     for k, atom in enumerate(atoms):
         units[3 * k : 3 * k + 3, atom, :3] = np.eye(3)
-    if ensemble.gives_hessian:
+    if ensemble.gives_hessian and not ensemble.roughness:
         return ensemble.hessian_vector_product(frame, units)[..., :3]
-    sides = [frame.replace(positions=frame.positions + s * STEP * v[:, :3]) for v in units for s in (1.0, -1.0)]
-    forces = ensemble.predict(sides).mean.forces.reshape(len(units), 2, len(frame), 3)
-    return np.asarray((forces[:, 1] - forces[:, 0]) / (2.0 * STEP))
+    return by_displacements(lambda sides: ensemble.predict(sides).mean, frame, units, ensemble.roughness or STEP)
 
 
 def complete(label: ForceConstantLabel) -> FloatArray | None:

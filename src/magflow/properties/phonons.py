@@ -133,6 +133,8 @@ class Phonons(PointProperty):
             return "its moments are kept, and cannot follow the atoms"
         if by_hessian and self.mode is not Mode.ADIABATIC and not ensemble.gives_hessian:
             return f"potentials of family {ensemble.family_name} have no second derivatives"
+        if by_hessian and ensemble.roughness:
+            return f"the Hessian of potentials of family {ensemble.family_name} is not their force constants"
         return ""
 
     def _mode(self, subject: Subject) -> Mode | None:

@@ -1,0 +1,1 @@
+"""What runs beside chgnet; magflow imports none of it."""
