@@ -11,9 +11,11 @@ Then how true the calibrated deviations were, on the test frames (typical ones, 
 and on the chosen ones, which are hard: RMS error over RMS deviation, share of errors within one deviation, and rank
 correlation of error and deviation.
 
-    python benchmarks/label_efficiency.py
+With `--points FILE` each finished point is kept as a line of JSON, and a run that was killed goes on behind the last.
+
+    python benchmarks/label_efficiency.py --points quick.jsonl
     python benchmarks/label_efficiency.py --domain heterogeneous --initial 10 --batch 10 --labels 40 --members 2
-    python benchmarks/label_efficiency.py --pool abinit_pool.extxyz --labels 60 --json out.json
+    python benchmarks/label_efficiency.py --pool abinit_pool.extxyz --labels 60
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import argparse
 import itertools
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,7 @@ from magflow.makers.select import offer
 from magflow.potentials.ensemble import PotentialEnsemble, as_labelled
 from magflow.potentials.members import fit_member
 from magflow.potentials.mmtp import MmtpFamily
-from magflow.select.evidence import Evidence
+from magflow.select.evidence import COLUMNS, Evidence
 from magflow.select.pipeline import select
 from magflow.select.reasons import Reason
 from magflow.select.reliability import Reliability
@@ -84,32 +86,70 @@ def truth(claims: dict[str, Reliability]) -> dict[str, tuple[float, float, float
     return {q: (r.error_rms / r.deviation_rms, r.coverage[0], r.spearman or 0.0) for q, r in claims.items()}
 
 
-def curve(pool: Pool, test: Pool, way: str, args: argparse.Namespace, seed: int) -> list[dict]:
+@dataclass(frozen=True)
+class Points:
+    """Finished points of the curves, in a file of JSON lines, or in none.
+
+    A line belongs to a run of the same `setting`: a line of another one is left alone.
+    """
+
+    path: Path | None
+    setting: dict[str, object]
+
+    def of(self, seed: int, way: str) -> list[dict]:
+        """What is there of one curve, in the order it was found."""
+        lines = self.path.read_text().splitlines() if self.path and self.path.is_file() else []
+        found = [row for line in lines if (row := whole(line))]
+        return [row for row in found if (row["setting"], row["seed"], row["way"]) == (self.setting, seed, way)]
+
+    def add(self, seed: int, way: str, row: dict) -> None:
+        """Keep one more."""
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write("\n" + json.dumps({"setting": self.setting, "seed": seed, "way": way, **row}) + "\n")
+
+
+def whole(line: str) -> dict | None:
+    """The row of a line; None if a kill cut it off."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def curve(pool: Pool, test: Pool, way: str, args: argparse.Namespace, seed: int, points: Points) -> list[dict]:
     """Errors, and what deviations were worth, after each batch."""
     family = MmtpFamily()
     strategy = Strategy.ACTIVE if way == "active" else Strategy.RANDOM
     settings = SelectSettings(strategy=strategy, initial=args.initial, batch=args.batch, fill=True)
-    taken: list[int] = []
-    ensemble, evidence, rows, begin = None, Evidence.none(), [], time.process_time()
     at_random = {item.frame.frame_id for item in test.items}
-    for size in sizes(way, args):
-        if size > len(pool):
-            break
+    rows = points.of(seed, way)
+    ahead = [size for size in sizes(way, args) if size <= len(pool)][len(rows) :]
+    taken: list[int] = rows[-1]["taken"] if rows else []
+    evidence = Evidence(np.reshape(rows[-1]["evidence"], (-1, len(COLUMNS)))) if rows else Evidence.none()
+    ensemble = train(pool.take(taken).items, family, args.members, seed) if rows and ahead else None
+    for size in ahead:
+        begin = time.process_time()
         left = [i for i in range(len(pool)) if i not in set(taken)]
         offered, known = pool.take(left).items, pool.take(taken).items
-        new, drawn = choose(offered, known, ensemble, family, settings, size - len(taken), way, seed)
+        before = None if ensemble is None else ensemble.calibrated(evidence.calibration())
+        new, drawn = choose(offered, known, before, family, settings, size - len(taken), way, seed)
         if not new:  # nothing left that the ensemble is not sure of
             break
-        if ensemble is not None:
-            found = evidence_of(ensemble, [offered[i] for i in new], drawn, len(rows))
-            rows[-1]["chosen"] = truth(found.claims().get("chosen", {}))
+        row: dict = {"labels": len(taken) + len(new)}
+        if before is not None:
+            found = evidence_of(before, [offered[i] for i in new], drawn, len(rows))
+            row["chosen"] = truth(found.claims().get("chosen", {}))
             evidence = evidence.followed_by(found)
-        taken += [left[i] for i in new]
-        trained = train(pool.take(taken).items, family, args.members, seed)
-        ensemble = trained.calibrated(evidence.calibration())
-        rows.append({"labels": len(taken), **errors(ensemble, test), "cpu": time.process_time() - begin})
-        rows[-1]["typical"] = truth(evidence_of(ensemble, test.items, at_random, 0).claims()["typical"])
-        print(f"  {way:9s} {len(taken):4d}  " + "  ".join(f"{m} {rows[-1][m]:.2f}" for m in MEASURES), flush=True)
+        taken = taken + [left[i] for i in new]
+        ensemble = train(pool.take(taken).items, family, args.members, seed)
+        calibrated = ensemble.calibrated(evidence.calibration())
+        row |= errors(calibrated, test)
+        row["typical"] = truth(evidence_of(calibrated, test.items, at_random, 0).claims()["typical"])
+        row |= {"cpu": time.process_time() - begin, "taken": taken, "evidence": evidence.rows.tolist()}
+        points.add(seed, way, row)
+        rows.append(row)
+        print(f"  {way:9s} {len(taken):4d}  " + "  ".join(f"{m} {row[m]:.2f}" for m in MEASURES), flush=True)
     return rows
 
 
@@ -201,6 +241,12 @@ def pools(args: argparse.Namespace, seed: int) -> tuple[Pool, Pool]:
     return split(of_file(args.pool) if args.pool else quick(args.size, seed=7), args.test, seed)
 
 
+def setting(args: argparse.Namespace) -> dict[str, object]:
+    """What a point depends on beside its seed and way."""
+    where = args.domain if args.pool is None else str(args.pool)
+    return {"pool": where} | {k: getattr(args, k) for k in ("initial", "batch", "labels", "members", "size", "test")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", choices=["quick", "heterogeneous"], default="quick")
@@ -214,17 +260,16 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=3, help="at least two: one has no deviation")
     parser.add_argument("--size", type=int, default=1600, help="pool and test frames together; heterogeneous: the pool")
     parser.add_argument("--test", type=int, help="test frames, 300; heterogeneous: of each of 12 strata, 12")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--points", type=Path, help="JSON lines, to which finished points go and from which it goes on")
     args = parser.parse_args()
     if args.test is None:
         args.test = 12 if args.domain == "heterogeneous" else 300
+    points = Points(args.points, setting(args))
     results = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         pool, test = pools(args, seed)
-        print(f"seed {seed}: {len(pool)} frames to choose from, {len(test)} to test on")
-        results.append({"seed": seed, "rows": {way: curve(pool, test, way, args, seed) for way in args.ways}})
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=1))
+        print(f"seed {seed}: {len(pool)} frames to choose from, {len(test)} to test on", flush=True)
+        results.append({"seed": seed, "rows": {way: curve(pool, test, way, args, seed, points) for way in args.ways}})
     report(results, args.ways)
     for way in [way for way in args.ways if way != "random"]:
         report_truth(results, way)
