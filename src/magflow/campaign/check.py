@@ -22,12 +22,14 @@ from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe, RefusesFrames
 from magflow.core.uncertainty import Uncertainty, require_told
+from magflow.core.unseen import TellsUnseen
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
 from magflow.explore.domain import sample
 from magflow.explore.geometry import nearest_distance
 from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.presentation.formats import plural
+from magflow.select.domain_error import labels_needed
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
 from magflow.stores.indexes import missing_indexes
@@ -48,6 +50,8 @@ _PLACES: Mapping[str, Key] = {
     "budget": ("select", "initial"),
     "transfer": ("transfer",),
 }
+WITHIN = 1.5
+"""Factor below its targets at which a campaign might be expected to stop on them."""
 _TRIALS = 32
 """Frames of the domain that are built to see whether it can be sampled."""
 
@@ -249,7 +253,24 @@ def _targets(spec: CampaignSpec) -> str:
         return (
             f"{', '.join(targets)}; {spec.train.family} predicts no magnetic forces: the campaign ends with its budget"
         )
-    return ", ".join(targets) or "none: the campaign ends with its budget"
+    if not targets:
+        return "none: the campaign ends with its budget"
+    return f"{', '.join(targets)}; {_earliest(spec)}"
+
+
+def _earliest(spec: CampaignSpec) -> str:
+    """How many labels it takes until the random ones among them show that the targets are reached."""
+    select, needed = spec.select, labels_needed(WITHIN)
+    share = 0.0 if select.strategy is Strategy.RANDOM else select.random_share
+    of_batch = round(share * select.batch)
+    if needed is None or not of_batch:
+        return "no label is drawn at random: the campaign stops on them once hard frames are predicted within them"
+    first, from_first = (0, 0) if spec.labels else (select.initial, round(share * select.initial))
+    if not isinstance(spec.family(), TellsUnseen):
+        from_first = 0
+    more = max(0, -(-(needed - from_first) // of_batch)) + spec.stop.consecutive - 1
+    labels = first + select.batch * more
+    return f"errors {WITHIN:g} times smaller are known to be within them after {labels} labels, {needed} of them random"
 
 
 def _ensemble(spec: CampaignSpec) -> str:

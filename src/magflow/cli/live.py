@@ -195,6 +195,8 @@ def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mappi
     """RMSE of each quantity over the domain and how large it may be, green where that is within its target."""
     from rich.text import Text
 
+    from magflow.select.domain_error import labels_missing  # late: it needs what prints nothing
+
     texts = []
     for name, error in domain.items():
         rmse, high = error["rmse"], error["high"]
@@ -205,6 +207,8 @@ def domain_text(domain: Mapping[str, Mapping[str, float | None]], targets: Mappi
         texts.append(Text(f"{shown(name, rmse)}{up_to}{_target(name, targets)}", style))
     labels = max((int(e["labels"] or 0) for e in domain.values() if "labels" in e), default=0)
     said = [Text(f"of {plural(labels, 'random label')}")] if labels else []
+    if missing := labels_missing(domain, targets):
+        said.append(Text(f"{missing} more would show such errors to be within all targets", "yellow"))
     return Text("; ").join([*texts, *said])
 
 

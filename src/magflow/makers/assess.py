@@ -18,11 +18,12 @@ from magflow.core.prediction import QUANTITIES
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, IterationDoc, ModelDoc
-from magflow.makers.ensembles import ensemble_of
+from magflow.makers.ensembles import dataset_of, ensemble_of
 from magflow.makers.packing import unpack_labelled
+from magflow.makers.unseen import unseen_by_ensemble
 from magflow.potentials.ensemble import as_labelled
 from magflow.select.assessment import Assessment, assess
-from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
+from magflow.select.domain_error import FEWEST, Judged, domain_errors, judge_labels, newest, upper_ends
 from magflow.select.evidence import Evidence
 from magflow.select.stopping import Progress, StopRules, decide
 
@@ -50,11 +51,14 @@ class AssessMaker(PluginMaker):
         selection: dict[str, Any],
         previous: IterationDoc | None,
         iteration: int,
+        learnt: list[BatchDoc] | None = None,
     ) -> IterationDoc:
         """Errors, calibration, cost and the decision of one iteration.
 
         Parameters
         ----------
+        learnt
+            All batches that the new models have learnt from; without them only `batch` is looked at, as it came.
         selection
             ``offered``, ``selected``, ``drawn``, ``exhausted``, and wall seconds of exploration and selection:
             ``explore_seconds``, ``select_seconds``.
@@ -68,6 +72,12 @@ class AssessMaker(PluginMaker):
             found = _judge(old_models, items, selection.get("drawn", ()), before, iteration)
             judged = newest([*judged, *found.drawn])
             evidence = evidence.followed_by(found.evidence)
+        calibration = before if found is None else evidence.calibration()
+        drawn = [*(previous.drawn if previous else ()), *selection.get("drawn", ())]
+        unseen = _unseen(new_models, learnt or [], drawn, iteration)
+        if unseen is not None:
+            calibration = unseen.calibration
+            judged = unseen.drawn or judged
         rmse, domain = {} if found is None else found.rmse, domain_errors(judged)
         within = found is not None and (self.stop.within(rmse) or self.stop.within(upper_ends(domain)))
         streak = (previous.streak if previous else 0) + 1 if within else 0
@@ -94,9 +104,10 @@ class AssessMaker(PluginMaker):
             exhausted=selection["exhausted"],
             assessment=None if found is None else found.assessment.as_dict(),
             assessed=[] if found is None else [item.label.label_id for item in items],
-            calibration=(before if found is None else evidence.calibration()).as_dict(),
+            calibration=calibration.as_dict(),
             reliability={which: {q: r.as_dict() for q, r in of.items()} for which, of in evidence.claims().items()},
             rmse=rmse,
+            drawn=drawn,
             judged=[asdict(j) for j in judged],
             domain={q: asdict(e) for q, e in domain.items()},
             within_target=within,
@@ -113,13 +124,14 @@ class AssessMaker(PluginMaker):
         self,
         old: list[str],
         new: list[Job],
+        learnt: list[str],
         batch: Job,
         explore: Job,
         select: Job,
         previous: str | None,
         iteration: int,
     ) -> Job:
-        """The job that assesses one iteration, wired to its parents."""
+        """The job that assesses one iteration, wired to its parents; `learnt` are the batches of the new models."""
         selection = {
             "offered": select.output.offered,
             "selected": select.output.selected,
@@ -135,6 +147,7 @@ class AssessMaker(PluginMaker):
             selection,
             None if previous is None else OutputReference(previous),
             iteration,
+            references(learnt),
         )
         return prepare(made, self.campaign, roles.assess(iteration))
 
@@ -171,6 +184,32 @@ def _judge(
         Evidence.of(prediction, before, items, drawn, iteration),
         parity(prediction, items),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Unseen:
+    """What new models say of their labels by fits that have not learnt from them.
+
+    `calibration` is theirs, `drawn` what they are off by on each random label.
+    """
+
+    calibration: Calibration
+    drawn: list[Judged]
+
+
+def _unseen(
+    models: Sequence[ModelDoc], batches: Sequence[BatchDoc], drawn: Collection[str], iteration: int
+) -> _Unseen | None:
+    """None if the models do not tell."""
+    items = list(dataset_of(batches)) if batches else []
+    said = unseen_by_ensemble(models, items)
+    if said is None:
+        return None
+    evidence = Evidence.of(said, Calibration(), items, drawn, iteration)
+    judged = judge_labels(said, items, iteration)
+    at_random = [j for j, item in zip(judged, items, strict=True) if item.frame.frame_id in set(drawn)]
+    enough = len(at_random) >= FEWEST
+    return _Unseen((evidence.of_random if enough else evidence).calibration(), at_random)
 
 
 def _comparable(models: Sequence[ModelDoc], items: Sequence[LabeledFrame]) -> bool:

@@ -244,7 +244,10 @@ class ModelDoc(CampaignDocument):
     objective: list[float] = Field(
         default_factory=list, description="Of a tuned model: what its fit minimised, after each iteration"
     )
-    arrays: Any = Field(description="'model': the bytes of the model as uint8")
+    arrays: Any = Field(
+        description="'model': the bytes of the model as uint8; 'unseen_...': what a fit to the others would have said "
+        "of each label it was given, with their label_ids"
+    )
 
 
 def _error_models(stored: dict[str, Any]) -> dict[str, Any]:
@@ -282,9 +285,11 @@ class IterationDoc(CampaignDocument):
         description="RMSE of the old ensemble on the new labels that were chosen, and so are hard, by quantity; house "
         "units; of all new labels where none was drawn at random"
     )
+    drawn: list[str] = Field(default_factory=list, description="frame_ids of all labels drawn at random so far")
     judged: list[dict[str, Any]] = Field(
         default_factory=list,
-        description="magflow.select.domain_error.Judged of the random labels that the domain's error rests on",
+        description="magflow.select.domain_error.Judged of the random labels that the domain's error rests on: all, by "
+        "fits of the new ensemble that have not learnt from them; or the newest, as they came",
     )
     domain: dict[str, dict[str, float | None]] = Field(
         default_factory=dict,

@@ -49,7 +49,7 @@ class IterationMaker(PluginMaker):
         select = self.select.after(explore, batches, models, previous, iteration)
         batch = self.label.after(explore, select, iteration)
         train = self.train.ensemble([*batches, batch.uuid], models, iteration)
-        assess = self.assess.after(models, train, batch, explore, select, previous, iteration)
+        assess = self.assess.after(models, train, [*batches, batch.uuid], batch, explore, select, previous, iteration)
         return Flow([explore, select, batch, *train, assess], output=assess.output, name=f"iteration {iteration}")
 
 

@@ -16,6 +16,7 @@ from magflow.core.label import LabeledFrame, LabelKind
 from magflow.core.prediction import QUANTITIES
 from magflow.core.protocols import PotentialFamily
 from magflow.core.undecided import TellsUndecided, Undecided
+from magflow.core.unseen import TellsUnseen
 from magflow.explore.watching import grader_of
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, Stopwatch, prepare, references
@@ -89,7 +90,7 @@ class SelectMaker(PluginMaker):
                 select,
                 known=known,
                 known_descriptors=None if grader is None else grader.descriptors(known),
-                settings=self.settings,
+                settings=self.settings if models else self.first_settings,
                 targets=self.targets,
                 budget=None if self.label_budget is None else max(0, self.label_budget - spent),
                 seed=self.campaign.seed_for("select", iteration),
@@ -117,6 +118,12 @@ class SelectMaker(PluginMaker):
             cpu_seconds=watch.cpu_seconds,
             arrays=encode_arrays(verdicts(offered, selection)),
         )
+
+    @property
+    def first_settings(self) -> SelectSettings:
+        """Before there is an ensemble; no random labels for a family that never judges what it has learnt from."""
+        judged = isinstance(self.family, TellsUnseen)
+        return self.settings if judged else self.settings.model_copy(update={"random_share": 0.0})
 
     def undecided(
         self, frames: list[Frame], labelled: list[LabeledFrame], ensemble: PotentialEnsemble | None

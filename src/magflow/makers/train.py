@@ -12,16 +12,18 @@ from jobflow import CURRENT_JOB, Job, OutputReference, job
 from magflow.core.arrays import encode_arrays
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
-from magflow.core.protocols import PotentialFamily
+from magflow.core.protocols import Potential, PotentialFamily
 from magflow.core.uncertainty import Uncertainty
+from magflow.core.unseen import TellsUnseen
 from magflow.errors import StoreError
 from magflow.makers import roles
 from magflow.makers.base import Campaign, PluginMaker, prepare, references
 from magflow.makers.documents import BatchDoc, CampaignDocument, ModelDoc
 from magflow.makers.ensembles import dataset_of, ensemble_of, potential_of
 from magflow.makers.roles import Phase
+from magflow.makers.unseen import MOST, pack_unseen
 from magflow.potentials.ensemble import PotentialEnsemble
-from magflow.potentials.members import fit_member
+from magflow.potentials.members import fit_member, unseen_by_member
 
 Kept = TypeVar("Kept", bound=CampaignDocument)
 
@@ -161,8 +163,28 @@ class TrainMaker(PluginMaker):
             cpu_seconds=report.cost.cpu_seconds,
             wall_seconds=report.cost.wall_seconds,
             objective=[row["objective"] for row in report.history] if force_constants else [],
-            arrays=encode_arrays({"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}),
+            arrays=encode_arrays(
+                {"model": np.frombuffer(potential.to_bytes(), dtype=np.uint8)}
+                | ({} if force_constants else self._unseen(potential, dataset, member))
+            ),
         )
+
+    def _unseen(self, potential: Potential, dataset: Dataset, member: int) -> dict[str, np.ndarray]:
+        """What the member says of its labels unseen; nothing where its family or its kind of deviation has no such."""
+        if not isinstance(self.family, TellsUnseen) or self.uncertainty != Uncertainty.ENSEMBLE or self.reference:
+            return {}
+        if len(dataset) > MOST:
+            return {}
+        said = unseen_by_member(
+            self.family,
+            potential,
+            dataset,
+            seed=self.campaign.seed_for("train", member),
+            member=member,
+            bagging=self.bagging,
+            validation=self.validation,
+        )
+        return pack_unseen(said, list(dataset))
 
     def ensemble(
         self, batches: list[str], previous: list[str], iteration: int, phase: Phase = Phase.TRAIN

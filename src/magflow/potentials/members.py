@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,16 @@ import numpy as np
 from magflow.core.dataset import Dataset
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
-from magflow.core.protocols import FitReport, LearnsForceConstants, Potential, PotentialFamily, Progress
+from magflow.core.prediction import Prediction, concatenate
+from magflow.core.protocols import (
+    FitReport,
+    KnowsStressOffset,
+    LearnsForceConstants,
+    Potential,
+    PotentialFamily,
+    Progress,
+)
+from magflow.core.unseen import TellsUnseen
 from magflow.errors import InputError
 
 MEMBER_SHARE = 0.8
@@ -91,6 +101,35 @@ def fit_member(
     if force_constants:
         fit = partial(learns_force_constants(family).fit, force_constants=force_constants)
     return fit(train, elements=elements, seed=own, validation=aside, start=start, progress=progress, workdir=workdir)
+
+
+def unseen_by_member(
+    family: TellsUnseen,
+    potential: Potential,
+    dataset: Dataset,
+    *,
+    seed: int,
+    member: int,
+    bagging: bool = True,
+    validation: float = 0.0,
+) -> Prediction:
+    """What a member says of each label of `dataset`, of those it has learnt from by a fit to the others.
+
+    The parameters are those of :func:`fit_member`, which made `potential`; stresses are those of labels.
+    """
+    labels = list(dataset)
+    frames = [item.configuration for item in labels]
+    said = potential.predict(frames)
+    if isinstance(potential, KnowsStressOffset):
+        said = replace(said, stress=said.stress + potential.label_stress_offset(frames))
+    own, _ = member_labels(dataset, seed=seed, member=member, bagging=bagging, validation=validation)
+    by_others = family.unseen(potential, own, seed=member_seed(seed, member))
+    place = {item.label_id: k for k, item in enumerate(own)}
+    parts = [
+        by_others.frame(place[item.label_id]) if item.label_id in place else said.frame(k)
+        for k, item in enumerate(labels)
+    ]
+    return concatenate(parts)
 
 
 def learns_force_constants(family: PotentialFamily) -> LearnsForceConstants:

@@ -109,14 +109,49 @@ def upper_ends(errors: Mapping[str, DomainError]) -> dict[str, float]:
     return {q: e.high for q, e in errors.items() if e.high is not None}
 
 
-def _of(squares: np.ndarray, weights: np.ndarray) -> DomainError:
+def labels_needed(ratio: float) -> int | None:
+    """Random labels by which an error `ratio` times below its target is known to be within it; None: no number is.
+
+    Fewer are not enough even where labels scatter no more than :data:`SCATTER`.
+    """
+    if not ratio > 1.0:
+        return None
+    low, high = FEWEST - 1, FEWEST
+    while _width(high, SCATTER) > ratio:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _width(middle, SCATTER) <= ratio else (middle, high)
+    return high
+
+
+def labels_missing(errors: Mapping[str, Mapping[str, float | None]], targets: Mapping[str, float]) -> int | None:
+    """Random labels more by which the domain's errors, if they stay as they are, are known to be within all targets.
+
+    None where one is not within its target, or unknown. `errors` are :class:`DomainError` as dictionaries.
+    """
+    missing = []
+    for quantity, target in targets.items():
+        error = errors.get(quantity, {})
+        needed = labels_needed(target / (error.get("rmse") or np.inf))
+        if needed is None:
+            return None
+        missing.append(needed - int(error.get("labels") or 0))
+    return max(0, *missing) if missing else None
+
+
+def _width(n: int, scatter: float) -> float:
+    """Upper end of the interval over the error, of n labels whose squared errors scatter so."""
     from scipy.stats import t
 
+    return float(np.exp(0.5 * t.ppf(0.5 + 0.5 * CONFIDENCE, n - 1) * scatter / np.sqrt(n)))
+
+
+def _of(squares: np.ndarray, weights: np.ndarray) -> DomainError:
     n = len(squares)
     mean = float(weights @ squares / weights.sum())
     if n < FEWEST or mean == 0.0:
         return DomainError(float(np.sqrt(mean)), None, None, n)
     scatter = max(SCATTER, np.std(weights * (squares - mean), ddof=1) / (weights.mean() * mean))
-    factor = float(np.exp(0.5 * t.ppf(0.5 + 0.5 * CONFIDENCE, n - 1) * scatter / np.sqrt(n)))
-    rmse = float(np.sqrt(mean))
-    return DomainError(rmse, rmse / factor, rmse * factor, n)
+    rmse, width = float(np.sqrt(mean)), _width(n, scatter)
+    return DomainError(rmse, rmse / width, rmse * width, n)

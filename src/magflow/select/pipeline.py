@@ -140,7 +140,7 @@ def _decide(
             _mark(reasons, alive[mask], reason)
         candidates, accurate = alive[verdict.candidate], alive[verdict.accurate]
     batch = settings.initial if offered.deviations is None else settings.batch
-    drawn = _drawn(settings, batch, candidates, accurate) if offered.deviations is not None else candidates[:0]
+    drawn = _drawn(settings, batch, candidates, accurate)
     rest = (np.setdiff1d(candidates, drawn), np.setdiff1d(accurate, drawn), score)
     picks = _batch(offered, known, settings, batch - len(drawn), rest, reasons)
     _mark(reasons, drawn, Reason.DRAWN)

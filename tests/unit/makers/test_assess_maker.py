@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from maker_documents import CAMPAIGN, batch_of, labelled
 
+from magflow.core.arrays import decode_arrays, encode_arrays
+from magflow.core.comparison import compare
 from magflow.makers.assess import AssessMaker
 from magflow.makers.documents import IterationDoc
+from magflow.makers.ensembles import ensemble_of
+from magflow.makers.unseen import unseen_by_ensemble
+from magflow.potentials.ensemble import as_labelled
 from magflow.select.stopping import StopRules
 
 EASY, HARD = {"energy": 1e3}, {"energy": 1e-9}
@@ -114,3 +119,45 @@ def test_an_error_over_the_domain_is_evidence_once_its_upper_end_is_within_the_t
     assert not run(rules, known(8, 0.45)).within_target, "0.45 may as well be 0.7"
     assert not run(rules, known(2, 0.2)).within_target, "two labels are no evidence"
     assert run(rules, known(8, 0.2), old=[]).streak == 0
+
+
+@pytest.fixture(scope="module")
+def after(models):
+    """Assesses an iteration without old models, whose new ones tell what they say of six labels unseen."""
+
+    def assess(new=models, labels: int = 6, **selection) -> IterationDoc:
+        maker = AssessMaker(campaign=CAMPAIGN, stop=StopRules(EASY, labels=100))
+        batch = batch_of(labelled(labels), {}, core_hours=2.0, cpu_seconds=99.0)
+        chosen = {"offered": 30, "selected": [], "exhausted": False, "explore_seconds": 0.0, "select_seconds": 0.0}
+        return maker.make.original(maker, [], new, batch, chosen | selection, None, 0, [batch])
+
+    return assess
+
+
+def test_labels_that_were_learnt_from_calibrate_as_if_they_had_not_been(after, models):
+    told, known = after(), labelled(6)
+    seen = compare(as_labelled(ensemble_of(models), known), known, "forces")
+    unseen = compare(unseen_by_ensemble(models, known), known, "forces")
+    assert np.abs(unseen.error).mean() > np.abs(seen.error).mean()
+    assert set(told.calibration) > {"energy", "forces", "stress", "magnetic_forces Fe"}
+    assert told.calibration["forces"] != {"scale": 1.0, "floor": 0.0}
+    assert told.domain == {} and told.judged == [], "no label was drawn at random"
+
+
+def test_every_random_label_so_far_speaks_for_the_domain_by_the_new_models(after, models):
+    known = labelled(6)
+    ids = [item.frame.frame_id for item in known[:4]]
+    told = after(drawn=ids)
+    assert told.drawn == ids and len(told.judged) == 4
+    unseen = compare(unseen_by_ensemble(models, known), known, "energy")
+    assert told.domain["energy"]["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(unseen.error[:4]))))
+    assert told.calibration["energy"] != pytest.approx(after().calibration["energy"]), "typical ones speak for all"
+    assert len(after(drawn=[*ids[:2], "of a label that failed"]).judged) == 2
+
+
+def test_models_that_do_not_tell_leave_it_to_the_labels_as_they_came(after, models):
+    silent = [
+        m.model_copy(update={"arrays": encode_arrays({"model": decode_arrays(m.arrays)["model"]})}) for m in models
+    ]
+    for told in (after(new=silent), after(new=[models[0], silent[1]]), after(labels=7)):
+        assert told.calibration == {} and told.judged == []

@@ -11,7 +11,15 @@ from test_assessment import labels_and_prediction
 
 from magflow.core.comparison import rmse
 from magflow.core.label import LabeledFrame
-from magflow.select.domain_error import Judged, domain_errors, judge_labels, newest, upper_ends
+from magflow.select.domain_error import (
+    Judged,
+    domain_errors,
+    judge_labels,
+    labels_missing,
+    labels_needed,
+    newest,
+    upper_ends,
+)
 
 
 def forces(sizes, weights=None, iteration=1) -> list[Judged]:
@@ -65,3 +73,27 @@ def test_the_oldest_iterations_are_left_out():
 def test_what_is_stored_comes_back():
     (judged,) = forces([0.25])
     assert Judged.from_dict(json.loads(json.dumps(asdict(judged)))) == judged
+
+
+@pytest.mark.parametrize("ratio", [1.05, 1.3, 1.5, 2.0, 4.0])
+def test_so_many_labels_are_needed_and_one_less_is_not_enough(ratio):
+    needed = labels_needed(ratio)
+
+    def high(n: int) -> float:
+        """The upper end of n labels off by one, which scatter as little as is believed."""
+        return domain_errors(forces(np.ones(n)))["forces"].high or np.inf
+
+    assert high(needed) <= ratio < high(needed - 1)
+
+
+def test_an_error_at_its_target_is_never_known_to_be_within_it():
+    assert labels_needed(1.0) is labels_needed(0.5) is None
+
+
+def test_what_is_missing_is_missing_to_the_quantity_that_needs_most():
+    errors = {"energy": {"rmse": 1.0, "labels": 9}, "forces": {"rmse": 10.0, "labels": 5}}
+    missing = labels_missing(errors, {"energy": 1.5, "forces": 15.0})
+    assert missing == labels_needed(1.5) - 5
+    assert labels_missing(errors, {"energy": 100.0}) == 0
+    assert labels_missing(errors, {"energy": 0.9, "forces": 15.0}) is None
+    assert labels_missing(errors, {"stress": 1.0}) is labels_missing(errors, {}) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -49,9 +51,9 @@ def test_the_first_batch_is_diverse_and_has_its_own_size():
     random = [np.random.default_rng(s).choice(200, 30, replace=False) for s in range(20)]
     assert reach(found.selected) < np.mean([reach(r) for r in random])
 
-    drawn = select(Offered(pool, [""] * 200), settings=SelectSettings(initial=30), targets=TARGETS)
+    drawn = select(Offered(pool, [""] * 200), settings=SelectSettings(initial=30, random_share=0.2), targets=TARGETS)
     assert len(drawn.selected) == 30
-    assert set(drawn.reasons) == {Reason.SELECTED, Reason.NOT_DRAWN}
+    assert Counter(drawn.reasons) == {Reason.DRAWN: 6, Reason.SELECTED: 24, Reason.NOT_DRAWN: 170}
 
 
 def test_nothing_above_the_lower_level_means_exhausted():
@@ -73,7 +75,7 @@ def test_fill_completes_a_short_batch_with_accurate_frames():
 
 def test_the_highest_scores_come_first_without_diversity():
     pool = offered([0.01, 0.03, 0.02, 0.04, 0.006])
-    settings = SelectSettings(batch=3, diversity={"enabled": False}, quotas={"enabled": False})
+    settings = SelectSettings(batch=3, random_share=0.0, diversity={"enabled": False}, quotas={"enabled": False})
     found = select(pool, settings=settings, targets=TARGETS, budget=2)
     assert found.selected.tolist() == [3, 1]
     assert [str(r) for r in found.reasons] == ["outranked", "selected", "over-budget", "selected", "outranked"]

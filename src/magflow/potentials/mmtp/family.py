@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from magflow.core.force_constants import ForceConstantLabel
 from magflow.core.label import LabeledFrame
+from magflow.core.prediction import Prediction
 from magflow.core.protocols import FitReport, Potential, Probe, Progress
 from magflow.errors import InputError, MissingToolError
 from magflow.potentials.mmtp.native import kernel
@@ -128,6 +129,18 @@ class MmtpFamily(MmtpSettings):
 
         start = None if around is None else _own(around)
         return MmtpUndecided.before(self, FitTask(alike, (), tuple(sorted(set(elements))), seed, start))
+
+    def unseen(self, potential: Potential, labels: Sequence[LabeledFrame], *, seed: int) -> Prediction:
+        """See :class:`magflow.core.unseen.TellsUnseen`.
+
+        Raises
+        ------
+        InputError
+            As :meth:`fit` with this start.
+        """
+        from magflow.potentials.mmtp.left_out import unseen
+
+        return unseen(self, _own(potential), labels, seed)
 
     @property
     def fits_tell_deviations(self) -> bool:
