@@ -7,7 +7,7 @@ from magflow.api.dichotomy import KEPT, PAGE, DichotomyRun, Step, dichotomy
 from magflow.campaign.dichotomy import load_dichotomy
 from magflow.core.frame import Frame
 from magflow.core.label import Label, LabeledFrame, LevelOfTheory
-from magflow.errors import InputError
+from magflow.errors import InputError, MissingToolError
 from magflow.execution.label_sets import LabelSets, place
 from magflow.execution.labelling import LabelTask
 from magflow.io.extxyz_writer import write_extxyz
@@ -58,6 +58,16 @@ def test_the_surface_decides_the_lattice_parameter(file, tmp_path):
     page = (out / PAGE).read_text()
     assert "Static, local" in page
     assert "spin-polarised" in page
+
+
+def test_a_family_that_cannot_be_trained_is_told_before_labels_are_paid_for(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGFLOW_DEEPMD_PYTHON", str(tmp_path / "nowhere"))
+    file.write_text(FILE.replace("  M: {", "  DP: {labels: non-magnetic, family: dp}\n  M: {"))
+    with pytest.raises(MissingToolError, match="nowhere"):
+        dichotomy(file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    labelled, _ = dichotomy(file, tmp_path / "run", until=Step.LABELS)
+    assert labelled.sets[0].labels == 8, "labels need no potential"
 
 
 def test_sets_grow_in_step_until_the_core_hours_are_spent(file, tmp_path, monkeypatch):

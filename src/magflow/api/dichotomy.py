@@ -19,6 +19,7 @@ from magflow.core.files import replace_file
 from magflow.core.frame import Frame
 from magflow.core.label import LabeledFrame, LabelKind, ignoring_moments
 from magflow.core.protocols import WorkProgress, silent
+from magflow.core.readiness import require_all
 from magflow.dft.spin_lattice import SpinLatticeModel
 from magflow.errors import CampaignError
 from magflow.execution.label_sets import LabelSets, place
@@ -87,6 +88,17 @@ class DichotomyRun:
         known = {place(item.frame): ferromagnetic(item.frame, self.spec.moments) for item in given}
         frames = known | {place(frame): frame for frame in self._drawn()}
         return LabelSets(tuple(frames.values()), engines, elements, self.directory / LABELS, given)
+
+    def require_families(self) -> None:
+        """Refuse to begin without what the potentials are trained with.
+
+        Raises
+        ------
+        MissingToolError
+            Names what is missing.
+        """
+        families = {str(spec.settings): spec.settings for spec in self.spec.potentials.values()}
+        require_all(probe for family in families.values() for probe in family.probe())  # type: ignore[attr-defined]
 
     def label(self, workers: int = 1, progress: WorkProgress = silent) -> dict[LabelKind, Labelled]:
         """Label until all frames are or the core-hours are spent; the labels lie in ``labels.extxyz`` then.
@@ -261,10 +273,14 @@ def dichotomy(
     ------
     InputError
         A file that is not valid.
+    MissingToolError
+        What a potential is trained with is not here, which is found before labels are paid for.
     CampaignError
         Too few labels.
     """
     run = DichotomyRun(load_dichotomy(Path(file)), Path(out))
+    if until is not Step.LABELS:
+        run.require_families()
     labelled = run.label(workers, progress)
     if until is Step.LABELS:
         return run.described(labelled), None

@@ -21,6 +21,7 @@ from magflow.campaign.trial import price, trial_doubts, try_label
 from magflow.core.frame import Frame
 from magflow.core.label import LabelKind
 from magflow.core.protocols import Probe, RefusesFrames
+from magflow.core.readiness import require_all
 from magflow.core.uncertainty import Uncertainty, require_told
 from magflow.core.unseen import TellsUnseen
 from magflow.errors import CampaignError, InputError, MagflowError, MissingToolError, StoreError
@@ -117,13 +118,8 @@ def require_ready(spec: CampaignSpec, directory: Path | None = None) -> None:
         If something is missing, inconsistent or not writable.
     """
     failed = [finding for finding in findings(spec, directory) if not finding.ok]
-    if not failed:
-        return
-    worst = failed[0]
-    probes = [probe for finding in failed for probe in finding.probes if not probe.ok]
-    first, *others = probes
-    more = "".join(f"; {probe.name}: {probe.detail}" for probe in others)
-    raise worst.error(f"{first.detail}{more}", where=first.name, hint=first.hint or None)
+    if failed:
+        require_all((probe for finding in failed for probe in finding.probes), failed[0].error)
 
 
 def try_one(spec: CampaignSpec) -> tuple[Finding, list[Placed]]:

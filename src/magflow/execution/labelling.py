@@ -18,7 +18,8 @@ from magflow.core.files import replace_file
 from magflow.core.frame import Frame, unique_frames
 from magflow.core.label import FailureKind, LabeledFrame, LabelKind, LevelOfTheory, label_id
 from magflow.core.protocols import LabelEngine
-from magflow.errors import InputError, MissingToolError
+from magflow.core.readiness import require_all
+from magflow.errors import InputError
 from magflow.execution.local.executor import LocalExecutor, RunProgress
 from magflow.execution.states import JobState
 from magflow.io.importing.warm_start import differences
@@ -126,11 +127,7 @@ class LabelTask:
         MissingToolError
             Names what is missing.
         """
-        missing = [probe for probe in self.engine.probe(self.elements) if not probe.ok]
-        if missing:
-            first, *others = missing
-            more = "".join(f"; {probe.name}: {probe.detail}" for probe in others)
-            raise MissingToolError(f"{first.detail}{more}", where=first.name, hint=first.hint or None)
+        require_all(self.engine.probe(self.elements))
 
     def run(self, workers: int, told: Told) -> Labelled:
         """Label what has no label yet; jobs that ended in an error, not in a failed label, are tried again.
