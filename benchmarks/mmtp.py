@@ -1,6 +1,6 @@
 """The magnetic moment tensor potential on one core, beside motep, JAX and numba in the same run.
 
-    python benchmarks/mmtp.py [--quick] [--sections evaluate cost fit grades ensemble md memory] [--json FILE]
+    python benchmarks/mmtp.py [--quick] [--sections evaluate cost derivatives fit grades ensemble md memory] [--json F]
 
 Random bcc Fe-Al with 26 neighbours, N_phi 8, N_psi 2, paper form, double precision; all routes read the same .mtp file
 and agree to 1e-9 before anything is timed. Figures are CPU time of this process, held to one core, the least of several
@@ -28,7 +28,7 @@ from mmtp_peers.timing import Row
 from rich.console import Console
 from rich.table import Table
 
-SECTIONS = ("evaluate", "cost", "fit", "grades", "ensemble", "md", "memory")
+SECTIONS = ("evaluate", "cost", "derivatives", "fit", "grades", "ensemble", "md", "memory")
 PEERS = {"motep": "motep_route", "jax": "jax_route", "numba": "numba_route"}
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from itertools import product
 from pathlib import Path
@@ -129,6 +131,7 @@ def main() -> None:
     parser.add_argument("--atoms", nargs="+", type=int, choices=REPEATS, default=[1024])
     parser.add_argument("--levels", nargs="+", type=int, default=[8, 12])
     parser.add_argument("--members", nargs="+", type=int, default=[1, 5])
+    parser.add_argument("--json", action="store_true", help="the last line is JSON")
     parser.add_argument("--plugin", type=Path, help="one that is built already")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +141,9 @@ def main() -> None:
             for case in product(options.atoms, options.levels, options.members)
             for row in rows(*case, plugin, Path(folder))
         ]
+    if options.json:
+        print(json.dumps([asdict(row) for row in found]))
+        return
     load = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"CPU time on one core, least of several rounds; {load}")
     Console(width=130).print(table("lammps", found))

@@ -10,6 +10,7 @@ from magflow.core.frame import Frame
 from magflow.core.prediction import QUANTITIES, Prediction
 from magflow.errors import InputError
 from magflow.potentials.ensemble import PotentialEnsemble
+from magflow.potentials.mmtp.geometry import flatten
 from magflow.potentials.mmtp.model import Form
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.together import predict_together
@@ -54,6 +55,33 @@ def test_as_from_lists_that_are_held(form, name):
     potential = random_potential(form, level=12, n_phi=8, n_psi=2)
     said = predict_together([potential.model], FRAMES, instruction_set=name)[0]
     assert largest_difference(said, potential.predict_geometry(potential.geometry(FRAMES))) < 1e-13
+
+
+@pytest.mark.parametrize("frames", [FRAMES, [FRAMES[0]], []])
+def test_frames_lie_flat_as_they_are_given(frames):
+    flat = flatten(frames, ("Fe", "Al"), magnetic=True)
+    assert flat.counts.tolist() == [len(f) for f in frames]
+    assert flat.type.tolist() == [int(s == "Al") for f in frames for s in f.species]
+    for name, shape in (("positions", (-1, 3)), ("cells", (-1, 3, 3))):
+        given = [getattr(f, name.removesuffix("s") if name == "cells" else name) for f in frames]
+        assert np.array_equal(getattr(flat, name), np.array([x for g in given for x in g.ravel()]).reshape(shape))
+    assert flat.moment.tolist() == [m for f in frames for m in f.magmoms[:, 2]]
+    assert not flatten(frames, ("Fe", "Al"), magnetic=False).moment.any()
+
+
+@pytest.mark.parametrize(
+    ("species", "magmoms", "message"),
+    [
+        (("Fe", "Al", "Xe", "Fe"), np.ones(4), "does not know"),
+        (("Fe",) * 4, None, "needs moments"),
+        (("Fe",) * 4, np.eye(4, 3), "non-collinear"),
+    ],
+)
+def test_the_frame_that_the_kernel_cannot_take_is_named(species, magmoms, message):
+    potential, frame = random_potential(Form.EVEN), random_frame(3)
+    with pytest.raises(InputError, match=message) as caught:
+        potential.predict([frame, Frame(species, frame.cell, frame.positions, magmoms), frame])
+    assert "frame 1" in str(caught.value)
 
 
 def test_members_of_several_forms_and_levels_do_not_touch_each_other():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -87,43 +85,35 @@ class Geometry:
         return replace(self, moment=-self.moment)
 
 
-@dataclass(frozen=True, eq=False)
-class FlatFrames:
-    """Atoms of n frames, one after the other, as the kernel reads them.
+def flatten(frames: Sequence[Frame], species: tuple[str, ...], *, magnetic: bool) -> Any:
+    """The atoms of `frames`, one after the other, as the kernel reads them.
 
-    Parameters
-    ----------
-    counts
-        (n,) atoms per frame.
-    type, moment
-        (N,) as in :class:`Geometry`.
-    positions, cells
-        (N, 3) and (n, 3, 3) A.
-    """
-
-    counts: IntArray
-    type: np.ndarray
-    moment: FloatArray
-    positions: FloatArray
-    cells: FloatArray
-
-
-def flatten(frames: Sequence[Frame], species: tuple[str, ...], *, magnetic: bool) -> FlatFrames:
-    """The atoms of `frames`.
+    Returns
+    -------
+    Frames
+        Of the kernel: ``counts`` (n,), ``type`` (N,), ``moment`` (N,) muB, zero unless `magnetic`, ``positions`` (N, 3)
+        and ``cells`` (n, 3, 3) A.
 
     Raises
     ------
     InputError
         Unknown species, moments missing (when `magnetic`), non-collinear moments.
     """
-    types = _all_types(frames, {symbol: k for k, symbol in enumerate(species)})
-    return FlatFrames(
-        np.array([len(f.species) for f in frames], dtype=np.int64),
-        types,
-        _all_moments(frames) if magnetic else np.zeros(len(types)),
-        _rows([f.positions for f in frames]),
-        np.array([f.cell for f in frames]),
-    )
+    index = {symbol: k for k, symbol in enumerate(species)}
+    try:
+        return kernel().Frames(
+            index,
+            [f.species for f in frames],
+            [f.positions for f in frames],
+            [f.cell for f in frames],
+            [f.magmoms for f in frames] if magnetic else None,
+        )
+    except ValueError:
+        for k, frame in enumerate(frames):  # says what is wrong, and in which frame
+            type_indices(frame, index, k)
+            if magnetic:
+                collinear_moments(frame, k)
+        raise
 
 
 def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: float, *, magnetic: bool) -> Geometry:
@@ -135,16 +125,17 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
         As :func:`flatten`; cells whose neighbours cannot be listed, atoms closer than 0.5 A.
     """
     flat = flatten(frames, species, magnetic=magnetic)
-    with listing():
-        first, neighbour, vector, volumes, closest = kernel().neighbours(
-            cutoff, flat.counts, flat.positions, flat.cells
-        )
+    counts = flat.counts
+    try:
+        first, neighbour, vector, volumes, closest = kernel().neighbours(cutoff, counts, flat.positions, flat.cells)
+    except ValueError as error:
+        raise unlisted(error) from error
     geometry = Geometry(
-        flat.counts,
+        counts,
         volumes,
         flat.type,
         flat.moment,
-        np.repeat(np.arange(len(frames), dtype=np.int32), flat.counts),
+        np.repeat(np.arange(len(frames), dtype=np.int32), counts),
         first,
         neighbour,
         vector,
@@ -155,35 +146,9 @@ def build_geometry(frames: Sequence[Frame], species: tuple[str, ...], cutoff: fl
     return geometry
 
 
-@contextmanager
-def listing() -> Iterator[None]:
-    """What the kernel says of cells whose neighbours it cannot list, as InputError."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(f"no neighbours can be listed: {error}") from error
-
-
-def _rows(parts: Sequence[FloatArray]) -> FloatArray:
-    """(sum N, 3) the rows of all."""
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.zeros((0, 3))
-
-
-def _all_types(frames: Sequence[Frame], index: dict[str, int]) -> np.ndarray:
-    try:
-        return np.fromiter(map(index.__getitem__, chain.from_iterable(f.species for f in frames)), dtype=np.int32)
-    except KeyError:
-        return np.concatenate([type_indices(f, index, k) for k, f in enumerate(frames)])  # raises, naming the frame
-
-
-def _all_moments(frames: Sequence[Frame]) -> FloatArray:
-    given = [f.magmoms for f in frames if f.magmoms is not None]
-    vectors = _rows(given)
-    if len(given) < len(frames) or not is_collinear(vectors):
-        return np.concatenate([collinear_moments(f, k) for k, f in enumerate(frames)])  # raises, naming the frame
-    return np.ascontiguousarray(vectors[:, 2])
+def unlisted(error: ValueError) -> InputError:
+    """What the kernel says of cells whose neighbours it cannot list, for a user."""
+    return InputError(f"no neighbours can be listed: {error}")
 
 
 def type_indices(frame: Frame, index: dict[str, int], k: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from magflow.potentials.mmtp.leverage import PosteriorDraws
 from magflow.potentials.mmtp.model import MmtpModel, decode, encode
 from magflow.potentials.mmtp.native import kernel
 from magflow.potentials.mmtp.scope import ActiveSet
-from magflow.potentials.mmtp.together import predict_together, refuse_not_finite
+from magflow.potentials.mmtp.together import not_finite, predict_together
 
 CHUNK = 4096
 """Frames per batch: bounds the memory of the neighbour lists."""
@@ -105,7 +105,9 @@ class MmtpPotential:
         raw = self.evaluate(geometry)
         n = len(geometry.counts)
         energy = np.bincount(geometry.frame, weights=raw["energy"], minlength=n).astype(float)
-        refuse_not_finite(energy)
+        finite = np.isfinite(energy)
+        if not finite.all():
+            raise not_finite(int(np.argmin(finite)))
         magnetic_forces = None
         if self.magnetic:
             magnetic_forces = np.zeros((len(geometry.type), 3))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from magflow.core.frame import Frame
 from magflow.core.prediction import Prediction
-from magflow.core.types import FloatArray
 from magflow.errors import InputError
-from magflow.potentials.mmtp.geometry import UNPHYSICAL, build_geometry, flatten, listing
+from magflow.potentials.mmtp.geometry import UNPHYSICAL, build_geometry, flatten, unlisted
 from magflow.potentials.mmtp.model import MmtpModel
 from magflow.potentials.mmtp.native import kernel
 
@@ -32,18 +29,18 @@ def predict_together(
     magnetic = first.magnetic
     flat = flatten(frames, first.species, magnetic=magnetic)
     potentials = [(m.spec, m.parameters, m.symmetrise and magnetic) for m in models]
-    where = (flat.counts, flat.type, flat.moment, flat.positions, flat.cells)
-    with listing():
-        said, closest = kernel().predict(potentials, *where, by_moment=magnetic, instruction_set=instruction_set)
+    try:
+        said, closest, failed = kernel().predict(potentials, flat, by_moment=magnetic, instruction_set=instruction_set)
+    except ValueError as error:
+        raise unlisted(error) from error
     if closest < UNPHYSICAL:
         build_geometry(frames, first.species, first.cutoff, magnetic=magnetic)  # raises, naming the frame
-    for energy, *_ in said:
-        refuse_not_finite(energy)
-    return [Prediction(flat.counts, *arrays) for arrays in said]
+    if failed >= 0:
+        raise not_finite(failed)
+    counts = flat.counts
+    return [Prediction(counts, *arrays) for arrays in said]
 
 
-def refuse_not_finite(energy: FloatArray) -> None:
-    """Raise InputError, naming the frame, unless all energies (n,) are finite."""
-    finite = np.isfinite(energy)
-    if not finite.all():
-        raise InputError("the prediction is not finite", where=f"frame {int(np.flatnonzero(~finite)[0])}")
+def not_finite(frame: int) -> InputError:
+    """That the prediction of a frame is not finite."""
+    return InputError("the prediction is not finite", where=f"frame {frame}")

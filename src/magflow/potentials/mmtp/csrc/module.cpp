@@ -13,6 +13,7 @@
 
 #include "arrays.hpp"
 #include "design.hpp"
+#include "frames.hpp"
 #include "neighbours.hpp"
 #include "packing.hpp"
 #include "predict.hpp"
@@ -154,12 +155,19 @@ nb::tuple neighbours(double cutoff, Longs counts, Doubles positions, Doubles cel
                           owned(std::move(pairs.vector), {found, 3}), owned(std::move(pairs.volume), {n}), closest);
 }
 
+// First frame of which a potential says an energy that is not finite; -1 if none.
+std::int64_t not_finite(const std::vector<mmtp::Predicted>& said) {
+    for (const mmtp::Predicted& of : said)
+        for (std::size_t k = 0; k < of.energy.size(); ++k)
+            if (!std::isfinite(of.energy[k])) return std::int64_t(k);
+    return -1;
+}
+
 // What each of (spec, parameters, symmetrise) says of periodic cells: energy, forces, stress and forces along the moments, which
-// are None unless wanted; and the smallest distance.
-nb::tuple predict(const nb::sequence& potentials, Longs counts, Ints type, Doubles moment, Doubles positions, Doubles cells, bool by_moment,
-                  const std::string& instruction_set) {
-    const std::size_t n = std::size_t(atoms_of(counts, positions, cells)), frames = counts.size();
-    require(type.size() == n && moment.size() == n, "atom arrays differ in length");
+// are None unless wanted; the smallest distance; and the first frame whose energy is not finite, or -1.
+nb::tuple predict(const nb::sequence& potentials, const mmtp::Frames& given, bool by_moment, const std::string& instruction_set) {
+    const std::size_t n = given.type.size(), frames = given.count.size();
+    require(n < std::size_t(std::numeric_limits<std::int32_t>::max()), "too many atoms");
     std::vector<mmtp::Evaluated> evaluated;
     std::vector<Doubles> held;
     for (nb::handle one : potentials) {
@@ -174,7 +182,7 @@ nb::tuple predict(const nb::sequence& potentials, Longs counts, Ints type, Doubl
     {
         nb::gil_scoped_release release;
         mmtp::Predictor predictor(mmtp::engine(instruction_set), std::move(evaluated), by_moment);
-        said = predictor.predict({std::int64_t(frames), std::int64_t(n), counts.data(), type.data(), moment.data(), positions.data(), cells.data()});
+        said = predictor.predict(given.cells());
         closest = predictor.closest();
         for (mmtp::Predicted& of : said) {
             for (std::size_t k = 0; k < of.virial.size(); ++k) of.virial[k] /= predictor.volumes()[k / 6];
@@ -186,13 +194,14 @@ nb::tuple predict(const nb::sequence& potentials, Longs counts, Ints type, Doubl
             }
         }
     }
+    const std::int64_t failed = not_finite(said);
     nb::list out;
     for (std::size_t k = 0; k < said.size(); ++k) {
         nb::object along = by_moment ? nb::cast(owned(std::move(magnetic[k]), {n, 3})) : nb::none();
         out.append(nb::make_tuple(owned(std::move(said[k].energy), {frames}), owned(std::move(forces[k]), {n, 3}),
                                   owned(std::move(said[k].virial), {frames, 6}), along));
     }
-    return nb::make_tuple(out, closest);
+    return nb::make_tuple(out, closest, failed);
 }
 
 }  // namespace
@@ -214,8 +223,7 @@ NB_MODULE(_kernel, m) {
         return names;
     });
     m.def("neighbours", &neighbours, "cutoff"_a, "counts"_a, "positions"_a, "cells"_a);
-    m.def("predict", &predict, "potentials"_a, "counts"_a, "type"_a, "moment"_a, "positions"_a, "cells"_a, nb::kw_only(), "by_moment"_a,
-          "instruction_set"_a = "");
+    m.def("predict", &predict, "potentials"_a, "frames"_a, nb::kw_only(), "by_moment"_a, "instruction_set"_a = "");
     nb::class_<Packed>(m, "Packing")
         .def(
             "__init__",
@@ -271,5 +279,6 @@ NB_MODULE(_kernel, m) {
                                       owned(std::move(jac), {derivatives ? std::size_t(n) : 0, std::size_t(s.n_parameters())}));
             },
             "spec"_a, "parameters"_a, "begin"_a, "end"_a, "weight"_a, "derivatives"_a = true);
+    bind_frames(m);
     bind_dynamics(m);
 }
