@@ -41,7 +41,7 @@ def test_goes_through_bytes_and_notices_damage():
     mine = potential()
     data = mine.to_bytes()
     found = FAMILY.load(data)
-    assert found.definition == mine.definition and found.cutoff == 24.0 and not found.magnetic
+    assert found.definition == mine.definition and found.cutoff == 12.0 and not found.magnetic
     np.testing.assert_array_equal(found.parameters["weight"], [0.0, 1.0, 2.0])
     changed = ChgnetPotential({**mine.definition, "precision": "float32"}, mine.parameters).to_bytes()
     assert changed != data
