@@ -57,8 +57,10 @@ def test_the_budget_ends_it_and_every_frame_offered_has_a_reason(finished):
     assert all(d.rmse["energy"] > 0 and d.calibration["forces"]["scale"] > 0 for d in iterations[1:])
     for selection in queries.selections(here.store):
         assert sum(selection.reasons.values()) == selection.offered
-        assert selection.reasons["selected"] == len(selection.selected)
-    rows = list(contents.frames(here.store, {"reason": "selected"}))
+        drawn = selection.reasons["selected-at-random"]
+        assert drawn == len(selection.drawn) == 0.2 * len(selection.selected)
+        assert drawn + selection.reasons["selected"] == len(selection.selected)
+    rows = list(contents.frames(here.store, {"reason": {"$in": ["selected", "selected-at-random"]}}))
     assert len(rows) == 20
     assert not any((here.path / "jobs").glob("*")), "directories of finished jobs are left behind"
 

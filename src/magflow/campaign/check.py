@@ -30,7 +30,7 @@ from magflow.explore.geometry import nearest_distance
 from magflow.explore.orderings import PrototypeOrdering
 from magflow.explore.prototypes import PrototypeSettings, build_prototypes
 from magflow.presentation.formats import plural
-from magflow.select.domain_error import labels_needed
+from magflow.select.domain_error import SCATTER, UNSEEN_SCATTER, labels_needed
 from magflow.select.settings import Strategy
 from magflow.stores.connection import refuse_network_file_system
 from magflow.stores.indexes import missing_indexes
@@ -51,7 +51,7 @@ _PLACES: Mapping[str, Key] = {
     "budget": ("select", "initial"),
     "transfer": ("transfer",),
 }
-WITHIN = 1.5
+WITHIN = 2.0
 """Factor below its targets at which a campaign might be expected to stop on them."""
 _TRIALS = 32
 """Frames of the domain that are built to see whether it can be sampled."""
@@ -256,13 +256,14 @@ def _targets(spec: CampaignSpec) -> str:
 
 def _earliest(spec: CampaignSpec) -> str:
     """How many labels it takes until the random ones among them show that the targets are reached."""
-    select, needed = spec.select, labels_needed(WITHIN)
+    select, tells = spec.select, isinstance(spec.family(), TellsUnseen)
+    needed = labels_needed(WITHIN, UNSEEN_SCATTER if tells else SCATTER)
     share = 0.0 if select.strategy is Strategy.RANDOM else select.random_share
     of_batch = round(share * select.batch)
     if needed is None or not of_batch:
         return "no label is drawn at random: the campaign stops on them once hard frames are predicted within them"
     first, from_first = (0, 0) if spec.labels else (select.initial, round(share * select.initial))
-    if not isinstance(spec.family(), TellsUnseen):
+    if not tells:
         from_first = 0
     more = max(0, -(-(needed - from_first) // of_batch)) + spec.stop.consecutive - 1
     labels = first + select.batch * more

@@ -23,7 +23,7 @@ from magflow.makers.packing import unpack_labelled
 from magflow.makers.unseen import unseen_by_ensemble
 from magflow.potentials.ensemble import as_labelled
 from magflow.select.assessment import Assessment, assess
-from magflow.select.domain_error import FEWEST, Judged, domain_errors, judge_labels, newest, upper_ends
+from magflow.select.domain_error import SCATTER, UNSEEN_SCATTER, Judged, domain_errors, judge_labels, newest, upper_ends
 from magflow.select.evidence import Evidence
 from magflow.select.stopping import Progress, StopRules, decide
 
@@ -72,13 +72,10 @@ class AssessMaker(PluginMaker):
             found = _judge(old_models, items, selection.get("drawn", ()), before, iteration)
             judged = newest([*judged, *found.drawn])
             evidence = evidence.followed_by(found.evidence)
-        calibration = before if found is None else evidence.calibration()
         drawn = [*(previous.drawn if previous else ()), *selection.get("drawn", ())]
         unseen = _unseen(new_models, learnt or [], drawn, iteration)
-        if unseen is not None:
-            calibration = unseen.calibration
-            judged = unseen.drawn or judged
-        rmse, domain = {} if found is None else found.rmse, domain_errors(judged)
+        judged = unseen or judged
+        rmse, domain = {} if found is None else found.rmse, domain_errors(judged, UNSEEN_SCATTER if unseen else SCATTER)
         within = found is not None and (self.stop.within(rmse) or self.stop.within(upper_ends(domain)))
         streak = (previous.streak if previous else 0) + 1 if within else 0
         hours = {
@@ -104,7 +101,7 @@ class AssessMaker(PluginMaker):
             exhausted=selection["exhausted"],
             assessment=None if found is None else found.assessment.as_dict(),
             assessed=[] if found is None else [item.label.label_id for item in items],
-            calibration=calibration.as_dict(),
+            calibration=(before if found is None else evidence.calibration()).as_dict(),
             reliability={which: {q: r.as_dict() for q, r in of.items()} for which, of in evidence.claims().items()},
             rmse=rmse,
             drawn=drawn,
@@ -186,30 +183,14 @@ def _judge(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Unseen:
-    """What new models say of their labels by fits that have not learnt from them.
-
-    `calibration` is theirs, `drawn` what they are off by on each random label.
-    """
-
-    calibration: Calibration
-    drawn: list[Judged]
-
-
 def _unseen(
     models: Sequence[ModelDoc], batches: Sequence[BatchDoc], drawn: Collection[str], iteration: int
-) -> _Unseen | None:
-    """None if the models do not tell."""
+) -> list[Judged]:
+    """What new models are off by on each random label, by fits to the others; none if they do not tell."""
     items = list(dataset_of(batches)) if batches else []
-    said = unseen_by_ensemble(models, items)
-    if said is None:
-        return None
-    evidence = Evidence.of(said, Calibration(), items, drawn, iteration)
-    judged = judge_labels(said, items, iteration)
-    at_random = [j for j, item in zip(judged, items, strict=True) if item.frame.frame_id in set(drawn)]
-    enough = len(at_random) >= FEWEST
-    return _Unseen((evidence.of_random if enough else evidence).calibration(), at_random)
+    at_random = [item for item in items if item.frame.frame_id in set(drawn)]
+    said = unseen_by_ensemble(models, at_random)
+    return [] if said is None else judge_labels(said, at_random, iteration)
 
 
 def _comparable(models: Sequence[ModelDoc], items: Sequence[LabeledFrame]) -> bool:

@@ -104,11 +104,6 @@ class Evidence:
         """(n,) whether the row is of a random label."""
         return np.asarray(self.rows[:, 2] > 0.0)
 
-    @property
-    def of_random(self) -> Evidence:
-        """That of random labels alone: of typical frames."""
-        return Evidence(self.rows[self.drawn])
-
     def calibration(self) -> Calibration:
         """The error models that this evidence makes most probable."""
         models = {}

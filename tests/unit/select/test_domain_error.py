@@ -12,6 +12,7 @@ from test_assessment import labels_and_prediction
 from magflow.core.comparison import rmse
 from magflow.core.label import LabeledFrame
 from magflow.select.domain_error import (
+    SCATTER,
     Judged,
     domain_errors,
     judge_labels,
@@ -77,7 +78,7 @@ def test_what_is_stored_comes_back():
 
 @pytest.mark.parametrize("ratio", [1.05, 1.3, 1.5, 2.0, 4.0])
 def test_so_many_labels_are_needed_and_one_less_is_not_enough(ratio):
-    needed = labels_needed(ratio)
+    needed = labels_needed(ratio, SCATTER)
 
     def high(n: int) -> float:
         """The upper end of n labels off by one, which scatter as little as is believed."""
@@ -87,13 +88,14 @@ def test_so_many_labels_are_needed_and_one_less_is_not_enough(ratio):
 
 
 def test_an_error_at_its_target_is_never_known_to_be_within_it():
-    assert labels_needed(1.0) is labels_needed(0.5) is None
+    assert labels_needed(1.0, SCATTER) is labels_needed(0.5, SCATTER) is None
 
 
 def test_what_is_missing_is_missing_to_the_quantity_that_needs_most():
-    errors = {"energy": {"rmse": 1.0, "labels": 9}, "forces": {"rmse": 10.0, "labels": 5}}
-    missing = labels_missing(errors, {"energy": 1.5, "forces": 15.0})
-    assert missing == labels_needed(1.5) - 5
+    (few,), (many,) = (domain_errors(forces(np.full(n, 10.0)), scatter=2.0).values() for n in (5, 9))
+    errors = {"energy": asdict(many), "forces": asdict(few)}
+    missing = labels_missing(errors, {"energy": 15.0, "forces": 15.0})
+    assert missing == labels_needed(1.5, 2.0) - 5
     assert labels_missing(errors, {"energy": 100.0}) == 0
-    assert labels_missing(errors, {"energy": 0.9, "forces": 15.0}) is None
+    assert labels_missing(errors, {"energy": 9.0, "forces": 15.0}) is None
     assert labels_missing(errors, {"stress": 1.0}) is labels_missing(errors, {}) is None
