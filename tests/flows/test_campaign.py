@@ -58,7 +58,7 @@ def test_the_budget_ends_it_and_every_frame_offered_has_a_reason(finished):
     for selection in queries.selections(here.store):
         assert sum(selection.reasons.values()) == selection.offered
         drawn = selection.reasons["selected-at-random"]
-        assert drawn == len(selection.drawn) == 0.2 * len(selection.selected)
+        assert drawn == len(selection.drawn) == round(0.25 * len(selection.selected))
         assert drawn + selection.reasons["selected"] == len(selection.selected)
     rows = list(contents.frames(here.store, {"reason": {"$in": ["selected", "selected-at-random"]}}))
     assert len(rows) == 20

@@ -53,7 +53,7 @@ def test_two_campaigns_in_one_store_are_told_apart(two):
         assert queries.outcome(store, here.id).name == here.identity["name"]
         assert len(contents.labelled_frames(store, campaign=here.id)) == 12
         assert len(queries.latest_models(store, here.id)) == 2
-        assert len(list(contents.frames(store, {"reason": "selected"}, here.id))) == 12
+        assert len(list(contents.frames(store, {"reason": {"$in": ["selected", "selected-at-random"]}}, here.id))) == 12
         status = campaign_status(here)
         assert (status.name, status.labels, status.state) == (here.identity["name"], 12, "finished")
         record = read_record(here.path)

@@ -150,7 +150,7 @@ class SelectSettings(_Model):
     batch: int = Field(20, ge=1, description="frames labelled per iteration")
     initial: int = Field(40, ge=1, description="frames of the first iteration, before there is an ensemble")
     random_share: Fraction = Field(
-        0.2,
+        0.25,
         description="share of a batch that is drawn from the domain at random: what the error "
         "over the domain is known by, whether frames are accurate or not",
     )
