@@ -5,7 +5,8 @@
 Runs the sections of benchmarks/mmtp.py and benchmarks/mmtp_lammps.py one after the other and prints them as tables of
 Markdown; `--write` puts them into the pages, between the marks that name this script. Figures are CPU time on one core,
 the least of several rounds in turns; the number behind a peer's is its ratio to magflow's, or to the first column. A
-peer that is not installed has no column. Takes about five minutes of one core, one of them to compile the plugin.
+peer that is not installed has no column. Takes about five minutes of one core: two to compile JAX, numba
+and the plugin.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ SECTIONS = {
     "memory": "100 000 atoms from positions, MB added:",
 }
 """Sections of benchmarks/mmtp.py that docs/mmtp.md shows, and what stands above the table of each."""
-BRIEF = {"fit"}
-"""Sections whose peers take minutes at full size."""
+BRIEF = {"evaluate", "fit", "grades"}
+"""Sections whose peers take minutes at full size, most of it to compile JAX and numba for each."""
 DYNAMICS = "Small cells and ASE's loop with the same potential, level 12, us per step; ratios to magflow:"
 LAMMPS = "Level 12, nve, us per atom and step; ratios to the kernel alone:"
 
@@ -58,17 +59,25 @@ def lammps() -> Rows:
 
 
 def markdown(title: str, rows: Rows) -> str:
-    """A table with one line per case and one column per contender."""
+    """A table of cases and contenders, whichever are fewer as its columns."""
     cases = list(dict.fromkeys(str(row["case"]) for row in rows))
     who = list(dict.fromkeys(str(row["who"]) for row in rows))
     cells = {(row["case"], row["who"]): _cell(row, first=row["who"] == who[0]) for row in rows}
-    lines = [["", *who], ["---"] * (len(who) + 1), *([c, *(cells.get((c, w), "") for w in who)] for c in cases)]
-    return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines), ""])
+    lines = [[c, *(cells.get((c, w), "") for w in who)] for c in cases]
+    table = [["", *who], *lines]
+    if len(who) > len(cases):
+        table = [list(column) for column in zip(*table, strict=True)]
+    table.insert(1, ["---"] * len(table[0]))
+    return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in table), ""])
 
 
 def _cell(row: Mapping[str, object], *, first: bool) -> str:
     value, ratio = float(str(row["value"])), row["ratio"]
-    return f"{value:.3g}" if first or ratio is None else f"{value:.3g} ({float(str(ratio)):.2g}x)"
+    return _short(value, 3) if first or ratio is None else f"{_short(value, 3)} ({_short(float(str(ratio)), 2)}x)"
+
+
+def _short(number: float, digits: int) -> str:
+    return f"{number:.0f}" if number >= 10**digits else f"{number:.{digits}g}"
 
 
 def conditions(absent: Iterable[str]) -> str:
