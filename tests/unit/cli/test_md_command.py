@@ -216,7 +216,7 @@ class TestRefused:
         atoms.set_initial_magnetic_moments(None)
         ase.io.write(tmp_path / "POSCAR", atoms)
         result = md(models, tmp_path / "POSCAR", tmp_path / "run")
-        assert (result.exit_code, "magmoms is missing" in result.output) == (2, True)
+        assert (result.exit_code, "the moments are missing" in result.output) == (2, True)
 
     def test_a_directory_that_holds_a_run(self, models, structure, tmp_path):
         assert md(models, structure, tmp_path / "run", *QUIET, "--steps", 1).exit_code == 0
