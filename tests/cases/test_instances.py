@@ -492,9 +492,10 @@ def test_k8_a_system_without_names_takes_those_of_the_user(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("POSCAR", b"Fe\n1.0\n2.9 0 0\n", ["unknown format", "extended XYZ"]),
-        ("a.cif", b"data_Fe\n_cell_length_a 2.9\n", ["unknown format"]),
-        ("empty", b"", ["unknown format"]),
+        ("POSCAR", b"Fe\n1.0\n2.9 0 0\n", ["POSCAR", "cannot be read"]),
+        ("whole.vasp", b"Fe\n1.0\n2.9 0 0\n0 2.9 0\n0 0 2.9\nFe\n1\nDirect\n0 0 0\n", ["magflow label"]),
+        ("a.cif", b"data_Fe\n_cell_length_a 2.9\n", ["a.cif", "holds no frame"]),
+        ("empty", b"", ["unknown format", "extended XYZ"]),
         ("binary", bytes(range(256)), ["unknown format"]),
         ("a.cfg", cfg().encode(), ["--elements"]),
         ("torn.cfg", cfg().replace("END_CFG\n", "").encode(), ["--elements"]),

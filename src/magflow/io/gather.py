@@ -111,7 +111,8 @@ def labelled_dataset(path: Path, wish: Wish, findings: Findings, *, mixed: bool 
 
 
 def energy_hint(records: Sequence[Record]) -> str:
-    """What may be the energy of frames that have none."""
+    """What may be the energy of frames that have none, or where labels come from."""
     names = sorted({name for record in records if record.label is None for name in record.info})
-    seen = f"; their keys are {', '.join(names[:12])}" if names else ""
-    return f"--keys energy=NAME says which key is the energy{seen}"
+    if not names:
+        return "they are bare structures: `magflow label` makes labels of them"
+    return f"--keys energy=NAME says which key is the energy; their keys are {', '.join(names[:12])}"
