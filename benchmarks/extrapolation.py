@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
-from label_efficiency import model_pool
+from label_pools import quick
 
 from magflow.core.dataset import Dataset
 from magflow.core.frame import Frame
@@ -121,7 +121,7 @@ def main() -> None:
             train, test = (
                 (labeled_frames(read_extxyz(arguments.train))[:n], labeled_frames(read_extxyz(arguments.test)))
                 if arguments.train
-                else (model_pool(n, seed=k), by_model(rattled(seed=100 + k)))
+                else (quick(n, seed=k).items, by_model(rattled(seed=100 + k)))
             )
             print(f"level {level}, {len(train)} two-atom labels")
             show(judge(train, test, MmtpFamily(level=level), seed=k))

@@ -170,10 +170,8 @@ class TrainMaker(PluginMaker):
         )
 
     def _unseen(self, potential: Potential, dataset: Dataset, member: int) -> dict[str, np.ndarray]:
-        """What the member says of its labels unseen; nothing where its family or its kind of deviation has no such."""
-        if not isinstance(self.family, TellsUnseen) or self.uncertainty != Uncertainty.ENSEMBLE or self.reference:
-            return {}
-        if len(dataset) > MOST:
+        """What the member says of its labels unseen; nothing where its family cannot tell or nobody will ask."""
+        if not isinstance(self.family, TellsUnseen) or self.reference or len(dataset) > MOST:
             return {}
         said = unseen_by_member(
             self.family,

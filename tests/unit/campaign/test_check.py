@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +93,17 @@ def test_a_target_that_the_family_does_not_predict_is_told(campaign_file, tmp_pa
         spec = load_campaign(campaign_file(("family: mmtp", f"family: {family}")))
         (targets,) = [p for p in check_campaign(spec, tmp_path) if p.name == "targets"]
         assert targets.ok and ("dp predicts no magnetic forces" in targets.detail) == told
+
+
+def test_it_is_told_after_how_many_labels_the_random_ones_can_show_that_targets_are_reached(campaign_file, tmp_path):
+    def told(change: str) -> str:
+        spec = load_campaign(campaign_file(("select:\n", f"select:\n  {change}\n")))
+        return next(p.detail for p in check_campaign(spec, tmp_path) if p.name == "targets")
+
+    none, few, many = (told(f"random_share: {share}") for share in (0.0, 0.1, 0.5))
+    assert "no label is drawn at random" in none
+    labels = [int(re.search(r"after (\d+) labels, 11 of them random", said)[1]) for said in (few, many)]
+    assert labels[0] > 2 * labels[1]
 
 
 def test_targets_are_needed_for_automatic_trust(campaign_file, tmp_path):

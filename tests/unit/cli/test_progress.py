@@ -64,3 +64,12 @@ def test_what_has_failed_is_told_once_and_the_bar_reads_without_colours():
     assert "and 2 more failed jobs" in out.getvalue()
     assert f"{'━' * 10}{'┄' * 30} 25 % spent" in out.getvalue()
     assert "5 jobs failed" in live.line(status)
+
+
+def test_how_many_random_labels_are_missing_is_told_only_where_more_would_do():
+    targets = {"energy": 0.005}
+    error = {"rmse": 0.0035, "low": 0.002, "high": 0.007, "labels": 12}
+    assert "more would show such errors to be within all targets" in live.domain_text({"energy": error}, targets).plain
+    for changed in ({"rmse": 0.006, "high": 0.012}, {"rmse": 0.002, "high": 0.004}):
+        told = live.domain_text({"energy": error | changed}, targets).plain
+        assert "of 12 random labels" in told and "more would" not in told
