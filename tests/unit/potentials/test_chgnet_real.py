@@ -131,6 +131,16 @@ def test_force_constants_are_learnt(start):
     np.testing.assert_array_equal(tuned.parameters[reference], start.parameters[reference])
 
 
+def test_what_elements_are_can_be_left_alone(start):
+    shared = tuned(start, family=ChgnetFamily(finetuning={**TUNE, "turns": 1, "learn_elements": False}))
+    own = tuned(start, family=ChgnetFamily(finetuning={**TUNE, "turns": 1}))
+    embedding = "atom_embedding.embedding.weight"
+    np.testing.assert_array_equal(shared.parameters[embedding], start.parameters[embedding])
+    changed = (own.parameters[embedding] != start.parameters[embedding]).any(axis=1)
+    assert set(np.flatnonzero(changed)) >= {12, 25}  # aluminium and iron
+    assert not np.array_equal(shared.parameters["bond_embedding.weight"], start.parameters["bond_embedding.weight"])
+
+
 GRADIENT = """
 import json, sys
 from pathlib import Path

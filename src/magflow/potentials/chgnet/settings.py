@@ -70,6 +70,10 @@ class ChgnetTuning(TuningSettings):
         description="Displacement to either side over which a column is learnt, A; 0: the exact derivative, which is "
         "no force constant in a crystal where three atoms stand in a line.",
     )
+    learn_elements: bool = Field(
+        default=True,
+        description="Learn the numbers of each element, too. Off, all that is learnt is shared by all elements.",
+    )
     weights: TuningWeights = Field(default_factory=TuningWeights, description="Weights of the loss.")
 
 

@@ -26,10 +26,20 @@ class ChgnetLearner:
         Arrays of their frames; empty without any.
     displacement
         Over which columns are taken, A; 0: exact products with the Hessian.
+    learn_elements
+        Whether the numbers of each element are learnt, too.
     """
 
-    def __init__(self, definition: Mapping[str, Any], crystals: Mapping[str, np.ndarray], displacement: float) -> None:
+    def __init__(
+        self,
+        definition: Mapping[str, Any],
+        crystals: Mapping[str, np.ndarray],
+        displacement: float,
+        *,
+        learn_elements: bool,
+    ) -> None:
         self.model = network(definition, arrays_of(Path("start.npz")))
+        self.model.atom_embedding.requires_grad_(learn_elements)
         learnt = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters: dict[str, torch.Tensor] = learnt
         arrays = arrays_of(Path("train.npz"))
@@ -91,7 +101,12 @@ def tuning(path: Path) -> Tuning:
     """The tuning that a file in the current directory describes, as far as it is."""
     said_of_it = json.loads(path.read_text())
     crystals = arrays_of(CRYSTALS) if CRYSTALS.is_file() else {}
-    learner = ChgnetLearner(said_of_it["definition"], crystals, float(said_of_it["displacement"]))
+    learner = ChgnetLearner(
+        said_of_it["definition"],
+        crystals,
+        float(said_of_it["displacement"]),
+        learn_elements=bool(said_of_it["learn_elements"]),
+    )
     return Tuning(said_of_it, learner, Columns(crystals) if crystals else None)
 
 
