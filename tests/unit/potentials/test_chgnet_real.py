@@ -79,7 +79,7 @@ def test_a_published_network_says_what_chgnet_makes_it_say(chgnet, name):
 
 
 def test_product_is_the_derivative_of_the_forces(start):
-    frame, step = skewed(), 3e-4
+    frame, step = skewed(), 3e-5  # far below the rounding of a cusp near 180 degrees
     along = np.random.default_rng(7).normal(size=(2, 4, 4))
     products = start.hessian_vector_product(frame, along)
     for vector, product in zip(along[..., :3], products, strict=True):
