@@ -81,6 +81,7 @@ def test_weights_can_be_changed():
         {"elements": ["Xx"]},
         {"finetuning": {"turns": -1}},
         {"finetuning": {"displacement": 0.5}},
+        {"finetuning": {"displacement": 0.0}},
         {"finetuning": {"learning_rate": (1e-5, 1e-4)}},
     ],
 )

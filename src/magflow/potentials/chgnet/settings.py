@@ -65,10 +65,10 @@ class ChgnetTuning(TuningSettings):
     )
     displacement: float = Field(
         default=ROUGHNESS,
-        ge=0.0,
+        gt=0.0,
         lt=0.2,
-        description="Displacement to either side over which a column is learnt, A; 0: the exact derivative, which is "
-        "no force constant in a crystal where three atoms stand in a line.",
+        description="Displacement to either side over which a column is learnt, A; within the rounded cusps of angles "
+        "of 180 degrees it is no force constant.",
     )
     learn_elements: bool = Field(
         default=True,

@@ -99,18 +99,10 @@ class Said:
     stress: torch.Tensor
     positions: tuple[torch.Tensor, ...]
 
-    def times(self, vectors: torch.Tensor, *, learning: bool = False) -> torch.Tensor:
-        """(sum N, 3) the Hessian in positions times `vectors` (sum N, 3 or more); of each frame by itself.
-
-        Parameters
-        ----------
-        learning
-            Keep the graph, to differentiate this by the parameters.
-        """
+    def times(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(sum N, 3) the Hessian in positions times `vectors` (sum N, 3 or more); of each frame by itself."""
         slope = -(self.forces * vectors[:, :3].to(self.forces.dtype)).sum()
-        parts = torch.autograd.grad(
-            slope, self.positions, create_graph=learning, retain_graph=True, materialize_grads=True
-        )
+        parts = torch.autograd.grad(slope, self.positions, retain_graph=True, materialize_grads=True)
         return torch.cat(parts)
 
 
