@@ -24,6 +24,7 @@ from magflow.makers.iteration import ActiveLearningMaker
 from magflow.makers.label import LabelMaker
 from magflow.makers.roles import Category, Phase, Tag
 from magflow.report.record import read_record
+from magflow.select.reasons import Reason
 from magflow.stores import contents, queries
 from magflow.stores.jobstore import campaign_store
 from magflow.stores.move import copy_campaign
@@ -55,7 +56,7 @@ def retry(here: CampaignDirectory) -> None:
 SORTS = {
     "plain": Sort(),
     "transfer": Sort({"transfer": {"non_magnetic": 6, "test": 4}}),
-    "retried": Sort({"label": {"settings": {"failure_rate": 0.5}}}, then=retry),
+    "retried": Sort({"seed": 2, "label": {"settings": {"failure_rate": 0.5}}}, then=retry),
     "atomate": Sort(swap=with_atomate),
     "warm": Sort({"labels": ["given.extxyz"]}, files=lambda folder: write_labels(folder / "given.extxyz", 8)),
 }
@@ -148,7 +149,7 @@ def test_what_was_offered_is_stored_once_and_every_frame_can_be_asked_for(finish
     offered = queries.selections(here.store)
     assert len(rows) == sum(d.offered for d in offered)
     assert not any(d.frames for d in offered)
-    chosen = [r["frame_id"] for r in rows if r["reason"] == "selected"]
+    chosen = [r["frame_id"] for r in rows if Reason(r["reason"]).selected]
     assert sorted(chosen) == sorted(f for d in offered for f in d.selected)
     labelled = {d.frame_id for d in queries.labels(here.store, criteria=queries.CHOSEN)}
     assert labelled == set(chosen)

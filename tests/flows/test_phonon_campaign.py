@@ -33,7 +33,11 @@ from magflow.studies.finetune.section import left_in, section
 
 pytestmark = pytest.mark.timeout(300)
 
-LOOP = {"select": {"initial": 10}, "stop": {"labels": 10}, "train": {"settings": {"level": 4, "max_iterations": 5}}}
+LOOP = {
+    "select": {"initial": 10, "random_share": 0.0},
+    "stop": {"labels": 10},
+    "train": {"settings": {"level": 4, "max_iterations": 5}},
+}
 ASKED = {"structures": ["B2-FeAl"], "supercells": [[1, 1, 1]], "forgetting": 10.0}
 """So few labels and so small a potential forget more than the usual limit allows."""
 
