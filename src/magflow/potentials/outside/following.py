@@ -138,6 +138,9 @@ class Run:
             time.sleep(_POLL_S)
         if process.returncode != 0 and not stopping:
             raise self._failure(process.returncode)
+        curve = self.read(self.directory)
+        if progress and curve.step > seen and not curve.diverged:  # written since it was looked at
+            progress(min(curve.step / self.steps, 0.99), curve.text())
         return Cost(before.cpu_seconds + usage.ru_utime + usage.ru_stime, wall)
 
     def _failure(self, returncode: int) -> MagflowError:
