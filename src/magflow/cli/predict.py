@@ -52,6 +52,7 @@ def predict(
     from magflow.io.findings import Findings
     from magflow.io.predictions import check_predictable, evaluate, predicted_records, reference_errors, summary
     from magflow.potentials.limits import grades_of
+    from magflow.presentation.formats import plural
     from magflow.presentation.quantities import shown
 
     require_extxyz(output)
@@ -68,13 +69,14 @@ def predict(
     prediction = evaluate(ensemble, records, where=str(frames))
     grades = grades_of(ensemble, wanted)
     write_extxyz(output, predicted_records(records, prediction, grades=grades))
-    told, errors = summary(prediction, grades), reference_errors(records, prediction)
+    told, (errors, labels) = summary(prediction, grades), reference_errors(records, prediction)
     if as_json:
-        print_json({"output": str(output), **told, "rmse": errors})
+        print_json({"output": str(output), **told, "rmse": errors, "labels": labels})
         return
     typer.echo(f"wrote {output}: {_sentence(told)}")
     if errors:
-        typer.echo("RMSE on their labels: " + ", ".join(shown(name, error) for name, error in errors.items()))
+        listed = ", ".join(shown(name, error) for name, error in errors.items())
+        typer.echo(f"RMSE on their labels: {listed}, of {plural(labels, 'label')}")
 
 
 def _sentence(told: dict[str, Any]) -> str:

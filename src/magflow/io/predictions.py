@@ -111,40 +111,48 @@ def _shaped(vectors: FloatArray, record: Record) -> np.ndarray:
     return vectors if record.vector_moments else vectors[:, 2]
 
 
-def reference_errors(records: Sequence[Record], prediction: EnsemblePrediction) -> dict[str, float]:
-    """Quantity to RMSE of the mean (:func:`magflow.core.comparison.rmse`) on the labels that the frames were read with.
+def reference_errors(records: Sequence[Record], prediction: EnsemblePrediction) -> tuple[dict[str, float], int]:
+    """Quantity to RMSE of the mean (:func:`magflow.core.comparison.rmse`) on the labels that the frames were read with,
+    and how many these are.
 
-    Those are the values under names that begin with ``reference_``; frames without an energy have none.
-
-    Raises
-    ------
-    InputError
-        If such values have a wrong shape or are not finite; names the frame, counted from 1.
+    They are the values under names that begin with ``reference_``. Frames without an energy, or with values of a wrong
+    shape or that are not finite, are left out.
     """
     labels, means, deviations = [], [], []
     for i, record in enumerate(records):
-        if REFERENCE + "energy" in record.info:
-            with located(f"frame {i + 1}"):
-                labels.append(_reference(record))
+        label = _reference(record)
+        if label is not None:
+            labels.append(label)
             means.append(prediction.mean.frame(i))
             deviations.append(prediction.deviation.frame(i))
-    return rmse(EnsemblePrediction(concatenate(means), concatenate(deviations)), labels) if labels else {}
+    if not labels:
+        return {}, 0
+    return rmse(EnsemblePrediction(concatenate(means), concatenate(deviations)), labels), len(labels)
 
 
-def _reference(record: Record) -> LabeledFrame:
-    """A frame with the label that it was read with."""
+def _reference(record: Record) -> LabeledFrame | None:
+    """A frame with the label that it was read with; None without one that can be used."""
     n, given = len(record.frame), {**record.info, **record.columns}
-    stress, forces = given.get(REFERENCE + "stress"), given.get(REFERENCE + "forces")
-    magnetic = given.get(REFERENCE + "magnetic_forces")
-    label = build_label(
-        record.frame,
-        energy=given[REFERENCE + "energy"],
-        level_of_theory=None,
-        forces=forces,
-        stress=None if stress is None else voigt(np.reshape(stress, (3, 3))),
-        magnetic_forces=None if magnetic is None else _vectors(magnetic, n),
-    )
+    energy, stress, magnetic = (given.get(REFERENCE + name) for name in ("energy", "stress", "magnetic_forces"))
+    if energy is None:
+        return None
+    try:
+        label = build_label(
+            record.frame,
+            energy=energy,
+            level_of_theory=None,
+            forces=given.get(REFERENCE + "forces"),
+            stress=None if stress is None else _voigt(np.asarray(stress, dtype=float)),
+            magnetic_forces=None if magnetic is None else _vectors(magnetic, n),
+        )
+    except (InputError, ValueError, TypeError):
+        return None
     return LabeledFrame(record.frame, label)
+
+
+def _voigt(stress: FloatArray) -> FloatArray:
+    """(6,) of what a file may hold: six numbers, or a tensor of nine."""
+    return stress.ravel() if stress.size == 6 else voigt(stress.reshape(3, 3))
 
 
 def _vectors(column: np.ndarray, n: int) -> FloatArray:

@@ -97,6 +97,17 @@ def test_errors_on_the_labels_that_are_there_are_told(models, dataset, tmp_path)
     assert "RMSE" not in predict(models, tmp_path / "bare.xyz", tmp_path / "out.xyz").stdout
 
 
+def test_labels_that_cannot_be_used_are_left_out_of_the_errors(models, tmp_path):
+    cell = 'Lattice="2.86 0 0 0 2.86 0 0 0 2.86" pbc="T T T" Properties=species:S:1:pos:R:3:magmoms:R:1'
+    atoms = "Fe 0 0 0 2\nFe 1.4 1.4 1.4 2\n"
+    said = ('energy=-9 stress="1 2 3 4 5 6"', 'energy=nan stress="1 2 3 4 5 6"', 'energy=-9 stress="1 2"')
+    (tmp_path / "in.xyz").write_text("".join(f"2\n{cell} {label}\n{atoms}" for label in said))
+    result = predict(models, tmp_path / "in.xyz", tmp_path / "out.xyz", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["frames"], told["labels"]) == (3, 1) and set(told["rmse"]) == {"energy", "stress"}
+
+
 def test_raw_deviations_are_not_calibrated(models, dataset, tmp_path):
     write_extxyz(tmp_path / "in.xyz", dataset)
     assert predict(models, tmp_path / "in.xyz", tmp_path / "a.xyz").exit_code == 0
